@@ -1,0 +1,167 @@
+"""Every error that Streamer raises on purpose.
+
+    StreamerError                 1   anything below; `exit_code` is the code the command line ends with
+    ├── UsageError                2   refuse to start
+    │   ├── ConfigError
+    │   ├── TopologyError
+    │   └── SerdeError
+    ├── ProcessingError           1   user code or a record; the handler decides: fail, skip, dead letter
+    ├── TaskMigratedError         1   lost ownership: close dirty and join again
+    │   └── FencedError
+    ├── TaskCorruptedError        1   bad local state: rebuild that task alone
+    ├── StateDirectoryError       1   locked, of another application, of another format
+    ├── KafkaUnavailableError     1   outside: retry until a deadline, then say what was tried
+    ├── TopicMissingError         1
+    ├── PartitionsChangedError    1
+    ├── RecordTooLargeError       1
+    ├── InternalTopicError        1
+    ├── SandboxError              1   the embedded Kafka could not be fetched, started or stopped
+    ├── OperationRefusedError     3   nothing was changed
+    └── InvariantError            1   our own mistake: stop at once, the changelog makes that safe
+
+A message names what happened and where; the hint says what to do next.
+"""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+__all__ = [
+    "ConfigError",
+    "FencedError",
+    "InternalTopicError",
+    "InvariantError",
+    "KafkaUnavailableError",
+    "OperationRefusedError",
+    "PartitionsChangedError",
+    "ProcessingError",
+    "RecordTooLargeError",
+    "SandboxError",
+    "SerdeError",
+    "StateDirectoryError",
+    "StreamerError",
+    "TaskCorruptedError",
+    "TaskMigratedError",
+    "TopicMissingError",
+    "TopologyError",
+    "UsageError",
+]
+
+
+class StreamerError(Exception):
+    """The root. `str(error)` is the message alone; `describe()` adds the hint."""
+
+    exit_code: ClassVar[int] = 1
+
+    def __init__(self, message: str, *, hint: str = "") -> None:
+        super().__init__(message)
+        self.message = message
+        self.hint = hint
+
+    def __str__(self) -> str:
+        return self.message
+
+    def describe(self) -> str:
+        """The message, and the hint on a line of its own where there is one."""
+        return f"{self.message}\nhint: {self.hint}" if self.hint else self.message
+
+
+class UsageError(StreamerError):
+    """The caller asked for something that cannot work; nothing was started."""
+
+    exit_code = 2
+
+
+class ConfigError(UsageError):
+    """A setting is unknown, malformed, out of range or contradicts another."""
+
+
+class TopologyError(UsageError):
+    """The description of the application does not make sense."""
+
+
+class SerdeError(UsageError):
+    """A key or value cannot be turned into bytes or back."""
+
+
+class ProcessingError(StreamerError):
+    """A record could not be processed. The cause is `__cause__` (raise it `from` the original)."""
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        topic: str = "",
+        partition: int = -1,
+        offset: int = -1,
+        key: object = None,
+        hint: str = "",
+    ) -> None:
+        super().__init__(message, hint=hint)
+        self.topic = topic
+        self.partition = partition
+        self.offset = offset
+        self.key = key
+
+    def __str__(self) -> str:
+        where = f"{self.topic}/{self.partition} offset {self.offset} key {self.key!r}"
+        return f"{self.message} ({where})" if self.topic else self.message
+
+    def describe(self) -> str:
+        """The message with the record's address, the cause, and the hint."""
+        lines = [str(self)]
+        if self.__cause__ is not None:
+            lines.append(f"cause: {type(self.__cause__).__name__}: {self.__cause__}")
+        if self.hint:
+            lines.append(f"hint: {self.hint}")
+        return "\n".join(lines)
+
+
+class TaskMigratedError(StreamerError):
+    """The task belongs to another worker now; what was not committed is void."""
+
+
+class FencedError(TaskMigratedError):
+    """A newer producer with the same transactional id has taken over."""
+
+
+class TaskCorruptedError(StreamerError):
+    """The local state of one task cannot be trusted."""
+
+
+class StateDirectoryError(StreamerError):
+    """The state directory is locked, or belongs to another application or format."""
+
+
+class KafkaUnavailableError(StreamerError):
+    """The brokers did not answer within the deadline."""
+
+
+class TopicMissingError(StreamerError):
+    """A topic that the application reads or writes does not exist."""
+
+
+class PartitionsChangedError(StreamerError):
+    """A topic has another number of partitions than the state was built for."""
+
+
+class RecordTooLargeError(StreamerError):
+    """A record is larger than the broker or the producer accepts."""
+
+
+class InternalTopicError(StreamerError):
+    """A changelog, repartition or control topic is not as the application needs it."""
+
+
+class SandboxError(StreamerError):
+    """The embedded Kafka could not be fetched, started or stopped."""
+
+
+class OperationRefusedError(StreamerError):
+    """The request was understood and refused; nothing was changed."""
+
+    exit_code = 3
+
+
+class InvariantError(StreamerError):
+    """A state that must never occur: a mistake in Streamer itself."""
