@@ -1,11 +1,11 @@
 """Every error that Streamer raises on purpose.
 
-    StreamerError                 1   anything below; `exit_code` is the code the command line ends with
+    StreamerError                 1   `exit_code`: what the command line ends with
     ├── UsageError                2   refuse to start
     │   ├── ConfigError
     │   ├── TopologyError
     │   └── SerdeError
-    ├── ProcessingError           1   user code or a record; the handler decides: fail, skip, dead letter
+    ├── ProcessingError           1   user code or a record; the handler decides what follows
     ├── TaskMigratedError         1   lost ownership: close dirty and join again
     │   └── FencedError
     ├── TaskCorruptedError        1   bad local state: rebuild that task alone
