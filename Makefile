@@ -1,0 +1,79 @@
+# Needs Python 3.11+ and make; everything else is fetched into .tools, .venv and the user's cache.
+PYTHON ?= python3
+PY     := .venv/bin/python
+UV     := .tools/bin/uv
+CODE   := $(wildcard streamer demo bench examples)
+KEEP   ?=
+JSON   ?=
+NAME   ?= throughput
+ARGS   ?=
+
+export PYTHONDONTWRITEBYTECODE ?=
+
+.DEFAULT_GOAL := help
+.PHONY: help setup demo test test-fast lint chaos bench lock format clean distclean
+
+help:  ## show this list
+	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+setup: .venv/.complete  ## make .venv from requirements.lock (nothing to do when it is up to date)
+
+.tools/.complete: .ci/uv.lock
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { \
+	  echo "setup: $(PYTHON) is missing or older than 3.11."; \
+	  echo "hint: install Python 3.11 or newer, or name one: make setup PYTHON=python3.12"; exit 1; }
+	@$(PYTHON) -c 'import ensurepip, venv' 2>/dev/null || { \
+	  echo "setup: $(PYTHON) cannot make virtual environments (no ensurepip)."; \
+	  echo "hint: on Debian and Ubuntu: apt-get install python3-venv"; exit 1; }
+	@echo "setup: fetching uv into .tools"
+	@rm -rf .tools
+	@$(PYTHON) -m venv .tools
+	@.tools/bin/python -m pip install --quiet --disable-pip-version-check --require-hashes \
+	  --only-binary :all: -r .ci/uv.lock
+	@touch $@
+
+.venv/.complete: .tools/.complete requirements.lock pyproject.toml
+	@echo "setup: installing the locked packages into .venv"
+	@test -x $(PY) || $(UV) venv --quiet --python "$$($(PYTHON) -c 'import sys; print(sys.executable)')" .venv
+	@$(UV) pip sync --quiet --python $(PY) --require-hashes requirements.lock
+	@$(UV) pip install --quiet --python $(PY) --no-deps --no-build-isolation --editable .
+	@touch $@
+	@echo "setup: done"
+
+demo: setup  ## run the demonstration; KEEP=1 leaves it running
+	@$(PY) -m demo $(if $(KEEP),--keep)
+
+lint: setup
+	$(PY) -m ruff check .
+	$(PY) -m ruff format --check .
+	$(PY) -m mypy $(CODE)
+
+test: lint  ## linters, types and all tests, a real Kafka included
+	$(PY) -m pytest tests -m "not chaos and not bench" $(ARGS)
+
+test-fast: setup  ## unit and tidy tests only, below a minute
+	$(PY) -m pytest tests/unit tests/tidy -m "not broker and not chaos and not bench" $(ARGS)
+
+chaos: setup  ## tests that kill processes and break disks and connections
+	$(PY) -m pytest tests -m chaos $(ARGS)
+
+bench: setup  ## measure: NAME=throughput|restore|scale [JSON=1]
+	@$(PY) -m bench $(NAME) $(if $(JSON),--json) $(ARGS)
+
+format: setup  ## format the code and apply safe fixes
+	$(PY) -m ruff check --fix .
+	$(PY) -m ruff format .
+
+COMPILE := pip compile --quiet --universal --python-version 3.11 --generate-hashes \
+           --no-annotate --no-header --no-emit-index-url --no-emit-find-links
+
+lock: .tools/.complete  ## pin the newest allowed versions anew
+	@$(UV) $(COMPILE) --upgrade pyproject.toml --group dev --output-file requirements.lock
+	@echo uv | $(UV) $(COMPILE) --upgrade - --output-file .ci/uv.lock
+
+clean:  ## remove what tools and tests left behind
+	@rm -rf build dist .mypy_cache .pytest_cache .ruff_cache .hypothesis .import_linter_cache .streamer
+	@find . -name __pycache__ -not -path './.venv/*' -not -path './.tools/*' -prune -exec rm -rf {} +
+
+distclean: clean  ## remove the environments as well
+	@rm -rf .venv .tools
