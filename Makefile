@@ -8,8 +8,6 @@ JSON   ?=
 NAME   ?= throughput
 ARGS   ?=
 
-export PYTHONDONTWRITEBYTECODE ?=
-
 .DEFAULT_GOAL := help
 .PHONY: help setup demo test test-fast lint chaos bench lock format clean distclean
 
