@@ -1,0 +1,110 @@
+"""`Batch`: records on their way through the nodes, as columns of equal length.
+
+`index` says which record of the source batch each row came from. It is what keeps a batch exact:
+merged branches and outputs of several sinks are put back into record order by it, errors find their
+topic, partition and offset, and stream time at a record is `Source.stream_times[index]`.
+Columns are never changed in place: nodes share them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from streamer.record import Headers, RawBatch
+
+__all__ = ["Batch", "Source"]
+
+
+@dataclass(slots=True)
+class Source:
+    """The source records of one run through the nodes; `raw` is None when results are flushed."""
+
+    raw: RawBatch | None
+    stream_times: Sequence[int]
+    carries_headers: bool = True
+
+
+@dataclass(slots=True)
+class Batch:
+    """Rows: a decoded value, a timestamp, and the key as bytes, decoded, or both.
+
+    `payloads` are the values' encoded bytes where they are known, so that a sink of the same serde
+    need not encode again.
+    """
+
+    source: Source
+    values: Sequence[Any]
+    timestamps: Sequence[int]
+    index: Sequence[int]
+    raw_keys: Sequence[bytes] | None = None
+    decode_key: Callable[[bytes], Any] | None = None
+    payloads: Sequence[bytes | None] | None = None
+    headers: Sequence[Headers] | None = None
+    _keys: Sequence[Any] | None = field(default=None)
+
+    def __len__(self) -> int:
+        return len(self.values)
+
+    @property
+    def keys(self) -> Sequence[Any]:
+        """Decoded keys; decoded on first use, since many applications never look at them."""
+        if self._keys is None:
+            assert self.raw_keys is not None
+            decode = self.decode_key
+            if decode is None:
+                self._keys = self.raw_keys
+            else:
+                self._keys = [None if key is None else decode(key) for key in self.raw_keys]
+        return self._keys
+
+    def headers_at(self, row: int) -> Headers:
+        if self.headers is not None:
+            return self.headers[row]
+        raw = self.source.raw
+        if raw is None or not self.source.carries_headers:
+            return []
+        return raw.headers_at(self.index[row])
+
+    def take(self, rows: Sequence[int]) -> Batch:
+        """The rows at these places, in this order."""
+        return Batch(
+            source=self.source,
+            values=[self.values[row] for row in rows],
+            timestamps=[self.timestamps[row] for row in rows],
+            index=[self.index[row] for row in rows],
+            raw_keys=_take(self.raw_keys, rows),
+            decode_key=self.decode_key,
+            payloads=_take(self.payloads, rows),
+            headers=_take(self.headers, rows),
+            _keys=_take(self._keys, rows),
+        )
+
+    def with_values(self, values: Sequence[Any]) -> Batch:
+        """The same rows with other values."""
+        return Batch(
+            source=self.source,
+            values=values,
+            timestamps=self.timestamps,
+            index=self.index,
+            raw_keys=self.raw_keys,
+            decode_key=self.decode_key,
+            headers=self.headers,
+            _keys=self._keys,
+        )
+
+    def rekeyed(self, keys: Sequence[Any], values: Sequence[Any]) -> Batch:
+        """The same rows under other keys, whose bytes are no longer known."""
+        return Batch(
+            source=self.source,
+            values=values,
+            timestamps=self.timestamps,
+            index=self.index,
+            headers=self.headers,
+            _keys=keys,
+        )
+
+
+def _take(column: Sequence[Any] | None, rows: Sequence[int]) -> list[Any] | None:
+    return None if column is None else [column[row] for row in rows]

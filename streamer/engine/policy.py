@@ -1,0 +1,115 @@
+"""What happens to a record that fails: stop, skip, or send it to the dead letter topic.
+
+A stop raises ProcessingError with topic, partition, offset and key; the worker then halts this task
+alone. A dead letter is written in the same transaction as the results around it, so it is there
+exactly once; its headers carry the cause (names as in KIP-1034).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from streamer.engine.batch import Batch
+from streamer.errors import ProcessingError
+from streamer.record import Headers, RawBatch
+
+__all__ = ["DeadLetter", "Failure", "Policy", "PolicyName"]
+
+PolicyName = Literal["stop", "skip", "dead_letter"]
+_HEADER = "__streamer.errors."
+_TEXT_LENGTH_MAX = 2000
+
+
+@dataclass(frozen=True, slots=True)
+class Failure:
+    """What is counted: the stage that failed and what was done about it."""
+
+    stage: str
+    action: PolicyName
+
+
+DeadLetter = Callable[[bytes | None, bytes | None, Headers], None]
+
+
+class Policy:
+    """Decides for one task. `dead_letter` writes a record; `count` feeds the metrics."""
+
+    def __init__(
+        self,
+        *,
+        task: str,
+        processing: PolicyName = "stop",
+        deserialization: PolicyName = "stop",
+        dead_letter: DeadLetter | None = None,
+        count: Callable[[Failure], None] = lambda _failure: None,
+    ) -> None:
+        self._task = task
+        self._actions: dict[str, PolicyName] = {
+            "processing": processing,
+            "deserialization": deserialization,
+        }
+        self._dead_letter = dead_letter
+        self._count = count
+
+    def undecodable(self, raw: RawBatch, row: int, *, error: Exception, part: str) -> None:
+        """A source record whose key or value cannot be decoded."""
+        self._decide("deserialization", raw, row, error=error, place=f"decoding its {part}")
+
+    def failed(self, batch: Batch, row: int, *, error: Exception, node: str) -> None:
+        """A record on which user code, or encoding its result, raised."""
+        raw = batch.source.raw
+        place = f"step {node}"
+        if raw is not None:
+            self._decide("processing", raw, batch.index[row], error=error, place=place)
+            return
+        # A result that was flushed: it has no one source record, but its key and value are known.
+        key = batch.raw_keys[row] if batch.raw_keys is not None else None
+        value = batch.payloads[row] if batch.payloads is not None else None
+        flushed = RawBatch(
+            topic="(result)",
+            partition=-1,
+            keys=[key],
+            values=[value],
+            timestamps=[batch.timestamps[row]],
+            offsets=[-1],
+        )
+        self._decide("processing", flushed, 0, error=error, place=place)
+
+    def _decide(
+        self, stage: str, raw: RawBatch, row: int, *, error: Exception, place: str
+    ) -> None:
+        action = self._actions[stage]
+        self._count(Failure(stage, action))
+        if action == "stop" or isinstance(error, MemoryError):
+            raise ProcessingError(
+                f"{type(error).__name__} in {place}: {_shown(error)}",
+                topic=raw.topic,
+                partition=raw.partition,
+                offset=raw.offsets[row],
+                key=raw.keys[row],
+                hint=f"mend the code or the record, or set {stage}_error to skip or dead_letter",
+            ) from error
+        if action == "dead_letter":
+            assert self._dead_letter is not None
+            headers = [*raw.headers_at(row), *self._cause(raw, row, error=error, place=place)]
+            self._dead_letter(raw.keys[row], raw.values[row], headers)
+
+    def _cause(self, raw: RawBatch, row: int, *, error: Exception, place: str) -> Headers:
+        cause: dict[str, Any] = {
+            "exception": f"{type(error).__module__}.{type(error).__qualname__}",
+            "message": _shown(error),
+            "place": place,
+            "task": self._task,
+            "topic": raw.topic,
+            "partition": raw.partition,
+            "offset": raw.offsets[row],
+            "timestamp": raw.timestamps[row],
+        }
+        return [(_HEADER + name, str(value).encode()) for name, value in cause.items()]
+
+
+def _shown(error: Exception) -> str:
+    text = str(error) or repr(error)
+    return text if len(text) <= _TEXT_LENGTH_MAX else text[:_TEXT_LENGTH_MAX] + "..."

@@ -1,0 +1,104 @@
+"""Identifiers that travel through topics, directories and commands: parse and format in one place.
+
+A task is written `0_3` (subtopology 0, partition 3), as in Kafka Streams. A layout is the numbered
+set of partitions, stores and changelog topics that holds the state of an application; the first is 1.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import NamedTuple, NewType
+
+from streamer.errors import ConfigError, TopologyError
+
+__all__ = [
+    "FIRST_LAYOUT",
+    "Layout",
+    "TaskId",
+    "TopicPartition",
+    "changelog_topic",
+    "check_application_id",
+    "check_store_name",
+    "control_topic",
+    "repartition_topic",
+    "transactional_id",
+]
+
+Layout = NewType("Layout", int)
+FIRST_LAYOUT = Layout(1)
+
+# A store's name becomes part of a topic's name, and Kafka allows these characters there.
+_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,119}")
+
+
+class TopicPartition(NamedTuple):
+    """One partition of a topic; written `purchases/3`."""
+
+    topic: str
+    partition: int
+
+    def __str__(self) -> str:
+        return f"{self.topic}/{self.partition}"
+
+
+class TaskId(NamedTuple):
+    """The unit of work and of state: one partition number of one subtopology."""
+
+    subtopology: int
+    partition: int
+
+    def __str__(self) -> str:
+        return f"{self.subtopology}_{self.partition}"
+
+    @classmethod
+    def parse(cls, text: str) -> TaskId:
+        """Read `0_3`. Raises ConfigError for anything else."""
+        match = re.fullmatch(r"(\d+)_(\d+)", text)
+        if match is None:
+            raise ConfigError(
+                f"{text!r} is not a task id",
+                hint="a task id is SUBTOPOLOGY_PARTITION, such as 0_3",
+            )
+        return cls(int(match[1]), int(match[2]))
+
+
+def _check(kind: str, name: str) -> str:
+    if not isinstance(name, str) or _NAME.fullmatch(name) is None:
+        raise TopologyError(
+            f"{name!r} is not a usable {kind}",
+            hint="use letters, digits, '.', '_' and '-'; at most 120, starting with a letter or digit",
+        )
+    return name
+
+
+def check_store_name(name: str) -> str:
+    """Return the name, or raise TopologyError: it becomes part of topic and directory names."""
+    return _check("store name", name)
+
+
+def check_application_id(name: str) -> str:
+    """Return the name, or raise TopologyError: it prefixes topics, groups and transactions."""
+    return _check("application id", name)
+
+
+def _suffix(layout: Layout) -> str:
+    return "" if layout == FIRST_LAYOUT else f".layout-{layout}"
+
+
+def changelog_topic(application_id: str, store: str, layout: Layout = FIRST_LAYOUT) -> str:
+    """Kafka Streams' name for it; later layouts carry their number."""
+    return f"{application_id}-{store}-changelog{_suffix(layout)}"
+
+
+def repartition_topic(application_id: str, name: str, layout: Layout = FIRST_LAYOUT) -> str:
+    return f"{application_id}-{name}-repartition{_suffix(layout)}"
+
+
+def control_topic(application_id: str, kind: str) -> str:
+    """`members`, `assignments`, `status`, ...: the records through which workers find each other."""
+    return f"{application_id}.{kind}"
+
+
+def transactional_id(application_id: str, worker_id: str) -> str:
+    """One per worker: initialising it anew is what fences the worker that held it."""
+    return f"{application_id}-{worker_id}"

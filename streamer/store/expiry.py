@@ -1,0 +1,105 @@
+"""Which rows of a store are past their time: windows and sessions by retention, rows by TTL.
+
+Expiry is by stream time, so it is the same in every replay. It never changes a result: a window is
+kept at least for its grace, and a row past its TTL is not read even before it is removed. Removed
+rows get a tombstone in the changelog, or compaction would keep them for ever.
+"""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from streamer.store.cache import Database
+from streamer.store.keys import timestamp, ttl_bucket
+from streamer.topology.stores import StoreKind, StoreSpec
+
+__all__ = ["Expired", "Expiry", "is_past_ttl"]
+
+# One commit removes this many rows at most, so that a long-idle store does not stall processing.
+ROWS_MAX = 10_000
+_TIME = struct.Struct(">Q")
+
+
+@dataclass(frozen=True, slots=True)
+class Expired:
+    """A row to remove, the time-index entries to drop, or both."""
+
+    keys: list[bytes]
+    index_keys: list[bytes]
+
+
+def is_past_ttl(spec: StoreSpec, stored_timestamp_ms: int, stream_time_ms: int) -> bool:
+    return spec.ttl_ms is not None and stored_timestamp_ms + spec.ttl_ms <= stream_time_ms
+
+
+class Expiry:
+    """Finds expired rows of one store, going on where it stopped."""
+
+    def __init__(self, spec: StoreSpec, database: Database) -> None:
+        self._spec = spec
+        self._database = database
+        self._done_ms = 0
+
+    def bound_ms(self, stream_time_ms: int) -> int:
+        """Rows with a time below this are expired; 0 where nothing ever is."""
+        spec = self._spec
+        if spec.kind is StoreKind.WINDOW:
+            kept = (spec.window_size_ms or 0) + (spec.retention_ms or 0)
+        elif spec.kind is StoreKind.SESSION:
+            kept = spec.retention_ms or 0
+        elif spec.ttl_ms is not None:
+            kept = spec.ttl_ms
+        else:
+            return 0
+        return max(stream_time_ms - kept + 1, 0)
+
+    def find(self, stream_time_ms: int, rows_max: int = ROWS_MAX) -> Expired:
+        """The rows that are expired now, at most `rows_max`."""
+        bound = self.bound_ms(stream_time_ms)
+        if bound <= self._done_ms:
+            return Expired([], [])
+        scan = self._windows if self._spec.kind is StoreKind.WINDOW else self._indexed
+        expired = Expired([], [])
+        examined = 0
+        for time_ms, key, index_key in scan(bound):
+            if examined >= rows_max:
+                # The next commit goes on from this row's time: equal times may remain.
+                self._done_ms = time_ms
+                return expired
+            examined += 1
+            if index_key is not None:
+                expired.index_keys.append(index_key)
+            if key is not None:
+                expired.keys.append(key)
+        self._done_ms = bound
+        return expired
+
+    def rewind(self) -> None:
+        """Look from the beginning again: an aborted transaction kept what had been found."""
+        self._done_ms = 0
+
+    def _windows(self, bound: int) -> Iterator[tuple[int, bytes | None, bytes | None]]:
+        start = _TIME.pack(self._done_ms)
+        for key, _row in self._database.scan(self._spec.name, start, _TIME.pack(bound)):
+            yield int.from_bytes(key[:8], "big"), key, None
+
+    def _indexed(self, bound: int) -> Iterator[tuple[int, bytes | None, bytes | None]]:
+        name = self._spec.name
+        end = _TIME.pack(bound)
+        start = _TIME.pack(0)
+        for index_key, _none in self._database.scan(name, start, end, index=True):
+            time_ms = int.from_bytes(index_key[:8], "big")
+            key = index_key[8:]
+            stored = self._database.get_many(name, [key])[0]
+            yield time_ms, key if self._is_current(stored, time_ms, bound) else None, index_key
+
+    def _is_current(self, stored: bytes | None, time_ms: int, bound: int) -> bool:
+        """Whether the entry still speaks of the row: an update may have moved it to a later one."""
+        if stored is None:
+            return False
+        if self._spec.ttl_ms is None:
+            return True
+        stamp = timestamp(stored)
+        return stamp < bound and ttl_bucket(stamp, self._spec.ttl_ms) == time_ms

@@ -1,0 +1,90 @@
+"""`App`: the description of an application. It describes; a worker runs it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from streamer.errors import TopologyError
+from streamer.ids import check_application_id
+from streamer.topology.graph import Graph, Source, TableUpdate, Topology
+from streamer.topology.serde import Bytes, serde_of
+from streamer.topology.stores import Store, WindowStore
+from streamer.topology.stream import Stream
+from streamer.topology.table import Table
+
+__all__ = ["App"]
+
+
+class App:
+    """One application: its id, its settings and its topology.
+
+    App("spend", bootstrap_servers="kafka:9092", commit_interval_ms=500)
+
+    Settings are those of the configuration reference, under Kafka's names. Nothing is checked
+    against a broker and nothing connects before a worker runs the application.
+    """
+
+    def __init__(self, application_id: str, **settings: Any) -> None:
+        self.application_id = check_application_id(application_id)
+        self.settings = settings
+        self._graph = Graph(self.application_id)
+
+    def stream(
+        self, topic: str | Sequence[str], *, key: Any = None, value: Any = None
+    ) -> Stream:
+        """Read one topic, or several of one kind. `key` and `value` are types or serdes; left
+        out they are bytes."""
+        source = self._source(topic, key=key, value=value)
+        return Stream(self._graph, source, key=source.key, value=source.value)
+
+    def table(
+        self, topic: str, *, key: Any = None, value: Any = None, store: str | Store
+    ) -> Table:
+        """Read a topic as a table: the newest value per key, a None value removes the key."""
+        source = self._source(topic, key=key, value=value)
+        given = Store(store) if isinstance(store, str) else store
+        spec = self._graph.claim_store(given.spec(key=source.key, value=source.value))
+        node = TableUpdate(number=self._graph.next_number(), parents=(source,), store=spec)
+        self._graph.add(node)
+        return Table(self._graph, node, spec=spec)
+
+    def process(
+        self,
+        topic: str,
+        *,
+        key: Any = None,
+        value: Any = None,
+        stores: Sequence[Store | WindowStore] = (),
+        to: str | None = None,
+    ) -> Callable[[Any], Any]:
+        """Decorator: run a function or class on a topic's records, as `Stream.process` does.
+
+        @app.process("purchases", key=str, value=Purchase, stores=[seen], to="first-orders")
+        def first(record, context): ...
+        """
+
+        def decorate(processor: Any) -> Any:
+            result = self.stream(topic, key=key, value=value).process(processor, stores=stores)
+            if to is not None:
+                result.to(to)
+            return processor
+
+        return decorate
+
+    def topology(self) -> Topology:
+        """The topology described so far. Raises TopologyError when it reads nothing."""
+        return self._graph.build()
+
+    def _source(self, topic: str | Sequence[str], *, key: Any, value: Any) -> Source:
+        topics = (topic,) if isinstance(topic, str) else tuple(topic)
+        if not topics or not all(isinstance(name, str) and name for name in topics):
+            raise TopologyError(f"{topic!r} is not a topic's name nor a list of them")
+        source = Source(
+            number=self._graph.next_number(),
+            topics=topics,
+            key=Bytes if key is None else serde_of(key),
+            value=Bytes if value is None else serde_of(value),
+        )
+        self._graph.add(source)
+        return source

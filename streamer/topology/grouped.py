@@ -1,0 +1,254 @@
+"""Grouped streams: aggregation per key, plain or windowed."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+from datetime import timedelta
+from typing import Any
+
+from streamer.errors import TopologyError
+from streamer.topology.aggregates import BuiltIn, Count, Fold, Reduce, built_in
+from streamer.topology.graph import Aggregate, Emit
+from streamer.topology.results import result_type
+from streamer.topology.serde import Json, Serde, serde_of
+from streamer.topology.stores import Store, StoreKind, StoreSpec, milliseconds
+from streamer.topology.stream import Stream
+from streamer.topology.table import Table
+from streamer.topology.windows import SessionWindows, TumblingWindows, HoppingWindows, Windows
+
+__all__ = ["GroupedStream", "WindowedStream"]
+
+_EMITS = ("commit", "every", "final")
+
+
+class GroupedStream:
+    """A stream whose records of one key meet in one task. Made by `Stream.group_by_key`."""
+
+    def __init__(self, stream: Stream, *, name: str | None) -> None:
+        self._stream = stream
+        self._name = name
+
+    def windowed_by(self, windows: Windows) -> WindowedStream:
+        """Aggregate per key and window."""
+        if not isinstance(windows, TumblingWindows | HoppingWindows | SessionWindows):
+            raise TopologyError(
+                f"{windows!r} is not a window",
+                hint="use TumblingWindows, HoppingWindows or SessionWindows",
+            )
+        return WindowedStream(self, windows)
+
+    def aggregate(
+        self,
+        initial: Callable[[], Any] | Mapping[str, BuiltIn],
+        step: Callable[[Any, Any, Any], Any] | None = None,
+        *,
+        store: str | Store,
+        value: Any = None,
+        emit: Emit = "commit",
+    ) -> Table:
+        """Fold the records of each key: `step(key, value, aggregate) -> aggregate`, from
+        `initial()`; or compute built-in aggregates given as data:
+        `aggregate({"orders": Count(), "cents": Sum("amount")}, store="totals")`.
+
+        Returning None removes the key. `emit="commit"` (default) passes on each key's newest
+        result once per commit, `emit="every"` every result.
+
+        Raises TopologyError when a name is used twice or a type cannot be told.
+        """
+        return self._aggregate(_definition(initial, step), store=store, value=value, emit=emit)
+
+    def reduce(
+        self, step: Callable[[Any, Any], Any], *, store: str | Store, emit: Emit = "commit"
+    ) -> Table:
+        """Combine the values of each key: `step(aggregate, value)`; the first value starts it."""
+        return self._aggregate(Reduce(step), store=store, value=None, emit=emit)
+
+    def count(self, *, store: str | Store, emit: Emit = "commit") -> Table:
+        """How many records each key has had, as an int."""
+        fold = Fold(int, _count, merge=_add)
+        return self._aggregate(fold, store=store, value=Json(int), emit=emit)
+
+    def _aggregate(
+        self,
+        definition: Fold | Reduce | Mapping[str, BuiltIn],
+        *,
+        store: str | Store,
+        value: Any,
+        emit: Emit,
+        windows: Windows | None = None,
+        retention: timedelta | None = None,
+    ) -> Table:
+        given = Store(store) if isinstance(store, str) else store
+        _check_emit(emit, windows)
+        stream = self._co_located(given.name)
+        serde = _value_serde(definition, value if value is not None else given.value, stream)
+        spec = given.spec(key=stream._key, value=serde)
+        if windows is not None:
+            spec = _windowed_spec(spec, windows, retention)
+        graph = stream._graph
+        node = Aggregate(
+            number=graph.next_number(),
+            parents=(stream._node,),
+            store=graph.claim_store(spec),
+            aggregate=definition,
+            value=serde,
+            windows=windows,
+            emit=emit,
+        )
+        graph.add(node)
+        return Table(graph, node, spec=spec)
+
+    def _co_located(self, store: str) -> Stream:
+        if self._stream._is_rekeyed:
+            return self._stream.repartition(self._name or store)
+        if self._stream._key is None:
+            raise TopologyError(f"the key type of the stream before store {store!r} is not known")
+        return self._stream
+
+
+class WindowedStream:
+    """A grouped stream with windows. Made by `GroupedStream.windowed_by`."""
+
+    def __init__(self, grouped: GroupedStream, windows: Windows) -> None:
+        self._grouped = grouped
+        self._windows = windows
+
+    def aggregate(
+        self,
+        initial: Callable[[], Any] | Mapping[str, BuiltIn],
+        step: Callable[[Any, Any, Any], Any] | None = None,
+        *,
+        store: str | Store,
+        merge: Callable[[Any, Any, Any], Any] | None = None,
+        value: Any = None,
+        emit: Emit = "commit",
+        retention: timedelta | None = None,
+    ) -> Table:
+        """As `GroupedStream.aggregate`, per window. Sessions need `merge(key, one, other)` with
+        a function of the user's. `emit="final"` passes a result on once, when its window closed.
+
+        `retention` is how long a window can still be queried after stream time passed its end;
+        at least its grace, by default the window's size again.
+        """
+        definition = _definition(initial, step, merge)
+        if isinstance(self._windows, SessionWindows) and isinstance(definition, Fold):
+            if definition.merge is None:
+                raise TopologyError(
+                    "aggregating sessions needs merge=function(key, one, other)",
+                    hint="two sessions become one when a record falls between them",
+                )
+        return self._grouped._aggregate(
+            definition,
+            store=store,
+            value=value,
+            emit=emit,
+            windows=self._windows,
+            retention=retention,
+        )
+
+    def reduce(
+        self,
+        step: Callable[[Any, Any], Any],
+        *,
+        store: str | Store,
+        emit: Emit = "commit",
+        retention: timedelta | None = None,
+    ) -> Table:
+        return self._grouped._aggregate(
+            Reduce(step),
+            store=store,
+            value=None,
+            emit=emit,
+            windows=self._windows,
+            retention=retention,
+        )
+
+    def count(
+        self, *, store: str | Store, emit: Emit = "commit", retention: timedelta | None = None
+    ) -> Table:
+        return self._grouped._aggregate(
+            Fold(int, _count, merge=_add),
+            store=store,
+            value=Json(int),
+            emit=emit,
+            windows=self._windows,
+            retention=retention,
+        )
+
+
+def _count(_key: Any, _value: Any, count: int) -> int:
+    return count + 1
+
+
+def _add(_key: Any, one: int, other: int) -> int:
+    return one + other
+
+
+def _definition(
+    initial: Callable[[], Any] | Mapping[str, BuiltIn],
+    step: Callable[[Any, Any, Any], Any] | None,
+    merge: Callable[[Any, Any, Any], Any] | None = None,
+) -> Fold | Mapping[str, BuiltIn]:
+    if isinstance(initial, Mapping):
+        if step is not None or merge is not None:
+            raise TopologyError("built-in aggregates take no function beside them")
+        return built_in(initial)
+    if not callable(initial):
+        raise TopologyError(
+            f"the initial aggregate must be made by a function or type, not {initial!r}",
+            hint=f"write lambda: {initial!r}, or a class such as a dataclass with defaults",
+        )
+    if not callable(step):
+        raise TopologyError(
+            "aggregate() needs a function (key, value, aggregate) -> aggregate",
+            hint='or built-in aggregates as data: {"orders": Count()}',
+        )
+    return Fold(initial, step, merge)
+
+
+def _value_serde(
+    definition: Fold | Reduce | Mapping[str, BuiltIn], given: Any, stream: Stream
+) -> Serde[Any]:
+    if given is not None:
+        return serde_of(given)
+    if isinstance(definition, Reduce):
+        if stream._value is None:
+            raise TopologyError(
+                "the value type of the stream before reduce() is not known",
+                hint="give it where it changes: map_values(function, value=Type)",
+            )
+        return stream._value
+    if isinstance(definition, Fold):
+        if isinstance(definition.initial, type):
+            return Json(definition.initial)
+        return Json(Any)
+    return Json(result_type(definition, stream._value))
+
+
+def _check_emit(emit: str, windows: Windows | None) -> None:
+    if emit not in _EMITS:
+        raise TopologyError(f"emit={emit!r} is not one of {', '.join(map(repr, _EMITS))}")
+    if emit == "final" and windows is None:
+        raise TopologyError('emit="final" needs windows', hint="call windowed_by(...) before")
+
+
+def _windowed_spec(spec: StoreSpec, windows: Windows, retention: timedelta | None) -> StoreSpec:
+    if spec.ttl_ms is not None:
+        raise TopologyError(
+            f"windowed store {spec.name!r} cannot have a ttl", hint="use retention=timedelta(...)"
+        )
+    length_ms = windows.gap_ms if isinstance(windows, SessionWindows) else windows.size_ms
+    kept_ms = length_ms if retention is None else milliseconds(retention, "retention")
+    kept_ms = max(kept_ms, windows.grace_ms)
+    if isinstance(windows, SessionWindows):
+        # A session can still grow for as long as a record may come within its gap and grace.
+        kept_ms = max(kept_ms, windows.gap_ms + windows.grace_ms)
+        return replace(spec, kind=StoreKind.SESSION, retention_ms=kept_ms)
+    return replace(
+        spec,
+        kind=StoreKind.WINDOW,
+        retention_ms=kept_ms,
+        window_size_ms=windows.size_ms,
+        window_advance_ms=windows.advance_ms,
+    )

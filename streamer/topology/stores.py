@@ -1,0 +1,126 @@
+"""Store specifications: what a store is called, what it holds, and how long.
+
+`Store` is what a user writes; the engine and the stores read `StoreSpec`. A store's name is part of
+topic and directory names, so it is always given and never made up (KIP-1111 came to the same rule).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from datetime import timedelta
+from enum import Enum
+from typing import Any
+
+from streamer.errors import TopologyError
+from streamer.ids import check_store_name
+from streamer.topology.serde import Serde, serde_of
+
+__all__ = ["Store", "StoreKind", "StoreSpec", "WindowStore", "milliseconds"]
+
+
+class StoreKind(Enum):
+    KEY_VALUE = "key-value"
+    WINDOW = "window"
+    SESSION = "session"
+
+
+def milliseconds(duration: timedelta, name: str) -> int:
+    """Whole milliseconds of a duration. Raises TopologyError below zero."""
+    if not isinstance(duration, timedelta):
+        raise TopologyError(f"{name} must be a timedelta, not {duration!r}")
+    value = duration // timedelta(milliseconds=1)
+    if value < 0:
+        raise TopologyError(f"{name} must not be negative, not {duration!r}")
+    return value
+
+
+@dataclass(frozen=True, slots=True)
+class StoreSpec:
+    """A store as the engine sees it; times in milliseconds, None where unlimited."""
+
+    name: str
+    kind: StoreKind
+    key: Serde[Any]
+    value: Serde[Any]
+    ttl_ms: int | None = None
+    retention_ms: int | None = None
+    window_size_ms: int | None = None
+    window_advance_ms: int | None = None
+    rocksdb: Mapping[str, Any] = field(default_factory=dict)
+
+    @property
+    def is_indexed_by_time(self) -> bool:
+        """Whether a second column family orders the rows by time, so that expiry need not scan."""
+        return self.kind is StoreKind.SESSION or self.ttl_ms is not None
+
+
+@dataclass(frozen=True, slots=True)
+class Store:
+    """A key-value store, for `process(stores=[...])` or as `store=` of an aggregation.
+
+    Store("seen", key=str, value=int, ttl=timedelta(days=30))
+    Store("totals", rocksdb={"compression_type": "zstd"})
+
+    `key` and `value` may be left out where the aggregation knows them. `ttl` removes a row when
+    stream time has passed the row's timestamp by that much. `rocksdb` sets any option of RocksDB.
+    """
+
+    name: str
+    key: Any = None
+    value: Any = None
+    ttl: timedelta | None = None
+    rocksdb: Mapping[str, Any] = field(default_factory=dict)
+
+    def spec(self, key: Serde[Any] | None = None, value: Serde[Any] | None = None) -> StoreSpec:
+        """The specification, with the serdes that the place of use knows as fallback."""
+        return StoreSpec(
+            name=check_store_name(self.name),
+            kind=StoreKind.KEY_VALUE,
+            key=_serde(self.name, "key", self.key, key),
+            value=_serde(self.name, "value", self.value, value),
+            ttl_ms=None if self.ttl is None else milliseconds(self.ttl, f"ttl of {self.name}"),
+            rocksdb=dict(self.rocksdb),
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class WindowStore:
+    """A store of values per key and window start, for `process` or a windowed aggregation.
+
+    `retention` is how long a window stays after stream time passed its start; it defaults to what
+    the windows need (size and grace).
+    """
+
+    name: str
+    key: Any = None
+    value: Any = None
+    size: timedelta | None = None
+    retention: timedelta | None = None
+    rocksdb: Mapping[str, Any] = field(default_factory=dict)
+
+    def spec(self, key: Serde[Any] | None = None, value: Serde[Any] | None = None) -> StoreSpec:
+        """The specification of a store used by `process`; aggregations fill in their windows."""
+        if self.size is None:
+            raise TopologyError(f"window store {self.name!r} needs size=timedelta(...)")
+        size_ms = milliseconds(self.size, f"size of {self.name}")
+        base = Store(self.name, self.key, self.value, rocksdb=self.rocksdb).spec(key, value)
+        retention = self.retention if self.retention is not None else self.size * 2
+        return replace(
+            base,
+            kind=StoreKind.WINDOW,
+            window_size_ms=size_ms,
+            window_advance_ms=None,
+            retention_ms=milliseconds(retention, f"retention of {self.name}"),
+        )
+
+
+def _serde(store: str, role: str, given: Any, known: Serde[Any] | None) -> Serde[Any]:
+    if given is not None:
+        return serde_of(given)
+    if known is not None:
+        return known
+    raise TopologyError(
+        f"store {store!r} has no {role} type",
+        hint=f"write Store({store!r}, {role}=...) with a type such as str or a dataclass",
+    )
