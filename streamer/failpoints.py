@@ -1,0 +1,145 @@
+"""Named places where a test can make a worker die, fail or wait; they cost nothing unarmed.
+
+    STREAMER_FAILPOINTS="commit.after_flush=kill@3,restore.before_batch=error,task.after_open=sleep:500"
+
+`kill` ends the process with SIGKILL, `error` raises InjectedError, `sleep:MS` waits. `@N` means at
+the N-th time alone; without it `kill` and `error` act the first time and `sleep` every time.
+The names are the closed set below, so that a test cannot arm a place that no longer exists.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import re
+import signal
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from difflib import get_close_matches
+
+from streamer.errors import ConfigError, InvariantError
+
+__all__ = ["NAMES", "InjectedError", "arm", "armed", "disarm", "hit"]
+
+NAMES = frozenset(
+    {
+        "commit.before_flush",
+        "commit.after_flush",
+        "commit.before_transaction_commit",
+        "commit.after_transaction_commit",
+        "commit.before_store_write",
+        "commit.between_store_chunks",
+        "commit.after_store_write",
+        "control.before_assignment",
+        "control.between_assignments",
+        "control.before_fence",
+        "control.after_fence",
+        "restore.before_batch",
+        "restore.after_batch",
+        "restore.before_ready",
+        "task.before_open",
+        "task.after_open",
+        "task.before_close",
+        "worker.before_leave",
+    }
+)
+VARIABLE = "STREAMER_FAILPOINTS"
+
+Action = Callable[[], object]
+_ACTION = re.compile(r"(kill|error|sleep):?(\d+)?(?:@([1-9]\d*))?")
+_log = logging.getLogger(__name__)
+
+
+class InjectedError(Exception):
+    """What an armed `error` raises: on purpose no StreamerError, so nothing expects it."""
+
+
+def hit(name: str) -> None:
+    """Pass the failpoint `name`; do what it is armed with, if anything."""
+    if _armed:
+        _fire(name)
+
+
+def arm(specification: str, *, origin: str = VARIABLE) -> None:
+    """Arm what the text asks for. Raises ConfigError for an unknown name or action."""
+    for part in specification.split(","):
+        if part.strip():
+            name, _, action = part.strip().partition("=")
+            _armed[_checked(name, origin)] = _action(name, action, origin)
+
+
+def disarm() -> None:
+    """Disarm everything."""
+    _armed.clear()
+
+
+@contextmanager
+def armed(name: str, action: str | Action) -> Iterator[None]:
+    """Arm one failpoint inside the block: a text such as `error@2`, or a function to call."""
+    before = _armed.get(_checked(name, "armed"))
+    _armed[name] = _action(name, action, "armed") if isinstance(action, str) else action
+    try:
+        yield
+    finally:
+        del _armed[name]
+        if before is not None:
+            _armed[name] = before
+
+
+def _fire(name: str) -> None:
+    if name not in NAMES:
+        raise InvariantError(f"failpoint {name} is not in the list of failpoints.py")
+    action = _armed.get(name)
+    if action is not None:
+        action()
+
+
+def _checked(name: str, origin: str) -> str:
+    if name in NAMES:
+        return name
+    near = get_close_matches(name, NAMES, n=1)
+    hint = f"did you mean {near[0]}?" if near else "known: " + ", ".join(sorted(NAMES))
+    raise ConfigError(f"{origin}: unknown failpoint {name!r}", hint=hint)
+
+
+def _action(name: str, text: str, origin: str) -> Action:
+    match = _ACTION.fullmatch(text)
+    if match is None or (match[1] == "sleep") != (match[2] is not None):
+        raise ConfigError(
+            f"{origin}: {name}={text} is not an action",
+            hint="use kill, error or sleep:MILLISECONDS, each optionally with @N",
+        )
+    kind, number, nth = match[1], match[2], match[3]
+    only = int(nth) if nth else (None if kind == "sleep" else 1)
+    effects: dict[str, Action] = {
+        "kill": _kill,
+        "error": lambda: _raise(name),
+        "sleep": lambda: time.sleep(int(number or 0) / 1000),
+    }
+    effect = effects[kind]
+    hits = 0
+
+    def act() -> None:
+        nonlocal hits
+        hits += 1
+        if only is None or hits == only:
+            _log.warning("failpoint %s acts: %s", name, text)
+            effect()
+
+    return act
+
+
+def _kill() -> None:
+    sys.stderr.flush()
+    os.kill(os.getpid(), signal.SIGKILL)
+
+
+def _raise(name: str) -> None:
+    raise InjectedError(name)
+
+
+_armed: dict[str, Action] = {}
+# At import, so that every process started with the variable is armed, whatever starts it.
+arm(os.environ.get(VARIABLE, ""))
