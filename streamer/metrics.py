@@ -33,7 +33,7 @@ __all__ = [
 
 CONTENT_TYPE = CONTENT_TYPE_LATEST
 # A second series beside every counter, which Prometheus itself does not use.
-disable_created_metrics()
+disable_created_metrics()  # type: ignore[no-untyped-call]
 REGISTRY = CollectorRegistry()
 PREFIX = "streamer"
 
