@@ -1,0 +1,257 @@
+"""What each client is made with: pure functions from Config to librdkafka's settings.
+
+Users may set anything of librdkafka through `kafka={...}`, except what exactly once, assignment
+and the memory of a worker rest on; that is refused with the reason and never silently overruled.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping
+from difflib import get_close_matches
+from functools import cache
+from typing import Any, Literal
+
+from streamer.config import Config, budget
+from streamer.errors import ConfigError
+from streamer.ids import control_topic
+from streamer.kafka.properties import complaint, properties
+
+__all__ = [
+    "admin",
+    "check",
+    "control_consumer",
+    "input_consumer",
+    "members_consumer",
+    "producer",
+    "restore_consumer",
+]
+
+Role = Literal["consumer", "producer", "admin"]
+Settings = dict[str, Any]
+
+_ROLES: tuple[Role, ...] = ("consumer", "producer", "admin")
+_CALLBACKS = frozenset({"oauth_cb", "stats_cb", "throttle_cb"})
+_log = logging.getLogger("streamer.kafka.client")
+
+_MIB = 1024 * 1024
+# What librdkafka keeps for each message besides its payload, rounded up.
+_MESSAGE_OVERHEAD_BYTES = 320
+# The longest that librdkafka allows. The loop is watched by processing_timeout_ms instead: slow
+# user code must not cost the worker its membership.
+_POLL_INTERVAL_MS = 86_400_000
+# By default a full queue delays the next fetch by a second, during which a fast loop runs dry.
+_FETCH_QUEUE_BACKOFF_MS = 10
+
+_COMMIT = "positions are committed together with results and state"
+_ASSIGN = "Streamer assigns partitions itself"
+_POSITION = "a worker always begins at the position that its state was made at"
+_EXACTLY_ONCE = "processing_guarantee decides it"
+_REFUSED: Mapping[str, str] = {
+    "allow.auto.create.topics": "topics are checked at start, so that a misspelt one is noticed",
+    "auto.commit.interval.ms": _COMMIT,
+    "auto.commit.enable": _COMMIT,
+    "auto.offset.reset": "set auto_offset_reset",
+    "bootstrap.servers": "set bootstrap_servers",
+    "client.id": "set worker_id",
+    "enable.auto.commit": _COMMIT,
+    "enable.auto.offset.store": _COMMIT,
+    "enable.idempotence": "without it a retry could double or reorder records",
+    "enable.partition.eof": "restores end at the end of a partition",
+    "error_cb": "errors are handled by the worker",
+    "group.id": "it is the application's id",
+    "group.instance.id": "membership follows worker_id",
+    "group.protocol": _ASSIGN,
+    "group.protocol.type": _ASSIGN,
+    "group.remote.assignor": _ASSIGN,
+    "heartbeat.interval.ms": "set heartbeat_interval_ms",
+    "isolation.level": "results of aborted transactions must never be read",
+    "log.queue": "logs go to Python's logging",
+    "log_cb": "logs go to Python's logging",
+    "logger": "logs go to Python's logging",
+    "max.poll.interval.ms": "set processing_timeout_ms; slow code costs no membership",
+    "max.poll.records": "set max_poll_records",
+    "offset.store.method": _COMMIT,
+    "on_commit": _COMMIT,
+    "on_delivery": "deliveries are checked at each commit",
+    "partition.assignment.strategy": _ASSIGN,
+    "partitioner": "a key's partition decides where its state is: it is declared per topic",
+    "rebalance_cb": _ASSIGN,
+    "request.required.acks": "an acknowledged record must be on all replicas",
+    "session.timeout.ms": "set session_timeout_ms",
+    "topic.metadata.refresh.interval.ms": "set metadata_max_age_ms",
+    "transaction.timeout.ms": "set transaction_timeout_ms",
+    "transactional.id": _EXACTLY_ONCE,
+}
+
+
+def input_consumer(config: Config) -> Settings:
+    """Reads input topics by assign(). In the application's group only to commit positions there,
+    where ordinary lag tools look for them."""
+    queue_bytes = budget(config).input_queue_bytes
+    return (
+        _consumer(config, config.application_id) | _queue(queue_bytes) | _user(config, "consumer")
+    )
+
+
+def restore_consumer(config: Config) -> Settings:
+    """Reads changelogs by assign(), beside the input."""
+    group = f"{config.application_id}.restore"
+    queue_bytes = budget(config).restore_queue_bytes
+    return _consumer(config, group) | _queue(queue_bytes) | _user(config, "consumer")
+
+
+def control_consumer(config: Config) -> Settings:
+    """Reads control topics by assign(): small compacted topics, from their beginning."""
+    group = f"{config.application_id}.control"
+    return _consumer(config, group) | _queue(4 * _MIB) | _user(config, "consumer")
+
+
+def members_consumer(config: Config) -> Settings:
+    """Subscribes to the members topic, for liveness and the election alone."""
+    membership = {
+        "group.protocol": "classic",
+        # The eager strategies hand the one partition, and so the controller's part, to another
+        # member whenever anyone joins.
+        "partition.assignment.strategy": "cooperative-sticky",
+        "session.timeout.ms": config.session_timeout_ms,
+        "heartbeat.interval.ms": config.heartbeat_interval_ms,
+        "auto.offset.reset": "latest",
+    }
+    settings = _consumer(config, control_topic(config.application_id, "members"))
+    return settings | _queue(_MIB) | _user(config, "consumer") | membership
+
+
+def producer(config: Config, transactional_id: str | None = None) -> Settings:
+    """Writes results and changelogs; without a transactional id it is idempotent."""
+    # Half for payloads, half for what librdkafka keeps beside each of them.
+    half = budget(config).producer_queue_bytes // 2
+    settings = _client(config) | {
+        "allow.auto.create.topics": False,
+        "enable.idempotence": True,
+        "partitioner": "murmur2_random",
+        # A commit flushes, which ends the lingering; until then larger batches cost less.
+        "linger.ms": 20,
+        "queue.buffering.max.kbytes": max(half // 1024, 1024),
+        "queue.buffering.max.messages": max(half // _MESSAGE_OVERHEAD_BYTES, 10_000),
+    }
+    if transactional_id is not None:
+        settings["transactional.id"] = transactional_id
+        settings["transaction.timeout.ms"] = config.transaction_timeout_ms
+    return settings | _user(config, "producer")
+
+
+def admin(config: Config) -> Settings:
+    """Creates and describes topics and groups."""
+    return _client(config) | _user(config, "admin")
+
+
+def check(config: Config) -> None:
+    """Raise ConfigError for an entry of `kafka` that is unknown, malformed or not for users."""
+    for given in config.kafka:
+        role, name = _split(given)
+        _check_allowed(given, name)
+        if name not in _CALLBACKS:
+            _check_known(given, role, config.kafka[given])
+
+
+def _client(config: Config) -> Settings:
+    return {
+        "bootstrap.servers": config.bootstrap_servers,
+        "client.id": config.worker_id or config.application_id,
+        "logger": _log,
+        "topic.metadata.refresh.interval.ms": config.metadata_max_age_ms,
+        # Firewalls drop idle connections in silence.
+        "socket.keepalive.enable": True,
+        # After an outage the default of 10 s is what one waits for.
+        "reconnect.backoff.max.ms": 2_000,
+    }
+
+
+def _consumer(config: Config, group: str) -> Settings:
+    return _client(config) | {
+        "group.id": group,
+        "isolation.level": "read_committed",
+        "enable.auto.commit": False,
+        "enable.auto.offset.store": False,
+        "enable.partition.eof": True,
+        # A position that no longer exists is an error to be answered, never a silent jump.
+        "auto.offset.reset": "error",
+        "max.poll.interval.ms": _POLL_INTERVAL_MS,
+        "check.crcs": True,
+    }
+
+
+def _queue(queue_bytes: int) -> Settings:
+    """Bounds of what is fetched ahead: half for payloads, half for what is kept beside them."""
+    half = queue_bytes // 2
+    return {
+        "queued.max.messages.kbytes": max(half // 1024, 512),
+        "queued.min.messages": max(half // _MESSAGE_OVERHEAD_BYTES, 1_000),
+        # A response comes on top of what is queued already; less than one message is refused.
+        "fetch.max.bytes": min(max(half // 2, _MIB), 50 * _MIB),
+        "fetch.queue.backoff.ms": _FETCH_QUEUE_BACKOFF_MS,
+    }
+
+
+def _user(config: Config, role: Role) -> Settings:
+    """The user's settings for one client: those for all clients, then its own."""
+    shared: Settings = {}
+    own: Settings = {}
+    for given, value in config.kafka.items():
+        owner, name = _split(given)
+        _check_allowed(given, name)
+        if owner == role:
+            own[name] = value
+        elif owner is None and _is_for(name, role):
+            shared[name] = value
+    return shared | own
+
+
+def _split(given: str) -> tuple[Role | None, str]:
+    for role in _ROLES:
+        if given.startswith(role + "."):
+            return role, given.removeprefix(role + ".")
+    return None, given
+
+
+def _is_for(name: str, role: Role) -> bool:
+    """Whether a setting concerns the client; librdkafka warns about those that do not."""
+    known = properties().get(name)
+    letter = {"consumer": "C", "producer": "P", "admin": "*"}[role]
+    return known is None or known.role in ("*", letter)
+
+
+def _check_allowed(given: str, name: str) -> None:
+    reason = _REFUSED.get(name) or _refused_by_canonical_name().get(_canonical(name))
+    if reason:
+        raise ConfigError(
+            f"kafka setting {given} cannot be set: {reason}", hint="remove it from kafka"
+        )
+
+
+@cache
+def _refused_by_canonical_name() -> dict[str, str]:
+    """The refused settings under the name that librdkafka's aliases lead to."""
+    return {_canonical(name): reason for name, reason in _REFUSED.items()}
+
+
+def _canonical(name: str) -> str:
+    known = properties().get(name)
+    return name if known is None else known.canonical
+
+
+def _check_known(given: str, role: Role | None, value: object) -> None:
+    name = _split(given)[1]
+    known = properties()
+    if known and name not in known:
+        near = get_close_matches(name, known, n=1)
+        raise ConfigError(
+            f"kafka setting {given} is unknown to librdkafka",
+            hint=f"did you mean {near[0]}?" if near else "its own reference lists all settings",
+        )
+    said = complaint(name, value)
+    if said:
+        raise ConfigError(f"kafka setting {given} is wrong: {said}")
+    if role is not None and not _is_for(name, role):
+        raise ConfigError(f"kafka setting {given} does not concern the {role} client")
