@@ -1,0 +1,7 @@
+"""The embedded Kafka: `Sandbox` for a program, `up`, `down` and `status` for the shell."""
+
+from __future__ import annotations
+
+from streamer.sandbox.broker import Sandbox
+
+__all__ = ["Sandbox"]

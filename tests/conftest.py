@@ -1,0 +1,66 @@
+"""For all tests: where a test lies decides its marker, and what was not run is said at the end."""
+
+from __future__ import annotations
+
+from collections import Counter
+from pathlib import Path
+
+import pytest
+
+TESTS = Path(__file__).parent
+MARKED_DIRECTORIES = ("broker", "chaos", "bench")
+HOW_TO_RUN = {"broker": "make test", "chaos": "make chaos", "bench": "make bench"}
+
+_not_run: list[tuple[str, str]] = []
+_deselected: Counter[str] = Counter()
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption(
+        "--strict-skips", action="store_true", help="end with an error if a test was not run"
+    )
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    for item in items:
+        if not item.path.is_relative_to(TESTS):
+            continue
+        directory = item.path.relative_to(TESTS).parts[0]
+        if directory in MARKED_DIRECTORIES:
+            item.add_marker(directory)
+
+
+def pytest_deselected(items: list[pytest.Item]) -> None:
+    for item in items:
+        kinds = [kind for kind in MARKED_DIRECTORIES if item.get_closest_marker(kind)]
+        if kinds:
+            _deselected[kinds[-1]] += 1
+
+
+def pytest_runtest_logreport(report: pytest.TestReport) -> None:
+    if report.skipped and not hasattr(report, "wasxfail"):
+        reason = report.longrepr[2] if isinstance(report.longrepr, tuple) else str(report.longrepr)
+        _not_run.append((report.nodeid, reason.removeprefix("Skipped: ")))
+
+
+def pytest_collectreport(report: pytest.CollectReport) -> None:
+    if report.skipped:
+        reason = report.longrepr[2] if isinstance(report.longrepr, tuple) else str(report.longrepr)
+        _not_run.append((report.nodeid, reason.removeprefix("Skipped: ")))
+
+
+def pytest_sessionfinish(session: pytest.Session, exitstatus: int) -> None:
+    if exitstatus == pytest.ExitCode.OK and _not_run and session.config.option.strict_skips:
+        session.exitstatus = pytest.ExitCode.TESTS_FAILED
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    if not _not_run and not _deselected:
+        return
+    terminalreporter.section("not run")
+    for name, reason in _not_run:
+        terminalreporter.write_line(f"not run: {name}: {reason}")
+    for kind, count in sorted(_deselected.items()):
+        noun = "test" if count == 1 else "tests"
+        how = HOW_TO_RUN[kind]
+        terminalreporter.write_line(f"not run: {count} {kind} {noun}: `{how}` runs them")
