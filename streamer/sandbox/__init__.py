@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from streamer.sandbox.background import Status, default_directory, down, status, up
 from streamer.sandbox.broker import Sandbox
 
-__all__ = ["Sandbox"]
+__all__ = ["Sandbox", "Status", "default_directory", "down", "status", "up"]

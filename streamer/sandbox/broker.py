@@ -10,7 +10,6 @@ directory the data is temporary and goes with the last stop; with one it stays.
 from __future__ import annotations
 
 import atexit
-import fcntl
 import os
 import shutil
 import signal
@@ -25,6 +24,14 @@ from types import TracebackType
 from typing import IO, Self
 
 from streamer.errors import OperationRefusedError, SandboxError
+from streamer.sandbox.directory import (
+    TEMPORARY_PREFIX,
+    Description,
+    describe,
+    hold,
+    remove_abandoned,
+    write_description,
+)
 from streamer.sandbox.jars import fetch
 from streamer.sandbox.ports import free_ports
 from streamer.sandbox.process import ServerProcess, tail, wait_until_it_answers
@@ -32,7 +39,6 @@ from streamer.sandbox.settings import LOGGING, server_properties
 
 __all__ = ["Sandbox"]
 
-TEMPORARY_PREFIX = "streamer-sandbox-"
 START_TIMEOUT = 90.0
 STOP_TIMEOUT = 20.0
 PORT_ATTEMPTS = 3
@@ -108,7 +114,8 @@ class Sandbox:
             raise OperationRefusedError(f"the sandbox runs already, pid {self.pid}")
         jars = fetch(cache=self._cache)
         self._hold_directory()
-        atexit.register(self.stop)
+        if self._bound:
+            atexit.register(self.stop)
         problem = ""
         for _ in range(PORT_ATTEMPTS):
             problem = self._start_once(jars, timeout)
@@ -180,25 +187,21 @@ class Sandbox:
     def _end_process(self, timeout: float) -> None:
         if self._process is not None and self._process.exit_status is None:
             self._process.stop(timeout)
+            write_description(self.directory, Description(0, *self._ports))
         self._process = None
 
     def _hold_directory(self) -> None:
         if self._lock is not None:
             return
         if self._directory is None:
-            _remove_abandoned()
+            remove_abandoned()
             self._directory = Path(tempfile.mkdtemp(prefix=TEMPORARY_PREFIX))
-        self._directory.mkdir(parents=True, exist_ok=True)
-        lock = (self._directory / "lock").open("a")
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError:
-            lock.close()
-            raise SandboxError(
-                f"another process uses the sandbox directory {self._directory}",
-                hint="stop that one, or name another directory",
-            ) from None
-        self._lock = lock
+        self._lock = hold(self._directory)
+        before = describe(self._directory)
+        if before is not None and not self._ports:
+            self._ports = [before.port, before.controller_port]
+        if before is not None:
+            write_description(self._directory, before._replace(pid=0))
 
     def _start_once(self, jars: list[Path], timeout: float) -> str:
         deadline = time.monotonic() + timeout
@@ -220,8 +223,10 @@ class Sandbox:
             [*self._java(jars), f"-Xmx{self._heap_mib}m", "kafka.Kafka", str(properties)],
             log=self.log,
             dies_with_parent=self._death_signal(),
+            inherits=[self._lock.fileno()] if self._lock is not None else [],
         )
         self._process.start()
+        write_description(self.directory, Description(self._process.pid, *self._ports))
         left = max(1.0, deadline - time.monotonic())
         problem = wait_until_it_answers(self._process, self.port, timeout=left)
         if problem:
@@ -262,14 +267,3 @@ class Sandbox:
             except subprocess.TimeoutExpired:
                 return f"its directory was not formatted within {timeout:g} s"
         return f"formatting ended with status {done.returncode}" if done.returncode else ""
-
-
-def _remove_abandoned() -> None:
-    """Temporary directories whose owner was killed: nobody holds their lock."""
-    for directory in Path(tempfile.gettempdir()).glob(f"{TEMPORARY_PREFIX}*"):
-        try:
-            with (directory / "lock").open("a") as lock:
-                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                shutil.rmtree(directory, ignore_errors=True)
-        except OSError:
-            continue

@@ -1,4 +1,4 @@
-"""The broker's operating system process: started, watched, paused, ended within a bound.
+"""The broker's operating system process: started, watched, signalled, ended within a bound.
 
 A bound process dies with this one, whatever kills it. The kernel ties that promise to the thread
 which started the child, therefore a thread of its own starts it and lives as long as it does.
@@ -26,12 +26,18 @@ _PROBE = struct.pack(">hhih", 18, 0, 7, 7) + b"sandbox"
 
 
 class ServerProcess:
-    """A child process with its output in a file."""
+    """A child process with its output in a file, and with the open files that it inherits."""
 
     def __init__(
-        self, command: Sequence[str], *, log: Path, dies_with_parent: signal.Signals | None
+        self,
+        command: Sequence[str],
+        *,
+        log: Path,
+        dies_with_parent: signal.Signals | None,
+        inherits: Sequence[int] = (),
     ) -> None:
         self._command = list(command)
+        self._inherits = tuple(inherits)
         self._log = log
         self._signal = dies_with_parent
         self._started = threading.Event()
@@ -60,6 +66,7 @@ class ServerProcess:
                     stdout=output,
                     stderr=subprocess.STDOUT,
                     start_new_session=True,
+                    pass_fds=self._inherits,
                 )
         except OSError as error:
             self._failure = error
