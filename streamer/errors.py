@@ -11,6 +11,7 @@
     ├── TaskCorruptedError        1   bad local state: rebuild that task alone
     ├── StateDirectoryError       1   locked, of another application, of another format
     ├── KafkaUnavailableError     1   outside: retry until a deadline, then say what was tried
+    │   └── RegistryUnavailableError  1
     ├── TopicMissingError         1
     ├── PartitionsChangedError    1
     ├── RecordTooLargeError       1
@@ -36,6 +37,7 @@ __all__ = [
     "PartitionsChangedError",
     "ProcessingError",
     "RecordTooLargeError",
+    "RegistryUnavailableError",
     "SandboxError",
     "SerdeError",
     "StateDirectoryError",
@@ -135,6 +137,10 @@ class StateDirectoryError(StreamerError):
 
 class KafkaUnavailableError(StreamerError):
     """The brokers did not answer within the deadline."""
+
+
+class RegistryUnavailableError(KafkaUnavailableError):
+    """The schema registry did not answer: no fault of the record that needed it."""
 
 
 class TopicMissingError(StreamerError):
