@@ -89,7 +89,7 @@ def _fixed(name: str, layout: str, kind: type[T]) -> Plain[T]:
 
 
 # The descriptors refuse other types, where bytes(5) would silently give five zero bytes.
-Bytes: Plain[bytes] = Plain("bytes", bytes.__bytes__, bytes, bytes)
+Bytes: Plain[bytes] = Plain("bytes", bytes.__bytes__, bytes.__bytes__, bytes)
 Utf8: Plain[str] = Plain("utf8", str.encode, bytes.decode, str)
 # Big-endian and signed, as Kafka's IntegerSerializer, LongSerializer and DoubleSerializer write.
 Int32: Plain[int] = _fixed("int32", ">i", int)
