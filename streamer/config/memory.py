@@ -1,15 +1,8 @@
-"""How the memory of a worker is divided: one number in, one size for each consumer of memory out.
+"""How the memory of a worker is divided: one number in, one size for each user of memory out.
 
-    process          96 MiB, or a third of a small budget: interpreter, libraries, the application
-    the rest R is divided by share:
-      block_cache    30 %  RocksDB's cache of blocks, one for all tasks
-      write_buffers  10 %  RocksDB's memtables, one limit for all tasks
-      record_cache   25 %  the open transaction: touched keys and their new values as objects
-      batch          10 %  records taken from Kafka and being decoded
-      consumer_queue 15 %  librdkafka's records fetched ahead: two thirds input, one third restore
-      producer_queue 10 %  librdkafka's records not yet acknowledged
-
-The parts add up to the budget, so none can grow at another's expense.
+The process itself (interpreter, libraries, the application's own objects) gets 96 MiB, or a third
+of a small budget; the rest goes by the shares below. The parts add up to the budget, so none can
+grow at another's expense.
 """
 
 from __future__ import annotations
@@ -18,17 +11,19 @@ from typing import NamedTuple
 
 from streamer.config.model import Config
 
-__all__ = ["Budget", "budget"]
+__all__ = ["PERCENT", "PROCESS_BYTES_MAX", "Budget", "budget"]
 
-_PROCESS_BYTES = 96 * 1024 * 1024
-_PERCENT = {
-    "block_cache_bytes": 30,
-    "write_buffers_bytes": 10,
-    "record_cache_bytes": 25,
-    "batch_bytes": 10,
-    "input_queue_bytes": 10,
-    "restore_queue_bytes": 5,
-    "producer_queue_bytes": 10,
+PROCESS_BYTES_MAX = 96 * 1024 * 1024
+# The record cache holds Python objects, several times the size of their bytes; block cache and
+# queues hold bytes as they are.
+PERCENT = {
+    "block_cache_bytes": (30, "RocksDB's cache of blocks, one for all tasks"),
+    "write_buffers_bytes": (10, "RocksDB's memtables, one limit for all tasks"),
+    "record_cache_bytes": (25, "the open transaction: touched keys and their new values"),
+    "batch_bytes": (10, "records taken from Kafka and being decoded"),
+    "input_queue_bytes": (10, "input records fetched ahead"),
+    "restore_queue_bytes": (5, "changelog records fetched ahead"),
+    "producer_queue_bytes": (10, "results and changes that are not yet acknowledged"),
 }
 
 
@@ -52,6 +47,6 @@ class Budget(NamedTuple):
 def budget(config: Config) -> Budget:
     """Divide `memory_bytes_max`; what rounding leaves over stays with the process."""
     total = config.memory_bytes_max
-    rest = total - min(_PROCESS_BYTES, total // 3)
-    parts = {name: rest * percent // 100 for name, percent in _PERCENT.items()}
+    rest = total - min(PROCESS_BYTES_MAX, total // 3)
+    parts = {name: rest * percent // 100 for name, (percent, _) in PERCENT.items()}
     return Budget(process_bytes=total - sum(parts.values()), **parts)

@@ -1,0 +1,80 @@
+"""Options that several commands share, and the configuration that they lead to."""
+
+from __future__ import annotations
+
+import argparse
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from streamer.config import Resolved
+    from streamer.topology.app import App
+
+__all__ = ["Commands", "add_command", "add_configuration", "add_json", "add_target", "resolved"]
+
+Commands = Any  # argparse hides the type of what add_subparsers() returns
+
+# Options that are settings under a shorter name, for those that differ from worker to worker.
+_SHORT = ("bootstrap_servers", "state_dir", "worker_id", "zone", "http_port")
+
+
+def add_command(
+    commands: Commands, name: str, summary: str, *, details: str = "", execute: Any = None
+) -> argparse.ArgumentParser:
+    """A command with its one-line summary; `execute(arguments) -> exit code` runs it.
+
+    Without `execute` it is a group of commands.
+    """
+    command: argparse.ArgumentParser = commands.add_parser(
+        name,
+        help=summary,
+        description=f"{summary[0].upper()}{summary[1:]}.",
+        epilog=details or None,
+        allow_abbrev=False,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    if execute is not None:
+        command.add_argument("--debug", action="store_true", help="show a traceback for any error")
+        command.set_defaults(execute=execute)
+    return command
+
+
+def add_target(command: argparse.ArgumentParser) -> None:
+    command.add_argument(
+        "target", metavar="MODULE:APP", help="where the App is, such as shop.stream:app"
+    )
+
+
+def add_json(command: argparse._ActionsContainer) -> None:
+    command.add_argument("--json", action="store_true", help="print JSON instead of text")
+
+
+def add_configuration(command: argparse.ArgumentParser) -> None:
+    """`--config`, `--set` and the settings that have an option of their own."""
+    command.add_argument(
+        "--config", metavar="FILE", help="TOML file with settings (default: streamer.toml)"
+    )
+    command.add_argument(
+        "--set",
+        metavar="NAME=VALUE",
+        dest="sets",
+        action="append",
+        default=[],
+        help="a setting, wins over every other source; may be repeated",
+    )
+    for name in _SHORT:
+        option = "--" + name.replace("_", "-")
+        command.add_argument(option, metavar="VALUE", help=f"the same as --set {name}=VALUE")
+
+
+def resolved(app: App, arguments: argparse.Namespace) -> Resolved:
+    """The configuration of the app with all that the command line says."""
+    from streamer.config import resolve
+
+    given = {name: getattr(arguments, name) for name in _SHORT}
+    sets = [f"{name}={value}" for name, value in given.items() if value is not None]
+    return resolve(
+        app.application_id,
+        keywords=app.settings,
+        file=arguments.config,
+        sets=[*sets, *arguments.sets],
+    )

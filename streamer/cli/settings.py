@@ -1,0 +1,73 @@
+"""`streamer settings`: the settings in force and where each comes from, without connecting."""
+
+from __future__ import annotations
+
+import argparse
+import re
+from typing import Any
+
+from streamer.cli.options import (
+    Commands,
+    add_command,
+    add_configuration,
+    add_json,
+    add_target,
+    resolved,
+)
+from streamer.cli.output import print_json, print_table
+from streamer.cli.target import load_app
+
+__all__ = ["add"]
+
+_SECRET = re.compile(r"password|secret|token|passphrase|user\.info|jaas|\.pem$", re.IGNORECASE)
+
+
+def add(commands: Commands) -> None:
+    command = add_command(
+        commands,
+        "settings",
+        "check the settings of an application and show where each comes from",
+        execute=_execute,
+    )
+    add_target(command)
+    command.add_argument("--all", action="store_true", help="show defaults too")
+    add_configuration(command)
+    add_json(command)
+
+
+def _execute(arguments: argparse.Namespace) -> int:
+    from streamer.config import Resolved
+    from streamer.kafka.settings import check
+
+    found: Resolved = resolved(load_app(arguments.target), arguments)
+    check(found.config)
+    rows = [row for row in _rows(found) if arguments.all or row["origin"] != "default"]
+    if arguments.json:
+        print_json(rows)
+    else:
+        print_table(rows, ("setting", "value", "origin"))
+    return 0
+
+
+def _rows(found: Any) -> list[dict[str, Any]]:
+    from streamer.config import settings
+
+    rows = []
+    for declared in settings():
+        value = getattr(found.config, declared.name)
+        entries = {declared.name: value}
+        if declared.kind == "mapping":
+            entries = {f"{declared.name}.{inner}": value[inner] for inner in sorted(value)}
+        for name, entry in entries.items():
+            rows.append(
+                {
+                    "setting": name,
+                    "value": "(hidden)" if _SECRET.search(name) else _plain(entry),
+                    "origin": found.origins.get(name, "default"),
+                }
+            )
+    return rows
+
+
+def _plain(value: Any) -> Any:
+    return value if isinstance(value, int | str | None) else str(value)

@@ -1,0 +1,31 @@
+from __future__ import annotations
+
+import pytest
+
+from streamer.cli.output import print_table, size
+
+
+def test_a_table_is_aligned_with_numbers_on_the_right(capsys: pytest.CaptureFixture[str]) -> None:
+    rows = [
+        {"task": "0_1", "lag_records": 12_345, "ready": True},
+        {"task": "0_10", "lag_records": None, "ready": False},
+    ]
+    print_table(rows, ("task", "lag_records", "ready"))
+    assert capsys.readouterr().out.splitlines() == [
+        "task  lag records  ready",
+        "0_1        12,345  yes",
+        "0_10            -  no",
+    ]
+
+
+def test_an_empty_table_says_so(capsys: pytest.CaptureFixture[str]) -> None:
+    print_table([], ("task",))
+    assert capsys.readouterr().out == "none\n"
+
+
+@pytest.mark.parametrize(
+    ("size_bytes", "text"),
+    [(0, "0 B"), (512, "512 B"), (1536, "1.5 KiB"), (20 * 2**20, "20 MiB"), (2**42, "4 TiB")],
+)
+def test_sizes_are_readable(size_bytes: int, text: str) -> None:
+    assert size(size_bytes) == text
