@@ -46,6 +46,14 @@ class RawBatch:
     timestamps: Sequence[int]
     offsets: Sequence[int]
     headers_at: Callable[[int], Headers] = _no_headers
+    _has_headers: bool | None = None
+
+    @property
+    def has_headers(self) -> bool:
+        """Whether any record has headers; found out once, on first use."""
+        if self._has_headers is None:
+            self._has_headers = any(map(self.headers_at, range(len(self.offsets))))
+        return self._has_headers
 
     def __len__(self) -> int:
         return len(self.offsets)

@@ -77,9 +77,7 @@ class Policy:
         )
         self._decide("processing", flushed, 0, error=error, place=place)
 
-    def _decide(
-        self, stage: str, raw: RawBatch, row: int, *, error: Exception, place: str
-    ) -> None:
+    def _decide(self, stage: str, raw: RawBatch, row: int, *, error: Exception, place: str) -> None:
         action = self._actions[stage]
         self._count(Failure(stage, action))
         if action == "stop" or isinstance(error, MemoryError):

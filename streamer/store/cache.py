@@ -153,13 +153,34 @@ class KeyValueState:
         before = -1 if stored is None else timestamp(stored)
         return max(before, self._stamps.get(key, -1))
 
+    def decode(self, encoded: bytes) -> Any:
+        """A value from its serde's bytes."""
+        return self._serde.decode(encoded)
+
+    def encode(self, value: Any) -> bytes:
+        """The serde's bytes of a value. Raises what the serde raises."""
+        return self._serde.encode(value)
+
+    def row_time(self, key: bytes) -> int:
+        """The timestamp of a row that may not be loaded yet."""
+        self.load((key,))
+        return self.timestamp_of(key)
+
+    def stored_timestamp_of(self, key: bytes) -> int:
+        """The committed timestamp of a loaded key, -1 where it had none."""
+        stored = self._loaded.get(key)
+        return -1 if stored is None else timestamp(stored)
+
+    def forget(self, key: bytes) -> None:
+        """Make a key absent without a change of its own: its row is past its time."""
+        self.values[key] = None
+        self._loaded.pop(key, None)
+        self._stamps.pop(key, None)
+        self._dirty = None
+
     def scan(self, start: bytes, end: bytes | None) -> Iterator[tuple[bytes, Any]]:
         """Rows of [start, end) in the order of their bytes, this transaction included."""
-        own = sorted(
-            key
-            for key in self._stamps
-            if key >= start and (end is None or key < end)
-        )
+        own = sorted(key for key in self._stamps if key >= start and (end is None or key < end))
         place = 0
         for key, stored in self._database.scan(self.spec.name, start, end):
             while place < len(own) and own[place] < key:

@@ -62,13 +62,11 @@ class Expiry:
             return Expired([], [])
         scan = self._windows if self._spec.kind is StoreKind.WINDOW else self._indexed
         expired = Expired([], [])
-        examined = 0
-        for time_ms, key, index_key in scan(bound):
+        for examined, (time_ms, key, index_key) in enumerate(scan(bound)):
             if examined >= rows_max:
                 # The next commit goes on from this row's time: equal times may remain.
                 self._done_ms = time_ms
                 return expired
-            examined += 1
             if index_key is not None:
                 expired.index_keys.append(index_key)
             if key is not None:
@@ -93,13 +91,12 @@ class Expiry:
             time_ms = int.from_bytes(index_key[:8], "big")
             key = index_key[8:]
             stored = self._database.get_many(name, [key])[0]
-            yield time_ms, key if self._is_current(stored, time_ms, bound) else None, index_key
+            if stored is None or not self._is_of(stored, time_ms):
+                yield time_ms, None, index_key
+            elif self._spec.ttl_ms is None or timestamp(stored) < bound:
+                yield time_ms, key, index_key
 
-    def _is_current(self, stored: bytes | None, time_ms: int, bound: int) -> bool:
-        """Whether the entry still speaks of the row: an update may have moved it to a later one."""
-        if stored is None:
-            return False
-        if self._spec.ttl_ms is None:
-            return True
-        stamp = timestamp(stored)
-        return stamp < bound and ttl_bucket(stamp, self._spec.ttl_ms) == time_ms
+    def _is_of(self, stored: bytes, time_ms: int) -> bool:
+        """Whether an index entry still speaks of the row: an update may have moved it on."""
+        ttl_ms = self._spec.ttl_ms
+        return ttl_ms is None or ttl_bucket(timestamp(stored), ttl_ms) == time_ms

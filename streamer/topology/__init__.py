@@ -1,1 +1,1 @@
-"""What the user describes: streams, tables, windows and stores. Pure: nothing here connects or opens."""
+"""What the user describes: streams, tables, windows, stores. Nothing here connects or opens."""

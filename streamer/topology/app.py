@@ -30,17 +30,13 @@ class App:
         self.settings = settings
         self._graph = Graph(self.application_id)
 
-    def stream(
-        self, topic: str | Sequence[str], *, key: Any = None, value: Any = None
-    ) -> Stream:
+    def stream(self, topic: str | Sequence[str], *, key: Any = None, value: Any = None) -> Stream:
         """Read one topic, or several of one kind. `key` and `value` are types or serdes; left
         out they are bytes."""
         source = self._source(topic, key=key, value=value)
         return Stream(self._graph, source, key=source.key, value=source.value)
 
-    def table(
-        self, topic: str, *, key: Any = None, value: Any = None, store: str | Store
-    ) -> Table:
+    def table(self, topic: str, *, key: Any = None, value: Any = None, store: str | Store) -> Table:
         """Read a topic as a table: the newest value per key, a None value removes the key."""
         source = self._source(topic, key=key, value=value)
         given = Store(store) if isinstance(store, str) else store

@@ -8,14 +8,14 @@ from datetime import timedelta
 from typing import Any
 
 from streamer.errors import TopologyError
-from streamer.topology.aggregates import BuiltIn, Count, Fold, Reduce, built_in
+from streamer.topology.aggregates import BuiltIn, Fold, Reduce, built_in
 from streamer.topology.graph import Aggregate, Emit
 from streamer.topology.results import result_type
 from streamer.topology.serde import Json, Serde, serde_of
 from streamer.topology.stores import Store, StoreKind, StoreSpec, milliseconds
 from streamer.topology.stream import Stream
 from streamer.topology.table import Table
-from streamer.topology.windows import SessionWindows, TumblingWindows, HoppingWindows, Windows
+from streamer.topology.windows import HoppingWindows, SessionWindows, TumblingWindows, Windows
 
 __all__ = ["GroupedStream", "WindowedStream"]
 
@@ -132,12 +132,12 @@ class WindowedStream:
         at least its grace, by default the window's size again.
         """
         definition = _definition(initial, step, merge)
-        if isinstance(self._windows, SessionWindows) and isinstance(definition, Fold):
-            if definition.merge is None:
-                raise TopologyError(
-                    "aggregating sessions needs merge=function(key, one, other)",
-                    hint="two sessions become one when a record falls between them",
-                )
+        is_session = isinstance(self._windows, SessionWindows)
+        if is_session and isinstance(definition, Fold) and definition.merge is None:
+            raise TopologyError(
+                "aggregating sessions needs merge=function(key, one, other)",
+                hint="two sessions become one when a record falls between them",
+            )
         return self._grouped._aggregate(
             definition,
             store=store,

@@ -47,5 +47,10 @@ class WindowedKey:
         """The part of an encoded key that chooses the partition."""
         return encoded[: -16 if self.is_session else -8]
 
+    def is_alike(self, other: WindowedKey) -> bool:
+        """Whether both write the same bytes."""
+        return self._key is other._key and self.is_session == other.is_session
+
     def bind(self, topic: str, is_key: bool, settings: Mapping[str, str]) -> WindowedKey:
-        return WindowedKey(self._key.bind(topic, is_key, settings), self._spec)
+        bound = self._key.bind(topic, is_key, settings)
+        return self if bound is self._key else WindowedKey(bound, self._spec)

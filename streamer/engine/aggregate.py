@@ -1,0 +1,214 @@
+"""Aggregation per key: fold a batch into the store's cells, pass results on now or at the commit.
+
+A folded batch gives exactly what its records give one by one: rows are folded in record order, and
+a row whose value may expire inside the batch makes the batch be folded record by record.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from streamer.engine.batch import Batch, Source
+from streamer.engine.fold import Cells, Loop
+from streamer.engine.node import Operator
+from streamer.engine.policy import Policy
+from streamer.store.cache import KeyValueState
+from streamer.store.expiry import is_past_ttl
+from streamer.topology.graph import Emit
+
+__all__ = ["FLUSHED", "AggregateOperator", "Drop"]
+
+Drop = Callable[[str, int], None]
+FLUSHED = Source(None, ())
+
+
+class AggregateOperator(Operator):
+    """Folds records of a key into one aggregate. Windowed aggregation builds on it."""
+
+    def __init__(
+        self,
+        name: str,
+        policy: Policy,
+        *,
+        state: KeyValueState,
+        loop: Loop,
+        emit: Emit,
+        encode: Callable[[Any], bytes],
+        decode: Callable[[bytes], Any],
+        decode_key: Callable[[bytes], Any],
+        needs_keys: bool,
+        drop: Drop,
+    ) -> None:
+        super().__init__(name, policy)
+        self.state = state
+        self.emit = emit
+        self.takes_payloads = False
+        self._loop = loop
+        self._encode = encode
+        self._decode = decode
+        self._decode_key = decode_key
+        self._needs_keys = needs_keys
+        self._drop = drop
+
+    def run(self, batch: Batch) -> None:
+        batch = self._without_nulls(batch)
+        if len(batch):
+            assert batch.raw_keys is not None
+            self.fold(batch, batch.raw_keys)
+
+    def _without_nulls(self, batch: Batch) -> Batch:
+        """Records without a key or value are not folded: dropped and counted, as in Kafka
+        Streams."""
+        assert batch.raw_keys is not None
+        if None not in batch.raw_keys and None not in batch.values:
+            return batch
+        kept = [
+            row
+            for row, key in enumerate(batch.raw_keys)
+            if key is not None and batch.values[row] is not None
+        ]
+        self._drop("null key or value", len(batch) - len(kept))
+        return batch.take(kept)
+
+    def fold(self, batch: Batch, row_keys: Sequence[bytes]) -> None:
+        """Fold rows into the cells of these row keys."""
+        self.state.load(row_keys)
+        if self.state.spec.ttl_ms is not None and self._may_expire(batch, row_keys):
+            for row, row_key in enumerate(row_keys):
+                self._expire(row_key, batch.source.stream_times[batch.index[row]])
+                self._fold(batch.take([row]), [row_key])
+            return
+        self._fold(batch, row_keys)
+
+    def _may_expire(self, batch: Batch, row_keys: Sequence[bytes]) -> bool:
+        state = self.state
+        end = batch.source.stream_times[batch.index[-1]]
+        oldest = min(
+            (state.timestamp_of(key) for key in set(row_keys) if state.values[key] is not None),
+            default=end,
+        )
+        return is_past_ttl(state.spec, min(oldest, min(batch.timestamps)), end)
+
+    def _expire(self, row_key: bytes, stream_time_ms: int) -> None:
+        state = self.state
+        if state.get(row_key) is None:
+            return
+        if is_past_ttl(state.spec, state.timestamp_of(row_key), stream_time_ms):
+            state.forget(row_key)
+
+    def _fold(self, batch: Batch, row_keys: Sequence[bytes]) -> None:
+        keys: Sequence[Any] = batch.keys if self._needs_keys else row_keys
+        payloads: list[bytes | None] = []
+        emit = self._collect(payloads) if self.emit == "every" else None
+        failed = self._fold_rows(batch, row_keys, keys=keys, payloads=payloads, emit=emit)
+        timestamps: Sequence[int] = batch.timestamps
+        if failed:
+            kept = [row for row in range(len(batch)) if row not in failed]
+            batch = batch.take(kept)
+            row_keys = [row_keys[row] for row in kept]
+            timestamps = batch.timestamps
+        self.state.touch(row_keys, timestamps)
+        if emit is not None and len(batch):
+            self._forward_each(batch, row_keys, payloads)
+
+    def _fold_rows(
+        self,
+        batch: Batch,
+        row_keys: Sequence[bytes],
+        *,
+        keys: Sequence[Any],
+        payloads: list[bytes | None],
+        emit: Callable[[Any], Any] | None,
+    ) -> set[int]:
+        """Run the loop over all rows, and again behind each record that failed and is skipped."""
+        cells: Cells = self.state.values
+        failed: set[int] = set()
+        start = 0
+        values = batch.values
+        while True:
+            rows = (
+                zip(row_keys[start:], keys[start:], values[start:], strict=True)
+                if start
+                else (zip(row_keys, keys, values, strict=True))
+            )
+            try:
+                self._loop(cells, rows, emit)
+                return failed
+            except Exception as error:
+                # What is left in the iterator tells which record the loop was at.
+                row = len(values) - 1 - sum(1 for _ in rows)
+                del payloads[row - len(failed) :]
+                self.policy.failed(batch, row, error=error, node=self.name)
+                failed.add(row)
+                start = row + 1
+
+    def _collect(self, payloads: list[bytes | None]) -> Callable[[Any], Any]:
+        """Encode each result at once: the next record may change the same object in place."""
+        encode = self._encode
+        append = payloads.append
+        return lambda result: append(None if result is None else encode(result))
+
+    def _forward_each(
+        self, batch: Batch, row_keys: Sequence[bytes], payloads: list[bytes | None]
+    ) -> None:
+        values: Sequence[Any] = payloads
+        if not self.takes_payloads:
+            decode = self._decode
+            values = [None if payload is None else decode(payload) for payload in payloads]
+        self.forward(
+            Batch(
+                source=batch.source,
+                values=values,
+                timestamps=self._result_times(batch, row_keys),
+                index=batch.index,
+                raw_keys=self.result_keys(row_keys),
+                decode_key=self._decode_key,
+                payloads=payloads,
+                headers=batch.headers,
+            )
+        )
+
+    def _result_times(self, batch: Batch, row_keys: Sequence[bytes]) -> Sequence[int]:
+        """A result's time is the latest of its records' (as in Kafka Streams)."""
+        source_times = batch.source.stream_times
+        timestamps = batch.timestamps
+        if all(map(_same, timestamps, map(source_times.__getitem__, batch.index))):
+            return timestamps
+        latest: dict[bytes, int] = {}
+        times = []
+        for key, stamp in zip(row_keys, timestamps, strict=True):
+            known = latest.get(key)
+            if known is None:
+                known = self.state.stored_timestamp_of(key)
+            latest[key] = known if known > stamp else stamp
+            times.append(latest[key])
+        return times
+
+    def result_keys(self, row_keys: Sequence[bytes]) -> Sequence[bytes]:
+        """The result's key bytes for each row key."""
+        return row_keys
+
+    def flush(self) -> None:
+        if self.emit != "commit":
+            return
+        dirty = self.state.dirty()
+        if dirty.keys:
+            self.forward(
+                Batch(
+                    source=FLUSHED,
+                    values=dirty.values,
+                    timestamps=dirty.timestamps,
+                    index=range(len(dirty.keys)),
+                    raw_keys=self.result_keys(dirty.keys),
+                    decode_key=self._decode_key,
+                    payloads=dirty.payloads,
+                )
+            )
+
+    def abort(self) -> None:
+        self.state.abort()
+
+
+def _same(one: int, other: int) -> bool:
+    return one == other

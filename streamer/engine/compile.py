@@ -1,0 +1,351 @@
+"""From the nodes of a subtopology to the operators of one task."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from streamer.engine.aggregate import AggregateOperator, Drop
+from streamer.engine.context import ProcessContext
+from streamer.engine.fold import fold_loop, needs_keys
+from streamer.engine.node import Operator
+from streamer.engine.policy import Policy
+from streamer.engine.process import ProcessOperator
+from streamer.engine.sessions import SessionFold, SessionOperator
+from streamer.engine.sink import Output, SharedTopic, SinkOperator
+from streamer.engine.stateless import BranchOperator, MergeOperator, PassOperator, stateless
+from streamer.engine.table import JoinOperator, TableOperator
+from streamer.engine.windowed import WindowedOperator
+from streamer.ids import repartition_topic
+from streamer.store.cache import KeyValueState
+from streamer.store.session import SessionState
+from streamer.topology.aggregates import BuiltIn, Fold, Reduce
+from streamer.topology.graph import (
+    Aggregate,
+    Arm,
+    Branch,
+    Join,
+    Merge,
+    Node,
+    Process,
+    Sink,
+    Source,
+    Stateless,
+    Subtopology,
+    TableUpdate,
+)
+from streamer.topology.serde import Serde
+from streamer.topology.windowed_serde import WindowedKey
+from streamer.topology.windows import SessionWindows
+
+__all__ = ["Compiler", "Entry", "resolve"]
+
+
+def resolve(application_id: str, source_or_sink: Source | Sink, topic: str) -> str:
+    """The topic's name on the broker: internal ones carry the application's name."""
+    if source_or_sink.is_internal:
+        return repartition_topic(application_id, topic)
+    return topic
+
+
+@dataclass(slots=True)
+class Entry:
+    """A source at work: its bound serdes and the operators that read it."""
+
+    node: Source
+    key: Serde[Any]
+    value: Serde[Any]
+    children: list[Operator]
+    decodes_keys: bool
+    runs_singly: bool
+
+
+@dataclass(slots=True)
+class Compiler:
+    """Makes the operators of one task. `settings` are those of the schema registry."""
+
+    application_id: str
+    subtopology: Subtopology
+    states: Mapping[str, KeyValueState]
+    output: Output
+    policy: Policy
+    settings: Mapping[str, str]
+    drop: Drop
+    task: str
+    wall_time_ms: Callable[[], int]
+
+    def operators(self) -> dict[int, Operator]:
+        """Operators by node number, tied to their children, in topological order."""
+        made: dict[int, Operator] = {}
+        for node in self.subtopology.nodes:
+            if not isinstance(node, Source):
+                made[node.number] = self._operator(node)
+        for node in self.subtopology.nodes:
+            for child in self.subtopology.children(node):
+                if isinstance(node, Branch) and isinstance(child, Arm):
+                    branch = made[node.number]
+                    assert isinstance(branch, BranchOperator)
+                    branch.arms[child.index] = made[child.number]
+                elif not isinstance(node, Source):
+                    made[node.number].children.append(made[child.number])
+        self._share_topics(made)
+        for operator in made.values():
+            if isinstance(operator, AggregateOperator):
+                operator.takes_payloads = all(
+                    isinstance(child, SinkOperator) and child.takes_payload
+                    for child in operator.children
+                )
+        return made
+
+    def entries(self, made: Mapping[int, Operator]) -> dict[str, Entry]:
+        """The sources by topic name on the broker."""
+        entries = {}
+        for node in self.subtopology.sources:
+            children = [made[child.number] for child in self.subtopology.children(node)]
+            for topic in node.topics:
+                name = resolve(self.application_id, node, topic)
+                entries[name] = Entry(
+                    node=node,
+                    key=node.key.bind(name, True, self.settings),
+                    value=node.value.bind(name, False, self.settings),
+                    children=children,
+                    decodes_keys=self._looks_at_keys(node),
+                    runs_singly=self._shares_a_store(node),
+                )
+        return entries
+
+    # -- one node ------------------------------------------------------------------------------
+
+    def _operator(self, node: Node) -> Operator:
+        match node:
+            case Stateless():
+                return stateless(node, self.policy)
+            case Merge():
+                return MergeOperator(node.name, self.policy)
+            case Branch():
+                return BranchOperator(node.name, self.policy, node.predicates)
+            case Arm():
+                return PassOperator(node.name, self.policy)
+            case Sink():
+                return self._sink(node)
+        return self._stateful(node)
+
+    def _stateful(self, node: Node) -> Operator:
+        match node:
+            case Aggregate(windows=SessionWindows()):
+                return self._sessions(node)
+            case Aggregate():
+                return self._aggregate(node)
+            case TableUpdate():
+                state = self.states[node.store.name]
+                return TableOperator(node.name, self.policy, state=state, drop=self.drop)
+            case Join():
+                return JoinOperator(
+                    node.name,
+                    self.policy,
+                    state=self.states[node.table.name],
+                    view=node.view,
+                    joiner=node.joiner,
+                    is_left=node.is_left,
+                    drop=self.drop,
+                )
+            case Process():
+                return self._process(node)
+        raise AssertionError(f"no operator for {node.kind}")
+
+    def _aggregate(self, node: Aggregate) -> AggregateOperator:
+        state = self.states[node.store.name]
+        loop = fold_loop(
+            node.aggregate,
+            result=getattr(node.value, "type", None),
+            by_item=_by_item(self._parent_value(node)),
+        )
+        kind = AggregateOperator if node.windows is None else WindowedOperator
+        decode_key = node.store.key.decode
+        if node.windows is not None:
+            decode_key = WindowedKey(node.store.key, node.store).decode
+        operator = kind(
+            node.name,
+            self.policy,
+            state=state,
+            loop=loop,
+            emit=node.emit,
+            encode=state.encode,
+            decode=state.decode,
+            decode_key=decode_key,
+            needs_keys=needs_keys(node.aggregate),
+            drop=self.drop,
+        )
+        if isinstance(operator, WindowedOperator):
+            assert node.windows is not None
+            assert not isinstance(node.windows, SessionWindows)
+            operator.windows = node.windows
+        return operator
+
+    def _sessions(self, node: Aggregate) -> SessionOperator:
+        state = self.states[node.store.name]
+        assert isinstance(state, SessionState)
+        assert isinstance(node.windows, SessionWindows)
+        return SessionOperator(
+            node.name,
+            self.policy,
+            state=state,
+            windows=node.windows,
+            fold=_session_fold(
+                node.aggregate,
+                result=getattr(node.value, "type", None),
+                by_item=_by_item(self._parent_value(node)),
+            ),
+            emit=node.emit,
+            encode=state.encode,
+            decode_key=WindowedKey(node.store.key, node.store).decode,
+            drop=self.drop,
+        )
+
+    def _process(self, node: Process) -> ProcessOperator:
+        context = ProcessContext(
+            task=self.task,
+            states={spec.name: self.states[spec.name] for spec in node.used},
+            wall_time_ms=self.wall_time_ms,
+        )
+        return ProcessOperator(node.name, self.policy, processor=node.processor, context=context)
+
+    def _sink(self, node: Sink) -> SinkOperator:
+        topic = resolve(self.application_id, node, node.topic)
+        key = node.key.bind(topic, True, self.settings)
+        value = node.value.bind(topic, False, self.settings)
+        return SinkOperator(
+            node,
+            self.policy,
+            topic=topic,
+            key=key,
+            value=value,
+            output=self.output,
+            key_is_raw=key is node.key and _is_same(key, self._raw_key(node.parents[0])),
+            value_is_payload=value is node.value and self._payload(node.parents[0]) is value,
+        )
+
+    # -- what travels along an edge ------------------------------------------------------------
+
+    def _raw_key(self, node: Node) -> Serde[Any] | None:
+        """The serde whose bytes `raw_keys` holds behind this node, if it holds any."""
+        match node:
+            case Source():
+                return node.key
+            case Aggregate(windows=None):
+                return node.store.key
+            case Aggregate():
+                return WindowedKey(node.store.key, node.store)
+            case Process():
+                return None
+            case Stateless(operation="map" | "flat_map" | "select_key"):
+                return None
+            case Merge():
+                serdes = [self._raw_key(parent) for parent in node.parents]
+                return serdes[0] if all(_is_same(one, serdes[0]) for one in serdes) else None
+        return self._raw_key(node.parents[0])
+
+    def _payload(self, node: Node) -> Serde[Any] | None:
+        """The serde whose bytes `payloads` holds behind this node."""
+        return node.store.value if isinstance(node, Aggregate) else None
+
+    def _parent_value(self, node: Node) -> Serde[Any] | None:
+        """The serde that decoded the values which reach a node unchanged, if any did."""
+        parent = node.parents[0]
+        while not isinstance(parent, Source):
+            if not isinstance(parent, Stateless) or parent.operation not in _KEEPS_VALUES:
+                return None
+            parent = parent.parents[0]
+        return parent.value
+
+    def _share_topics(self, made: Mapping[int, Operator]) -> None:
+        by_topic: dict[str, list[SinkOperator]] = {}
+        for operator in made.values():
+            if isinstance(operator, SinkOperator):
+                by_topic.setdefault(operator.topic, []).append(operator)
+        for sinks in by_topic.values():
+            if len(sinks) > 1:
+                shared = SharedTopic()
+                for sink in sinks:
+                    sink.shared = shared
+                sinks[-1].sends_shared = True
+
+    def _reachable(self, source: Source) -> list[Node]:
+        found: list[Node] = []
+        waiting: list[Node] = [source]
+        while waiting:
+            node = waiting.pop()
+            if node not in found:
+                found.append(node)
+                waiting += self.subtopology.children(node)
+        return found
+
+    def _looks_at_keys(self, source: Source) -> bool:
+        """Whether any step needs decoded keys. Where none does, keys stay bytes all the way."""
+        for node in self._reachable(source):
+            if isinstance(node, Source | TableUpdate | Arm):
+                continue
+            if isinstance(node, Aggregate) and not needs_keys(node.aggregate):
+                continue
+            if isinstance(node, Stateless) and node.operation in ("map_values", "flat_map_values"):
+                continue
+            if isinstance(node, Sink) and self._passes_raw_key(node):
+                continue
+            return True
+        return False
+
+    def _passes_raw_key(self, node: Sink) -> bool:
+        return node.partition is None and _is_same(node.key, self._raw_key(node.parents[0]))
+
+    def _shares_a_store(self, source: Source) -> bool:
+        """Whether two steps on the way of one record use one store. Then a batch would show the
+        second what the first wrote for later records, so records go through one at a time."""
+        seen: set[str] = set()
+        for node in self._reachable(source):
+            for spec in node.stores:
+                if spec.name in seen:
+                    return True
+                seen.add(spec.name)
+        return False
+
+
+_KEEPS_VALUES = ("filter", "peek", "select_key")
+
+
+def _is_same(one: Serde[Any] | None, other: Serde[Any] | None) -> bool:
+    if isinstance(one, WindowedKey) and isinstance(other, WindowedKey):
+        return one.is_alike(other)
+    return one is not None and one is other
+
+
+def _by_item(value: Serde[Any] | None) -> bool:
+    """Whether a field of a value is read as `value[name]`: unless its type has attributes."""
+    kind = getattr(value, "type", None)
+    return not (isinstance(kind, type) and hasattr(kind, "__annotations__")) or (
+        isinstance(kind, type) and issubclass(kind, dict)
+    )
+
+
+def _session_fold(
+    aggregate: Fold | Reduce | Mapping[str, BuiltIn], *, result: Any, by_item: bool
+) -> SessionFold:
+    if isinstance(aggregate, Fold):
+        initial, step, merge = aggregate.initial, aggregate.step, aggregate.merge
+        assert merge is not None
+        return SessionFold(
+            lambda key, value, before: step(key, value, initial() if before is None else before),
+            merge,
+        )
+    if isinstance(aggregate, Reduce):
+        reduce = aggregate.step
+        return SessionFold(
+            lambda _key, value, before: value if before is None else reduce(before, value),
+            lambda _key, one, other: reduce(one, other),
+        )
+    from streamer.engine.merge import built_in_merge, built_in_step
+
+    return SessionFold(
+        built_in_step(aggregate, result=result, by_item=by_item),
+        built_in_merge(aggregate, result=result),
+    )

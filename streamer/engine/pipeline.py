@@ -1,0 +1,206 @@
+"""`Pipeline`: one subtopology at work in one task.
+
+    run(batch)     records go through the nodes; results and changes stay in the open transaction
+    flush(...)     what waits for the commit is passed on: changed results, closed windows
+    changes()      the rows to write to changelogs and stores
+    committed()    all of it is durable          abort()  none of it happened
+
+Stream time is the task's: the latest timestamp of its records, the current one included. It only
+moves with `run`, and goes back with `abort`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from itertools import accumulate
+from typing import Any
+
+from streamer.engine.batch import Batch, Source
+from streamer.engine.compile import Compiler, Entry
+from streamer.engine.process import ProcessOperator
+from streamer.engine.sessions import SessionOperator
+from streamer.engine.windowed import WindowedOperator
+from streamer.record import RawBatch
+from streamer.store.cache import KeyValueState
+from streamer.store.expiry import Expiry
+
+__all__ = ["Pipeline"]
+
+Changes = dict[str, list[tuple[bytes, bytes | None]]]
+
+
+class Pipeline:
+    """Compiled operators of a task with their states."""
+
+    def __init__(
+        self,
+        compiler: Compiler,
+        *,
+        expiries: Mapping[str, Expiry],
+        stream_time_ms: int = -1,
+    ) -> None:
+        operators = compiler.operators()
+        self.entries: dict[str, Entry] = compiler.entries(operators)
+        self._operators = list(operators.values())
+        self._policy = compiler.policy
+        self._states: Mapping[str, KeyValueState] = compiler.states
+        self._expiries = expiries
+        self._index_keys: dict[str, list[bytes]] = {}
+        self._processors = [one for one in self._operators if isinstance(one, ProcessOperator)]
+        self._windowed = [
+            one for one in self._operators if isinstance(one, WindowedOperator | SessionOperator)
+        ]
+        self.stream_time_ms = stream_time_ms
+        self._committed_time_ms = stream_time_ms
+        for operator in self._windowed:
+            operator.committed(stream_time_ms)
+
+    # -- records -------------------------------------------------------------------------------
+
+    def run(self, raw: RawBatch) -> None:
+        """Process consecutive records of one topic. Raises ProcessingError where a record fails
+        and the policy is to stop; then the transaction has to be aborted."""
+        entry = self.entries[raw.topic]
+        times = self._stream_times(raw.timestamps)
+        if entry.runs_singly:
+            for row in range(len(raw)):
+                self._run(entry, raw.part(row, row + 1), times[row : row + 1])
+        else:
+            self._run(entry, raw, times)
+
+    def _run(self, entry: Entry, raw: RawBatch, times: Sequence[int]) -> None:
+        batch = self._decode(entry, raw, times)
+        if len(batch):
+            for child in entry.children:
+                child.run(batch)
+        self.stream_time_ms = times[-1]
+        self._settle()
+        for processor in self._processors:
+            processor.punctuate_stream(self.stream_time_ms)
+        self._settle()
+
+    def _settle(self) -> None:
+        for operator in self._operators:
+            operator.end_of_batch()
+
+    def _stream_times(self, timestamps: Sequence[int]) -> Sequence[int]:
+        """Stream time at each record. In order, it is the record's own timestamp."""
+        if timestamps[0] >= self.stream_time_ms and list(timestamps) == sorted(timestamps):
+            return timestamps
+        return list(accumulate(timestamps, max, initial=self.stream_time_ms))[1:]
+
+    def _decode(self, entry: Entry, raw: RawBatch, times: Sequence[int]) -> Batch:
+        values, failed = self._column(entry.value.decode, raw, raw.values, part="value")
+        keys: list[Any] | None = None
+        if entry.decodes_keys:
+            keys, failed_keys = self._column(
+                entry.key.decode, raw, raw.keys, part="key", skipped=failed
+            )
+            failed |= failed_keys
+        batch = Batch(
+            source=Source(raw, times),
+            values=values,
+            timestamps=raw.timestamps,
+            index=range(len(raw)),
+            raw_keys=raw.keys,  # type: ignore[arg-type]
+            _keys=keys,
+        )
+        if failed:
+            return batch.take([row for row in range(len(raw)) if row not in failed])
+        return batch
+
+    def _column(
+        self,
+        decode: Any,
+        raw: RawBatch,
+        encoded: Sequence[bytes | None],
+        *,
+        part: str,
+        skipped: set[int] | frozenset[int] = frozenset(),
+    ) -> tuple[list[Any], set[int]]:
+        """Decode a column at the speed of `map`; rows that fail are reported one by one."""
+        if None in encoded:
+            some = decode
+
+            def decode(item: bytes | None) -> Any:
+                return None if item is None else some(item)
+
+        values: list[Any] = []
+        failed: set[int] = set()
+        calls = map(decode, encoded)
+        while True:
+            try:
+                values.extend(calls)
+                return values, failed
+            except Exception as error:
+                row = len(values)
+                if row not in skipped:
+                    self._policy.undecodable(raw, row, error=error, part=part)
+                failed.add(row)
+                values.append(None)
+
+    # -- time ----------------------------------------------------------------------------------
+
+    def punctuate(self, wall_time_ms: int) -> None:
+        """Run the punctuations that are due by the wall clock."""
+        for processor in self._processors:
+            processor.punctuate_wall(self.stream_time_ms, wall_time_ms)
+        if self._processors:
+            self._settle()
+
+    @property
+    def has_punctuation(self) -> bool:
+        return any(processor.context.schedules for processor in self._processors)
+
+    # -- the commit ----------------------------------------------------------------------------
+
+    def flush(self) -> None:
+        """Pass on what waited for the commit, in topological order, so that a result which feeds
+        another store is in that store's changes as well; then find what has expired."""
+        for operator in self._operators:
+            if isinstance(operator, WindowedOperator | SessionOperator):
+                operator.close(self.stream_time_ms)
+            operator.flush()
+        for name, expiry in self._expiries.items():
+            state = self._states[name]
+            expired = expiry.find(self.stream_time_ms)
+            state.purged = [key for key in expired.keys if not state.is_dirty(key)]
+            self._index_keys[name] = expired.index_keys
+
+    def changes(self) -> Changes:
+        """The rows that this transaction changed, by store; None removes a row."""
+        return {name: state.changes() for name, state in self._states.items()}
+
+    def stale_index(self) -> Mapping[str, list[bytes]]:
+        """Time-index entries that no longer point to a row."""
+        return self._index_keys
+
+    def committed(self, changes: Changes) -> None:
+        """The changes are durable, in the changelog and in the store."""
+        for name, state in self._states.items():
+            state.committed(changes[name])
+        self._index_keys = {}
+        self._committed_time_ms = self.stream_time_ms
+        for operator in self._windowed:
+            operator.committed(self.stream_time_ms)
+
+    def abort(self) -> None:
+        """Forget all since the last commit."""
+        for operator in self._operators:
+            operator.abort()
+        for state in self._states.values():
+            state.abort()
+        for expiry in self._expiries.values():
+            expiry.rewind()
+        self._index_keys = {}
+        self.stream_time_ms = self._committed_time_ms
+
+    def close(self) -> None:
+        """Let the processors close what they hold."""
+        for processor in self._processors:
+            processor.close()
+
+    @property
+    def touched(self) -> int:
+        """Keys that the open transaction holds, over all stores."""
+        return sum(state.touched for state in self._states.values())

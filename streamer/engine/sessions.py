@@ -1,0 +1,170 @@
+"""Aggregation per key and session."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from streamer.engine.aggregate import FLUSHED, Drop
+from streamer.engine.batch import Batch
+from streamer.engine.node import Operator
+from streamer.engine.policy import Policy
+from streamer.store.session import Session, SessionState
+from streamer.topology.graph import Emit
+from streamer.topology.windows import SessionWindows
+
+__all__ = ["SessionFold", "SessionOperator"]
+
+
+class SessionFold:
+    """How sessions are made and joined: `step(key, value, aggregate or None)`, `merge`."""
+
+    def __init__(
+        self, step: Callable[[Any, Any, Any], Any], merge: Callable[[Any, Any, Any], Any]
+    ) -> None:
+        self.step = step
+        self.merge = merge
+
+
+class SessionOperator(Operator):
+    """Merges each record with the sessions it touches; a gap is inclusive.
+
+    A merged session takes the place of those it joins: they are removed, and where results are
+    passed on they get a None, as in Kafka Streams.
+    """
+
+    emitted_ms: int = -1
+
+    def __init__(
+        self,
+        name: str,
+        policy: Policy,
+        *,
+        state: SessionState,
+        windows: SessionWindows,
+        fold: SessionFold,
+        emit: Emit,
+        encode: Callable[[Any], bytes],
+        decode_key: Callable[[bytes], Any],
+        drop: Drop,
+    ) -> None:
+        super().__init__(name, policy)
+        self.state = state
+        self.windows = windows
+        self.emit = emit
+        self._fold = fold
+        self._encode = encode
+        self._decode_key = decode_key
+        self._drop = drop
+
+    def run(self, batch: Batch) -> None:
+        assert batch.raw_keys is not None
+        results: list[tuple[int, bytes, bytes | None]] = []
+        for row, raw_key in enumerate(batch.raw_keys):
+            if raw_key is None or batch.values[row] is None:
+                self._drop("null key or value", 1)
+                continue
+            try:
+                results += self._record(batch, row, raw_key)
+            except Exception as error:
+                self.policy.failed(batch, row, error=error, node=self.name)
+        if self.emit == "every" and results:
+            self._forward_each(batch, results)
+
+    def _record(
+        self, batch: Batch, row: int, raw_key: bytes
+    ) -> list[tuple[int, bytes, bytes | None]]:
+        stamp = batch.timestamps[row]
+        stream_time = batch.source.stream_times[batch.index[row]]
+        gap = self.windows.gap_ms
+        near = self.state.sessions(raw_key, stamp - gap, stream_time)
+        merged = [one for one in near if one.start_ms - gap <= stamp <= one.end_ms + gap]
+        start = min([stamp, *(one.start_ms for one in merged)])
+        end = max([stamp, *(one.end_ms for one in merged)])
+        if end + gap + self.windows.grace_ms < stream_time:
+            self._drop("late", 1)
+            return []
+        key = batch.keys[row]
+        value: Any = None
+        for one in merged:
+            value = one.value if value is None else self._fold.merge(key, value, one.value)
+        value = self._fold.step(key, batch.values[row], value)
+        payload = self._encode(value) if self.emit == "every" else None
+        session = Session(start, end, value)
+        self.state.replace(raw_key, merged, session, timestamp_ms=end)
+        if self.emit != "every":
+            return []
+        gone = [one for one in merged if (one.start_ms, one.end_ms) != (start, end)]
+        removed = [(row, _result_key(raw_key, one.start_ms, one.end_ms), None) for one in gone]
+        return [*removed, (row, _result_key(raw_key, start, end), payload)]
+
+    def _forward_each(
+        self, batch: Batch, results: Sequence[tuple[int, bytes, bytes | None]]
+    ) -> None:
+        decode = self.state.decode
+        rows = batch.take([row for row, _key, _payload in results])
+        payloads = [payload for _row, _key, payload in results]
+        self.forward(
+            Batch(
+                source=batch.source,
+                values=[None if payload is None else decode(payload) for payload in payloads],
+                timestamps=rows.timestamps,
+                index=rows.index,
+                raw_keys=[key for _row, key, _payload in results],
+                decode_key=self._decode_key,
+                payloads=payloads,
+            )
+        )
+
+    def flush(self) -> None:
+        if self.emit != "commit":
+            return
+        dirty = self.state.dirty()
+        if dirty.keys:
+            self._forward(dirty.keys, dirty.values, dirty.payloads, dirty.timestamps)
+
+    def close(self, stream_time_ms: int) -> None:
+        """Pass on the sessions that closed since the last call (emit="final")."""
+        bound = self._closed(stream_time_ms)
+        if self.emit != "final" or bound <= self.emitted_ms:
+            return
+        found = self.state.ended(max(self.emitted_ms, 0), bound)
+        if found:
+            keys = [key for key, _value in found]
+            values = [value for _key, value in found]
+            times = [int.from_bytes(key[-16:-8], "big") for key in keys]
+            self._forward(keys, values, [self._encode(value) for value in values], times)
+
+    def committed(self, stream_time_ms: int) -> None:
+        """The results passed on at this stream time are committed."""
+        self.emitted_ms = max(self.emitted_ms, self._closed(stream_time_ms))
+
+    def _closed(self, stream_time_ms: int) -> int:
+        """Sessions that end below this are closed: end + gap + grace < stream time."""
+        return max(stream_time_ms - self.windows.gap_ms - self.windows.grace_ms, 0)
+
+    def _forward(
+        self,
+        keys: Sequence[bytes],
+        values: Sequence[Any],
+        payloads: Sequence[bytes | None],
+        timestamps: Sequence[int],
+    ) -> None:
+        self.forward(
+            Batch(
+                source=FLUSHED,
+                values=values,
+                timestamps=timestamps,
+                index=range(len(keys)),
+                raw_keys=keys,
+                decode_key=self._decode_key,
+                payloads=payloads,
+            )
+        )
+
+    def abort(self) -> None:
+        self.state.abort()
+
+
+def _result_key(key: bytes, start_ms: int, end_ms: int) -> bytes:
+    return key + end_ms.to_bytes(8, "big") + start_ms.to_bytes(8, "big")

@@ -1,0 +1,184 @@
+"""The nodes without state: each turns a batch into another one."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from typing import Any
+
+from streamer.engine.batch import Batch
+from streamer.engine.node import Operator
+from streamer.engine.policy import Policy
+from streamer.topology.graph import Stateless
+
+__all__ = ["BranchOperator", "MergeOperator", "PassOperator", "stateless"]
+
+
+class PassOperator(Operator):
+    """Hands every batch on: an arm of a branch."""
+
+    def run(self, batch: Batch) -> None:
+        self.forward(batch)
+
+
+class FunctionOperator(Operator):
+    """A node that calls one user function per record."""
+
+    def __init__(self, name: str, policy: Policy, function: Callable[..., Any]) -> None:
+        super().__init__(name, policy)
+        self.function = function
+
+
+class FilterOperator(FunctionOperator):
+    def run(self, batch: Batch) -> None:
+        kept, left = self.call(self.function, batch, batch.keys, batch.values)
+        rows = range(len(batch)) if left is None else left
+        chosen = [row for row, keep in zip(rows, kept, strict=True) if keep]
+        self.forward(batch if len(chosen) == len(batch) else batch.take(chosen))
+
+
+class MapValuesOperator(FunctionOperator):
+    def run(self, batch: Batch) -> None:
+        values, left = self.call(self.function, batch, batch.values)
+        self.forward((batch if left is None else batch.take(left)).with_values(values))
+
+
+class ViewOperator(FunctionOperator):
+    """A derived table's step: `(key, value or None) -> value or None`."""
+
+    def run(self, batch: Batch) -> None:
+        values, left = self.call(self.function, batch, batch.keys, batch.values)
+        self.forward((batch if left is None else batch.take(left)).with_values(values))
+
+
+class PeekOperator(FunctionOperator):
+    def run(self, batch: Batch) -> None:
+        _none, left = self.call(self.function, batch, batch.keys, batch.values)
+        self.forward(batch if left is None else batch.take(left))
+
+
+class SelectKeyOperator(FunctionOperator):
+    def run(self, batch: Batch) -> None:
+        keys, left = self.call(self.function, batch, batch.keys, batch.values)
+        batch = batch if left is None else batch.take(left)
+        self.forward(batch.rekeyed(keys, batch.values))
+
+
+class MapOperator(FunctionOperator):
+    def run(self, batch: Batch) -> None:
+        pairs, left = self.call(self._pair, batch, batch.keys, batch.values)
+        batch = batch if left is None else batch.take(left)
+        self.forward(batch.rekeyed([key for key, _ in pairs], [value for _, value in pairs]))
+
+    def _pair(self, key: Any, value: Any) -> tuple[Any, Any]:
+        new_key, new_value = self.function(key, value)
+        return new_key, new_value
+
+
+class FlatMapOperator(FunctionOperator):
+    def run(self, batch: Batch) -> None:
+        parts, left = self.call(self._pairs, batch, batch.keys, batch.values)
+        batch = batch if left is None else batch.take(left)
+        rows = [row for row, pairs in enumerate(parts) for _pair in pairs]
+        spread = batch.take(rows)
+        keys = [key for pairs in parts for key, _ in pairs]
+        self.forward(spread.rekeyed(keys, [value for pairs in parts for _, value in pairs]))
+
+    def _pairs(self, key: Any, value: Any) -> list[tuple[Any, Any]]:
+        return [(new_key, new_value) for new_key, new_value in self.function(key, value)]
+
+
+class FlatMapValuesOperator(FunctionOperator):
+    def run(self, batch: Batch) -> None:
+        parts, left = self.call(self._listed, batch, batch.values)
+        batch = batch if left is None else batch.take(left)
+        spread = batch.take([row for row, values in enumerate(parts) for _value in values])
+        self.forward(spread.with_values([value for values in parts for value in values]))
+
+    def _listed(self, value: Any) -> list[Any]:
+        values: Iterable[Any] = self.function(value)
+        return list(values)
+
+
+class BranchOperator(Operator):
+    """Hands each record to the child of the first predicate that holds."""
+
+    def __init__(
+        self, name: str, policy: Policy, predicates: tuple[Callable[[Any, Any], bool], ...]
+    ) -> None:
+        super().__init__(name, policy)
+        self._predicates = predicates
+        self.arms: dict[int, Operator] = {}
+
+    def run(self, batch: Batch) -> None:
+        places, left = self.call(self._place, batch, batch.keys, batch.values)
+        rows = range(len(batch)) if left is None else left
+        chosen: dict[int, list[int]] = {}
+        for row, place in zip(rows, places, strict=True):
+            chosen.setdefault(place, []).append(row)
+        for index, arm in sorted(self.arms.items()):
+            if index in chosen:
+                arm.run(batch.take(chosen[index]))
+
+    def _place(self, key: Any, value: Any) -> int:
+        for index, predicate in enumerate(self._predicates):
+            if predicate(key, value):
+                return index
+        return -1
+
+
+class MergeOperator(Operator):
+    """Puts the records of several branches back into the order of their source."""
+
+    def __init__(self, name: str, policy: Policy) -> None:
+        super().__init__(name, policy)
+        self._parts: list[Batch] = []
+
+    def run(self, batch: Batch) -> None:
+        self._parts.append(batch)
+
+    def flush(self) -> None:
+        self.end_of_batch()
+
+    def end_of_batch(self) -> None:
+        parts, self._parts = self._parts, []
+        if parts:
+            self.forward(parts[0] if len(parts) == 1 else _in_order(parts))
+
+    def abort(self) -> None:
+        self._parts = []
+
+
+def _in_order(parts: list[Batch]) -> Batch:
+    """One batch of all rows, by source record; rows of one record in the order of the parts."""
+    rows = sorted(
+        (part.index[row], number, row)
+        for number, part in enumerate(parts)
+        for row in range(len(part))
+    )
+    has_raw = all(part.raw_keys is not None for part in parts)
+    return Batch(
+        source=parts[0].source,
+        values=[parts[number].values[row] for _, number, row in rows],
+        timestamps=[parts[number].timestamps[row] for _, number, row in rows],
+        index=[index for index, _number, _row in rows],
+        raw_keys=[parts[n].raw_keys[row] for _, n, row in rows] if has_raw else None,  # type: ignore[index]
+        headers=[parts[number].headers_at(row) for _, number, row in rows],
+        _keys=[parts[number].keys[row] for _, number, row in rows],
+    )
+
+
+_OPERATORS: dict[str, type[FunctionOperator]] = {
+    "filter": FilterOperator,
+    "flat_map": FlatMapOperator,
+    "flat_map_values": FlatMapValuesOperator,
+    "map": MapOperator,
+    "map_values": MapValuesOperator,
+    "peek": PeekOperator,
+    "select_key": SelectKeyOperator,
+    "table_view": ViewOperator,
+}
+
+
+def stateless(node: Stateless, policy: Policy) -> Operator:
+    """The operator of a stateless node."""
+    return _OPERATORS[node.operation](node.name, policy, node.function)

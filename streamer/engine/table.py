@@ -1,0 +1,105 @@
+"""Tables: keep the newest value of each key, and look stream records up in it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from streamer.engine.aggregate import Drop
+from streamer.engine.batch import Batch
+from streamer.engine.node import Operator
+from streamer.engine.policy import Policy
+from streamer.store.cache import KeyValueState
+from streamer.store.expiry import is_past_ttl
+
+__all__ = ["JoinOperator", "TableOperator"]
+
+_NO_MATCH = object()
+
+
+class TableOperator(Operator):
+    """Writes each record into the store; None removes its key. Passes every change on."""
+
+    def __init__(self, name: str, policy: Policy, *, state: KeyValueState, drop: Drop) -> None:
+        super().__init__(name, policy)
+        self.state = state
+        self._drop = drop
+
+    def run(self, batch: Batch) -> None:
+        assert batch.raw_keys is not None
+        if None in batch.raw_keys:
+            kept = [row for row, key in enumerate(batch.raw_keys) if key is not None]
+            self._drop("null key", len(batch) - len(kept))
+            batch = batch.take(kept)
+        keys: Sequence[bytes] = batch.raw_keys or ()
+        if keys:
+            # A row keeps the greatest timestamp it has seen, for which the old row is needed.
+            self.state.load(keys)
+            self.state.values.update(zip(keys, batch.values, strict=True))
+            self.state.touch(keys, batch.timestamps)
+        self.forward(batch)
+
+    def abort(self) -> None:
+        self.state.abort()
+
+
+class JoinOperator(Operator):
+    """Looks each record's key up in a table of the same task."""
+
+    def __init__(
+        self,
+        name: str,
+        policy: Policy,
+        *,
+        state: KeyValueState,
+        view: Callable[[Any, Any], Any] | None,
+        joiner: Callable[[Any, Any], Any],
+        is_left: bool,
+        drop: Drop,
+    ) -> None:
+        super().__init__(name, policy)
+        self.state = state
+        self._view = view
+        self._joiner = joiner
+        self._is_left = is_left
+        self._drop = drop
+
+    def run(self, batch: Batch) -> None:
+        assert batch.raw_keys is not None
+        found = self._look_up(batch)
+        rows, left = self.call(self._joined, batch, batch.keys, batch.values, found)
+        places = range(len(batch)) if left is None else left
+        kept = [
+            (place, value)
+            for place, value in zip(places, rows, strict=True)
+            if value is not _NO_MATCH
+        ]
+        if len(kept) == len(batch):
+            self.forward(batch.with_values([value for _place, value in kept]))
+            return
+        joined = batch.take([place for place, _value in kept])
+        self.forward(joined.with_values([value for _place, value in kept]))
+
+    def _look_up(self, batch: Batch) -> list[Any]:
+        state = self.state
+        keys = [key for key in batch.raw_keys or () if key is not None]
+        state.load(keys)
+        values = state.values
+        found = [None if key is None else values[key] for key in batch.raw_keys or ()]
+        if state.spec.ttl_ms is None:
+            return found
+        times = batch.source.stream_times
+        for row, key in enumerate(batch.raw_keys or ()):
+            if found[row] is not None and is_past_ttl(
+                state.spec, state.timestamp_of(key), times[batch.index[row]]
+            ):
+                found[row] = None
+        return found
+
+    def _joined(self, key: Any, value: Any, stored: Any) -> Any:
+        row = stored
+        if row is not None and self._view is not None:
+            row = self._view(key, row)
+        if row is None and not self._is_left:
+            return _NO_MATCH
+        return self._joiner(value, row)

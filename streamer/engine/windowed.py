@@ -1,0 +1,112 @@
+"""Aggregation per key and time window (tumbling and hopping)."""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Sequence
+from typing import Any
+
+from streamer.engine.aggregate import FLUSHED, AggregateOperator
+from streamer.engine.batch import Batch
+from streamer.topology.windows import HoppingWindows, TumblingWindows
+
+__all__ = ["WindowedOperator", "closed_windows"]
+
+_TIME = struct.Struct(">Q")
+
+
+class WindowedOperator(AggregateOperator):
+    """Gives each record the row of each window it falls into, and folds as ever.
+
+    With `emit="final"` a window's result is passed on at the first commit after it closed. What was
+    closed at the last commit follows from the stream time stored with it, so a result is passed on
+    once, whatever crashes.
+    """
+
+    windows: TumblingWindows | HoppingWindows
+    emitted_ms: int = -1
+
+    def run(self, batch: Batch) -> None:
+        batch = self._without_nulls(batch)
+        if not len(batch):
+            return
+        if isinstance(self.windows, TumblingWindows):
+            size = self.windows.size_ms
+            starts = [stamp - stamp % size for stamp in batch.timestamps]
+        else:
+            rows, starts = self._spread(batch.timestamps)
+            batch = batch.take(rows)
+        batch, starts = self._without_late(batch, starts)
+        if len(batch):
+            assert batch.raw_keys is not None
+            heads = {start: _TIME.pack(start) for start in set(starts)}
+            row_keys = [
+                heads[start] + key for start, key in zip(starts, batch.raw_keys, strict=True)
+            ]
+            self.fold(batch, row_keys)
+
+    def _spread(self, timestamps: Sequence[int]) -> tuple[list[int], list[int]]:
+        """For each record a row per window that holds it, oldest window first."""
+        size, advance = self.windows.size_ms, self.windows.advance_ms
+        rows: list[int] = []
+        starts: list[int] = []
+        for row, stamp in enumerate(timestamps):
+            newest = stamp - stamp % advance
+            oldest = max(newest - (size - advance) // advance * advance, 0)
+            # Where size is no multiple of advance, one older window may still reach the record.
+            if oldest >= advance and oldest - advance + size > stamp:
+                oldest -= advance
+            while oldest + size <= stamp:
+                oldest += advance
+            for start in range(oldest, newest + 1, advance):
+                rows.append(row)
+                starts.append(start)
+        return rows, starts
+
+    def _without_late(self, batch: Batch, starts: list[int]) -> tuple[Batch, list[int]]:
+        kept_ms = self.windows.size_ms + self.windows.grace_ms
+        times = batch.source.stream_times
+        if min(starts) + kept_ms > times[batch.index[-1]]:
+            return batch, starts
+        rows = [
+            row for row, start in enumerate(starts) if start + kept_ms > times[batch.index[row]]
+        ]
+        if len(rows) == len(starts):
+            return batch, starts
+        self._drop("late", len(starts) - len(rows))
+        return batch.take(rows), [starts[row] for row in rows]
+
+    def result_keys(self, row_keys: Sequence[bytes]) -> Sequence[bytes]:
+        """Key, then window start, as Kafka Streams writes windowed keys."""
+        return [row_key[8:] + row_key[:8] for row_key in row_keys]
+
+    def close(self, stream_time_ms: int) -> None:
+        """Pass on the results of windows that closed since the last call (emit="final")."""
+        bound = closed_windows(stream_time_ms, self.windows)
+        if self.emit != "final" or bound <= self.emitted_ms:
+            return
+        start = _TIME.pack(max(self.emitted_ms, 0))
+        found = list(self.state.scan(start, _TIME.pack(bound)))
+        if found:
+            keys = [key for key, _value in found]
+            values: list[Any] = [value for _key, value in found]
+            self.forward(
+                Batch(
+                    source=FLUSHED,
+                    values=values,
+                    timestamps=[self.state.row_time(key) for key in keys],
+                    index=range(len(keys)),
+                    raw_keys=self.result_keys(keys),
+                    decode_key=self._decode_key,
+                    payloads=[self._encode(value) for value in values],
+                )
+            )
+
+    def committed(self, stream_time_ms: int) -> None:
+        """The results passed on at this stream time are committed."""
+        self.emitted_ms = max(self.emitted_ms, closed_windows(stream_time_ms, self.windows))
+
+
+def closed_windows(stream_time_ms: int, windows: TumblingWindows | HoppingWindows) -> int:
+    """Windows that start below this are closed: start + size + grace <= stream time."""
+    return max(stream_time_ms - windows.size_ms - windows.grace_ms + 1, 0)

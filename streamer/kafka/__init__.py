@@ -1,0 +1,1 @@
+"""The only door to librdkafka: its classes and errors never leave this package."""

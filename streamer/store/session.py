@@ -1,0 +1,103 @@
+"""The open transaction of a session store: sessions of a key, merged and replaced.
+
+A session is one row, keyed by record key, end and start. The sessions of a key that a record may
+touch end no earlier than the record's time less the gap; only those are read, and more of the past
+is read when an older record comes.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from streamer.store.cache import Database, KeyValueState
+from streamer.store.keys import payload, session_key, session_parts
+from streamer.topology.serde import Serde
+from streamer.topology.stores import StoreSpec
+
+__all__ = ["Session", "SessionState"]
+
+
+@dataclass(slots=True)
+class Session:
+    start_ms: int
+    end_ms: int
+    value: Any
+
+
+class SessionState(KeyValueState):
+    """Sessions by record key above the rows of `KeyValueState`."""
+
+    def __init__(
+        self, spec: StoreSpec, database: Database, *, value: Serde[Any], recent_bytes_max: int
+    ) -> None:
+        super().__init__(spec, database, value=value, recent_bytes_max=recent_bytes_max)
+        self._sessions: dict[bytes, list[Session]] = {}
+        self._read_from: dict[bytes, int] = {}
+
+    def sessions(self, key: bytes, from_ms: int, stream_time_ms: int) -> list[Session]:
+        """The key's sessions that end at or after `from_ms`, oldest first. Sessions of this
+        transaction are always among them. `stream_time_ms` bounds the ends that can exist."""
+        from_ms = max(from_ms, 0)
+        known = self._read_from.get(key)
+        if known is None:
+            self._sessions[key] = self._read(key, from_ms, stream_time_ms + 1)
+            self._read_from[key] = from_ms
+        elif from_ms < known:
+            self._sessions[key] = self._read(key, from_ms, known) + self._sessions[key]
+            self._read_from[key] = from_ms
+        return self._sessions[key]
+
+    def _read(self, key: bytes, from_ms: int, to_ms: int) -> list[Session]:
+        start = key + from_ms.to_bytes(8, "big")
+        end = key + to_ms.to_bytes(8, "big")
+        found = []
+        for stored_key, stored in self._database.scan(self.spec.name, start, end):
+            # Another key may begin with this key's bytes and lie in between.
+            if len(stored_key) != len(key) + 16:
+                continue
+            _key, start_ms, end_ms = session_parts(stored_key)
+            value = self._serde.decode(payload(stored))
+            self._loaded[stored_key] = stored
+            self.values[stored_key] = value
+            found.append(Session(start_ms, end_ms, value))
+        return found
+
+    def replace(
+        self, key: bytes, merged: list[Session], session: Session, *, timestamp_ms: int
+    ) -> None:
+        """Put one session in the place of those that it merges (none: a new session)."""
+        self._dirty = None
+        for old in merged:
+            self._remove(session_key(key, old.start_ms, old.end_ms), timestamp_ms)
+        stored_key = session_key(key, session.start_ms, session.end_ms)
+        self.values[stored_key] = session.value
+        self._stamps[stored_key] = max(timestamp_ms, self._stamps.get(stored_key, -1))
+        left = [old for old in self._sessions[key] if not any(old is other for other in merged)]
+        left.append(session)
+        left.sort(key=lambda one: (one.end_ms, one.start_ms))
+        self._sessions[key] = left
+
+    def _remove(self, stored_key: bytes, timestamp_ms: int) -> None:
+        if stored_key in self._loaded:
+            self.values[stored_key] = None
+            self._stamps[stored_key] = timestamp_ms
+        else:
+            # Made and merged away between two commits: nobody has ever seen it.
+            self.values.pop(stored_key, None)
+            self._stamps.pop(stored_key, None)
+
+    def ended(self, from_ms: int, to_ms: int) -> list[tuple[bytes, Any]]:
+        """Rows of sessions that end in [from_ms, to_ms), by end, this transaction included."""
+        start, end = from_ms.to_bytes(8, "big"), to_ms.to_bytes(8, "big")
+        keys = {key for key in self._stamps if start <= key[-16:-8] < end}
+        stored = self._database.scan(self.spec.name, start, end, index=True)
+        keys.update(index_key[8:] for index_key, _none in stored)
+        self.load(keys)
+        found = [(key, self.values[key]) for key in keys if self.values[key] is not None]
+        return sorted(found, key=lambda pair: (pair[0][-16:], pair[0]))
+
+    def _begin(self) -> None:
+        super()._begin()
+        self._sessions = {}
+        self._read_from = {}
