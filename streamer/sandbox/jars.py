@@ -84,7 +84,7 @@ def _missing(jars: list[Jar], directory: Path) -> list[Jar]:
     def is_whole(jar: Jar) -> bool:
         try:
             return (directory / jar.file_name).stat().st_size == jar.size_bytes
-        except FileNotFoundError:
+        except (FileNotFoundError, NotADirectoryError):
             return False
 
     return [jar for jar in jars if not is_whole(jar)]
