@@ -1,0 +1,318 @@
+"""The state of one task at rest: one RocksDB with a column family per store, and metadata.
+
+Rows and the metadata that covers them become durable together, whatever is killed when: the log of
+RocksDB is always on. Reads and scans may come from any thread, also while the database is closed
+under them; writes come from one thread at a time.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from rocksdict import WriteBatch
+
+from streamer import failpoints
+from streamer.errors import InvariantError
+from streamer.store.families import Families
+from streamer.store.faults import closed, fault
+from streamer.store.gate import Cursor, Gate
+from streamer.store.keys import index_key
+from streamer.store.options import OptionSet
+from streamer.store.pool import MemoryPool
+from streamer.store.schema import (
+    DEFAULT,
+    OWN_PREFIX,
+    check_format,
+    family_name,
+    format_record,
+    index_change,
+    on_disk,
+    store_record,
+)
+from streamer.topology.stores import StoreKind, StoreSpec
+
+__all__ = ["TaskDatabase"]
+
+Change = tuple[bytes, bytes | None]
+
+# A write batch holds the GIL while it is applied: 10,000 rows of 100 bytes are about 20 ms, in
+# which neither queries nor heartbeats run. Rows are put in slices, an index doubles a slice.
+BATCH_ROWS_MAX = 10_000
+BATCH_BYTES_MAX = 4 << 20
+_SLICE = 1_000
+_SCAN_ROWS_FIRST, _SCAN_ROWS_MAX = 16, 512
+
+
+class TaskDatabase:
+    """Open with `TaskDatabase.open`; `unknown_stores` are on disk, but not in the topology."""
+
+    def __init__(
+        self, directory: Path, specs: Sequence[StoreSpec], *, pool: MemoryPool, options: OptionSet
+    ) -> None:
+        self.directory = directory
+        self.unknown_stores: tuple[str, ...] = ()
+        self._specs = {spec.name: spec for spec in specs}
+        self._pool = pool
+        self._options = options
+        self._gate = Gate(lambda: closed(directory))
+        self._families: Families
+
+    @classmethod
+    def open(
+        cls,
+        directory: Path,
+        specs: Sequence[StoreSpec],
+        *,
+        pool: MemoryPool,
+        options: Mapping[str, Any],
+    ) -> TaskDatabase:
+        """Open or create the database of a task; `options` are the worker's RocksDB options.
+
+        Raises TaskCorruptedError when files are missing or damaged, StateDirectoryError when it is
+        open elsewhere, of another format, or the disk fails, ConfigError for wrong options.
+        """
+        database = cls(directory, specs, pool=pool, options=OptionSet(specs, options, pool))
+        try:
+            database._open()
+        except Exception as error:
+            database.close()
+            raise fault(error, "opening the database", directory) from None
+        pool.join(database)
+        return database
+
+    def _open(self) -> None:
+        self.directory.mkdir(parents=True, exist_ok=True)
+        found = on_disk(self.directory, self._specs.values())
+        self.unknown_stores = found.unknown_stores
+        wanted = {family_name(store) for store in self._specs}
+        names = (found.existing | wanted) - {DEFAULT}
+        self._families = Families(self.directory, names, self._options)
+        records = dict(self._scan(DEFAULT, b"", None))
+        check_format(self.directory, records)
+        fresh = dict([format_record()])
+        for spec in self._specs.values():
+            self._reconcile(spec, records, is_new=family_name(spec.name) not in found.existing)
+            fresh.update([store_record(spec)])
+        changed = {key: value for key, value in fresh.items() if records.get(key) != value}
+        if changed:
+            self._write({}, changed)
+
+    def _reconcile(self, spec: StoreSpec, records: Mapping[bytes, bytes], *, is_new: bool) -> None:
+        """Bring a store's index in line with its specification."""
+        index = family_name(spec.name, index=True)
+        change = index_change(self.directory, spec, records, is_new=is_new)
+        if change is not None and index in self._families:
+            self._families.drop(index)
+        if spec.is_indexed_by_time and index not in self._families:
+            self._families.create(index)
+        if change:
+            self._build_index(spec)
+
+    def _build_index(self, spec: StoreSpec) -> None:
+        """Index the rows of a store that had no index, such as one that was given a TTL."""
+        handle = self._families.handle(family_name(spec.name, index=True))
+        batch = WriteBatch(raw_mode=True)
+        for key, row in self._scan(family_name(spec.name), b"", None):
+            batch.put(index_key(spec, key, row), b"", handle)
+            if len(batch) >= BATCH_ROWS_MAX:
+                self._commit(batch)
+                batch = WriteBatch(raw_mode=True)
+        self._commit(batch)
+
+    def get(self, store: str, key: bytes) -> bytes | None:
+        return self.get_many(store, [key])[0]
+
+    def get_many(self, store: str, keys: list[bytes]) -> list[bytes | None]:
+        """The rows of the keys in their order, None where there is none."""
+        with self._gate:
+            try:
+                return self._families.get(f"store.{store}", keys)
+            except KeyError:
+                raise InvariantError(f"task {self.directory.name} has no store {store}") from None
+            except Exception as error:
+                raise fault(error, f"reading store {store}", self.directory) from None
+
+    def scan(
+        self,
+        store: str,
+        start: bytes,
+        end: bytes | None,
+        *,
+        reverse: bool = False,
+        index: bool = False,
+    ) -> Iterator[tuple[bytes, bytes]]:
+        """Rows of [start, end) as of now, in the order of their keys; `index`: index entries.
+
+        Raises TaskCorruptedError at a damaged block, TaskMigratedError when the database is closed
+        meanwhile.
+        """
+        return self._scan(family_name(store, index=index), start, end, reverse=reverse)
+
+    def _scan(
+        self, name: str, start: bytes, end: bytes | None, *, reverse: bool = False
+    ) -> Iterator[tuple[bytes, bytes]]:
+        with self._gate:
+            iterator = self._families.iterator(name, end)
+            if reverse:
+                iterator.seek_to_last()
+            else:
+                iterator.seek(start)
+            cursor = Cursor(iterator, start if reverse else None)
+            self._gate.keep(cursor)
+        return self._rows(cursor, name)
+
+    def _rows(self, cursor: Cursor, name: str) -> Iterator[tuple[bytes, bytes]]:
+        count = _SCAN_ROWS_FIRST
+        try:
+            while True:
+                rows = self._step(cursor, name, count)
+                yield from rows
+                if len(rows) < count:
+                    return
+                count = min(count * 2, _SCAN_ROWS_MAX)
+        finally:
+            cursor.iterator = None
+
+    def _step(self, cursor: Cursor, name: str, count: int) -> list[tuple[bytes, bytes]]:
+        """The next rows, fewer than `count` only at the end."""
+        rows: list[tuple[bytes, bytes]] = []
+        with self._gate:
+            iterator, start = cursor.iterator, cursor.start
+            try:
+                move = iterator.next if start is None else iterator.prev
+                while len(rows) < count and iterator.valid():
+                    key = iterator.key()
+                    if start is not None and key < start:
+                        return rows
+                    rows.append((key, iterator.value()))
+                    move()
+                # A damaged block ends an iteration like the last row does; only this tells.
+                iterator.status()
+            except Exception as error:
+                raise fault(error, f"scanning {name}", self.directory) from None
+            finally:
+                # An iterator held by a traceback would keep the database locked after its close.
+                iterator = move = None
+        return rows
+
+    def write(self, changes: Mapping[str, Sequence[Change]], metadata: Mapping[str, bytes]) -> None:
+        """Apply rows (None deletes) and the metadata that covers them, in batches of bounded size.
+
+        The metadata is in the last batch. A crash before it leaves rows ahead of their positions,
+        which is safe: the replay writes the same absolute values again. Positions ahead of rows
+        would skip changes for ever, so they never go first.
+        """
+        records = {key.encode(): value for key, value in metadata.items()}
+        if any(key.startswith(OWN_PREFIX) for key in records):
+            raise ValueError(f"metadata keys must not begin with {OWN_PREFIX.decode()}")
+        self._write(changes, records)
+
+    def _write(
+        self, changes: Mapping[str, Sequence[Change]], records: Mapping[bytes, bytes]
+    ) -> None:
+        batch = WriteBatch(raw_mode=True)
+        for store, rows in changes.items():
+            fill = self._filler(store)
+            for start in range(0, len(rows), _SLICE):
+                fill(batch, rows[start : start + _SLICE])
+                if len(batch) > BATCH_ROWS_MAX - 2 * _SLICE or (
+                    batch.size_in_bytes() > BATCH_BYTES_MAX
+                ):
+                    self._commit(batch)
+                    failpoints.hit("commit.between_store_chunks")
+                    batch = WriteBatch(raw_mode=True)
+        for key, value in records.items():
+            batch.put(key, value)
+        if len(batch):
+            self._commit(batch)
+
+    def _filler(self, store: str) -> Callable[[WriteBatch, Sequence[Change]], None]:
+        """What puts rows of a store, and their index entries, into a batch."""
+        spec = self._specs[store]
+        handle = self._families.handle(family_name(store))
+        if not spec.is_indexed_by_time:
+            return lambda batch, rows: _put(batch, rows, handle)
+        index = self._families.handle(family_name(store, index=True))
+        # The key of a session tells its index entry; that of a TTL row is found stale by expiry.
+        is_session = spec.kind is StoreKind.SESSION
+
+        def fill(batch: WriteBatch, rows: Sequence[Change]) -> None:
+            _put(batch, rows, handle)
+            for key, row in rows:
+                if row is not None:
+                    batch.put(index_key(spec, key, row), b"", index)
+                elif is_session:
+                    batch.delete(index_key(spec, key, b""), index)
+
+        return fill
+
+    def _commit(self, batch: WriteBatch) -> None:
+        self._pool.make_room()
+        with self._gate:
+            try:
+                self._families.write(batch)
+            except Exception as error:
+                raise fault(error, "writing", self.directory) from None
+
+    def delete_index(self, store: str, index_keys: Sequence[bytes]) -> None:
+        """Remove entries of a time index that expiry has dealt with."""
+        handle = self._families.handle(family_name(store, index=True))
+        for start in range(0, len(index_keys), BATCH_ROWS_MAX):
+            batch = WriteBatch(raw_mode=True)
+            _put(batch, [(key, None) for key in index_keys[start : start + BATCH_ROWS_MAX]], handle)
+            self._commit(batch)
+
+    def metadata(self) -> dict[str, bytes]:
+        """What was written as metadata, by key."""
+        records = self._scan(DEFAULT, b"", None)
+        return {key.decode(): value for key, value in records if not key.startswith(OWN_PREFIX)}
+
+    def flush(self, *, wait: bool = True) -> None:
+        """Write all memtables to files. Safe at any time, since the log is always on."""
+        with self._gate:
+            try:
+                self._families.flush(wait=wait)
+            except Exception as error:
+                raise fault(error, "flushing", self.directory) from None
+
+    def close(self) -> None:
+        """Close the database; calls and scans of other threads end with an error. Idempotent.
+
+        Families before the database: any object left alive would keep its lock.
+        """
+        self._pool.leave(self)
+        if not self._gate.shut():
+            return
+        if hasattr(self, "_families"):
+            self._families.close()
+
+    def memtable_bytes(self) -> int:
+        with self._gate:
+            return self._families.total("rocksdb.cur-size-all-mem-tables")
+
+    def size_bytes(self) -> int:
+        """Bytes of files on disk and of memtables, all families."""
+        with self._gate:
+            on_disk_bytes = self._families.total("rocksdb.total-sst-files-size")
+        return on_disk_bytes + self.memtable_bytes()
+
+    def approximate_rows(self, store: str) -> int:
+        """RocksDB's estimate; overwritten and deleted rows may count until compacted."""
+        with self._gate:
+            return self._families.property(family_name(store), "rocksdb.estimate-num-keys")
+
+    def gauges(self) -> dict[str, int]:
+        """What an operator watches, by name; see `families.GAUGES`."""
+        with self._gate:
+            return self._families.gauges()
+
+
+def _put(batch: WriteBatch, rows: Sequence[Change], handle: Any) -> None:
+    put, delete = batch.put, batch.delete
+    for key, row in rows:
+        if row is None:
+            delete(key, handle)
+        else:
+            put(key, row, handle)
