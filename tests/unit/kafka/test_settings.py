@@ -6,7 +6,7 @@ import pytest
 from confluent_kafka import Consumer, Producer
 from confluent_kafka.admin import AdminClient
 
-from streamer.config import Config
+from streamer.config import Config, budget
 from streamer.errors import ConfigError
 from streamer.kafka import settings
 from streamer.kafka.properties import properties
@@ -60,17 +60,19 @@ def test_a_producer_is_transactional_only_with_an_id() -> None:
     assert made["transaction.timeout.ms"] == 30_000
 
 
-@pytest.mark.parametrize("total", [128 * MIB, 512 * MIB, 4096 * MIB])
+@pytest.mark.parametrize("total", [384 * MIB, 512 * MIB, 4096 * MIB])
 def test_queues_stay_inside_their_part_of_the_budget(total: int) -> None:
     config = _config(memory_bytes_max=total)
+    part = budget(config)
     made = settings.input_consumer(config)
-    held = made["queued.max.messages.kbytes"] * 1024 + made["queued.min.messages"] * 320
-    rest = total - min(96 * MIB, total // 3)
-    assert held <= rest * 10 // 100
-    assert held >= rest * 9 // 100
+    held = made["queued.max.messages.kbytes"] * 1024 + made["queued.min.messages"] * 400
+    held += made["fetch.max.bytes"] * 5
+    assert held <= part.input_queue_bytes
+    assert held >= part.input_queue_bytes * 0.9
     made = settings.producer(config)
-    held = made["queue.buffering.max.kbytes"] * 1024 + made["queue.buffering.max.messages"] * 320
-    assert held <= rest * 10 // 100
+    held = made["queue.buffering.max.kbytes"] * 1024 + made["queue.buffering.max.messages"] * 256
+    assert held <= part.producer_queue_bytes
+    assert held >= part.producer_queue_bytes * 0.9
 
 
 def test_librdkafka_accepts_all_that_is_made() -> None:
