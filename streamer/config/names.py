@@ -11,7 +11,6 @@ __all__ = ["advice", "nearest"]
 _ELSEWHERE = {
     "application.id": "it is the first argument of App(...)",
     "application_id": "it is the first argument of App(...), because topics and state carry it",
-    "acceptable.recovery.lag": "a task moves only with its state; there is nothing to set",
     "buffered.records.per.partition": "set max_poll_records; bytes are bounded by memory_bytes_max",
     "cache.max.bytes.buffering": "set memory_bytes_max, the budget for all memory of a worker",
     "client.id": "set worker_id",
@@ -19,6 +18,7 @@ _ELSEWHERE = {
     "default.deserialization.exception.handler": "set deserialization_error",
     "default.key.serde": "give the type where it is read: app.stream(topic, key=str)",
     "default.production.exception.handler": "set production_error",
+    "default.timestamp.extractor": "time is the record's own timestamp",
     "default.value.serde": "give the type where it is read: app.stream(topic, value=Purchase)",
     "deserialization.exception.handler": "set deserialization_error",
     "errors.dead.letter.queue.topic.name": "set dead_letter_topic",
@@ -33,8 +33,28 @@ _ELSEWHERE = {
     "schema.registry.url": "set schema_registry={'url': ...}",
     "schema_registry_url": "set schema_registry={'url': ...}",
     "statestore.cache.max.bytes": "set memory_bytes_max, the budget for all memory of a worker",
-    "topology.optimization": "there is nothing to set",
 }
+_WITHOUT_COUNTERPART = frozenset(
+    {
+        "acceptable.recovery.lag",
+        "built.in.metrics.version",
+        "default.dsl.store",
+        "dsl.store.suppliers.class",
+        "log.summary.interval.ms",
+        "max.warmup.replicas",
+        "metric.reporters",
+        "metrics.recording.level",
+        "probing.rebalance.interval.ms",
+        "repartition.purge.interval.ms",
+        "state.cleanup.delay.ms",
+        "task.assignor.class",
+        "task.timeout.ms",
+        "topology.optimization",
+        "upgrade.from",
+        "window.size.ms",
+        "windowstore.changelog.additional.retention.ms",
+    }
+)
 _PREFIXES = {
     "main.consumer.": "kafka={{'consumer.{rest}': ...}}",
     "restore.consumer.": "kafka={{'consumer.{rest}': ...}}",
@@ -59,6 +79,8 @@ def advice(name: str, known: Iterable[str]) -> str:
     for spelling in (name, dotted):
         if spelling in _ELSEWHERE:
             return _ELSEWHERE[spelling]
+        if spelling in _WITHOUT_COUNTERPART:
+            return "this setting of Kafka Streams has no counterpart: remove it"
     for prefix, form in _PREFIXES.items():
         if name.startswith(prefix):
             return "set " + form.format(rest=name.removeprefix(prefix))
