@@ -14,7 +14,7 @@ import copy
 import struct
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
-from typing import Any, ClassVar, Generic, Protocol, TypeVar, overload
+from typing import TYPE_CHECKING, Any, ClassVar, Generic, Protocol, TypeVar, overload
 
 import msgspec
 from msgspec import inspect
@@ -35,6 +35,12 @@ __all__ = [
 ]
 
 T = TypeVar("T")
+if TYPE_CHECKING:
+    from typing_extensions import TypeVar as WithDefault
+
+    Checked = WithDefault("Checked", default=Any)
+else:
+    Checked = TypeVar("Checked")
 
 
 class Serde(Protocol[T]):
@@ -97,7 +103,7 @@ Int64: Plain[int] = _fixed("int64", ">q", int)
 Float64: Plain[float] = _fixed("float64", ">d", float)
 
 
-class _Typed(Generic[T]):
+class _Typed(Generic[Checked]):
     """What `Json` and `MessagePack` share: a type that msgspec checks while it decodes."""
 
     __slots__ = ("_has_other_keys", "decode", "encode", "name", "type")
@@ -105,14 +111,14 @@ class _Typed(Generic[T]):
     label: ClassVar[str]
     format: ClassVar[Any]
 
-    encode: Callable[[T], bytes]
-    decode: Callable[[bytes], T]
+    encode: Callable[[Checked], bytes]
+    decode: Callable[[bytes], Checked]
 
     @overload
-    def __init__(self, type: type[T]) -> None: ...
+    def __init__(self, type: type[Checked]) -> None: ...
 
     @overload
-    def __init__(self: _Typed[Any], type: object = Any) -> None: ...
+    def __init__(self, type: object = Any) -> None: ...
 
     def __init__(self, type: Any = Any) -> None:
         kind = Any if type is object else type
@@ -130,7 +136,7 @@ class _Typed(Generic[T]):
     def __repr__(self) -> str:
         return f"{self.__class__.__name__}({_spell(self.type)})"
 
-    def bind(self, topic: str, is_key: bool, settings: Mapping[str, Any]) -> _Typed[T]:
+    def bind(self, topic: str, is_key: bool, settings: Mapping[str, Any]) -> _Typed[Checked]:
         if is_key and self._has_other_keys:
             raise TopologyError(
                 f"{self.name} cannot be the key of {topic!r}: its dict keys are not all strings,"
@@ -141,16 +147,16 @@ class _Typed(Generic[T]):
         bound.encode = self._encoder(is_key)
         return bound
 
-    def _encoder(self, is_key: bool) -> Callable[[T], bytes]:
+    def _encoder(self, is_key: bool) -> Callable[[Checked], bytes]:
         # Equal keys must give equal bytes. A value keeps the order of its dicts instead: user code
         # must see the same value whether it comes from the cache or from the store.
-        encode: Callable[[T], bytes] = self.format.Encoder(
+        encode: Callable[[Checked], bytes] = self.format.Encoder(
             order="deterministic" if is_key else None
         ).encode
         return encode
 
 
-class Json(_Typed[T]):
+class Json(_Typed[Checked]):
     """JSON, typed by a dataclass, msgspec.Struct, TypedDict or anything else msgspec knows.
 
     `Json()` is untyped and gives back what JSON has: dict keys become str, tuples and sets become
@@ -162,7 +168,7 @@ class Json(_Typed[T]):
     format: ClassVar[Any] = msgspec.json
 
 
-class MessagePack(_Typed[T]):
+class MessagePack(_Typed[Checked]):
     """MessagePack, typed like `Json`: smaller, and exact for bytes, NaN and infinities.
 
     Integers must fit 64 bits.
