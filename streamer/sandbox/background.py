@@ -18,7 +18,7 @@ from pathlib import Path
 from streamer.errors import SandboxError
 from streamer.sandbox.broker import START_TIMEOUT, STOP_TIMEOUT, Sandbox
 from streamer.sandbox.directory import describe, is_held
-from streamer.sandbox.process import answers, tail
+from streamer.sandbox.process import cluster_id, tail
 
 __all__ = ["Status", "default_directory", "down", "status", "up"]
 
@@ -107,7 +107,9 @@ def status(directory: str | Path) -> Status:
     if description is None or description.pid == 0:
         return Status(directory, False, False, 0, "", log)
     address = f"127.0.0.1:{description.port}"
-    return Status(directory, True, answers(description.port), description.pid, address, log)
+    return Status(
+        directory, True, cluster_id(description.port) != "", description.pid, address, log
+    )
 
 
 def _send(pid: int, number: signal.Signals) -> None:

@@ -228,7 +228,9 @@ class Sandbox:
         self._process.start()
         write_description(self.directory, Description(self._process.pid, *self._ports))
         left = max(1.0, deadline - time.monotonic())
-        problem = wait_until_it_answers(self._process, self.port, timeout=left)
+        problem = wait_until_it_answers(
+            self._process, self.port, cluster=_cluster(data), timeout=left
+        )
         if problem:
             self._end_process(1)
         return problem
@@ -267,3 +269,8 @@ class Sandbox:
             except subprocess.TimeoutExpired:
                 return f"its directory was not formatted within {timeout:g} s"
         return f"formatting ended with status {done.returncode}" if done.returncode else ""
+
+
+def _cluster(data: Path) -> str:
+    lines = (data / "meta.properties").read_text(encoding="ascii").splitlines()
+    return next(line.partition("=")[2] for line in lines if line.startswith("cluster.id="))

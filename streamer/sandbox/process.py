@@ -19,10 +19,11 @@ from pathlib import Path
 
 from streamer.errors import SandboxError
 
-__all__ = ["ServerProcess", "answers", "tail", "wait_until_it_answers"]
+__all__ = ["ServerProcess", "cluster_id", "tail", "wait_until_it_answers"]
 
-# Request header: API 18 (ApiVersions), version 0, correlation id 7, client id "sandbox".
-_PROBE = struct.pack(">hhih", 18, 0, 7, 7) + b"sandbox"
+# DescribeCluster (API 60) version 0: a header with correlation id 7 and client id "sandbox", no
+# tagged fields, no authorized operations asked for.
+_PROBE = struct.pack(">hhih", 60, 0, 7, 7) + b"sandbox" + b"\0" + b"\0\0"
 
 
 class ServerProcess:
@@ -104,32 +105,39 @@ class ServerProcess:
         return True
 
 
-def answers(port: int, *, timeout: float = 2.0) -> bool:
-    """True if a Kafka broker replies without an error on this loopback port."""
+def cluster_id(port: int, *, timeout: float = 2.0) -> str:
+    """What the broker on this loopback port says it belongs to; empty if none answers."""
     try:
         with socket.create_connection(("127.0.0.1", port), timeout) as connection:
             connection.settimeout(timeout)
             connection.sendall(struct.pack(">i", len(_PROBE)) + _PROBE)
-            reply = b""
-            while len(reply) < 10:  # length, correlation id, error code
-                chunk = connection.recv(10 - len(reply))
-                if not chunk:
-                    return False
-                reply += chunk
-    except OSError:
-        return False
-    _length, correlation, error = struct.unpack(">iih", reply)
-    return bool(correlation == 7 and error == 0)
+            stream = connection.makefile("rb")
+            (length,) = struct.unpack(">i", stream.read(4))
+            if not 0 < length < 65_536:
+                return ""
+            # correlation id, tagged fields, throttle time, error, error message (none), cluster id
+            reply = stream.read(length)
+            correlation, tags, _throttle, error, message = struct.unpack_from(">iBihB", reply)
+            if (correlation, tags, error, message) != (7, 0, 0, 0):
+                return ""
+            start = struct.calcsize(">iBihB") + 1
+            return reply[start : start + reply[start - 1] - 1].decode("ascii")
+    except (OSError, struct.error, ValueError, IndexError):
+        return ""
 
 
-def wait_until_it_answers(process: ServerProcess, port: int, *, timeout: float) -> str:
-    """An empty string once the broker answers, else a sentence that says why it never will."""
+def wait_until_it_answers(
+    process: ServerProcess, port: int, *, cluster: str, timeout: float
+) -> str:
+    """An empty string once this cluster's broker answers, else a sentence that says why it never
+    will. The port may be another broker's: only the cluster's id tells whose reply it is.
+    """
     deadline = time.monotonic() + timeout
     while time.monotonic() < deadline:
         status = process.exit_status
         if status is not None:
             return f"it ended with status {status}"
-        if answers(port):
+        if cluster_id(port) == cluster:
             return ""
         time.sleep(0.05)
     return f"it did not answer within {timeout:g} s"

@@ -54,7 +54,9 @@ class Kafka:
 
     def __init__(self, bootstrap_servers: str) -> None:
         self.bootstrap_servers = bootstrap_servers
-        self.admin = AdminClient({"bootstrap.servers": bootstrap_servers})
+        # Scenarios take brokers away; librdkafka's lines about it would hide a real failure.
+        self.settings = {"bootstrap.servers": bootstrap_servers, "log_level": 2}
+        self.admin = AdminClient(self.settings)
 
     def create(self, *topics: str, partitions: int = 4, **config: str) -> None:
         """`config` takes Kafka's names with `_` for `.`: `cleanup_policy="compact"`."""
@@ -99,7 +101,7 @@ class Kafka:
 
         producer = Producer(
             {
-                "bootstrap.servers": self.bootstrap_servers,
+                **self.settings,
                 "partitioner": partitioner,
                 "linger.ms": 5,
                 "enable.idempotence": True,
@@ -133,7 +135,7 @@ class Kafka:
         assert partitions, f"topic {topic} does not exist"
         consumer = Consumer(
             {
-                "bootstrap.servers": self.bootstrap_servers,
+                **self.settings,
                 "group.id": f"reader-{uuid.uuid4()}",
                 "enable.auto.commit": False,
                 "enable.partition.eof": True,
@@ -149,7 +151,7 @@ class Kafka:
 
     def committed(self, group: str, topic: str) -> dict[int, int]:
         """The committed positions of a consumer group; partitions without one are left out."""
-        consumer = Consumer({"bootstrap.servers": self.bootstrap_servers, "group.id": group})
+        consumer = Consumer({**self.settings, "group.id": group})
         try:
             asked = [TopicPartition(topic, number) for number in self.partitions(topic)]
             answer = consumer.committed(asked, timeout=10)

@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from streamer.errors import SandboxError
-from streamer.sandbox.process import ServerProcess, answers, tail, wait_until_it_answers
+from streamer.sandbox.process import ServerProcess, cluster_id, tail, wait_until_it_answers
 
 PYTHON = sys.executable
 
@@ -159,37 +159,51 @@ def one_reply(reply: bytes) -> int:
     return int(server.getsockname()[1])
 
 
+def described(correlation: int, error: int, cluster: bytes) -> bytes:
+    body = struct.pack(">iBihBB", correlation, 0, 0, error, 0, len(cluster) + 1) + cluster
+    return struct.pack(">i", len(body)) + body
+
+
 @pytest.mark.parametrize(
     ("reply", "expected"),
     [
-        (struct.pack(">iih", 6, 7, 0), True),
-        (struct.pack(">iih", 6, 7, 35), False),
-        (struct.pack(">iih", 6, 8, 0), False),
-        (struct.pack(">ii", 6, 7), False),
-        (b"", False),
-        (b"HTTP/1.1 400 Bad Request\r\n", False),
+        (described(7, 0, b"abc-123"), "abc-123"),
+        (described(7, 35, b"abc-123"), ""),
+        (described(8, 0, b"abc-123"), ""),
+        (described(7, 0, b"abc-123")[:12], ""),
+        (b"", ""),
+        (b"HTTP/1.1 400 Bad Request\r\n", ""),
     ],
     ids=["kafka", "an error", "another's answer", "cut short", "closed", "another protocol"],
 )
-def test_only_a_broker_without_an_error_answers(reply: bytes, expected: bool) -> None:
-    assert answers(one_reply(reply)) is expected
+def test_only_a_broker_without_an_error_tells_its_cluster(reply: bytes, expected: str) -> None:
+    assert cluster_id(one_reply(reply)) == expected
 
 
-def test_a_port_that_takes_connections_and_stays_silent_does_not_answer() -> None:
+def test_a_port_that_takes_connections_and_stays_silent_tells_nothing() -> None:
     with socket.create_server(("127.0.0.1", 0)) as server:
-        assert answers(server.getsockname()[1], timeout=0.1) is False
+        assert cluster_id(server.getsockname()[1], timeout=0.1) == ""
+
+
+def test_the_reply_of_another_broker_is_not_taken_for_the_own(tmp_path: Path) -> None:
+    process = start("import time; time.sleep(0.5); raise SystemExit(1)", tmp_path / "log")
+    port = one_reply(described(7, 0, b"another"))
+
+    problem = wait_until_it_answers(process, port, cluster="own", timeout=20)
+
+    assert problem == "it ended with status 1"
 
 
 def test_waiting_ends_when_the_process_does(tmp_path: Path) -> None:
     process = start("raise SystemExit(3)", tmp_path / "log")
 
-    assert wait_until_it_answers(process, 1, timeout=20) == "it ended with status 3"
+    assert wait_until_it_answers(process, 1, cluster="c", timeout=20) == "it ended with status 3"
 
 
 def test_waiting_ends_at_its_time(tmp_path: Path) -> None:
     process = start("import time\nwhile True: time.sleep(0.05)", tmp_path / "log")
     try:
-        problem = wait_until_it_answers(process, 1, timeout=0.2)
+        problem = wait_until_it_answers(process, 1, cluster="c", timeout=0.2)
         assert problem == "it did not answer within 0.2 s"
     finally:
         process.stop(5.0)
