@@ -1,0 +1,100 @@
+"""The changelog's records, and the positions that a task keeps beside its state.
+
+A changelog record has the stored key as its key and the row, byte for byte, as its value; no value
+means that the row was removed. Its partition is the task's. Event time is inside the row; the
+record's own timestamp is the broker's.
+
+Positions live in the metadata of the task's database, in the same write batch as the rows:
+
+    changelog/<store>             the next offset to apply to the store
+    input/<topic>/<partition>     the next offset to process
+    stream_time                   ms; the latest event time that the task has seen
+    as_of                         ms; when the changelog positions were last known to be the ends
+
+Each value is a version byte and a signed 64-bit number, big-endian.
+"""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+
+from streamer.errors import StateDirectoryError, TaskCorruptedError
+from streamer.ids import TopicPartition
+from streamer.store.keys import ROW_VERSION
+
+__all__ = ["FORMAT_VERSION", "Positions", "check_rows"]
+
+FORMAT_VERSION = 1
+_NUMBER = struct.Struct(">Bq")
+_CHANGELOG, _INPUT = "changelog/", "input/"
+_STREAM_TIME, _AS_OF = "stream_time", "as_of"
+
+
+@dataclass(frozen=True, slots=True)
+class Positions:
+    """How far a task has come. -1 where a time is not known; what is left out is not changed.
+
+    `as_of_ms` bounds how old a state may be and still be brought up to date: a row removed after
+    it can have left a compacted changelog no earlier than delete.retention.ms later.
+    """
+
+    changelogs: Mapping[str, int] = field(default_factory=dict)
+    inputs: Mapping[TopicPartition, int] = field(default_factory=dict)
+    stream_time_ms: int = -1
+    as_of_ms: int = -1
+
+    def encode(self) -> dict[str, bytes]:
+        """As metadata of a database."""
+        numbers = {_CHANGELOG + store: at for store, at in self.changelogs.items()}
+        numbers |= {f"{_INPUT}{place}": at for place, at in self.inputs.items()}
+        if self.stream_time_ms >= 0:
+            numbers[_STREAM_TIME] = self.stream_time_ms
+        if self.as_of_ms >= 0:
+            numbers[_AS_OF] = self.as_of_ms
+        return {name: _NUMBER.pack(FORMAT_VERSION, number) for name, number in numbers.items()}
+
+    @classmethod
+    def decode(cls, metadata: Mapping[str, bytes]) -> Positions:
+        """Raises StateDirectoryError for a version that is not known."""
+        changelogs: dict[str, int] = {}
+        inputs: dict[TopicPartition, int] = {}
+        for name, value in metadata.items():
+            if name.startswith(_CHANGELOG):
+                changelogs[name.removeprefix(_CHANGELOG)] = _number(name, value)
+            elif name.startswith(_INPUT):
+                topic, _, partition = name.removeprefix(_INPUT).rpartition("/")
+                inputs[TopicPartition(topic, int(partition))] = _number(name, value)
+        return cls(
+            changelogs=changelogs,
+            inputs=inputs,
+            stream_time_ms=_number(_STREAM_TIME, metadata.get(_STREAM_TIME)),
+            as_of_ms=_number(_AS_OF, metadata.get(_AS_OF)),
+        )
+
+
+def _number(name: str, value: bytes | None) -> int:
+    if value is None:
+        return -1
+    if len(value) != _NUMBER.size or value[0] != FORMAT_VERSION:
+        raise StateDirectoryError(
+            f"the stored position {name} has an unknown format: {value.hex()}",
+            hint=f"this version of Streamer reads version {FORMAT_VERSION}; run the version that "
+            "wrote it, or move the task's directory away to restore it from its changelog",
+        )
+    number: int = _NUMBER.unpack(value)[1]
+    return number
+
+
+def check_rows(place: TopicPartition, rows: Iterable[bytes | None]) -> None:
+    """Raise TaskCorruptedError unless every row is of the version that is read here."""
+    versions = {row[:1] for row in rows if row is not None}
+    unknown = versions - {bytes([ROW_VERSION])}
+    if unknown:
+        raise TaskCorruptedError(
+            f"changelog {place} has rows of version {min(unknown).hex() or 'none'}, "
+            f"this version of Streamer reads version {ROW_VERSION}",
+            hint="only the application may write to its changelogs; upgrade Streamer if a newer "
+            "version wrote them",
+        )

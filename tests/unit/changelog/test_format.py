@@ -1,0 +1,51 @@
+from __future__ import annotations
+
+import pytest
+
+from streamer.changelog.format import Positions, check_rows
+from streamer.errors import StateDirectoryError, TaskCorruptedError
+from streamer.ids import TopicPartition
+from streamer.store.keys import row
+
+# Written by version 1; a later version must still read it.
+VERSION_1 = {
+    "changelog/totals": bytes.fromhex("010000000000000000"),
+    "changelog/a.b/c": bytes.fromhex("01000000000000002a"),
+    "input/orders/in/3": bytes.fromhex("0100000000000003e8"),
+    "stream_time": bytes.fromhex("010000018bcfe56800"),
+    "as_of": bytes.fromhex("010000018bcfe56801"),
+}
+POSITIONS = Positions(
+    changelogs={"totals": 0, "a.b/c": 42},
+    inputs={TopicPartition("orders/in", 3): 1000},
+    stream_time_ms=1_700_000_000_000,
+    as_of_ms=1_700_000_000_001,
+)
+
+
+def test_a_stored_sample_of_version_1_is_read() -> None:
+    assert Positions.decode(VERSION_1) == POSITIONS
+
+
+def test_positions_are_written_as_version_1() -> None:
+    assert POSITIONS.encode() == VERSION_1
+
+
+def test_what_is_not_known_is_neither_written_nor_made_up() -> None:
+    assert Positions().encode() == {}
+    assert Positions.decode({"something/else": b"x"}) == Positions()
+
+
+@pytest.mark.parametrize("value", [b"", b"\x02" + bytes(8), b"\x01" + bytes(7), bytes(9)])
+def test_an_unknown_version_is_refused(value: bytes) -> None:
+    with pytest.raises(StateDirectoryError, match="changelog/totals has an unknown format"):
+        Positions.decode({"changelog/totals": value})
+
+
+def test_rows_of_another_version_are_refused_with_the_partition() -> None:
+    place = TopicPartition("app-totals-changelog", 3)
+    check_rows(place, [row(1, b"x"), None, row(2, b"")])
+    with pytest.raises(TaskCorruptedError, match=r"app-totals-changelog/3 has rows of version 02"):
+        check_rows(place, [row(1, b"x"), b"\x02rest"])
+    with pytest.raises(TaskCorruptedError, match="version none"):
+        check_rows(place, [b""])
