@@ -260,7 +260,8 @@ class Sandbox:
     def _format(self, jars: list[Path], properties: Path, timeout: float) -> str:
         cluster = urlsafe_b64encode(uuid.uuid4().bytes).rstrip(b"=").decode("ascii")
         command = [*self._java(jars), "-XX:TieredStopAtLevel=1", "kafka.tools.StorageTool"]
-        command += ["format", "--standalone", "-t", cluster, "-c", str(properties)]
+        # One word, since one id in 64 begins with a dash and would be taken for an option.
+        command += ["format", "--standalone", f"--cluster-id={cluster}", "-c", str(properties)]
         with self.log.open("ab") as log:
             try:
                 done = subprocess.run(
