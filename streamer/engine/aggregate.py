@@ -68,7 +68,9 @@ class AggregateOperator(Operator):
             for row, key in enumerate(batch.raw_keys)
             if key is not None and batch.values[row] is not None
         ]
-        self._drop("null key or value", len(batch) - len(kept))
+        without_key = sum(key is None for key in batch.raw_keys)
+        self._drop("null_key", without_key)
+        self._drop("null_value", len(batch) - len(kept) - without_key)
         return batch.take(kept)
 
     def fold(self, batch: Batch, row_keys: Sequence[bytes]) -> None:

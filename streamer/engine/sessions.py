@@ -62,7 +62,7 @@ class SessionOperator(Operator):
         results: list[tuple[int, bytes, bytes | None]] = []
         for row, raw_key in enumerate(batch.raw_keys):
             if raw_key is None or batch.values[row] is None:
-                self._drop("null key or value", 1)
+                self._drop("null_key" if raw_key is None else "null_value", 1)
                 continue
             try:
                 results += self._record(batch, row, raw_key)

@@ -29,7 +29,7 @@ class TableOperator(Operator):
         assert batch.raw_keys is not None
         if None in batch.raw_keys:
             kept = [row for row, key in enumerate(batch.raw_keys) if key is not None]
-            self._drop("null key", len(batch) - len(kept))
+            self._drop("null_key", len(batch) - len(kept))
             batch = batch.take(kept)
         keys: Sequence[bytes] = batch.raw_keys or ()
         if keys:

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
 from itertools import groupby
 from typing import Any
 
@@ -17,35 +16,19 @@ from confluent_kafka import Consumer, KafkaError, KafkaException, Message
 from confluent_kafka import TopicPartition as Address
 
 from streamer.config import Config
-from streamer.errors import StreamerError, TaskCorruptedError
+from streamer.errors import TaskCorruptedError
 from streamer.ids import TopicPartition
 from streamer.kafka import settings
+from streamer.kafka.api import Committed, Fetched
 from streamer.kafka.faults import error_of, translated
 from streamer.record import Headers, RawBatch
 
-__all__ = ["Committed", "Fetched", "InputConsumer"]
+__all__ = ["InputConsumer", "with_metadata"]
 
 _log = logging.getLogger(__name__)
 
 # One call for the positions of a worker's partitions; brokers that are away are waited for.
 _REQUEST_TIMEOUT_S = 30.0
-
-
-@dataclass(frozen=True, slots=True)
-class Committed:
-    """A committed position and what was written beside it."""
-
-    position: int
-    metadata: str = ""
-
-
-@dataclass(slots=True)
-class Fetched:
-    """What one fetch brought: batches, the partitions read to their end, and trouble."""
-
-    batches: list[RawBatch] = field(default_factory=list)
-    at_end: set[TopicPartition] = field(default_factory=set)
-    failures: dict[TopicPartition, StreamerError] = field(default_factory=dict)
 
 
 class InputConsumer:
@@ -56,15 +39,12 @@ class InputConsumer:
         self._group = config.application_id
 
     def add(self, positions: Mapping[TopicPartition, int]) -> None:
-        """Begin to read these partitions at these positions."""
         self._consumer.incremental_assign(_addresses(positions))
 
     def remove(self, partitions: Iterable[TopicPartition]) -> None:
-        """Stop reading these partitions; what was fetched of them is dropped."""
         self._consumer.incremental_unassign([Address(*one) for one in partitions])
 
     def seek(self, positions: Mapping[TopicPartition, int]) -> None:
-        """Go on reading at these positions. Records already fetched do not come."""
         for address in _addresses(positions):
             try:
                 self._consumer.seek(address)
@@ -78,7 +58,6 @@ class InputConsumer:
         self._consumer.resume([Address(*one) for one in partitions])
 
     def fetch(self, records_max: int, timeout_ms: int) -> Fetched:
-        """Up to `records_max` records, grouped by partition, after at most `timeout_ms`."""
         messages = self._consumer.consume(records_max, timeout_ms / 1000)
         fetched = Fetched()
         if any(map(Message.error, messages)):
@@ -90,7 +69,7 @@ class InputConsumer:
                 runs[place] = list(run)
             else:
                 known.extend(run)
-        fetched.batches = [_columns(*place, run) for place, run in runs.items()]
+        fetched.batches = [_columns(place, run) for place, run in runs.items()]
         return fetched
 
     def _is_record(self, message: Message, fetched: Fetched) -> bool:
@@ -103,7 +82,7 @@ class InputConsumer:
             return False
         place = TopicPartition(topic, partition)
         if error.code() == KafkaError._PARTITION_EOF:
-            fetched.at_end.add(place)
+            fetched.ends[place] = message.offset() or 0
         elif error.code() in (KafkaError.OFFSET_OUT_OF_RANGE, KafkaError._AUTO_OFFSET_RESET):
             fetched.failures[place] = TaskCorruptedError(
                 f"{place}: the position to read next is not in the topic any more ({error.str()})",
@@ -122,10 +101,6 @@ class InputConsumer:
         _log.warning("reading input: %s", error.str())
 
     def committed(self, partitions: Sequence[TopicPartition]) -> dict[TopicPartition, Committed]:
-        """The group's committed positions; partitions without one are left out.
-
-        Waits for transactions that are still open on them (KIP-447).
-        """
         try:
             answers = self._consumer.committed(
                 [Address(*one) for one in partitions], timeout=_REQUEST_TIMEOUT_S
@@ -139,14 +114,12 @@ class InputConsumer:
         }
 
     def commit(self, positions: Mapping[TopicPartition, Committed]) -> None:
-        """Commit positions outside any transaction (at least once)."""
         try:
             self._consumer.commit(offsets=with_metadata(positions), asynchronous=False)
         except KafkaException as error:
             raise translated(error, f"committing offsets of {self._group!r}") from error
 
     def bounds(self, partition: TopicPartition) -> tuple[int, int]:
-        """(first offset, end) of a partition on the broker."""
         try:
             low, high = self._consumer.get_watermark_offsets(
                 Address(*partition), timeout=_REQUEST_TIMEOUT_S
@@ -156,7 +129,6 @@ class InputConsumer:
         return low, high
 
     def known_end(self, partition: TopicPartition) -> int:
-        """The end as of the last fetch, -1 where unknown: costs no request."""
         try:
             _low, high = self._consumer.get_watermark_offsets(Address(*partition), cached=True)
         except KafkaException as error:
@@ -165,7 +137,6 @@ class InputConsumer:
         return int(high)
 
     def group(self) -> Any:
-        """What a transaction needs to commit this group's offsets."""
         return self._consumer.consumer_group_metadata()
 
     def close(self) -> None:
@@ -190,14 +161,14 @@ def _place(message: Message) -> tuple[str | None, int | None]:
 _offset: Any = Message.offset  # None only for messages that were never fetched
 
 
-def _columns(topic: str, partition: int, messages: list[Any]) -> RawBatch:
+def _columns(place: Any, messages: list[Any]) -> RawBatch:
     # Unbound methods through map: a third of the cost of a comprehension with calls.
     def headers_at(index: int) -> Headers:
         return messages[index].headers() or []
 
     return RawBatch(
-        topic=topic,
-        partition=partition,
+        topic=place[0],
+        partition=place[1],
         keys=list(map(Message.key, messages)),
         values=list(map(Message.value, messages)),
         timestamps=[stamp if stamp > 0 else 0 for _kind, stamp in map(Message.timestamp, messages)],

@@ -11,8 +11,9 @@ from streamer.errors import (
     StreamerError,
     TopicMissingError,
 )
+from streamer.kafka.api import AbortableError
 
-__all__ = ["AbortableError", "error_of", "translated"]
+__all__ = ["error_of", "translated"]
 
 _FENCED = frozenset(
     {
@@ -27,10 +28,6 @@ _TOO_LARGE = frozenset({KafkaError.MSG_SIZE_TOO_LARGE, KafkaError.RECORD_LIST_TO
 _MISSING = frozenset(
     {KafkaError.UNKNOWN_TOPIC_OR_PART, KafkaError._UNKNOWN_TOPIC, KafkaError._UNKNOWN_PARTITION}
 )
-
-
-class AbortableError(StreamerError):
-    """The transaction failed and must be aborted; what it held is processed again."""
 
 
 def error_of(exception: KafkaException) -> KafkaError:

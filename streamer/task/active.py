@@ -1,0 +1,182 @@
+"""`ActiveTask`: a task that processes. Its database, its pipeline and its positions move together.
+
+    take records -> process -> (flush, changes) -> [transaction] -> store
+                            \\-> abort: everything since the last commit is forgotten
+
+The positions of `committed` are those of the last commit; those of `positions` follow the records
+that went through the pipeline. Only `streamer.task.commit` moves the one to the other.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from streamer.changelog.format import Positions
+from streamer.engine.pipeline import Changes, Pipeline
+from streamer.errors import StreamerError
+from streamer.ids import TaskId, TopicPartition
+from streamer.kafka.api import Committed
+from streamer.record import RawBatch
+from streamer.store.rocks import TaskDatabase
+from streamer.task.input import TaskInput
+from streamer.task.lifecycle import TaskState, checked_move
+
+__all__ = ["ActiveTask", "decode_stream_time", "encode_stream_time"]
+
+# What stands beside a committed position: the version of this text, and the task's stream time, so
+# that a task which lost its disk goes on with the time it had (KAFKA-9368 does the same).
+_METADATA_VERSION = "1"
+
+
+def encode_stream_time(stream_time_ms: int) -> str:
+    return f"{_METADATA_VERSION}:{stream_time_ms}"
+
+
+def decode_stream_time(metadata: str) -> int:
+    """The stream time, -1 where there is none or another program committed the position."""
+    version, _, text = metadata.partition(":")
+    if version != _METADATA_VERSION or not text.lstrip("-").isdigit():
+        return -1
+    return int(text)
+
+
+class ActiveTask:
+    """One task with its state. Used by the worker's main thread."""
+
+    def __init__(
+        self,
+        task: TaskId,
+        *,
+        database: TaskDatabase,
+        changelogs: Mapping[str, TopicPartition],
+        partitions: tuple[TopicPartition, ...],
+    ) -> None:
+        self.task = task
+        self.database = database
+        self.changelogs = changelogs
+        self.partitions = partitions
+        self.state = TaskState.CREATED
+        self.failure: StreamerError | None = None
+        self.positions: dict[TopicPartition, int] = {}
+        self.committed: dict[TopicPartition, int] = {}
+        self.changelog_ends: dict[str, int] = {}
+        self.records_processed = 0
+        self.refresh_positions = False
+        self._pipeline: Pipeline | None = None
+        self._input: TaskInput | None = None
+
+    # -- life ----------------------------------------------------------------------------------
+
+    def move(self, state: TaskState) -> None:
+        self.state = checked_move(self.task, self.state, state)
+
+    def start(
+        self,
+        pipeline: Pipeline,
+        task_input: TaskInput,
+        *,
+        positions: Mapping[TopicPartition, int],
+        changelog_ends: Mapping[str, int],
+    ) -> None:
+        """Begin to process at these positions; the state is restored up to them."""
+        self.move(TaskState.RUNNING)
+        self._pipeline = pipeline
+        self._input = task_input
+        self.positions = dict(positions)
+        self.committed = dict(positions)
+        self.changelog_ends = dict(changelog_ends)
+
+    def fail(self, error: StreamerError) -> None:
+        """Stop processing and keep the reason. Not to be called with a transaction open."""
+        self.failure = error
+        self.move(TaskState.FAILED)
+
+    def close(self) -> None:
+        """Close the database. What was not committed is forgotten."""
+        if self._pipeline is not None:
+            self._pipeline.close()
+        self.database.close()
+        self.move(TaskState.CLOSED)
+
+    # -- records -------------------------------------------------------------------------------
+
+    @property
+    def pipeline(self) -> Pipeline:
+        assert self._pipeline is not None
+        return self._pipeline
+
+    @property
+    def input(self) -> TaskInput:
+        assert self._input is not None
+        return self._input
+
+    @property
+    def stream_time_ms(self) -> int:
+        return -1 if self._pipeline is None else self._pipeline.stream_time_ms
+
+    def add(self, batch: RawBatch) -> None:
+        self.input.add(batch)
+
+    def process(self, now_ms: int) -> int:
+        """Process what may be processed now; returns how many records that were."""
+        count = 0
+        for run in self.input.take(now_ms):
+            self.pipeline.run(run)
+            self.positions[TopicPartition(run.topic, run.partition)] = run.position
+            count += len(run)
+        self.records_processed += count
+        for partition, end in self.input.ends().items():
+            if end > self.positions[partition]:
+                self.positions[partition] = end
+        return count
+
+    @property
+    def needs_commit(self) -> bool:
+        """Whether anything happened since the last commit."""
+        return (
+            self.positions != self.committed
+            or self.refresh_positions
+            or bool(self._pipeline and self._pipeline.touched)
+        )
+
+    # -- the commit: called by streamer.task.commit, in this order ------------------------------
+
+    def flush(self) -> Changes:
+        """Pass on what waited for the commit; returns the changes to write."""
+        self.pipeline.flush()
+        return self.pipeline.changes()
+
+    def offsets(self) -> dict[TopicPartition, Committed]:
+        """The positions to commit, with the stream time beside them."""
+        metadata = encode_stream_time(self.stream_time_ms)
+        return {
+            partition: Committed(position, metadata)
+            for partition, position in self.positions.items()
+            if self.refresh_positions or position != self.committed.get(partition)
+        }
+
+    def store(self, changes: Changes, ends: Mapping[TopicPartition, int], *, now_ms: int) -> None:
+        """The transaction has committed: make its changes and positions durable here."""
+        for store, changelog in self.changelogs.items():
+            if changelog in ends:
+                self.changelog_ends[store] = ends[changelog]
+        stored = Positions(
+            changelogs=self.changelog_ends,
+            inputs=self.positions,
+            stream_time_ms=self.stream_time_ms,
+            as_of_ms=now_ms,
+        )
+        self.database.write(changes, stored.encode())
+        for store, index_keys in self.pipeline.stale_index().items():
+            if index_keys:
+                self.database.delete_index(store, index_keys)
+        self.pipeline.committed(changes)
+        self.committed = dict(self.positions)
+        self.refresh_positions = False
+
+    def abort(self) -> None:
+        """Nothing since the last commit happened; the consumer is to go back to `committed`."""
+        if self._pipeline is not None:
+            self.pipeline.abort()
+            self.input.clear()
+            self.positions = dict(self.committed)

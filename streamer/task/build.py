@@ -1,0 +1,121 @@
+"""Putting a task together: states over its database, operators over its states."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from streamer import metrics
+from streamer.config import Config
+from streamer.engine.compile import Compiler, resolve
+from streamer.engine.pipeline import Pipeline
+from streamer.engine.policy import Failure, Policy
+from streamer.engine.sink import Output
+from streamer.ids import FIRST_LAYOUT, Layout, TaskId, TopicPartition, changelog_topic
+from streamer.record import Headers
+from streamer.store.cache import KeyValueState
+from streamer.store.expiry import Expiry
+from streamer.store.rocks import TaskDatabase
+from streamer.store.session import SessionState
+from streamer.topology.graph import Subtopology, Topology
+from streamer.topology.stores import StoreKind, StoreSpec
+
+__all__ = ["Plan", "changelogs", "input_partitions"]
+
+
+def input_partitions(
+    topology: Topology, task: TaskId, counts: dict[str, int]
+) -> tuple[TopicPartition, ...]:
+    """The partitions that a task reads: its number of each topic that has so many."""
+    subtopology = topology.subtopologies[task.subtopology]
+    names = [
+        resolve(topology.application_id, source, topic)
+        for source in subtopology.sources
+        for topic in source.topics
+    ]
+    return tuple(
+        TopicPartition(name, task.partition) for name in names if task.partition < counts[name]
+    )
+
+
+def changelogs(
+    topology: Topology, task: TaskId, layout: Layout = FIRST_LAYOUT
+) -> dict[str, TopicPartition]:
+    """The changelog partition of each of a task's stores."""
+    subtopology = topology.subtopologies[task.subtopology]
+    return {
+        spec.name: TopicPartition(
+            changelog_topic(topology.application_id, spec.name, layout), task.partition
+        )
+        for spec in subtopology.stores
+    }
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """All that pipelines of one worker have in common. `cache_bytes` is for all of its tasks."""
+
+    topology: Topology
+    config: Config
+    output: Output
+    wall_time_ms: Callable[[], int]
+    cache_bytes: int
+
+    def pipeline(
+        self, task: TaskId, database: TaskDatabase, *, stream_time_ms: int, task_count: int
+    ) -> Pipeline:
+        """A task's pipeline over its database. Runs `open` of the user's processors."""
+        subtopology = self.topology.subtopologies[task.subtopology]
+        states = self._states(subtopology, database, task_count)
+        compiler = Compiler(
+            application_id=self.topology.application_id,
+            subtopology=subtopology,
+            states=states,
+            output=self.output,
+            policy=self._policy(task),
+            settings=self.config.schema_registry,
+            drop=lambda reason, count: metrics.records_dropped.labels(str(task), reason).inc(count),
+            task=str(task),
+            wall_time_ms=self.wall_time_ms,
+        )
+        expiries = {
+            spec.name: Expiry(spec, database) for spec in subtopology.stores if _expires(spec)
+        }
+        return Pipeline(compiler, expiries=expiries, stream_time_ms=stream_time_ms)
+
+    def _states(
+        self, subtopology: Subtopology, database: TaskDatabase, task_count: int
+    ) -> dict[str, KeyValueState]:
+        share = self.cache_bytes // max(task_count * len(subtopology.stores), 1)
+        states: dict[str, KeyValueState] = {}
+        for spec in subtopology.stores:
+            topic = changelog_topic(self.topology.application_id, spec.name)
+            value = spec.value.bind(topic, False, self.config.schema_registry)
+            kind = SessionState if spec.kind is StoreKind.SESSION else KeyValueState
+            states[spec.name] = kind(spec, database, value=value, recent_bytes_max=share)
+        return states
+
+    def _policy(self, task: TaskId) -> Policy:
+        return Policy(
+            task=str(task),
+            processing=self.config.processing_error,
+            deserialization=self.config.deserialization_error,
+            dead_letter=lambda key, value, headers: self._dead_letter(task, key, value, headers),
+            count=lambda failure: self._count(task, failure),
+        )
+
+    def _dead_letter(
+        self, task: TaskId, key: bytes | None, value: bytes | None, headers: Headers
+    ) -> None:
+        now_ms = self.wall_time_ms()
+        self.output.send(
+            self.config.dead_letter_topic, [key], [value], timestamps=[now_ms], headers=[headers]
+        )
+        metrics.dead_letters.labels(str(task)).inc()
+
+    def _count(self, task: TaskId, failure: Failure) -> None:
+        metrics.errors.labels(str(task), failure.stage, failure.action).inc()
+
+
+def _expires(spec: StoreSpec) -> bool:
+    return spec.retention_ms is not None or spec.ttl_ms is not None

@@ -1,0 +1,125 @@
+"""The input of one task: records of its partitions, in the order in which they are to be processed.
+
+A task of several topics takes the record with the least timestamp first, never before it has seen a
+record, or the end, of every partition (KIP-353, KIP-695). It keeps the order within a partition.
+What it hands out are runs of one partition, as long as the order allows.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+
+from streamer.ids import TopicPartition
+from streamer.record import RawBatch
+
+__all__ = ["TaskInput"]
+
+
+class _Queue:
+    """Fetched records of one partition that wait to be processed."""
+
+    __slots__ = ("batches", "end", "waiting")
+
+    def __init__(self) -> None:
+        self.batches: list[RawBatch] = []
+        self.waiting = 0
+        self.end: int | None = None
+
+    @property
+    def head_ms(self) -> int:
+        return self.batches[0].timestamps[0]
+
+    def take(self, until_ms: int | None) -> RawBatch:
+        """The first records, up to the first one later than `until_ms`."""
+        batch = self.batches[0]
+        count = len(batch)
+        if until_ms is not None:
+            later = (row for row, stamp in enumerate(batch.timestamps) if stamp > until_ms)
+            count = max(next(later, count), 1)
+        if count == len(batch):
+            self.batches.pop(0)
+        else:
+            self.batches[0] = batch.part(count, len(batch))
+        self.waiting -= count
+        return batch.part(0, count)
+
+
+class TaskInput:
+    """Buffers what was fetched. `records_max` is when a partition is to be paused."""
+
+    def __init__(
+        self, partitions: Sequence[TopicPartition], *, records_max: int, idle_ms: int = 0
+    ) -> None:
+        self._queues = {partition: _Queue() for partition in partitions}
+        self._records_max = records_max
+        self._idle_ms = idle_ms
+        self._idle_since_ms: int | None = None
+
+    def add(self, batch: RawBatch) -> None:
+        queue = self._queues[TopicPartition(batch.topic, batch.partition)]
+        queue.batches.append(batch)
+        queue.waiting += len(batch)
+        queue.end = None
+
+    def reached_end(self, partition: TopicPartition, end: int) -> None:
+        """The consumer has read this partition to its end."""
+        self._queues[partition].end = end
+
+    def take(self, now_ms: int) -> Iterator[RawBatch]:
+        """Runs that may be processed now."""
+        if len(self._queues) == 1:
+            (queue,) = self._queues.values()
+            while queue.batches:
+                yield queue.take(None)
+            return
+        while self._may_take(now_ms):
+            filled = [queue for queue in self._queues.values() if queue.batches]
+            first = min(filled, key=lambda queue: queue.head_ms)
+            others = [queue.head_ms for queue in filled if queue is not first]
+            yield first.take(min(others) if others else None)
+
+    def _may_take(self, now_ms: int) -> bool:
+        queues = self._queues.values()
+        if not any(queue.batches for queue in queues):
+            return False
+        empty = [queue for queue in queues if not queue.batches]
+        if not empty:
+            self._idle_since_ms = None
+            return True
+        if any(queue.end is None for queue in empty):
+            return False
+        if self._idle_since_ms is None:
+            self._idle_since_ms = now_ms
+        return now_ms - self._idle_since_ms >= self._idle_ms
+
+    def ends(self) -> Mapping[TopicPartition, int]:
+        """Partitions that were read to their end and wholly handed out, with that end.
+
+        It lies behind the last record where transactions left their markers.
+        """
+        return {
+            partition: queue.end
+            for partition, queue in self._queues.items()
+            if queue.end is not None and not queue.batches
+        }
+
+    @property
+    def full(self) -> set[TopicPartition]:
+        """Partitions that hold more than they should: to be paused."""
+        return {
+            partition
+            for partition, queue in self._queues.items()
+            if queue.waiting > self._records_max
+        }
+
+    @property
+    def waiting(self) -> int:
+        return sum(queue.waiting for queue in self._queues.values())
+
+    def clear(self) -> None:
+        """Drop what waits: the consumer goes back to the committed positions."""
+        for queue in self._queues.values():
+            queue.batches.clear()
+            queue.waiting = 0
+            queue.end = None
+        self._idle_since_ms = None
