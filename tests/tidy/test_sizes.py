@@ -1,0 +1,88 @@
+"""Over a ceiling means two ideas in one place: find the second noun."""
+
+from __future__ import annotations
+
+import ast
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+CEILINGS = {"module": 400, "test module": 700, "class": 250, "function": 70, "line": 100}
+PARAMETERS = 3
+CODE = ("streamer", "demo", "bench", "examples")
+
+Modules = dict[Path, ast.Module]
+
+
+def length(node: ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef) -> int:
+    assert node.end_lineno is not None
+    return node.end_lineno - node.lineno + 1
+
+
+def test_modules_are_short(texts: dict[Path, str]) -> None:
+    too_long = {}
+    for file, text in texts.items():
+        if file.suffix == ".py":
+            kind = "test module" if file.parts[0] == "tests" else "module"
+            if text.count("\n") > CEILINGS[kind]:
+                too_long[str(file)] = text.count("\n")
+    assert too_long == {}
+
+
+def test_classes_are_short(modules: Modules) -> None:
+    too_long = {
+        f"{file}: {node.name}": length(node)
+        for file, tree in modules.items()
+        for node in ast.walk(tree)
+        if isinstance(node, ast.ClassDef) and length(node) > CEILINGS["class"]
+    }
+    assert too_long == {}
+
+
+def functions(modules: Modules) -> Iterator[tuple[Path, ast.FunctionDef | ast.AsyncFunctionDef]]:
+    for file, tree in modules.items():
+        for node in ast.walk(tree):
+            if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
+                yield file, node
+
+
+def test_functions_are_short(modules: Modules) -> None:
+    too_long = {
+        f"{file}: {node.name}": length(node)
+        for file, node in functions(modules)
+        if length(node) > CEILINGS["function"]
+    }
+    assert too_long == {}
+
+
+def test_functions_take_few_positional_parameters(modules: Modules) -> None:
+    too_many = {}
+    for file, node in functions(modules):
+        names = [argument.arg for argument in node.args.posonlyargs + node.args.args]
+        count = len(names) - (names[:1] in (["self"], ["cls"]))
+        # The interpreter decides what its own protocols pass.
+        is_given = node.name.startswith("__") and node.name != "__init__"
+        if file.parts[0] in CODE and count > PARAMETERS and not is_given:
+            too_many[f"{file}: {node.name}"] = count
+    assert too_many == {}
+
+
+def test_lines_are_short(texts: dict[Path, str]) -> None:
+    too_long = [
+        f"{file}:{number}"
+        for file, text in texts.items()
+        if file.suffix == ".py"
+        for number, line in enumerate(text.splitlines(), 1)
+        if len(line) > CEILINGS["line"]
+    ]
+    assert too_long == []
+
+
+def test_the_check_sees_what_is_too_long() -> None:
+    tree = ast.parse("def f(a, b, c, d):\n" + "    a = 1\n" * CEILINGS["function"])
+    modules = {Path("streamer/x.py"): tree}
+    with pytest.raises(AssertionError, match=r"x\.py: f"):
+        test_functions_are_short(modules)
+    with pytest.raises(AssertionError, match=r"x\.py: f"):
+        test_functions_take_few_positional_parameters(modules)
