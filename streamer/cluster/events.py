@@ -1,0 +1,78 @@
+"""What the controller's core is told, and what it asks for. Values only."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from streamer.control.identity import Incarnation
+from streamer.control.messages import AssignmentRecord, StatusRecord
+
+__all__ = [
+    "Action",
+    "Event",
+    "Fence",
+    "FenceFailed",
+    "Fenced",
+    "Forget",
+    "Members",
+    "Status",
+    "Write",
+]
+
+
+@dataclass(frozen=True, slots=True)
+class Members:
+    """The processes that are in the members group now: (worker, session)."""
+
+    sessions: frozenset[tuple[str, str]]
+
+
+@dataclass(frozen=True, slots=True)
+class Status:
+    """A status record was read."""
+
+    record: StatusRecord
+
+
+@dataclass(frozen=True, slots=True)
+class Fenced:
+    """The worker's transactional id was initialised anew after `Fence` was asked for."""
+
+    worker: str
+    incarnations: frozenset[Incarnation]
+
+
+@dataclass(frozen=True, slots=True)
+class FenceFailed:
+    """It could not be done this time."""
+
+    worker: str
+
+
+Event = Members | Status | Fenced | FenceFailed
+
+
+@dataclass(frozen=True, slots=True)
+class Fence:
+    """Initialise the worker's transactional id anew. `incarnations` are those that this ends:
+    their producers were made before this moment, since they were heard of before it."""
+
+    worker: str
+    incarnations: frozenset[Incarnation]
+
+
+@dataclass(frozen=True, slots=True)
+class Write:
+    """Write all these assignments in one transaction, or none."""
+
+    records: tuple[AssignmentRecord, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Forget:
+    """Write tombstones of workers that are long gone, in both topics."""
+
+    workers: tuple[str, ...]
+
+
+Action = Fence | Write | Forget

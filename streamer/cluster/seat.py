@@ -1,0 +1,131 @@
+"""The worker's side without I/O: its incarnation, what it shall own, what it says of itself.
+
+        rejoin()                     ended record             rejoin()
+    ---------------> waiting ---> desired ------> fenced ---------------> waiting (next number)
+                        |            |
+                        +------------+--> left (for good)   or   failed: another process took over
+
+Records for other incarnations are ignored, except that they tell a process that it was replaced.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from streamer.control.identity import Incarnation
+from streamer.control.messages import (
+    FORMAT,
+    AssignmentRecord,
+    StatusRecord,
+    TaskReport,
+    task_ids,
+)
+from streamer.errors import FencedError, StreamerError
+from streamer.ids import TaskId
+
+__all__ = ["Desired", "Seat"]
+
+
+@dataclass(frozen=True, slots=True)
+class Desired:
+    """The tasks that the worker shall own, all of them; a newer version replaces an older one."""
+
+    version: int
+    tasks: frozenset[TaskId]
+
+
+@dataclass(slots=True)
+class Seat:
+    """One process of a worker. `address` is where it answers queries."""
+
+    worker: str
+    incarnation: Incarnation
+    zone: str = ""
+    address: str = ""
+    desired: Desired | None = None
+    is_fenced: bool = False
+    is_handed_over: bool = False
+    has_left: bool = False
+    failure: StreamerError | None = None
+    _seen: int = 0
+    _tasks: dict[str, TaskReport] = field(default_factory=dict)
+    _number: int = 0
+    _was_seated: bool = False
+    _is_changed: bool = True
+    _said_ms: int | None = None
+
+    def hear(self, record: AssignmentRecord) -> None:
+        """An assignment record of this worker id was read, in the order of the log."""
+        incarnation = Incarnation.parse(record.incarnation)
+        session = self.incarnation.session
+        if session in record.refused or (self._was_seated and incarnation.session != session):
+            self._fail(record)
+        if incarnation.session != session:
+            return
+        self._was_seated = True
+        if incarnation != self.incarnation:
+            return
+        if record.ended:
+            self.is_fenced = not self.has_left
+            self.is_handed_over = True
+        elif self.desired is None or record.version > self.desired.version:
+            self.desired = Desired(record.version, task_ids(record.tasks))
+
+    def report(self, seen: int, tasks: Mapping[TaskId, TaskReport]) -> bool:
+        """What the worker owns now. Returns whether that must be published at once.
+
+        A `seen` that was never handed out to this incarnation counts as nothing seen.
+        """
+        newest = self.desired.version if self.desired else 0
+        seen = seen if seen <= newest else 0
+        named = {str(task): tasks[task] for task in sorted(tasks)}
+        is_news = seen != self._seen or _states(named) != _states(self._tasks)
+        self._seen, self._tasks = seen, named
+        self._is_changed = self._is_changed or is_news
+        return is_news
+
+    def status(self, now_ms: int, *, interval_ms: int, wall_ms: int) -> StatusRecord | None:
+        """The record to publish now, or None when nothing changed and it is not yet time."""
+        is_due = self._said_ms is None or now_ms - self._said_ms >= interval_ms
+        if not (self._is_changed or is_due):
+            return None
+        self._is_changed, self._said_ms = False, now_ms
+        self._number += 1
+        return StatusRecord(
+            format=FORMAT,
+            number=self._number,
+            worker=self.worker,
+            incarnation=str(self.incarnation),
+            seen=self._seen,
+            tasks=self._tasks,
+            left=self.has_left,
+            zone=self.zone,
+            address=self.address,
+            at_ms=wall_ms,
+        )
+
+    def rejoin(self) -> None:
+        """A new life, after everything was dropped and the producer was made anew."""
+        self.incarnation = self.incarnation.next()
+        self.desired, self.is_fenced = None, False
+        self._seen, self._tasks = 0, {}
+        self._is_changed = True
+
+    def leave(self) -> None:
+        """The last word: nothing is owned any more and nothing will be."""
+        self.has_left = True
+        self._seen, self._tasks = 0, {}
+        self._is_changed = True
+
+    def _fail(self, record: AssignmentRecord) -> None:
+        self.failure = FencedError(
+            f"another process has taken over the worker id {self.worker!r}"
+            f" (session {Incarnation.parse(record.incarnation).session},"
+            f" this one is {self.incarnation.session})",
+            hint="give every worker its own worker_id and state directory",
+        )
+
+
+def _states(tasks: Mapping[str, TaskReport]) -> dict[str, str]:
+    return {task: report.state for task, report in tasks.items()}

@@ -1,0 +1,159 @@
+"""What the controller knows of one worker, and which tasks each of its incarnations may own.
+
+The rule that keeps a task with one owner: an incarnation may own what its last assignment names,
+`releasing` included, until it is *retired*: it said that it left, a later incarnation of its own
+process spoke, or the transactional id was initialised anew after it was heard of. A status takes
+away from that only once it has seen the assignment that took the task away.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+
+from streamer.control.identity import Incarnation
+from streamer.control.messages import AssignmentRecord, StatusRecord, task_ids
+from streamer.ids import TaskId
+
+__all__ = ["Grant", "Report", "WorkerView"]
+
+Tasks = frozenset[TaskId]
+
+
+@dataclass(frozen=True, slots=True)
+class Grant:
+    """An assignment record with its names parsed."""
+
+    record: AssignmentRecord
+    incarnation: Incarnation
+    tasks: Tasks
+    releasing: Tasks
+
+    @classmethod
+    def of(cls, record: AssignmentRecord) -> Grant:
+        return cls(
+            record,
+            Incarnation.parse(record.incarnation),
+            task_ids(record.tasks),
+            task_ids(record.releasing),
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Report:
+    """What matters of a status record."""
+
+    number: int
+    seen: int
+    tasks: Tasks
+    left: bool
+
+    @classmethod
+    def of(cls, record: StatusRecord) -> Report:
+        return cls(record.number, record.seen, task_ids(record.tasks), record.left)
+
+    def says_the_same_as(self, other: Report | None) -> bool:
+        return other is not None and (self.seen, self.tasks, self.left) == (
+            other.seen,
+            other.tasks,
+            other.left,
+        )
+
+
+@dataclass(slots=True)
+class WorkerView:
+    """One worker id: its last assignment and every incarnation that has spoken."""
+
+    grant: Grant | None = None
+    reports: dict[Incarnation, Report] = field(default_factory=dict)
+    retired: set[Incarnation] = field(default_factory=set)
+    left: set[str] = field(default_factory=set)
+    """Sessions that said good-bye; they stay listed in the group for a moment."""
+    fenced: dict[str, Incarnation] = field(default_factory=dict)
+    """The last incarnation of each session that was fenced from outside."""
+    heard_ms: int = 0
+
+    @property
+    def holder(self) -> Incarnation | None:
+        """The incarnation that owns what the assignment names, while it is not retired."""
+        grant = self.grant
+        return None if grant is None or grant.incarnation in self.retired else grant.incarnation
+
+    @property
+    def last_ms(self) -> int:
+        """When the worker last spoke or was spoken to, by the wall clocks of those who did."""
+        return max(self.heard_ms, self.grant.record.at_ms if self.grant else 0)
+
+    def take(self, record: AssignmentRecord) -> None:
+        """The last assignment of this worker: read from the log, or asked for just now."""
+        self.grant = Grant.of(record)
+        if record.ended:
+            self.retire((self.grant.incarnation,))
+
+    def hear(self, record: StatusRecord) -> bool:
+        """Take in a status. Returns whether it changes who may own what."""
+        incarnation = Incarnation.parse(record.incarnation)
+        report = Report.of(record)
+        self.heard_ms = max(self.heard_ms, record.at_ms)
+        if report.left:
+            self.left.add(incarnation.session)
+        known = self.reports.get(incarnation)
+        if incarnation in self.retired or (known is not None and report.number <= known.number):
+            return False
+        kin = [one for one in self.known() if one.session == incarnation.session]
+        is_over = report.left or self._was_replaced(incarnation, report)
+        if is_over or any(one.number > incarnation.number for one in kin):
+            self.retire((incarnation,))
+            return True
+        self.retire(one for one in kin if one.number < incarnation.number)
+        self.reports[incarnation] = report
+        return not report.says_the_same_as(known)
+
+    def _was_replaced(self, incarnation: Incarnation, report: Report) -> bool:
+        """It once held a grant, and the grant names another now: that is written only after the
+        earlier holder was retired, whoever was the controller then."""
+        grant = self.grant
+        return (
+            grant is not None
+            and grant.incarnation != incarnation
+            and 0 < report.seen < grant.record.version
+        )
+
+    def retire(self, incarnations: Iterable[Incarnation]) -> None:
+        """These own nothing any more and never will."""
+        for incarnation in tuple(incarnations):
+            self.retired.add(incarnation)
+            self.reports.pop(incarnation, None)
+
+    def fence(self, incarnations: Iterable[Incarnation]) -> None:
+        """The transactional id was made anew after these had made theirs."""
+        for incarnation in incarnations:
+            self.retire((incarnation,))
+            last = self.fenced.get(incarnation.session, incarnation)
+            self.fenced[incarnation.session] = max(last, incarnation)
+
+    def silenced(self) -> set[Incarnation]:
+        """The last ones of sessions that were fenced and have not come back since."""
+        back = {one.session for one in self.known()}
+        return {one for session, one in self.fenced.items() if session not in back}
+
+    def known(self) -> set[Incarnation]:
+        """Incarnations that were heard of and are not retired."""
+        holder = self.holder
+        return set(self.reports) if holder is None else {holder, *self.reports}
+
+    def possible(self, incarnation: Incarnation) -> Tasks:
+        """All tasks that this incarnation may own at this moment."""
+        if incarnation in self.retired:
+            return frozenset()
+        report = self.reports.get(incarnation)
+        said: Tasks = report.tasks if report else frozenset()
+        if self.grant is None or incarnation != self.holder:
+            return said
+        if report is not None and report.seen >= self.grant.record.version:
+            return self.grant.tasks | said
+        return self.grant.tasks | self.grant.releasing | said
+
+    def owners(self) -> set[Incarnation]:
+        """Incarnations that may own something, or may be given something by their assignment."""
+        return {one for one in self.known() if one == self.holder or self.possible(one)}

@@ -1,0 +1,82 @@
+"""A model of what the cluster uses of Kafka: a group, two topics, transactional ids.
+
+It promises only what Kafka promises: records of one producer arrive in order and late or, after a
+crash, never; a commit fails if the transactional id was initialised since; a session ends some time
+after its last heartbeat; who asks for the members may get an answer that is a moment old.
+"""
+
+from __future__ import annotations
+
+import random
+from collections import deque
+from dataclasses import dataclass, field
+
+from streamer.cluster.events import Fence
+from streamer.control.messages import AssignmentRecord, StatusRecord
+
+SESSION_MS = 6_000
+Session = tuple[str, str]
+
+
+@dataclass
+class Kafka:
+    chance: random.Random
+    now_ms: int = 0
+    epochs: dict[str, int] = field(default_factory=dict)
+    assignments: list[tuple[str, AssignmentRecord | None]] = field(default_factory=list)
+    statuses: list[tuple[str, StatusRecord | None]] = field(default_factory=list)
+    heartbeats: dict[Session, int] = field(default_factory=dict)
+    owner: Session | None = None
+    past_members: deque[tuple[int, frozenset[Session]]] = field(
+        default_factory=lambda: deque(maxlen=6)
+    )
+    fences: list[tuple[Fence, object]] = field(default_factory=list)
+
+    # transactional ids
+
+    def initialise(self, transactional_id: str) -> int:
+        self.epochs[transactional_id] = self.epochs.get(transactional_id, 0) + 1
+        return self.epochs[transactional_id]
+
+    def is_valid(self, transactional_id: str, epoch: int) -> bool:
+        return self.epochs.get(transactional_id) == epoch
+
+    # the group
+
+    def beat(self, session: Session) -> None:
+        self.heartbeats[session] = self.now_ms
+
+    def leave(self, session: Session) -> None:
+        self.heartbeats.pop(session, None)
+
+    def end_sessions(self) -> None:
+        late = self.now_ms - SESSION_MS
+        for session in [each for each, beat in self.heartbeats.items() if beat < late]:
+            del self.heartbeats[session]
+
+    def elect(self) -> None:
+        """The partition stays with its owner while that one is a member."""
+        if self.owner not in self.heartbeats:
+            members = sorted(self.heartbeats)
+            self.owner = self.chance.choice(members) if members else None
+
+    def members(self) -> frozenset[Session]:
+        """Now, or as it was up to a quarter of a second ago."""
+        now = frozenset(self.heartbeats)
+        self.past_members.append((self.now_ms, now))
+        if self.chance.random() < 0.1:
+            recent = [was for at_ms, was in self.past_members if at_ms > self.now_ms - 250]
+            return self.chance.choice(recent)
+        return now
+
+    # reading a compacted topic
+
+    def last_assignments(self) -> list[AssignmentRecord]:
+        return [each for each in dict(self.assignments).values() if each is not None]
+
+    def last_statuses(self) -> list[StatusRecord]:
+        """All that is still there: compaction has come to some point of the log."""
+        upto = self.chance.randint(0, len(self.statuses))
+        compacted = list(dict(self.statuses[:upto]).items())
+        log = compacted + self.statuses[upto:]
+        return [each for _, each in log if each is not None]

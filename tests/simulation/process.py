@@ -1,0 +1,161 @@
+"""One worker process of the simulation: the real seat, and a loop that opens and closes tasks.
+
+Its producer is made before it speaks for the first time and again before each new incarnation,
+as the agreement demands. A killed process counts as an owner until it is fenced: what it had sent
+may still be on its way.
+"""
+
+from __future__ import annotations
+
+import random
+from collections import deque
+from dataclasses import dataclass, field
+
+from streamer.cluster.seat import Seat
+from streamer.control.identity import Incarnation
+from streamer.control.messages import StatusRecord, TaskReport
+from streamer.ids import TaskId
+from tests.simulation.kafka import Kafka
+
+STATUS_INTERVAL_MS = 3_000
+
+
+@dataclass(eq=False)
+class Process:
+    worker: str
+    session: str
+    kafka: Kafka
+    chance: random.Random
+    is_alive: bool = True
+    is_paused: bool = False
+    is_leaving: bool = False
+    is_member: bool = False
+    is_controller: bool = False
+    position: int = 0
+    epoch: int = 0
+    owned: dict[TaskId, str] = field(default_factory=dict)
+    sending: deque[StatusRecord] = field(default_factory=deque)
+    last_words: bool = False
+
+    def __post_init__(self) -> None:
+        self.epoch = self.kafka.initialise(self.worker)
+        self.seat = Seat(self.worker, Incarnation(self.session))
+
+    @property
+    def key(self) -> tuple[str, str]:
+        return (self.worker, self.session)
+
+    @property
+    def is_running(self) -> bool:
+        return self.is_alive and not self.is_paused
+
+    @property
+    def is_fenced(self) -> bool:
+        return not self.kafka.is_valid(self.worker, self.epoch)
+
+    def act(self) -> None:
+        """One thing that one of its threads does."""
+        self.chance.choice(
+            (self.beat, self._read, self._turn, self._turn, self._speak, self._deliver)
+        )()
+
+    def kill(self) -> None:
+        """Of what it was sending, a part may still arrive."""
+        self.is_alive = False
+        kept = self.chance.randint(0, len(self.sending))
+        self.sending = deque(list(self.sending)[:kept])
+
+    def flush(self) -> None:
+        while self.sending:
+            self._deliver()
+
+    def beat(self) -> None:
+        if not self.last_words:
+            self.kafka.beat(self.key)
+            self.is_member = True
+            self.is_controller = self.kafka.owner == self.key
+
+    def _read(self) -> None:
+        log = self.kafka.assignments
+        upto = self.chance.randint(self.position, len(log))
+        for key, record in log[self.position : upto]:
+            if key == self.worker and record is not None:
+                self.seat.hear(record)
+        self.position = upto
+
+    def _turn(self) -> None:
+        seat = self.seat
+        if seat.failure is not None:
+            self._exit()
+        elif seat.is_fenced:
+            self._start_again()
+        elif self.is_leaving:
+            self._leave()
+        elif seat.desired is not None:
+            self._follow(seat.desired.version, seat.desired.tasks)
+
+    def _follow(self, version: int, tasks: frozenset[TaskId]) -> None:
+        for task in self.owned.keys() - tasks:
+            self.owned[task] = "closing"
+        if self._close_some() is False:
+            return
+        for task in tasks:
+            self.owned.setdefault(task, "restoring")
+        for task in sorted(tasks):
+            if self.owned.get(task) == "restoring" and self.chance.random() < 0.5:
+                self.owned[task] = "running"
+        self._report(version)
+
+    def _close_some(self) -> bool:
+        """A task is closed by a commit; a refused commit means that everything is lost."""
+        closing = sorted(task for task, state in self.owned.items() if state == "closing")
+        commits = closing or self.chance.random() < 0.3
+        if commits and self.is_fenced:
+            self._start_again()
+            return False
+        for task in closing:
+            if self.chance.random() < 0.6:
+                del self.owned[task]
+        return True
+
+    def _report(self, version: int) -> None:
+        reports = {task: TaskReport(state=state) for task, state in self.owned.items()}  # type: ignore[arg-type]
+        self.seat.report(version, reports)
+
+    def _start_again(self) -> None:
+        self.owned.clear()
+        self.epoch = self.kafka.initialise(self.worker)
+        self.seat.rejoin()
+
+    def _leave(self) -> None:
+        if self.owned:
+            self.owned = dict.fromkeys(self.owned, "closing")
+            if self._close_some():
+                self._report(self.seat.desired.version if self.seat.desired else 0)
+        elif not self.last_words:
+            self.seat.leave()
+            self._speak()
+            self.last_words = True
+        else:
+            self.flush()
+            self._gone()
+
+    def _exit(self) -> None:
+        """It gives up without a word; what it had sent may still be on its way."""
+        self._gone()
+
+    def _gone(self) -> None:
+        self.kafka.leave(self.key)
+        self.is_alive = self.is_controller = False
+
+    def _speak(self) -> None:
+        record = self.seat.status(self.kafka.now_ms, interval_ms=STATUS_INTERVAL_MS, wall_ms=1)
+        if record is not None:
+            self.sending.append(record)
+
+    def _deliver(self) -> None:
+        if self.sending:
+            record = self.sending.popleft()
+            self.kafka.statuses.append((record.worker, record))
+            if self.chance.random() < 0.02:
+                self.kafka.statuses.append((record.worker, record))

@@ -1,0 +1,28 @@
+"""Seeded lives of a cluster: kills, pauses, restarts, doubles, late records, two controllers."""
+
+from __future__ import annotations
+
+import pytest
+
+from tests.simulation.world import World
+
+ROUNDS = 60
+STEPS = 4_000
+
+
+def live(seed: int) -> World:
+    world = World(seed)
+    try:
+        world.live(STEPS)
+    except AssertionError as error:
+        raise AssertionError(f"--seed {seed} after {world.steps} steps: {error}") from error
+    return world
+
+
+def test_no_task_has_two_owners_and_all_find_one(request: pytest.FixtureRequest) -> None:
+    seed = request.config.getoption("--seed", default=None)
+    rounds = request.config.getoption("--rounds", default=None) or ROUNDS
+    seeds = range(rounds) if seed is None else (seed,)
+    steps = sum(live(each).steps for each in seeds)
+    print(f"{len(seeds)} lives, {steps} steps")
+    assert steps > len(seeds) * STEPS

@@ -1,0 +1,270 @@
+"""A whole cluster on a clock that the dice move: workers, controllers, Kafka, and trouble.
+
+Every step is one small thing that one party does. A controller's calls to Kafka let others act in
+between. After each step no task may have two owners that could both commit; after the trouble ends,
+every task must find one running owner, evenly, and stay there.
+"""
+
+from __future__ import annotations
+
+import random
+from collections import Counter, deque
+from collections.abc import Sequence
+
+from streamer.clock import ManualClock
+from streamer.cluster.events import Fence, Fenced, FenceFailed
+from streamer.cluster.term import Term
+from streamer.control.messages import AssignmentRecord, StatusRecord
+from streamer.errors import FencedError, KafkaUnavailableError
+from streamer.ids import TaskId
+from tests.simulation.kafka import Kafka
+from tests.simulation.process import Process
+
+CONTROLLER = "the controller"
+QUIET_STEPS_MAX = 20_000
+
+
+class Link:
+    """The ports of one term: each call lets the rest of the world move first."""
+
+    def __init__(self, world: World, process: Process) -> None:
+        self.world = world
+        self.process = process
+        self.kafka = world.kafka
+        self.epoch = 0
+        self.position = 0
+        self.outcomes: deque[Fenced | FenceFailed] = deque()
+
+    def claim(self) -> None:
+        self.epoch = self.kafka.initialise(CONTROLLER)
+        self.world.meanwhile(self.process)
+
+    def load(self) -> tuple[Sequence[AssignmentRecord], Sequence[StatusRecord]]:
+        assignments = self.kafka.last_assignments()
+        self.world.meanwhile(self.process)
+        self.position = len(self.kafka.statuses)
+        return assignments, self.kafka.last_statuses()
+
+    def statuses(self, *, to_end: bool) -> Sequence[StatusRecord]:
+        self.world.meanwhile(self.process)
+        end = len(self.kafka.statuses)
+        upto = end if to_end else self.world.chance.randint(self.position, end)
+        read = self.kafka.statuses[self.position : upto]
+        self.position = upto
+        return [record for _, record in read if record is not None]
+
+    def members(self) -> frozenset[tuple[str, str]] | None:
+        self.world.meanwhile(self.process)
+        return None if self.world.chance.random() < 0.02 else self.kafka.members()
+
+    def fence(self, fence: Fence) -> None:
+        self.kafka.fences.append((fence, self))
+
+    def fences(self) -> Sequence[Fenced | FenceFailed]:
+        outcomes = list(self.outcomes)
+        self.outcomes.clear()
+        return outcomes
+
+    def write(self, records: Sequence[AssignmentRecord]) -> None:
+        self.world.meanwhile(self.process)
+        chance = self.world.chance.random()
+        if not self.kafka.is_valid(CONTROLLER, self.epoch):
+            raise FencedError("a later controller has taken over")
+        if chance > 0.005:
+            self.kafka.assignments.extend((each.worker, each) for each in records)
+        if chance < 0.01:
+            raise KafkaUnavailableError("no answer to the commit: it may be done or not")
+
+    def forget(self, workers: Sequence[str]) -> None:
+        raise AssertionError("a life is too short to be forgotten")
+
+
+class World:
+    def __init__(self, seed: int) -> None:
+        self.chance = random.Random(seed)
+        self.clock = ManualClock()
+        self.kafka = Kafka(self.chance)
+        self.tasks = [TaskId(sub, part) for sub in range(2) for part in range(4)]
+        self.processes: list[Process] = []
+        self.terms: dict[Process, Term] = {}
+        self.steps = 0
+        self.sessions = 0
+        self.is_quiet = False
+        self.pace_ms = self.chance.choice((5, 20, 60))
+        self.unrest = self.chance.choice((0.002, 0.01, 0.03))
+        for number in range(self.chance.randint(1, 4)):
+            self._start(f"w{number}")
+
+    def live(self, steps: int) -> None:
+        """Trouble for so many steps, then quiet until all is well. Raises AssertionError."""
+        for _ in range(steps):
+            self.step()
+        self._calm()
+        deadline = self.steps + QUIET_STEPS_MAX
+        while not self._is_well():
+            for _ in range(50):
+                self.step()
+            assert self.steps < deadline, f"no rest after the trouble: {self.describe()}"
+        before = [(each, dict(each.owned)) for each in self.processes]
+        for _ in range(2_000):
+            self.step()
+        after = [(each, dict(each.owned)) for each in self.processes]
+        assert before == after, "tasks move though nothing happens"
+
+    def step(self) -> None:
+        self._pass_time()
+        if not self.is_quiet and self.chance.random() < self.unrest:
+            self._trouble()
+        self._act(self.chance.choice(self.processes))
+        self._check()
+
+    def meanwhile(self, besides: Process) -> None:
+        """What others do while one waits for Kafka; the one who waits may die or stand still."""
+        if self.chance.random() < 0.7:
+            return
+        for _ in range(self.chance.randint(1, 6)):
+            self._pass_time()
+            other = self.chance.choice(self.processes)
+            if other is not besides and not self._is_controlling(other):
+                self._act(other)
+                self._check()
+
+    def describe(self) -> str:
+        lines = [f"{self.kafka.now_ms} ms, owner {self.kafka.owner}"]
+        for each in self.processes:
+            signs = [name for name in ("is_alive", "is_paused", "is_fenced") if getattr(each, name)]
+            owned = ",".join(f"{task}:{state}" for task, state in sorted(each.owned.items()))
+            seat = each.seat
+            lines.append(f"{each.worker} {seat.incarnation} {signs} owns {owned} of {seat.desired}")
+        for key, record in dict(self.kafka.assignments).items():
+            lines.append(f"assignment {key}: {record}")
+        return "\n".join(lines)
+
+    # what happens
+
+    def _pass_time(self) -> None:
+        self.steps += 1
+        passed = int(self.chance.expovariate(1 / self.pace_ms))
+        self.kafka.now_ms += passed
+        self.clock.advance(passed)
+        if self.is_quiet:  # the dice could keep a healthy process from beating for a whole session
+            for process in self._alive():
+                process.beat()
+
+    def _act(self, process: Process) -> None:
+        dice = self.chance.random()
+        if dice < 0.1:
+            self.kafka.end_sessions()
+            self.kafka.elect()
+        elif dice < 0.25:
+            self._fence_somebody()
+        elif process.is_running:
+            if dice < 0.55 and (process.is_controller or process in self.terms):
+                self._control(process)
+            else:
+                process.act()
+        elif not process.is_alive and process.sending:
+            process.flush()
+
+    def _is_controlling(self, process: Process) -> bool:
+        return process.is_controller or process in self.terms
+
+    def _control(self, process: Process) -> None:
+        term = self.terms.get(process)
+        try:
+            if not process.is_controller:
+                self.terms.pop(process, None)
+            elif term is None:
+                link = Link(self, process)
+                term = Term(
+                    link,
+                    worker=process.worker,
+                    session=process.session,
+                    tasks=self.tasks,
+                    clock=self.clock,
+                )
+                term.open()
+                self.terms[process] = term
+            else:
+                term.turn()
+        except (FencedError, KafkaUnavailableError):
+            self.terms.pop(process, None)
+
+    def _fence_somebody(self) -> None:
+        if not self.kafka.fences:
+            return
+        place = self.chance.randrange(len(self.kafka.fences))
+        fence, link = self.kafka.fences.pop(place)
+        assert isinstance(link, Link)
+        if self.chance.random() < 0.1:
+            link.outcomes.append(FenceFailed(fence.worker))
+            return
+        self.kafka.initialise(fence.worker)
+        link.outcomes.append(Fenced(fence.worker, fence.incarnations))
+
+    def _trouble(self) -> None:
+        process = self.chance.choice(self.processes)
+        kinds = ("kill", "kill", "pause", "resume", "resume", "leave", "start", "start", "double")
+        match self.chance.choice(kinds):
+            case "kill" if process.is_alive:
+                process.kill()
+                self.terms.pop(process, None)
+            case "pause":
+                process.is_paused = True
+            case "resume":
+                process.is_paused = False
+            case "leave":
+                process.is_leaving = True
+            case "start" if len(self._alive()) < 5:
+                free = {f"w{number}" for number in range(5)} - {p.worker for p in self._alive()}
+                self._start(self.chance.choice(sorted(free)))
+            case "double" if len(self._alive()) < 5 and self.chance.random() < 0.3:
+                self._start(process.worker)
+
+    def _calm(self) -> None:
+        self.is_quiet = True
+        for process in self.processes:
+            process.is_paused = False
+        if not self._alive():
+            self._start("w0")
+
+    def _start(self, worker: str) -> None:
+        self.sessions += 1
+        # The order of the names must say nothing about the order of the starts.
+        session = f"{self.chance.randrange(1 << 20):05x}-{self.sessions}"
+        self.processes.append(Process(worker, session, self.kafka, self.chance))
+        if len(self.processes) > 40:
+            self.processes = [p for p in self.processes if p.is_alive or p.sending or p.owned]
+
+    # what must hold
+
+    def _alive(self) -> list[Process]:
+        return [process for process in self.processes if process.is_alive]
+
+    def _check(self) -> None:
+        owners: dict[TaskId, Process] = {}
+        for process in self.processes:
+            if not process.owned or process.is_fenced:
+                continue
+            for task in process.owned:
+                other = owners.setdefault(task, process)
+                assert other is process, (
+                    f"{task} is owned by {other.worker} {other.seat.incarnation} and"
+                    f" {process.worker} {process.seat.incarnation}: {self.describe()}"
+                )
+
+    def _is_well(self) -> bool:
+        alive = self._alive()
+        if not alive:
+            self._start("w0")  # the last ones were refused or left
+            return False
+        owners = Counter[TaskId]()
+        for process in alive:
+            if process.is_leaving or process.is_fenced or process.seat.is_fenced:
+                return False
+            if any(state != "running" for state in process.owned.values()):
+                return False
+            owners.update(process.owned.keys())
+        sizes = [len(process.owned) for process in alive]
+        is_each_once = len(owners) == len(self.tasks) and max(owners.values()) == 1
+        return is_each_once and max(sizes) - min(sizes) <= 1
