@@ -1,0 +1,115 @@
+"""One measured run of a system over a filled topic: start, watch, stop, check, tidy up."""
+
+from __future__ import annotations
+
+import shutil
+import sys
+import tempfile
+import uuid
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from bench.check import Verdict, check_topic
+from bench.events import Expected, Workload
+from bench.measure import Child, MeasureError, Measurement, Sample, measure
+from bench.systems import Case, System
+from bench.topics import CHANGELOG, Topics, fill
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What one run cost and whether its results are right."""
+
+    measurement: Measurement
+    verdict: Verdict
+
+
+@dataclass(frozen=True)
+class Source:
+    """The filled input topic that all systems of a benchmark read."""
+
+    topics: Topics
+    name: str
+    workload: Workload
+    expected: Expected
+
+    @classmethod
+    def make(cls, bootstrap: str, workload: Workload) -> Source:
+        topics = Topics(bootstrap)
+        name = f"bench-events-{uuid.uuid4().hex[:8]}"
+        topics.create(name, partitions=workload.partitions)
+        say(f"sending {workload.events:,} events to {name}")
+        return cls(topics, name, workload, fill(bootstrap, name, workload=workload))
+
+    def remove(self) -> None:
+        self.topics.remove(self.name)
+
+
+def run_system(system: System, source: Source, *, processes: int = 1) -> Outcome:
+    """Raises MeasureError if the system ends early or stands still."""
+    application = f"bench-{uuid.uuid4().hex[:8]}"
+    state = Path(tempfile.mkdtemp(prefix="streamer-bench-"))
+    partitions = source.workload.partitions
+    case = Case(
+        bootstrap=source.topics.bootstrap,
+        application=application,
+        source=source.name,
+        target=f"{application}-results",
+        state=state,
+        commit_ms=system.commit_ms,
+        partitions=partitions,
+        processes=processes,
+    )
+    try:
+        source.topics.create(case.target, partitions=partitions)
+        for topic in system.topics:
+            name = f"{application}-{topic}"
+            source.topics.create(name, partitions=partitions, settings=CHANGELOG)
+        measurement = measure(
+            lambda: start(system, case),
+            progress=lambda: source.topics.committed(
+                application, topic=source.name, partitions=partitions
+            ),
+            total=source.workload.events,
+            on_sample=Progress(system.title),
+        )
+        verdict = check_topic(case.bootstrap, case.target, expected=source.expected)
+        return Outcome(measurement, verdict)
+    finally:
+        source.topics.remove(application)
+        shutil.rmtree(state, ignore_errors=True)
+
+
+def start(system: System, case: Case) -> Sequence[Child]:
+    children = []
+    for process in range(case.processes):
+        own = replace(case, process=process)
+        command, environment = system.command(own), system.environment(own)
+        children.append(Child(command, environment=environment, log=system.log(own)))
+    return children
+
+
+class Progress:
+    """One line on a terminal that grows with the run; nothing elsewhere."""
+
+    def __init__(self, title: str) -> None:
+        self._title = title
+
+    def __call__(self, sample: Sample) -> None:
+        if sys.stderr.isatty():
+            line = f"  {self._title}: {sample.events:,} events, {sample.cpu_s:.1f} CPU s"
+            print(f"\r{line:<78.78}", end="", file=sys.stderr, flush=True)
+
+
+def say(line: str) -> None:
+    """Tells what goes on; results alone go to standard output."""
+    end = "\r" + " " * 78 + "\r" if sys.stderr.isatty() else ""
+    print(f"{end}bench: {line}", file=sys.stderr, flush=True)
+
+
+def failure(error: Exception) -> str:
+    """The first line of what went wrong, for a row; the rest goes to standard error."""
+    text = str(error) if isinstance(error, MeasureError) else repr(error)
+    say(f"failed: {text}")
+    return text.splitlines()[0]

@@ -1,0 +1,125 @@
+"""Does an event cost the same with more events, more keys, more partitions and more processes?
+
+Three series, each with a topic of its own per point; customers are a tenth of the events. Cost and
+rate of a point are compared with the first of its series: of two processes with those of one.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from bench.broker import running_broker
+from bench.events import Workload
+from bench.options import Options, UsageError
+from bench.report import Column, Row
+from bench.run import Source, say
+from bench.systems import System, probe
+from bench.throughput import measured_row
+
+TITLE = "scale"
+COLUMNS = (
+    Column("system", "system"),
+    Column("series", "series"),
+    Column("events", "events", ","),
+    Column("customers", "customers", ","),
+    Column("partitions", "partitions", ","),
+    Column("processes", "processes", ","),
+    Column("events_per_s_warm", "events/s", ",.0f", spread=True),
+    Column("cpu_s_per_million", "CPU s per million", ".2f", spread=True),
+    Column("cost_ratio", "cost to the first", ".2f", spread=True),
+    Column("rate_ratio", "rate to the first", ".2f", spread=True),
+    Column("peak_mib", "peak MiB", ",.0f", spread=True),
+    Column("own_cores", "own cores", ".2f", spread=True),
+    Column("machine_cores", "machine's cores", ".2f", spread=True),
+    Column("correct", "correct"),
+)
+SYSTEMS: tuple[System, ...] = tuple(s for s in probe.SYSTEMS if "packed" in s.name)
+
+
+@dataclass(frozen=True)
+class Point:
+    """One row: how much, over how many partitions, by how many processes."""
+
+    series: str
+    events: int
+    partitions: int = 4
+    processes: int = 1
+
+    @property
+    def workload(self) -> Workload:
+        return Workload(events=self.events, customers=self.events // 10, partitions=self.partitions)
+
+
+POINTS = (
+    *(Point("events", events) for events in (1_000_000, 10_000_000, 50_000_000)),
+    *(Point("partitions", 4_000_000, partitions=count) for count in (4, 16, 64)),
+    *(Point("processes", 8_000_000, partitions=8, processes=count) for count in (1, 2)),
+)
+
+
+def run(options: Options, emit: Callable[[list[Row]], None]) -> None:
+    """Calls ``emit`` with all runs of a point as soon as they are done.
+
+    ``events`` and ``partitions`` of the options leave out the points above them.
+    """
+    points = [
+        point
+        for point in POINTS
+        if (not options.events or point.events <= options.events)
+        and (not options.partitions or point.partitions <= options.partitions)
+    ]
+    if not points:
+        raise UsageError("no point is as small as that; the smallest has 1,000,000 events")
+    systems = options.chosen(SYSTEMS)
+    for system in systems:
+        system.prepare()
+    with running_broker(options.bootstrap) as bootstrap:
+        first: dict[tuple[str, str], list[Row]] = {}
+        for workload in dict.fromkeys(point.workload for point in points):
+            source = Source.make(bootstrap, workload)
+            try:
+                for point in (point for point in points if point.workload == workload):
+                    for system in systems:
+                        runs = _runs(system, point, source=source, count=options.runs)
+                        compared = first.setdefault((system.title, point.series), runs)
+                        emit([_with_ratios(row, compared) for row in runs])
+            finally:
+                source.remove()
+
+
+def remarks(rows: list[Row]) -> list[str]:
+    """The memory curve of every row of the series of events."""
+    lines = []
+    for row in rows:
+        curve = row.get("curve")
+        if row["series"] == "events" and isinstance(curve, list):
+            points = ", ".join(f"{events / 1e6:.1f} M: {mib:,}" for events, mib in curve)
+            lines.append(f"{row['system']}, {row['events']:,} events, resident MiB after {points}")
+    return lines
+
+
+def _runs(system: System, point: Point, *, source: Source, count: int) -> list[Row]:
+    rows: list[Row] = []
+    for turn in range(1, count + 1):
+        say(f"run {turn} of {count}: {system.title}, {point}")
+        row = measured_row(system, source, processes=point.processes)
+        shape = {
+            "series": point.series,
+            "events": point.events,
+            "customers": point.workload.customers,
+            "partitions": point.partitions,
+            "processes": point.processes,
+        }
+        rows.append({**row, **shape})
+    return rows
+
+
+def _with_ratios(row: Row, first: list[Row]) -> Row:
+    """Compares with the median of the first point's runs."""
+    ratios = {}
+    for ratio, key in (("cost_ratio", "cpu_s_per_million"), ("rate_ratio", "events_per_s_warm")):
+        base = sorted(float(str(other[key])) for other in first if key in other)
+        if base and key in row:
+            ratios[ratio] = float(str(row[key])) / base[len(base) // 2]
+    return {**row, **ratios}

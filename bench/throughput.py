@@ -1,0 +1,84 @@
+"""Counts, sums and last times of 200,000 customers from 2,000,000 events: what do they cost?
+
+All systems read the same topic on the same broker, one after the other; several runs go in turns.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from bench.broker import running_broker
+from bench.events import Workload
+from bench.options import Options
+from bench.report import Column, Row
+from bench.run import Source, failure, run_system, say
+from bench.systems import System, kafka_streams, probe, quix
+
+TITLE = "throughput"
+COLUMNS = (
+    Column("system", "system"),
+    Column("guarantee", "guarantee"),
+    Column("commit_ms", "commit ms", ","),
+    Column("results_per_event", "results per event", ".2f", spread=True),
+    Column("events_per_s", "events/s", ",.0f", spread=True),
+    Column("cpu_s_per_million", "CPU s per million", ".2f", spread=True),
+    Column("cpu_s_per_million_warm", "second half", ".2f", spread=True),
+    Column("peak_mib", "peak MiB", ",.0f", spread=True),
+    Column("correct", "correct"),
+)
+SYSTEMS: tuple[System, ...] = (*kafka_streams.SYSTEMS, *quix.SYSTEMS, *probe.SYSTEMS)
+
+
+def run(options: Options, emit: Callable[[list[Row]], None]) -> None:
+    """Calls ``emit`` with all runs of a system as soon as they are done."""
+    systems = options.chosen(SYSTEMS)
+    for system in systems:
+        system.prepare()
+    workload = Workload(
+        events=options.events or 2_000_000,
+        customers=options.customers or 200_000,
+        partitions=options.partitions or 4,
+    )
+    rows: dict[str, list[Row]] = {system.title: [] for system in systems}
+    with running_broker(options.bootstrap) as bootstrap:
+        source = Source.make(bootstrap, workload)
+        try:
+            for turn in range(1, options.runs + 1):
+                for system in systems:
+                    say(f"run {turn} of {options.runs}: {system.title}")
+                    rows[system.title].append(measured_row(system, source))
+                    if turn == options.runs:
+                        emit(rows[system.title])
+        finally:
+            source.remove()
+
+
+def measured_row(system: System, source: Source, *, processes: int = 1) -> dict[str, object]:
+    """One run as a row; a run that failed has ``error`` in place of figures."""
+    row: dict[str, object] = {
+        "system": system.name,
+        "guarantee": system.guarantee,
+        "commit_ms": system.commit_ms,
+    }
+    try:
+        outcome = run_system(system, source, processes=processes)
+    except Exception as error:
+        return {**row, "correct": False, "error": failure(error)}
+    for fault in outcome.verdict.faults:
+        say(f"{system.title}: {fault}")
+    measured = outcome.measurement
+    row |= {
+        "results_per_event": outcome.verdict.results / source.workload.events,
+        "events_per_s": measured.events_per_s,
+        "cpu_s_per_million": measured.cpu_s_per_million,
+        "peak_mib": measured.peak_mib,
+        "correct": outcome.verdict.correct,
+        "seconds": measured.last.wall_s,
+        "own_cores": measured.own_cores,
+        "machine_cores": measured.machine_cores,
+        "curve": measured.curve(),
+    }
+    warm = measured.warm()
+    if warm is not None:
+        row |= {"events_per_s_warm": warm[0], "cpu_s_per_million_warm": warm[1]}
+    return row

@@ -1,0 +1,132 @@
+"""The topics of a run: made, filled with the workload, watched, and removed."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+
+from confluent_kafka import (
+    Consumer,
+    ConsumerGroupTopicPartitions,
+    KafkaError,
+    KafkaException,
+    Producer,
+    TopicPartition,
+)
+from confluent_kafka.admin import AdminClient
+from confluent_kafka.cimpl import NewTopic
+
+from bench.events import Expected, Tally, Workload, blocks
+
+# Kept whatever the broker's clock says: a run reads what it wrote and removes it afterwards.
+FOREVER = {"retention.ms": "-1"}
+# For changelogs that are made here; not compacted for a day, so that every run reads the same.
+CHANGELOG = {**FOREVER, "cleanup.policy": "compact,delete", "min.compaction.lag.ms": "86400000"}
+
+
+class Topics:
+    """Names, makes and removes the topics on one broker."""
+
+    def __init__(self, bootstrap: str) -> None:
+        self.bootstrap = bootstrap
+        self._admin = AdminClient({"bootstrap.servers": bootstrap, "log_level": 3})
+
+    def create(self, name: str, *, partitions: int, settings: Mapping[str, str] = FOREVER) -> None:
+        topic = NewTopic(name, partitions, 1, config=dict(settings))
+        for future in self._admin.create_topics([topic], operation_timeout=30).values():
+            future.result()
+
+    def remove(self, part_of_name: str) -> None:
+        """Removes every topic whose name holds the text: an application's internal ones too."""
+        names = [
+            name for name in self._admin.list_topics(timeout=30).topics if part_of_name in name
+        ]
+        if names:
+            for future in self._admin.delete_topics(names, operation_timeout=30).values():
+                future.result()
+
+    def committed(self, group: str, *, topic: str, partitions: int) -> int:
+        """The sum of the group's committed positions; 0 while there is no group."""
+        wanted = [TopicPartition(topic, partition) for partition in range(partitions)]
+        request = ConsumerGroupTopicPartitions(group, wanted)
+        try:
+            future = self._admin.list_consumer_group_offsets([request], request_timeout=20)[group]
+            found: Sequence[TopicPartition] = future.result().topic_partitions
+        except KafkaException as error:
+            if error.args[0].code() in _NOT_YET:
+                return 0
+            raise
+        return sum(max(0, partition.offset) for partition in found)
+
+
+_NOT_YET = (
+    KafkaError.GROUP_ID_NOT_FOUND,
+    KafkaError.COORDINATOR_LOAD_IN_PROGRESS,
+    KafkaError.COORDINATOR_NOT_AVAILABLE,
+    KafkaError.NOT_COORDINATOR,
+    KafkaError._TIMED_OUT,
+)
+
+
+class Filler:
+    """Sends records fast, in order, without duplicates, to where Java clients would send them."""
+
+    def __init__(self, bootstrap: str, topic: str) -> None:
+        self._topic = topic
+        self._bootstrap = bootstrap
+        self._sent = 0
+        self._failed: list[str] = []
+        self._producer = Producer(
+            {
+                "bootstrap.servers": bootstrap,
+                "partitioner": "murmur2_random",
+                "enable.idempotence": True,
+                "linger.ms": 50,
+                "queue.buffering.max.messages": 2_000_000,
+                "queue.buffering.max.kbytes": 512 * 1024,
+                "log_level": 3,
+            }
+        )
+
+    def send(self, keys: Iterable[bytes], values: Iterable[bytes]) -> None:
+        messages = [{"key": k, "value": v} for k, v in zip(keys, values, strict=True)]
+        # Far below the queue's own limits, at which single messages would be refused.
+        self._producer.poll(0)
+        if len(self._producer) > 200_000:
+            self._producer.flush()
+        queued = self._producer.produce_batch(self._topic, messages)
+        if queued != len(messages):
+            raise RuntimeError(
+                f"only {queued} of {len(messages)} records were queued: {messages[-1]}"
+            )
+        self._sent += queued
+
+    def finish(self) -> int:
+        """Waits for all and returns how many; RuntimeError if the topic holds another number."""
+        if self._producer.flush(120):
+            raise RuntimeError(f"{self._topic}: records are still unsent after 120 s")
+        found = count(self._bootstrap, self._topic)
+        if found != self._sent:
+            raise RuntimeError(f"{self._topic} holds {found:,} records, {self._sent:,} were sent")
+        return found
+
+
+def fill(bootstrap: str, topic: str, *, workload: Workload) -> Expected:
+    """Sends the workload; returns the exact result that every system must reach."""
+    filler = Filler(bootstrap, topic)
+    tally = Tally(workload.customers)
+    for block in blocks(workload):
+        filler.send(block.keys(), block.values())
+        tally.add(block)
+    filler.finish()
+    return tally.expected()
+
+
+def count(bootstrap: str, topic: str) -> int:
+    """How many offsets the topic holds: its records, if no transaction wrote to it."""
+    reader = Consumer({"bootstrap.servers": bootstrap, "group.id": "bench-count"})
+    try:
+        partitions = reader.list_topics(topic, timeout=30).topics[topic].partitions
+        marks = [reader.get_watermark_offsets(TopicPartition(topic, p), 30) for p in partitions]
+        return sum(high - low for low, high in marks)
+    finally:
+        reader.close()
