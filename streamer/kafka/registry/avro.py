@@ -75,7 +75,7 @@ class Avro(Unbound[T]):
         self.type = type
         self.subject = subject
         self.register = register
-        self.text = schema if isinstance(schema, str) else json.dumps(schema) if schema else ""
+        self.text = _text(schema)
         shown = (
             getattr(type, "__name__", str(type)) if type is not None else _record_name(self.schema)
         )
@@ -98,6 +98,7 @@ class _BoundAvro(Generic[T]):
         self._writer: Any = None
         self._write = _codec().schemaless_writer
         self._prefix = b""
+        self._is_raw = _is_bytes(avro.schema)
         self._reads: dict[bytes, Callable[[BytesIO], Any]] = {}
         self._reader_shown = ""
 
@@ -128,7 +129,7 @@ class _BoundAvro(Generic[T]):
         try:
             if type(value) is not dict:
                 plain = msgspec.to_builtins(value, builtin_types=_NATIVE)
-            if self._writer == "bytes":
+            if self._is_raw:
                 buffer.write(plain)
                 return buffer.getvalue()
             self._write(buffer, self._writer, plain, strict_allow_default=True)
@@ -145,7 +146,7 @@ class _BoundAvro(Generic[T]):
         registry = self._registry
         found = registry.schema(schema_id(head, self._place), self._place)
         writer = _resolve(registry, found)
-        if writer == "bytes":
+        if _is_bytes(writer):
             # The registry's serializers write plain bytes without Avro's length before them.
             self._reads[head] = BytesIO.read
         else:
@@ -167,6 +168,7 @@ class _BoundAvro(Generic[T]):
                 raise refused(error, subject, None) from error
             self._writer = _resolve(registry, newest.schema)
             _check_key(self._place, self._writer)
+            self._is_raw = _is_bytes(self._writer)
             self._prefix = header(int(newest.schema_id or 0))
             return
         identity = registry.enter(subject, Schema(avro.text, "AVRO"), register=avro.register)
@@ -214,6 +216,14 @@ def _parse(schema: str | Mapping[str, Any] | None) -> Any:
         ) from error
 
 
+def _text(schema: str | Mapping[str, Any] | None) -> str:
+    """What is registered: as the client library writes it, or the same schema would get two ids."""
+    if schema is None:
+        return ""
+    text = schema.strip() if isinstance(schema, str) else json.dumps(schema)
+    return text if text[0] in "{[" else f'{{"type":{text}}}'
+
+
 def _resolve(registry: Registry, schema: Schema) -> Any:
     """The parsed schema, those it refers to included."""
     named: dict[str, Any] = {}
@@ -242,6 +252,10 @@ def _record_name(schema: Any) -> str:
     if isinstance(schema, Mapping):
         return str(schema.get("name") or schema["type"])
     return schema if isinstance(schema, str) else ""
+
+
+def _is_bytes(schema: Any) -> bool:
+    return schema in ("bytes", {"type": "bytes"})
 
 
 def _check_key(place: Place, schema: Any) -> None:

@@ -8,6 +8,7 @@ any message without noticing.
 from __future__ import annotations
 
 import base64
+import re
 from collections.abc import Mapping
 from typing import Any, Generic, TypeVar
 
@@ -132,15 +133,49 @@ class _BoundProtobuf(Generic[T]):
 
 
 def _message_name(schema: str, steps: list[int]) -> str:
-    """The full name of the message that the steps lead to; the schema is a file's descriptor."""
+    """The full name of the message that the steps lead to.
+
+    The schema is base64 of the file's descriptor, or its source where a registry gives only that.
+    """
     from google.protobuf.descriptor_pb2 import FileDescriptorProto  # type: ignore[import-untyped]
 
     try:
-        file: Any = FileDescriptorProto.FromString(base64.standard_b64decode(schema))
-        messages, names = file.message_type, [file.package] if file.package else []
-        for index in steps:
-            names.append(messages[index].name)
-            messages = messages[index].nested_type
-    except Exception as error:  # base64, Protobuf and IndexError
-        return f"no message at {steps} ({detail(error)})"
+        file: Any = FileDescriptorProto.FromString(base64.b64decode(schema, validate=True))
+    except Exception:  # base64 and Protobuf have an error each
+        return _message_name_in_source(schema, steps)
+    messages, names = file.message_type, [file.package] if file.package else []
+    for index in steps:
+        if index >= len(messages):
+            return f"no message at {steps}"
+        names.append(messages[index].name)
+        messages = messages[index].nested_type
     return ".".join(names)
+
+
+_NOISE = re.compile(r'"(?:\\.|[^"\\])*"|\'(?:\\.|[^\'\\])*\'|//[^\n]*|/\*.*?\*/', re.DOTALL)
+_PACKAGE = re.compile(r"\bpackage\s+([\w.]+)\s*;")
+_BLOCK = re.compile(r"\bmessage\s+(\w+)\s*\{|\bgroup\s+(\w+)\s*=[^{;]*\{|(\{)|\}")
+
+
+def _message_name_in_source(source: str, steps: list[int]) -> str:
+    text = _NOISE.sub(" ", source)
+    names: list[str | None] = []  # of the open blocks; None for those that are not messages
+    counts = [0]  # messages seen so far at each depth
+    at: list[int] = []
+    for block in _BLOCK.finditer(text):
+        if block[0] == "}":
+            if names and names.pop() is not None:
+                at.pop()
+                counts.pop()
+        elif block[3]:
+            names.append(None)
+        else:
+            names.append(block[1] or block[2])
+            at.append(counts[-1])
+            counts[-1] += 1
+            counts.append(0)
+            if at == steps:
+                package = _PACKAGE.search(text)
+                found = [package[1] if package else None, *names]
+                return ".".join(name for name in found if name is not None)
+    return f"no message at {steps}"

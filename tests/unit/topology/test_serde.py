@@ -203,6 +203,14 @@ def test_a_value_keeps_the_order_of_its_dicts(value: dict[str, int]) -> None:
         assert list(bound.decode(bound.encode(value))) == list(value)
 
 
+def test_one_serde_may_stand_at_several_places() -> None:
+    serde = Json()
+    value, key = serde.bind("t", False, {}), serde.bind("t", True, {})
+    mixed = {"b": 1, "a": 2}
+    assert value.encode(mixed) == b'{"b":1,"a":2}'
+    assert key.encode(mixed) == serde.encode(mixed) == b'{"a":2,"b":1}'
+
+
 def test_a_dict_without_text_keys_cannot_be_a_key() -> None:
     serde = Json(dict[int, str])
     assert serde.bind("t", False, {}).encode({2: "b", 1: "a"}) == b'{"2":"b","1":"a"}'
