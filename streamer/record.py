@@ -10,6 +10,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from streamer.ids import TopicPartition
+
 __all__ = ["Headers", "RawBatch", "Record"]
 
 Headers = list[tuple[str, bytes | None]]
@@ -57,6 +59,10 @@ class RawBatch:
 
     def __len__(self) -> int:
         return len(self.offsets)
+
+    @property
+    def place(self) -> TopicPartition:
+        return TopicPartition(self.topic, self.partition)
 
     @property
     def position(self) -> int:

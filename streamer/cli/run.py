@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import argparse
+import dataclasses
+import sys
 
 from streamer.cli.options import Commands, add_command, add_configuration, add_target, resolved
 from streamer.cli.target import load_app
@@ -29,6 +31,7 @@ def add(commands: Commands) -> None:
         default=1,
         help="worker processes to start (default: 1); one uses one CPU",
     )
+    command.add_argument("--slot", type=int, default=None, help=argparse.SUPPRESS)
     add_configuration(command)
 
 
@@ -51,7 +54,21 @@ def _execute(arguments: argparse.Namespace) -> int:
     if arguments.processes > 1:
         from streamer.worker import supervisor
 
-        return supervisor.run_processes(arguments.target, config, arguments.processes)
+        return supervisor.run_processes(_without_processes(sys.argv), config, arguments.processes)
     from streamer import worker
 
-    return worker.run(app, config)
+    if arguments.slot is not None and config.worker_id is not None:
+        config = dataclasses.replace(config, worker_id=f"{config.worker_id}-{arguments.slot}")
+    return worker.run(app, config, slot=arguments.slot)
+
+
+def _without_processes(given: list[str]) -> list[str]:
+    """The command of one process: the same words, without their number of processes."""
+    words = [sys.executable, "-m", "streamer.cli.main"]
+    rest = iter(given[1:])
+    for word in rest:
+        if word == "--processes":
+            next(rest, None)
+        elif not word.startswith("--processes="):
+            words.append(word)
+    return words

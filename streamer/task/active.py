@@ -61,6 +61,8 @@ class ActiveTask:
         self.committed: dict[TopicPartition, int] = {}
         self.changelog_ends: dict[str, int] = {}
         self.records_processed = 0
+        self.lag_records = 0
+        self.committed_time_ms = -1
         self.refresh_positions = False
         self._pipeline: Pipeline | None = None
         self._input: TaskInput | None = None
@@ -85,6 +87,7 @@ class ActiveTask:
         self.positions = dict(positions)
         self.committed = dict(positions)
         self.changelog_ends = dict(changelog_ends)
+        self.committed_time_ms = pipeline.stream_time_ms
 
     def fail(self, error: StreamerError) -> None:
         """Stop processing and keep the reason. Not to be called with a transaction open."""
@@ -172,6 +175,7 @@ class ActiveTask:
                 self.database.delete_index(store, index_keys)
         self.pipeline.committed(changes)
         self.committed = dict(self.positions)
+        self.committed_time_ms = self.stream_time_ms
         self.refresh_positions = False
 
     def abort(self) -> None:

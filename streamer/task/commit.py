@@ -18,26 +18,38 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from streamer import failpoints
+from streamer.engine.pipeline import Changes
+from streamer.errors import FencedError, KafkaUnavailableError, ProcessingError, StreamerError
 from streamer.ids import TopicPartition
-from streamer.kafka.api import Committed, ResultProducer
+from streamer.kafka.api import AbortableError, Committed, InputReader, ResultProducer
 from streamer.task.active import ActiveTask
 
-__all__ = ["commit"]
+__all__ = ["TaskFailedError", "commit"]
+
+# What concerns the whole transaction, whichever task met it.
+_SHARED = (AbortableError, FencedError, KafkaUnavailableError)
+
+
+class TaskFailedError(Exception):
+    """One task cannot commit; the transaction is to be aborted and the others go on."""
+
+    def __init__(self, task: ActiveTask, error: StreamerError) -> None:
+        super().__init__(str(error))
+        self.task = task
+        self.error = error
 
 
 def commit(
     tasks: Sequence[ActiveTask], producer: ResultProducer, reader: InputReader, *, now_ms: int
-) -> None:
+) -> dict[ActiveTask, StreamerError]:
     """Commit everything that these tasks did since the last commit.
 
-    Raises AbortableError or ProcessingError before 2 has happened: then the caller aborts.
-    FencedError: another worker owns these tasks; what was not committed is void.
+    Returns the tasks whose database could not be written, after the transaction: their changes are
+    safe in the changelog, but they cannot go on. Raises AbortableError or TaskFailedError before
+    the transaction was committed, FencedError when another worker owns the tasks.
     """
     failpoints.hit("commit.before_flush")
-    changes = [(task, task.flush()) for task in tasks]
-    for task, changed in changes:
-        for store, rows in changed.items():
-            producer.send_changes(task.changelogs[store], rows)
+    changes = [(task, _flush(task, producer)) for task in tasks]
     failpoints.hit("commit.after_flush")
     offsets: dict[TopicPartition, Committed] = {}
     for task in tasks:
@@ -48,6 +60,30 @@ def commit(
         reader.commit(offsets)
     failpoints.hit("commit.after_transaction_commit")
     failpoints.hit("commit.before_store_write")
+    failures: dict[ActiveTask, StreamerError] = {}
     for task, changed in changes:
-        task.store(changed, ends, now_ms=now_ms)
+        try:
+            task.store(changed, ends, now_ms=now_ms)
+        except StreamerError as error:
+            failures[task] = error
     failpoints.hit("commit.after_store_write")
+    return failures
+
+
+def _flush(task: ActiveTask, producer: ResultProducer) -> Changes:
+    try:
+        changes = task.flush()
+        for store, rows in changes.items():
+            producer.send_changes(task.changelogs[store], rows)
+        return changes
+    except _SHARED:
+        raise
+    except StreamerError as error:
+        raise TaskFailedError(task, error) from error
+    except Exception as error:
+        problem = ProcessingError(
+            f"{type(error).__name__} while task {task.task} committed: {error}",
+            hint="a value in a store cannot be encoded, or a step after an aggregation raised",
+        )
+        problem.__cause__ = error
+        raise TaskFailedError(task, problem) from error

@@ -1,0 +1,274 @@
+"""The worker's loop: follow the assignment, read, process, commit.
+
+    assignment -> fetch -> process -> (commit | abort and read again) -> restored tasks -> report
+
+One thread does all of it; membership, restores and HTTP have threads of their own, so neither slow
+user code nor a long restore costs the worker its place in the group. What goes wrong in one task
+halts that task alone: the open transaction is aborted, and the others do their part again.
+"""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Callable
+from typing import Protocol
+
+from streamer import metrics
+from streamer.clock import Clock
+from streamer.cluster.member import Desired
+from streamer.config import Config
+from streamer.control.messages import TaskReport
+from streamer.errors import (
+    FencedError,
+    KafkaUnavailableError,
+    ProcessingError,
+    StreamerError,
+)
+from streamer.ids import TaskId
+from streamer.kafka.api import AbortableError, InputReader, ResultProducer
+from streamer.task.active import ActiveTask
+from streamer.task.commit import TaskFailedError, commit
+from streamer.worker.collector import Collector
+from streamer.worker.tasks import TaskSet
+
+__all__ = ["Loop", "Membership"]
+
+_log = logging.getLogger(__name__)
+
+# Transactions that fail again and again, with nothing committed in between, end the worker.
+_ABORTS_MAX = 20
+_ABORT_PAUSE_S = 0.05
+
+
+class Membership(Protocol):
+    """The worker's side of the cluster."""
+
+    def desired(self) -> Desired | None: ...
+
+    def report(self, seen: int, tasks: dict[TaskId, TaskReport]) -> None: ...
+
+    def rejoin(self) -> None: ...
+
+    def failure(self) -> StreamerError | None: ...
+
+
+class Loop:
+    """Everything that happens turn by turn. `turn` never blocks for longer than `poll_ms`, a
+    batch's processing and a commit."""
+
+    def __init__(
+        self,
+        config: Config,
+        *,
+        clock: Clock,
+        tasks: TaskSet,
+        reader: InputReader,
+        producer: ResultProducer,
+        member: Membership,
+        keys_max: int,
+        renew: Callable[[], None],
+    ) -> None:
+        self._config = config
+        self._clock = clock
+        self._tasks = tasks
+        self._reader = reader
+        self._producer = producer
+        self._member = member
+        self._keys_max = keys_max
+        self._renew = renew
+        self._collector = Collector()
+        self._seen = -1
+        self._aborts = 0
+        self._committed_ms = clock.monotonic_ms()
+        self._refreshed_ms = clock.monotonic_ms()
+        self._reported_ms = 0
+        self.turned_ms = clock.monotonic_ms()
+
+    # -- one turn ------------------------------------------------------------------------------
+
+    def turn(self) -> None:
+        """One round. Raises what ends the worker."""
+        self.turned_ms = self._clock.monotonic_ms()
+        failure = self._member.failure()
+        if failure is not None:
+            raise failure
+        try:
+            changed = self._follow_assignment()
+            self._read()
+            self._process()
+            if self._is_commit_due():
+                self.commit()
+            changed |= self._tasks.start_restored()
+            self._report(changed)
+        except FencedError as error:
+            self._rejoin(error)
+        self._collector.turn(self._clock.monotonic_ms())
+
+    def _follow_assignment(self) -> bool:
+        desired = self._member.desired()
+        if desired is None or desired.version == self._seen:
+            return False
+        owned = self._tasks.owned
+        lost, gained = owned - desired.tasks, desired.tasks - owned
+        if lost:
+            self.commit()
+            self._tasks.close(lost)
+        for task in sorted(gained):
+            self._tasks.open(task)
+        self._seen = desired.version
+        metrics.assigned_tasks.set(len(self._tasks.owned))
+        if lost or gained:
+            _log.info(
+                "assignment %d: gave up %s, took %s", self._seen, _named(lost), _named(gained)
+            )
+        return True
+
+    # -- records -------------------------------------------------------------------------------
+
+    def _read(self) -> None:
+        fetched = self._reader.fetch(self._config.max_poll_records, self._wait_ms())
+        for partition, error in fetched.failures.items():
+            task = self._tasks.reading(partition)
+            if task is not None:
+                self._halt(task, error)
+        for batch in fetched.batches:
+            task = self._tasks.reading(batch.place)
+            if task is not None:
+                task.add(batch)
+                metrics.records_consumed.labels(str(task.task), batch.topic).inc(len(batch))
+        for partition, end in fetched.ends.items():
+            task = self._tasks.reading(partition)
+            if task is not None:
+                task.input.reached_end(partition, end)
+
+    def _wait_ms(self) -> int:
+        """How long the fetch may wait: not beyond the next commit."""
+        if not any(task.needs_commit for task in self._tasks.running):
+            return self._config.poll_ms
+        due = self._committed_ms + self._config.commit_ms - self._clock.monotonic_ms()
+        return min(max(due, 0), self._config.poll_ms)
+
+    def _process(self) -> None:
+        now_ms = self._clock.now_ms()
+        for task in self._tasks.running:
+            try:
+                count = task.process(now_ms)
+                if task.pipeline.has_punctuation:
+                    task.pipeline.punctuate(now_ms)
+            except (AbortableError, FencedError, KafkaUnavailableError):
+                raise
+            except Exception as error:
+                self._halt(task, _as_streamer_error(error, task))
+                return
+            if count:
+                metrics.records_processed.labels(str(task.task)).inc(count)
+        self._tasks.balance_input()
+
+    # -- the commit ----------------------------------------------------------------------------
+
+    def _is_commit_due(self) -> bool:
+        now_ms = self._clock.monotonic_ms()
+        if now_ms - self._refreshed_ms >= self._config.offsets_refresh_ms:
+            self._refreshed_ms = now_ms
+            for task in self._tasks.running:
+                task.refresh_positions = True
+        running = self._tasks.running
+        held = sum(task.pipeline.touched for task in running)
+        if held < self._keys_max and now_ms - self._committed_ms < self._config.commit_ms:
+            return False
+        return any(task.needs_commit for task in running)
+
+    def commit(self) -> None:
+        """Commit what was done since the last time, or abort it and have it done again."""
+        began = time.perf_counter()
+        running = [task for task in self._tasks.running if task.needs_commit]
+        self._committed_ms = self._clock.monotonic_ms()
+        if not running and not self._producer.is_open:
+            return
+        try:
+            failures = commit(running, self._producer, self._reader, now_ms=self._clock.now_ms())
+        except TaskFailedError as failed:
+            self._halt(failed.task, failed.error)
+            return
+        except AbortableError as error:
+            self._abort(str(error))
+            return
+        self._aborts = 0
+        for task, failure in failures.items():
+            self._tasks.fail(task, failure)
+        metrics.commits.inc()
+        metrics.commit_seconds.observe(time.perf_counter() - began)
+        self._committed_ms = self._clock.monotonic_ms()
+        self._collector.after_commit()
+
+    def _abort(self, reason: str) -> None:
+        """Take back everything since the last commit; it is processed again."""
+        self._producer.abort()
+        self._tasks.rewind()
+        metrics.transaction_aborts.inc()
+        self._aborts += 1
+        _log.warning("transaction aborted, its records are processed again: %s", reason)
+        if self._aborts > _ABORTS_MAX:
+            raise KafkaUnavailableError(
+                f"{self._aborts} transactions in a row failed, the last one: {reason}",
+                hint="the brokers' logs say why; nothing was lost, restart when it is mended",
+            )
+        time.sleep(_ABORT_PAUSE_S * self._aborts)
+
+    def _halt(self, task: ActiveTask, error: StreamerError) -> None:
+        """Stop one task. The transaction holds its work too, so it is aborted as a whole."""
+        if self._producer.is_open:
+            self._producer.abort()
+            metrics.transaction_aborts.inc()
+        self._tasks.fail(task, error)
+        self._tasks.rewind()
+
+    # -- the cluster ---------------------------------------------------------------------------
+
+    def _rejoin(self, error: FencedError) -> None:
+        """Another worker has this one's tasks now: forget everything uncommitted, join anew."""
+        _log.warning("fenced, dropping all tasks and joining again: %s", error)
+        metrics.fenced.inc()
+        for task in self._tasks.running:
+            task.abort()
+        self._tasks.close(self._tasks.owned)
+        self._producer.close()
+        self._renew()
+        self._seen = -1
+        self._member.rejoin()
+        self._report(True)
+
+    def _report(self, changed: bool) -> None:
+        now_ms = self._clock.monotonic_ms()
+        if changed or now_ms - self._reported_ms >= self._config.status_interval_ms:
+            self._reported_ms = now_ms
+            self._member.report(max(self._seen, 0), dict(self._tasks.reports()))
+
+    def close(self) -> None:
+        """Commit, close every task and say so: others take over from here without a wait."""
+        try:
+            self.commit()
+        except StreamerError as error:
+            _log.warning("the last commit failed, its records are processed again: %s", error)
+            for task in self._tasks.running:
+                task.abort()
+        self._tasks.close(self._tasks.owned)
+        self._report(True)
+        self._producer.close()
+        self._collector.restore()
+
+
+def _as_streamer_error(error: Exception, task: ActiveTask) -> StreamerError:
+    if isinstance(error, StreamerError):
+        return error
+    problem = ProcessingError(
+        f"{type(error).__name__} in task {task.task}: {error}",
+        hint="user code outside a record's processing raised, such as a punctuation",
+    )
+    problem.__cause__ = error
+    return problem
+
+
+def _named(tasks: frozenset[TaskId]) -> str:
+    return ", ".join(str(task) for task in sorted(tasks)) or "none"

@@ -1,0 +1,105 @@
+"""What the worker shows over HTTP. Read by other threads: everything here is a copy or a lookup."""
+
+from __future__ import annotations
+
+from typing import Any, Protocol
+
+from streamer import metrics
+from streamer.config import Config
+from streamer.errors import StreamerError
+from streamer.http.serving import Health, ServedTask
+from streamer.ids import TaskId
+from streamer.task.active import ActiveTask
+from streamer.task.lifecycle import TaskState
+from streamer.topology.graph import Topology
+from streamer.topology.partitions import Partitions
+from streamer.worker.tasks import TaskSet
+
+__all__ = ["Owners", "WorkerServing"]
+
+
+class Owners(Protocol):
+    """Who runs which task, as the cluster knows it."""
+
+    def owner(self, task: TaskId) -> str | None: ...
+
+
+class WorkerServing:
+    """The view of one worker. `measure` refreshes gauges and is called by the watch."""
+
+    def __init__(
+        self, topology: Topology, planned: Partitions, tasks: TaskSet, config: Config
+    ) -> None:
+        self.topology = topology
+        self.address = ""
+        self.member: Owners | None = None
+        self.stuck_ms = 0
+        self._planned = planned
+        self._tasks = tasks
+        self._config = config
+
+    def tasks(self) -> list[ServedTask]:
+        """Tasks whose database is open here; a failed one still shows what is committed."""
+        return [
+            ServedTask(
+                task=active.task,
+                state=active.state.value,
+                stream_time_ms=active.committed_time_ms,
+                database=active.database,
+                lag_records=active.lag_records,
+            )
+            for active in self._tasks.all
+            if active.state in (TaskState.RUNNING, TaskState.RESTORING, TaskState.FAILED)
+        ]
+
+    def task_count(self, subtopology: int) -> int:
+        return self._planned.task_count(subtopology)
+
+    def owner(self, task: TaskId) -> str | None:
+        return None if self.member is None else self.member.owner(task)
+
+    def health(self) -> Health:
+        """Live: the loop turns. Ready: every task that this worker owns is running."""
+        reasons = []
+        if self.stuck_ms:
+            reasons.append(f"no progress for {self.stuck_ms // 1000} s")
+        failures = self._tasks.failures
+        reasons += [f"task {task} has stopped: {error}" for task, error in failures.items()]
+        waiting = [one for one in self._tasks.all if one.state is TaskState.RESTORING]
+        reasons += [f"task {one.task} is being restored" for one in waiting]
+        return Health(
+            is_live=not self.stuck_ms,
+            is_ready=not reasons,
+            reasons=reasons,
+            details={
+                "worker": self._config.worker_id,
+                "zone": self._config.zone,
+                "tasks": {str(one.task): _details(one) for one in self._tasks.all},
+            },
+        )
+
+    def measure(self) -> None:
+        """Gauges that need not be exact to the millisecond."""
+        for active in self._tasks.all:
+            try:
+                self._measure(active)
+            except StreamerError:
+                continue  # Closed meanwhile: its gauges go with it.
+
+    def _measure(self, active: ActiveTask) -> None:
+        task = str(active.task)
+        if active.committed_time_ms >= 0:
+            metrics.stream_time_seconds.labels(task).set(active.committed_time_ms / 1000)
+        for store in active.changelogs:
+            metrics.store_keys.labels(task, store).set(active.database.approximate_rows(store))
+
+
+def _details(active: ActiveTask) -> dict[str, Any]:
+    return {
+        "state": active.state.value,
+        "lag_records": active.lag_records,
+        "records_processed": active.records_processed,
+        "stream_time_ms": active.committed_time_ms,
+        "positions": {str(place): at for place, at in active.committed.items()},
+        "failure": None if active.failure is None else active.failure.describe(),
+    }

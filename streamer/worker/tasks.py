@@ -1,0 +1,268 @@
+"""The tasks of one worker: opened, restored, started, closed, as the assignment says.
+
+Opening and restoring happen beside processing; a task is started by the main thread between two
+batches, and closed after a commit. None of it runs inside a callback of Kafka's client.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterable, Mapping
+
+from streamer import failpoints, metrics
+from streamer.changelog.format import Positions
+from streamer.config import Config
+from streamer.control.messages import TaskReport
+from streamer.errors import StreamerError
+from streamer.ids import TaskId, TopicPartition
+from streamer.kafka.api import InputReader
+from streamer.log import task_context
+from streamer.restore import Restorer
+from streamer.store.directory import WorkerDirectory
+from streamer.store.pool import MemoryPool
+from streamer.store.rocks import TaskDatabase
+from streamer.task.active import ActiveTask
+from streamer.task.build import Plan, changelogs, input_partitions
+from streamer.task.input import TaskInput
+from streamer.task.lifecycle import TaskState
+from streamer.topology.partitions import Partitions
+from streamer.worker.positions import resolve_start
+
+__all__ = ["TaskSet"]
+
+_log = logging.getLogger(__name__)
+
+
+class TaskSet:
+    """Tasks by id, and by the partitions they read. Used by the main thread alone."""
+
+    def __init__(
+        self,
+        plan: Plan,
+        planned: Partitions,
+        *,
+        directory: WorkerDirectory,
+        pool: MemoryPool,
+        reader: InputReader,
+        restorer: Restorer,
+    ) -> None:
+        self._plan = plan
+        self._planned = planned
+        self._directory = directory
+        self._pool = pool
+        self._reader = reader
+        self._restorer = restorer
+        self._tasks: dict[TaskId, ActiveTask] = {}
+        self._stored: dict[TaskId, Positions] = {}
+        self._by_partition: dict[TopicPartition, ActiveTask] = {}
+        self._paused: set[TopicPartition] = set()
+        self.unopened: dict[TaskId, StreamerError] = {}
+
+    @property
+    def config(self) -> Config:
+        return self._plan.config
+
+    @property
+    def owned(self) -> frozenset[TaskId]:
+        return frozenset(self._tasks) | frozenset(self.unopened)
+
+    @property
+    def all(self) -> list[ActiveTask]:
+        return list(self._tasks.values())
+
+    @property
+    def running(self) -> list[ActiveTask]:
+        return [task for task in self._tasks.values() if task.state is TaskState.RUNNING]
+
+    @property
+    def failures(self) -> dict[TaskId, StreamerError]:
+        """Why tasks have stopped."""
+        halted = {
+            task: active.failure
+            for task, active in self._tasks.items()
+            if active.failure is not None
+        }
+        return {**self.unopened, **halted}
+
+    def reading(self, partition: TopicPartition) -> ActiveTask | None:
+        """The running task that reads this partition."""
+        return self._by_partition.get(partition)
+
+    # -- opening -------------------------------------------------------------------------------
+
+    def open(self, task: TaskId) -> None:
+        """Open a task's database and begin to restore it. A failure is the task's own."""
+        with task_context(task):
+            try:
+                active = self._opened(task)
+            except StreamerError as error:
+                _log.error("task %s cannot be opened: %s", task, error.describe())
+                self.unopened[task] = error
+                metrics.set_task_state(task, TaskState.FAILED.value)
+                return
+            self._tasks[task] = active
+            self._stored[task] = Positions.decode(active.database.metadata())
+            active.move(TaskState.RESTORING)
+            metrics.set_task_state(task, active.state.value)
+            self._restorer.start(task, active.database, active.changelogs)
+
+    def _opened(self, task: TaskId) -> ActiveTask:
+        topology = self._plan.topology
+        failpoints.hit("task.before_open")
+        database = TaskDatabase.open(
+            self._directory.task(task),
+            topology.subtopologies[task.subtopology].stores,
+            pool=self._pool,
+            options=self.config.rocksdb,
+        )
+        failpoints.hit("task.after_open")
+        return ActiveTask(
+            task,
+            database=database,
+            changelogs=changelogs(topology, task),
+            partitions=input_partitions(topology, task, dict(self._planned.sources)),
+        )
+
+    def start_restored(self) -> bool:
+        """Start the tasks whose restore has ended; returns whether there were any."""
+        ended = self._restorer.finished()
+        for task, error in ended:
+            active = self._tasks.get(task)
+            if active is None or active.state is not TaskState.RESTORING:
+                continue
+            with task_context(task):
+                try:
+                    if error is not None:
+                        raise error
+                    self._start(active)
+                except StreamerError as problem:
+                    self.fail(active, problem)
+        return bool(ended)
+
+    def _start(self, active: ActiveTask) -> None:
+        task = active.task
+        progress = self._restorer.progress(task)
+        start = resolve_start(
+            task,
+            active.partitions,
+            reader=self._reader,
+            stored=self._stored.pop(task),
+            restored_records=progress.restored_records,
+            has_rows=any(active.database.approximate_rows(name) for name in active.changelogs),
+            config=self.config,
+        )
+        width = max(len(self._planned.tasks), 1)
+        pipeline = self._plan.pipeline(
+            task, active.database, stream_time_ms=start.stream_time_ms, task_count=width
+        )
+        stored = Positions.decode(active.database.metadata())
+        task_input = TaskInput(
+            active.partitions,
+            records_max=self.config.max_poll_records,
+            idle_ms=self.config.task_idle_ms,
+        )
+        active.start(
+            pipeline,
+            task_input,
+            positions=start.positions,
+            changelog_ends=stored.changelogs,
+        )
+        active.refresh_positions = start.is_new
+        for partition in active.partitions:
+            self._by_partition[partition] = active
+        self._reader.add(start.positions)
+        metrics.set_task_state(task, active.state.value)
+        _log.info(
+            "task %s runs: restored %d records, goes on at %s",
+            task,
+            progress.restored_records,
+            ", ".join(f"{place}@{at}" for place, at in start.positions.items()),
+        )
+
+    # -- closing -------------------------------------------------------------------------------
+
+    def close(self, tasks: Iterable[TaskId]) -> None:
+        """Close tasks; what they did since the last commit must be committed or aborted."""
+        for task in list(tasks):
+            self.unopened.pop(task, None)
+            active = self._tasks.pop(task, None)
+            if active is None:
+                continue
+            with task_context(task):
+                failpoints.hit("task.before_close")
+                if active.state is TaskState.RESTORING:
+                    self._restorer.cancel(task)
+                self._stop_reading(active)
+                self._stored.pop(task, None)
+                active.close()
+                metrics.forget_task(task)
+                _log.info("task %s is closed", task)
+
+    def fail(self, active: ActiveTask, error: StreamerError) -> None:
+        """Halt one task for good; the others go on. Its state and its place are kept."""
+        _log.error("task %s has stopped: %s", active.task, error.describe())
+        self._stop_reading(active)
+        active.abort()
+        active.fail(error)
+        metrics.set_task_state(active.task, active.state.value)
+
+    def _stop_reading(self, active: ActiveTask) -> None:
+        reading = [place for place in active.partitions if self._by_partition.pop(place, None)]
+        if reading:
+            self._reader.remove(reading)
+            self._paused.difference_update(reading)
+
+    # -- input ---------------------------------------------------------------------------------
+
+    def rewind(self) -> None:
+        """After an abort: every task forgets, and its input is read again from the last commit."""
+        for active in self.running:
+            active.abort()
+            self._reader.seek(active.committed)
+        self._resume(set(self._paused))
+
+    def balance_input(self) -> None:
+        """Pause partitions that run ahead of the others of their task, resume them later."""
+        full = {place for active in self.running for place in active.input.full}
+        if full - self._paused:
+            self._reader.pause(full - self._paused)
+        self._resume(self._paused - full)
+        self._paused = full
+
+    def _resume(self, partitions: set[TopicPartition]) -> None:
+        if partitions:
+            self._reader.resume(partitions)
+            self._paused = self._paused - partitions
+
+    # -- what others want to know ----------------------------------------------------------------
+
+    def lag_records(self, active: ActiveTask) -> int:
+        """Records between the committed positions and the ends, as far as the ends are known."""
+        lag = 0
+        task = str(active.task)
+        for place, position in active.committed.items():
+            end = self._reader.known_end(place)
+            behind = max(end - position, 0)
+            metrics.lag_records.labels(task, place.topic, str(place.partition)).set(behind)
+            lag += behind
+        active.lag_records = lag
+        return lag
+
+    def reports(self) -> Mapping[TaskId, TaskReport]:
+        """The status of every task, for the cluster."""
+        reports = {task: TaskReport(state="failed") for task in self.unopened}
+        for task, active in self._tasks.items():
+            left = 0
+            if active.state is TaskState.RESTORING:
+                left = self._restorer.progress(task).remaining_offsets
+            reports[task] = TaskReport(
+                state="failed"
+                if active.state is TaskState.FAILED
+                else "restoring"
+                if active.state in (TaskState.CREATED, TaskState.RESTORING)
+                else "running",
+                lag_records=self.lag_records(active),
+                restore_left_records=left,
+                positions={str(place): at for place, at in active.committed.items()},
+            )
+        return reports

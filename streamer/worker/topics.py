@@ -1,0 +1,101 @@
+"""The topics of an application: look up those of the user, create and check those of its own."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Protocol
+
+from streamer.changelog.topics import changelog_settings
+from streamer.config import Config
+from streamer.errors import InternalTopicError, PartitionsChangedError, TopicMissingError
+from streamer.kafka.admin import Admin, TopicSpec
+from streamer.topology.graph import Topology
+from streamer.topology.partitions import Partitions, external_topics, partitions
+
+__all__ = ["check_unchanged", "prepare"]
+
+
+class Counts(Protocol):
+    def partitions(self, topics: list[str]) -> dict[str, int]: ...
+
+
+@dataclass(frozen=True, slots=True)
+class _Wanted:
+    spec: TopicSpec
+    reason: str
+
+
+def prepare(topology: Topology, config: Config, admin: Admin) -> Partitions:
+    """Look up the input topics, create the internal ones, and check what is there.
+
+    Raises TopicMissingError, TopologyError, InternalTopicError or PartitionsChangedError; nothing
+    existing is changed.
+    """
+    read, written = external_topics(topology)
+    counts = admin.partitions(read)
+    if config.dead_letter_topic:
+        written.append(config.dead_letter_topic)
+    admin.partitions(written)
+    planned = partitions(topology, counts)
+    wanted = _internal_topics(planned, config)
+    existing = _existing(admin, list(wanted))
+    for name, count in existing.items():
+        _check(name, count, planned, topology)
+    missing = [spec for name, spec in wanted.items() if name not in existing]
+    admin.create(missing)
+    for name, count in admin.partitions([spec.name for spec in missing]).items():
+        _check(name, count, planned, topology)
+    return planned
+
+
+def _internal_topics(planned: Partitions, config: Config) -> dict[str, TopicSpec]:
+    copies = config.replication_factor
+    settings = changelog_settings(config)
+    specs = {
+        name: TopicSpec(name, count, settings, replication_factor=copies)
+        for name, count in planned.changelogs.items()
+    }
+    for name, count in planned.repartition.items():
+        # Records stay until they were processed: nothing but a purge may delete them.
+        keeps = {"cleanup.policy": "delete", "retention.ms": "-1", "retention.bytes": "-1"}
+        keeps |= {"segment.bytes": str(config.changelog_segment_bytes)}
+        specs[name] = TopicSpec(name, count, keeps, replication_factor=copies)
+    return specs
+
+
+def _existing(admin: Admin, names: list[str]) -> dict[str, int]:
+    found: dict[str, int] = {}
+    for name in names:
+        try:
+            found |= admin.partitions([name])
+        except TopicMissingError:
+            continue
+    return found
+
+
+def _check(name: str, count: int, planned: Partitions, topology: Topology) -> None:
+    wanted = planned.internal[name]
+    if count == wanted:
+        return
+    read, _written = external_topics(topology)
+    inputs = ", ".join(f"{topic} has {planned.sources[topic]}" for topic in read)
+    raise InternalTopicError(
+        f"{name} has {count} partitions, but this application needs {wanted} ({inputs})",
+        hint=f"the input was given more partitions after the state was built: state of a key would"
+        f" be looked for in the wrong task. Bring the input back to {count} partitions by a new"
+        " topic, or begin anew under another application id; nothing was changed",
+    )
+
+
+def check_unchanged(planned: Partitions, topology: Topology, counts: Mapping[str, int]) -> None:
+    """Raise PartitionsChangedError if an input topic was given other partitions meanwhile."""
+    read, _written = external_topics(topology)
+    for topic in read:
+        if counts[topic] != planned.sources[topic]:
+            raise PartitionsChangedError(
+                f"{topic} now has {counts[topic]} partitions; this application runs with"
+                f" {planned.sources[topic]}",
+                hint="producers already write keys to other partitions than their state is in."
+                " Stopped before any of them was processed twice; what was committed is safe",
+            )
