@@ -49,8 +49,8 @@ lint: setup
 test: lint  ## linters, types and all tests, a real Kafka included
 	$(PY) -m pytest tests -m "not chaos and not bench" $(ARGS)
 
-test-fast: setup  ## unit and tidy tests only, below a minute
-	$(PY) -m pytest tests/unit tests/tidy -m "not broker and not chaos and not bench" $(ARGS)
+test-fast: setup  ## tests without Kafka, about a minute
+	$(PY) -m pytest tests/unit tests/tidy $(wildcard tests/simulation) -m "not broker and not chaos and not bench" $(ARGS)
 
 chaos: setup  ## tests that kill processes and break disks and connections
 	$(PY) -m pytest tests -m chaos $(ARGS)
