@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import shutil
 import subprocess
+from collections.abc import Collection, Mapping
 from pathlib import Path
 
 import pytest
@@ -17,6 +18,13 @@ TEXT = {"", ".cfg", ".css", ".html", ".js", ".json", ".lock", ".md", ".mmd", ".p
     ".yaml",
     ".yml",
 }
+
+
+def listed(found: Collection[str] | Mapping[str, int]) -> str:
+    """All findings, a line each: pytest would cut a long list."""
+    if isinstance(found, Mapping):
+        found = [f"{where}: {size}" for where, size in found.items()]
+    return "\n" + "\n".join(sorted(found))
 
 
 @pytest.fixture(scope="session")

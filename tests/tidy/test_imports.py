@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.tidy.conftest import ROOT
+from tests.tidy.conftest import ROOT, listed
 
 LINT = (
     "import sys; from importlinter.cli import lint_imports; sys.exit(lint_imports(no_cache=True))"
@@ -119,7 +119,7 @@ def test_what_the_product_imports_is_declared(modules: dict[Path, ast.Module]) -
         if name not in sys.stdlib_module_names and name != "streamer"
         if not declared & {normal(owner) for owner in owners.get(name, [])}
     }
-    assert undeclared == set()
+    assert not undeclared, listed(undeclared)
 
 
 def normal(name: str) -> str:

@@ -8,6 +8,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.tidy.conftest import listed
+
 BANNED_WORDS = {"Manager", "Handler", "Impl", "Base", "Abstract", "Util", "Utils", "Helper"}
 BANNED_MODULES = {"util", "utils", "common", "helper", "helpers", "misc", "base", "impl"}
 UNFINISHED = re.compile(r"\b(TO" + r"DO|FIX" + r"ME|XX" + r"X|HA" + r"CK)\b|\bfor n" + r"ow\b")
@@ -48,7 +50,7 @@ def test_names_are_plain_nouns(modules: dict[Path, ast.Module]) -> None:
         if isinstance(node, ast.ClassDef) and words(node.name) & BANNED_WORDS
     ]
     found += [str(file) for file in modules if set(file.with_suffix("").parts) & BANNED_MODULES]
-    assert found == []
+    assert not found, listed(found)
 
 
 def test_tests_have_sentences_for_names(modules: dict[Path, ast.Module]) -> None:
@@ -58,7 +60,7 @@ def test_tests_have_sentences_for_names(modules: dict[Path, ast.Module]) -> None
         if file.parts[:2] == ("tests", "broker") and file.name.startswith("test_")
         if file.stem.count("_") < 3
     ]
-    assert short == []
+    assert not short, listed(short)
 
 
 def lines_with(pattern: re.Pattern[str], texts: dict[Path, str]) -> list[str]:
@@ -71,15 +73,15 @@ def lines_with(pattern: re.Pattern[str], texts: dict[Path, str]) -> list[str]:
 
 
 def test_nothing_is_left_for_later(texts: dict[Path, str]) -> None:
-    assert lines_with(UNFINISHED, texts) == []
+    assert not (found := lines_with(UNFINISHED, texts)), listed(found)
 
 
 def test_no_path_of_one_machine(texts: dict[Path, str]) -> None:
-    assert lines_with(MACHINE_PATH, texts) == []
+    assert not (found := lines_with(MACHINE_PATH, texts)), listed(found)
 
 
 def test_no_host_of_a_package_registry(texts: dict[Path, str]) -> None:
-    assert lines_with(REGISTRY_HOST, texts) == []
+    assert not (found := lines_with(REGISTRY_HOST, texts)), listed(found)
 
 
 @pytest.mark.parametrize(
@@ -104,7 +106,7 @@ def test_every_module_says_what_it_is(modules: dict[Path, ast.Module]) -> None:
             docstring = ast.get_docstring(tree)
             if not docstring:
                 without.append(str(file))
-    assert without == []
+    assert not without, listed(without)
 
 
 def test_functions_print_only_where_people_read(modules: dict[Path, ast.Module]) -> None:
@@ -117,4 +119,4 @@ def test_functions_print_only_where_people_read(modules: dict[Path, ast.Module])
         names = (call.func.id for call in calls if isinstance(call.func, ast.Name))
         if "print" in names and file.name != "resolve.py":
             found.append(str(file))
-    assert found == []
+    assert not found, listed(found)

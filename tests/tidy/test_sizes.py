@@ -8,6 +8,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.tidy.conftest import listed
+
 CEILINGS = {"module": 400, "test module": 700, "class": 250, "function": 70, "line": 100}
 PARAMETERS = 3
 CODE = ("streamer", "demo", "bench", "examples")
@@ -27,7 +29,7 @@ def test_modules_are_short(texts: dict[Path, str]) -> None:
             kind = "test module" if file.parts[0] == "tests" else "module"
             if text.count("\n") > CEILINGS[kind]:
                 too_long[str(file)] = text.count("\n")
-    assert too_long == {}
+    assert not too_long, listed(too_long)
 
 
 def test_classes_are_short(modules: Modules) -> None:
@@ -37,7 +39,7 @@ def test_classes_are_short(modules: Modules) -> None:
         for node in ast.walk(tree)
         if isinstance(node, ast.ClassDef) and length(node) > CEILINGS["class"]
     }
-    assert too_long == {}
+    assert not too_long, listed(too_long)
 
 
 def functions(modules: Modules) -> Iterator[tuple[Path, ast.FunctionDef | ast.AsyncFunctionDef]]:
@@ -53,7 +55,7 @@ def test_functions_are_short(modules: Modules) -> None:
         for file, node in functions(modules)
         if length(node) > CEILINGS["function"]
     }
-    assert too_long == {}
+    assert not too_long, listed(too_long)
 
 
 def test_functions_take_few_positional_parameters(modules: Modules) -> None:
@@ -65,7 +67,7 @@ def test_functions_take_few_positional_parameters(modules: Modules) -> None:
         is_given = node.name.startswith("__") and node.name != "__init__"
         if file.parts[0] in CODE and count > PARAMETERS and not is_given:
             too_many[f"{file}: {node.name}"] = count
-    assert too_many == {}
+    assert not too_many, listed(too_many)
 
 
 def test_lines_are_short(texts: dict[Path, str]) -> None:
@@ -76,7 +78,7 @@ def test_lines_are_short(texts: dict[Path, str]) -> None:
         for number, line in enumerate(text.splitlines(), 1)
         if len(line) > CEILINGS["line"]
     ]
-    assert too_long == []
+    assert not too_long, listed(too_long)
 
 
 def test_the_check_sees_what_is_too_long() -> None:
