@@ -1,4 +1,4 @@
-"""Over a ceiling means two ideas in one place: find the second noun."""
+"""Over a ceiling means two ideas in one place: find the second noun. Ruff checks the lines."""
 
 from __future__ import annotations
 
@@ -10,8 +10,9 @@ import pytest
 
 from tests.tidy.conftest import listed
 
-CEILINGS = {"module": 400, "test module": 700, "class": 250, "function": 70, "line": 100}
+CEILINGS = {"module": 400, "test module": 700, "class": 250, "function": 70}
 PARAMETERS = 3
+PRIVATE_PARAMETERS = 4  # all calls are in the same module, where a reader sees both ends
 CODE = ("streamer", "demo", "bench", "examples")
 
 Modules = dict[Path, ast.Module]
@@ -65,20 +66,11 @@ def test_functions_take_few_positional_parameters(modules: Modules) -> None:
         count = len(names) - (names[:1] in (["self"], ["cls"]))
         # The interpreter decides what its own protocols pass.
         is_given = node.name.startswith("__") and node.name != "__init__"
-        if file.parts[0] in CODE and count > PARAMETERS and not is_given:
+        is_private = node.name.startswith("_") and node.name != "__init__"
+        ceiling = PRIVATE_PARAMETERS if is_private else PARAMETERS
+        if file.parts[0] in CODE and count > ceiling and not is_given:
             too_many[f"{file}: {node.name}"] = count
     assert not too_many, listed(too_many)
-
-
-def test_lines_are_short(texts: dict[Path, str]) -> None:
-    too_long = [
-        f"{file}:{number}"
-        for file, text in texts.items()
-        if file.suffix == ".py"
-        for number, line in enumerate(text.splitlines(), 1)
-        if len(line) > CEILINGS["line"]
-    ]
-    assert not too_long, listed(too_long)
 
 
 def test_the_check_sees_what_is_too_long() -> None:
