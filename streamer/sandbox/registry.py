@@ -10,6 +10,7 @@ with this process. Without a directory its schemas are in memory; with one they 
 from __future__ import annotations
 
 import atexit
+import fcntl
 import http.client
 import shutil
 import signal
@@ -140,23 +141,28 @@ class SchemaRegistry:
 def _fetch(directory: Path) -> Path:
     """The directory with the registry's jars; whole, because it is renamed into place."""
     home = directory / f"{VERSION}-{SHA256[:8]}"
-    if home.exists():
-        return home
     try:
         directory.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory(dir=directory, prefix="download-") as temporary:
-            unpacked = Path(temporary) / "home"
-            with tarfile.open(_download(Path(temporary))) as archive:
-                archive.extractall(unpacked, filter="data")
-            unpacked.rename(home)
+        with (directory / ".lock").open("w") as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX)  # one process downloads, the others wait for it
+            if not home.exists():
+                _unpack(directory, home)
     except OSError as error:
-        if home.exists():  # another process was faster
-            return home
         raise SandboxError(
             f"cannot write the cache {directory}: {error}",
             hint="free some space there, or set XDG_CACHE_HOME to a writable directory",
         ) from error
     return home
+
+
+def _unpack(directory: Path, home: Path) -> None:
+    for leftover in directory.glob("download-*"):
+        shutil.rmtree(leftover, ignore_errors=True)
+    with tempfile.TemporaryDirectory(dir=directory, prefix="download-") as temporary:
+        unpacked = Path(temporary) / "home"
+        with tarfile.open(_download(Path(temporary))) as archive:
+            archive.extractall(unpacked, filter="data")
+        unpacked.rename(home)
 
 
 def _download(repository: Path) -> Path:

@@ -5,10 +5,11 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+from google.protobuf.wrappers_pb2 import StringValue  # type: ignore[import-untyped]
 
 from streamer.errors import KafkaUnavailableError, RegistryUnavailableError
 from streamer.sandbox.registry import SchemaRegistry
-from streamer.serdes import Avro
+from streamer.serdes import Avro, Protobuf
 
 SCHEMA = '{"type": "record", "name": "Purchase", "fields": [{"name": "cents", "type": "long"}]}'
 
@@ -20,10 +21,14 @@ def test_known_schemas_go_on_and_unknown_ones_wait(tmp_path: Path) -> None:
         writer = Avro(SCHEMA).bind("purchases", False, settings)
         written = writer.encode({"cents": 5})
         assert writer.decode(written) == {"cents": 5}
+        messages = Protobuf(StringValue).bind("messages", False, settings)
+        message = messages.encode(StringValue(value="x"))
+        assert messages.decode(message) == StringValue(value="x")
         registry.stop()
 
         assert writer.encode({"cents": 5}) == written
         assert writer.decode(written) == {"cents": 5}
+        assert messages.decode(message) == messages.decode(messages.encode(StringValue(value="x")))
         # Settings of its own, so that it shares no answers with the writer.
         reader = Avro(SCHEMA).bind("purchases", False, settings | {"timeout": "3"})
         with pytest.raises(RegistryUnavailableError) as away:
