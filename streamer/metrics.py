@@ -104,7 +104,7 @@ records_processed = _declare(
     Counter, "records_processed", "records", "Records that went through the topology.", "task"
 )
 records_produced = _declare(
-    Counter, "records_produced", "records", "Results and re-keyed records sent.", "task", "topic"
+    Counter, "records_produced", "records", "Results and re-keyed records sent.", "topic"
 )
 records_dropped = _declare(
     Counter,
@@ -115,16 +115,8 @@ records_dropped = _declare(
     "task",
     "reason",
 )
-records_late = _declare(
-    Counter,
-    "records_late",
-    "records",
-    "Records that came after a window's end and grace.",
-    "task",
-    "store",
-)
 changelog_records = _declare(
-    Counter, "changelog_records", "records", "Changes of state sent to changelogs.", "task", "store"
+    Counter, "changelog_records", "records", "Changes of state sent to changelogs.", "topic"
 )
 errors = _declare(
     Counter,
@@ -260,5 +252,4 @@ worker_info = _declare(
     "application",
     "worker",
     "zone",
-    "version",
 )

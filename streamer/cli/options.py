@@ -9,7 +9,15 @@ if TYPE_CHECKING:
     from streamer.config import Resolved
     from streamer.topology.app import App
 
-__all__ = ["Commands", "add_command", "add_configuration", "add_json", "add_target", "resolved"]
+__all__ = [
+    "Commands",
+    "add_command",
+    "add_configuration",
+    "add_json",
+    "add_target",
+    "given_sets",
+    "resolved",
+]
 
 Commands = Any  # argparse hides the type of what add_subparsers() returns
 
@@ -66,15 +74,22 @@ def add_configuration(command: argparse.ArgumentParser) -> None:
         command.add_argument(option, metavar="VALUE", help=f"the same as --set {name}=VALUE")
 
 
+def given_sets(arguments: argparse.Namespace) -> list[str]:
+    """All settings of the command line as NAME=VALUE; explicit --set come last and win."""
+    given = {name: getattr(arguments, name) for name in _SHORT}
+    return [
+        *(f"{name}={value}" for name, value in given.items() if value is not None),
+        *arguments.sets,
+    ]
+
+
 def resolved(app: App, arguments: argparse.Namespace) -> Resolved:
     """The configuration of the app with all that the command line says."""
     from streamer.config import resolve
 
-    given = {name: getattr(arguments, name) for name in _SHORT}
-    sets = [f"{name}={value}" for name, value in given.items() if value is not None]
     return resolve(
         app.application_id,
         keywords=app.settings,
         file=arguments.config,
-        sets=[*sets, *arguments.sets],
+        sets=given_sets(arguments),
     )

@@ -163,6 +163,7 @@ def _command(command: argparse.ArgumentParser) -> Iterator[str]:
         yield ""
     everywhere = ("help", "debug", argparse.SUPPRESS)
     shown = [each for each in command._actions if each.dest not in everywhere]
+    shown = [each for each in shown if each.help != argparse.SUPPRESS]
     shown = [each for each in shown if not isinstance(each, argparse._SubParsersAction)]
     if shown:
         yield from ("| argument | what it does |", "|---|---|")

@@ -3,17 +3,30 @@
 from __future__ import annotations
 
 import argparse
-import dataclasses
 import sys
+from dataclasses import replace
+from typing import TYPE_CHECKING
 
-from streamer.cli.options import Commands, add_command, add_configuration, add_target, resolved
+from streamer.cli.options import (
+    Commands,
+    add_command,
+    add_configuration,
+    add_target,
+    given_sets,
+    resolved,
+)
 from streamer.cli.target import load_app
+from streamer.errors import ConfigError
+
+if TYPE_CHECKING:
+    from streamer.config import Config
 
 __all__ = ["add"]
 
 _DETAILS = """\
 SIGTERM or Ctrl-C stops cleanly: what was processed is committed. A second one stops at once; the
-uncommitted rest is processed again at the next start.
+uncommitted rest is processed again at the next start. Of several processes the first takes the
+HTTP port that is set, the second the next one, and so on.
 
   streamer run shop.stream:app --bootstrap-servers kafka:9092 --processes 4
 """
@@ -31,7 +44,8 @@ def add(commands: Commands) -> None:
         default=1,
         help="worker processes to start (default: 1); one uses one CPU",
     )
-    command.add_argument("--slot", type=int, default=None, help=argparse.SUPPRESS)
+    # Given by the parent of several processes: which of them this one is.
+    command.add_argument("--slot", type=int, help=argparse.SUPPRESS)
     add_configuration(command)
 
 
@@ -52,23 +66,37 @@ def _execute(arguments: argparse.Namespace) -> int:
     settings.check(config)
     app.topology()
     if arguments.processes > 1:
+        _check_several(config)
         from streamer.worker import supervisor
 
-        return supervisor.run_processes(_without_processes(sys.argv), config, arguments.processes)
+        return supervisor.run_processes(_command(arguments), config, arguments.processes)
     from streamer import worker
 
-    if arguments.slot is not None and config.worker_id is not None:
-        config = dataclasses.replace(config, worker_id=f"{config.worker_id}-{arguments.slot}")
-    return worker.run(app, config, slot=arguments.slot)
+    return worker.run(app, _of_slot(config, arguments.slot or 0), slot=arguments.slot)
 
 
-def _without_processes(given: list[str]) -> list[str]:
-    """The command of one process: the same words, without their number of processes."""
-    words = [sys.executable, "-m", "streamer.cli.main"]
-    rest = iter(given[1:])
-    for word in rest:
-        if word == "--processes":
-            next(rest, None)
-        elif not word.startswith("--processes="):
-            words.append(word)
-    return words
+def _check_several(config: Config) -> None:
+    if config.worker_id is not None:
+        raise ConfigError(
+            f"worker_id {config.worker_id!r} cannot be that of several processes",
+            hint="leave it out: each keeps an id of its own in the state directory",
+        )
+
+
+def _command(arguments: argparse.Namespace) -> list[str]:
+    """How to start one of several processes with the same configuration."""
+    command = [sys.executable, "-m", "streamer.cli.main", "run", arguments.target]
+    if arguments.config is not None:
+        command += ["--config", arguments.config]
+    for text in given_sets(arguments):
+        command += ["--set", text]
+    return command + (["--debug"] if arguments.debug else [])
+
+
+def _of_slot(config: Config, slot: int) -> Config:
+    """A port of its own for each process; 0 is a free one anyway and -1 none."""
+    if slot == 0 or config.http_port <= 0:
+        return config
+    host, colon, port = config.application_server.rpartition(":")
+    server = f"{host}:{int(port) + slot}" if colon else ""
+    return replace(config, http_port=config.http_port + slot, application_server=server)
