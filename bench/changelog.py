@@ -2,6 +2,7 @@
 
 A record has 500 bytes, its key of 8 included. Values cannot be compressed and are all different;
 what a value must be follows from its key and round, so a restored store is checked without a copy.
+Values have the form of Streamer's rows; to the other systems they are just bytes.
 """
 
 from __future__ import annotations
@@ -12,11 +13,12 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from bench.events import BLOCK_EVENTS, SCATTER, key_of, number_of
+from bench.events import BLOCK_EVENTS, FIRST_TS, SCATTER, key_of, number_of
+from streamer.store.keys import ROW_HEAD_BYTES, row
 
 RECORD_BYTES = 500
 _HEAD = struct.Struct("<qq")
-_FILLER_BYTES = RECORD_BYTES - 8 - _HEAD.size
+_FILLER_BYTES = RECORD_BYTES - 8 - ROW_HEAD_BYTES - _HEAD.size
 _POOL = np.random.PCG64(7).random_raw(1 << 17).astype("<u8").tobytes()
 _STARTS = len(_POOL) - _FILLER_BYTES
 
@@ -47,7 +49,7 @@ class Changelog:
 
 def value(number: int, round_: int) -> bytes:
     at = (number * 7_919 + round_ * 104_729) % _STARTS
-    return _HEAD.pack(number, round_) + _POOL[at : at + _FILLER_BYTES]
+    return row(FIRST_TS, _HEAD.pack(number, round_) + _POOL[at : at + _FILLER_BYTES])
 
 
 def blocks(changelog: Changelog) -> Iterator[tuple[list[bytes], list[bytes]]]:

@@ -93,7 +93,7 @@ class Measurement:
 
 
 class Child:
-    """One measured process with its output in a file."""
+    """One measured process with its output in a file; it dies with this one, however that ends."""
 
     def __init__(
         self, command: Sequence[str], *, environment: Mapping[str, str], log: Path
@@ -101,7 +101,7 @@ class Child:
         self.log = log
         with log.open("wb") as output:
             self._process = subprocess.Popen(
-                command,
+                [*_bound(), *command],
                 env=dict(environment),
                 stdin=subprocess.DEVNULL,
                 stdout=output,
@@ -188,6 +188,14 @@ def measure(
         for child in children:
             child.wait()
     return Measurement(tuple(samples))
+
+
+def _bound() -> list[str]:
+    """A launcher: it asks for SIGKILL when this process ends, then becomes the command."""
+    from streamer.sandbox import launch
+
+    arguments = [str(int(signal.SIGKILL)), str(os.getpid())]
+    return [sys.executable, "-I", "-S", launch.__file__, *arguments]
 
 
 def _sample(children: Sequence[Child], started: float, events: int) -> Sample:

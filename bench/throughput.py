@@ -12,7 +12,7 @@ from bench.events import Workload
 from bench.options import Options
 from bench.report import Column, Row
 from bench.run import Source, failure, run_system, say
-from bench.systems import System, kafka_streams, probe, quix
+from bench.systems import System, kafka_streams, probe, quix, streamer
 
 TITLE = "throughput"
 COLUMNS = (
@@ -26,7 +26,12 @@ COLUMNS = (
     Column("peak_mib", "peak MiB", ",.0f", spread=True),
     Column("correct", "correct"),
 )
-SYSTEMS: tuple[System, ...] = (*kafka_streams.SYSTEMS, *quix.SYSTEMS, *probe.SYSTEMS)
+SYSTEMS: tuple[System, ...] = (
+    *streamer.SYSTEMS,
+    *kafka_streams.SYSTEMS,
+    *quix.SYSTEMS,
+    *probe.SYSTEMS,
+)
 
 
 def run(options: Options, emit: Callable[[list[Row]], None]) -> None:

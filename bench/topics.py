@@ -28,7 +28,7 @@ class Topics:
 
     def __init__(self, bootstrap: str) -> None:
         self.bootstrap = bootstrap
-        self._admin = AdminClient({"bootstrap.servers": bootstrap, "log_level": 3})
+        self._admin = AdminClient({"bootstrap.servers": bootstrap, "log_level": 0})
 
     def create(self, name: str, *, partitions: int, settings: Mapping[str, str] = FOREVER) -> None:
         topic = NewTopic(name, partitions, 1, config=dict(settings))
