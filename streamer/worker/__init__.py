@@ -1,8 +1,5 @@
-"""One process's share of an application: the loop, its tasks, and what is around them."""
+"""One process's share of an application: the loop, its tasks, and what is around them.
 
-from __future__ import annotations
-
-from streamer.worker.run import run
-from streamer.worker.worker import Worker
-
-__all__ = ["Worker", "run"]
+`run` and `Worker` are in the modules of their names. Nothing is loaded here: parts of the package
+serve the test driver too, which needs neither clients nor a server.
+"""

@@ -1,0 +1,239 @@
+"""One life of a worker process in the driver: from opening its databases to its end.
+
+Everything that decides is the product's own: pipelines, caches, commit order, RocksDB, policies.
+What is done here is what the worker's loop does, without waiting: fetch, process, commit.
+"""
+
+from __future__ import annotations
+
+import shutil
+from dataclasses import dataclass
+from pathlib import Path
+
+from streamer.changelog.format import Positions, check_rows
+from streamer.clock import ManualClock
+from streamer.config import Config, budget
+from streamer.errors import ProcessingError, StreamerError
+from streamer.ids import TaskId, transactional_id
+from streamer.kafka.api import AbortableError
+from streamer.kafka.fake import FakeBroker
+from streamer.store.pool import MemoryPool
+from streamer.store.rocks import TaskDatabase
+from streamer.task.active import ActiveTask
+from streamer.task.build import Plan, changelogs, input_partitions
+from streamer.task.commit import TaskFailedError, commit
+from streamer.task.input import TaskInput
+from streamer.task.lifecycle import TaskState
+from streamer.topology.graph import Topology
+from streamer.topology.partitions import Partitions
+from streamer.worker.positions import resolve_start
+from streamer.worker.produced import WorkerOutput
+
+__all__ = ["Life", "Stage"]
+
+_WORKER = "driver"
+# A copy of files that a compaction removes meanwhile is tried again.
+_COPY_TRIES = 5
+
+
+@dataclass(frozen=True, slots=True)
+class Stage:
+    """What outlives a process: the application, the broker, the clock."""
+
+    topology: Topology
+    config: Config
+    planned: Partitions
+    broker: FakeBroker
+    clock: ManualClock
+    pool: MemoryPool
+
+
+class Life:
+    """All tasks of the application in one process over the databases in `directory`."""
+
+    def __init__(self, stage: Stage, directory: Path) -> None:
+        self.stage = stage
+        self.directory = directory
+        config = stage.config
+        self.failures: dict[TaskId, StreamerError] = {}
+        self.restored: dict[TaskId, int] = {}
+        self._reader = stage.broker.reader(config.application_id)
+        name = transactional_id(config.application_id, _WORKER) if config.exactly_once else None
+        producer = stage.broker.producer(name)
+        producer.init()
+        self._output = WorkerOutput(config, producer)
+        self._plan = Plan(
+            topology=stage.topology,
+            config=config,
+            output=self._output,
+            wall_time_ms=stage.clock.now_ms,
+            cache_bytes=budget(config).record_cache_bytes // 2,
+        )
+        self.tasks = {task: self._opened(task) for task in stage.planned.tasks}
+        self._by_partition = {
+            place: task for task in self.tasks.values() for place in task.partitions
+        }
+
+    # -- from disk to running ------------------------------------------------------------------
+
+    def _opened(self, task: TaskId) -> ActiveTask:
+        topology, config = self.stage.topology, self.stage.config
+        database = TaskDatabase.open(
+            self.directory / str(task),
+            topology.subtopologies[task.subtopology].stores,
+            pool=self.stage.pool,
+            options=config.rocksdb,
+        )
+        active = ActiveTask(
+            task,
+            database=database,
+            changelogs=changelogs(topology, task),
+            partitions=input_partitions(topology, task, dict(self.stage.planned.sources)),
+        )
+        active.move(TaskState.RESTORING)
+        stored = Positions.decode(database.metadata())
+        self.restored[task] = self._restore(active, stored)
+        start = resolve_start(
+            task,
+            active.partitions,
+            reader=self._reader,
+            stored=stored,
+            restored_records=self.restored[task],
+            has_rows=any(next(database.scan(name, b"", None), None) for name in active.changelogs),
+            config=config,
+        )
+        pipeline = self._plan.pipeline(
+            task,
+            database,
+            stream_time_ms=start.stream_time_ms,
+            task_count=len(self.stage.planned.tasks),
+        )
+        active.start(
+            pipeline,
+            TaskInput(
+                active.partitions,
+                records_max=config.max_poll_records,
+                idle_ms=config.task_idle_ms,
+            ),
+            positions=start.positions,
+            changelog_ends=Positions.decode(database.metadata()).changelogs,
+        )
+        active.refresh_positions = start.is_new
+        self._reader.add(start.positions)
+        return active
+
+    def _restore(self, active: ActiveTask, stored: Positions) -> int:
+        """Bring the database to the ends of its changelogs; returns how many records it took."""
+        count = 0
+        for store, place in active.changelogs.items():
+            start = stored.changelogs.get(store, 0)
+            rows = [
+                (record.key, record.value)
+                for record in self.stage.broker.partition_records(place, start=start)
+            ]
+            check_rows(place, (row for _key, row in rows))
+            _first, end = self.stage.broker.bounds(place)
+            positions = Positions(changelogs={store: end}, as_of_ms=self.stage.clock.now_ms())
+            active.database.write({store: rows}, positions.encode())
+            count += len(rows)
+        return count
+
+    # -- the loop ------------------------------------------------------------------------------
+
+    @property
+    def running(self) -> list[ActiveTask]:
+        return [task for task in self.tasks.values() if task.state is TaskState.RUNNING]
+
+    def process(self, *, records_max: int | None = None) -> int:
+        """Fetch and process once; returns how many records were fetched or processed."""
+        fetched = self._reader.fetch(records_max or self.stage.config.max_poll_records, 0)
+        for place, error in fetched.failures.items():
+            self._halt(self._by_partition[place], error)
+        for batch in fetched.batches:
+            self._by_partition[batch.place].add(batch)
+        for place, end in fetched.ends.items():
+            self._by_partition[place].input.reached_end(place, end)
+        count = sum(map(len, fetched.batches))
+        now_ms = self.stage.clock.now_ms()
+        for task in self.running:
+            try:
+                count += task.process(now_ms)
+                if task.pipeline.has_punctuation:
+                    task.pipeline.punctuate(now_ms)
+            except AbortableError:
+                self.abort()
+            except Exception as error:
+                self._halt(task, _as_streamer_error(error, task))
+                return count + 1
+        return count
+
+    @property
+    def needs_commit(self) -> bool:
+        return self._output.is_open or any(task.needs_commit for task in self.running)
+
+    def commit(self) -> None:
+        """Commit what was processed. What cannot be committed is taken back and done again."""
+        tasks = [task for task in self.running if task.needs_commit]
+        if not tasks and not self._output.is_open:
+            return
+        now_ms = self.stage.clock.now_ms()
+        try:
+            failures = commit(tasks, self._output, self._reader, now_ms=now_ms)
+        except TaskFailedError as failed:
+            self._halt(failed.task, failed.error)
+        except AbortableError:
+            self.abort()
+        else:
+            for task, error in failures.items():
+                self._fail(task, error)
+
+    def abort(self) -> None:
+        """Take back everything since the last commit; its records are read again."""
+        self._output.abort()
+        self._rewind()
+
+    def _halt(self, task: ActiveTask, error: StreamerError) -> None:
+        if self._output.is_open:
+            self._output.abort()
+        self._fail(task, error)
+        self._rewind()
+
+    def _fail(self, task: ActiveTask, error: StreamerError) -> None:
+        self._reader.remove(task.partitions)
+        task.abort()
+        task.fail(error)
+        self.failures[task.task] = error
+
+    def _rewind(self) -> None:
+        for task in self.running:
+            task.abort()
+            self._reader.seek(task.committed)
+
+    # -- the end -------------------------------------------------------------------------------
+
+    def copy_files(self, target: Path) -> None:
+        """What a kill at this moment leaves on disk."""
+        for tries_left in reversed(range(_COPY_TRIES)):
+            try:
+                shutil.copytree(self.directory, target, dirs_exist_ok=True)
+                return
+            except (shutil.Error, FileNotFoundError):
+                shutil.rmtree(target)
+                if not tries_left:
+                    raise
+
+    def close(self) -> None:
+        """Close the databases; what was not committed is neither committed nor aborted."""
+        for task in self.tasks.values():
+            task.close()
+
+
+def _as_streamer_error(error: Exception, task: ActiveTask) -> StreamerError:
+    if isinstance(error, StreamerError):
+        return error
+    problem = ProcessingError(
+        f"{type(error).__name__} in task {task.task}: {error}",
+        hint="user code outside a record's processing raised, such as a punctuation",
+    )
+    problem.__cause__ = error
+    return problem
