@@ -110,7 +110,9 @@ class AggregateOperator(Operator):
             batch = batch.take(kept)
             row_keys = [row_keys[row] for row in kept]
             timestamps = batch.timestamps
-        self.state.touch(row_keys, timestamps)
+        # The source's stream times are its own timestamps where those are in order.
+        in_order = timestamps is batch.source.stream_times
+        self.state.touch(row_keys, timestamps, is_in_order=in_order)
         if emit is not None and len(batch):
             self._forward_each(batch, row_keys, payloads)
 

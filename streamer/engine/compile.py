@@ -35,7 +35,7 @@ from streamer.topology.graph import (
     Subtopology,
     TableUpdate,
 )
-from streamer.topology.serde import Serde
+from streamer.topology.serde import Json, MessagePack, Serde
 from streamer.topology.windowed_serde import WindowedKey
 from streamer.topology.windows import SessionWindows
 
@@ -222,8 +222,8 @@ class Compiler:
             key=key,
             value=value,
             output=self.output,
-            key_is_raw=key is node.key and _is_same(key, self._raw_key(node.parents[0])),
-            value_is_payload=value is node.value and self._payload(node.parents[0]) is value,
+            key_is_raw=_is_same(key, self._raw_key(node.parents[0])),
+            value_is_payload=_is_same(value, self._payload(node.parents[0])),
         )
 
     # -- what travels along an edge ------------------------------------------------------------
@@ -232,11 +232,11 @@ class Compiler:
         """The serde whose bytes `raw_keys` holds behind this node, if it holds any."""
         match node:
             case Source():
-                return node.key
-            case Aggregate(windows=None):
-                return node.store.key
-            case Aggregate():
-                return WindowedKey(node.store.key, node.store)
+                topic = resolve(self.application_id, node, node.topics[0])
+                return node.key.bind(topic, True, self.settings)
+            case Aggregate(windows=windows) if windows is not None:
+                inner = self._raw_key(node.parents[0])
+                return None if inner is None else WindowedKey(inner, node.store)
             case Process():
                 return None
             case Stateless(operation="map" | "flat_map" | "select_key"):
@@ -248,7 +248,7 @@ class Compiler:
 
     def _payload(self, node: Node) -> Serde[Any] | None:
         """The serde whose bytes `payloads` holds behind this node."""
-        return node.store.value if isinstance(node, Aggregate) else None
+        return self.states[node.store.name].serde if isinstance(node, Aggregate) else None
 
     def _parent_value(self, node: Node) -> Serde[Any] | None:
         """The serde that decoded the values which reach a node unchanged, if any did."""
@@ -296,7 +296,9 @@ class Compiler:
         return False
 
     def _passes_raw_key(self, node: Sink) -> bool:
-        return node.partition is None and _is_same(node.key, self._raw_key(node.parents[0]))
+        topic = resolve(self.application_id, node, node.topic)
+        key = node.key.bind(topic, True, self.settings)
+        return node.partition is None and _is_same(key, self._raw_key(node.parents[0]))
 
     def _shares_a_store(self, source: Source) -> bool:
         """Whether two steps on the way of one record use one store. Then a batch would show the
@@ -314,9 +316,14 @@ _KEEPS_VALUES = ("filter", "peek", "select_key")
 
 
 def _is_same(one: Serde[Any] | None, other: Serde[Any] | None) -> bool:
+    """Whether two bound serdes write the same bytes for the same object."""
+    if one is None or other is None or one is other:
+        return one is other and one is not None
     if isinstance(one, WindowedKey) and isinstance(other, WindowedKey):
-        return one.is_alike(other)
-    return one is not None and one is other
+        return one.is_session == other.is_session and _is_same(one.inner, other.inner)
+    return (
+        isinstance(one, Json | MessagePack) and type(one) is type(other) and one.name == other.name
+    )
 
 
 def _by_item(value: Serde[Any] | None) -> bool:

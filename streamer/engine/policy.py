@@ -9,17 +9,18 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any
 
 from streamer.engine.batch import Batch
-from streamer.errors import ProcessingError
+from streamer.errors import ConfigError, KafkaUnavailableError, ProcessingError, TopologyError
 from streamer.record import Headers, RawBatch
 
-__all__ = ["DeadLetter", "Failure", "Policy", "PolicyName"]
+__all__ = ["DeadLetter", "Failure", "Policy"]
 
-PolicyName = Literal["stop", "skip", "dead_letter"]
 _HEADER = "__streamer.errors."
 _TEXT_LENGTH_MAX = 2000
+# A schema registry that is away or refuses a schema is no fault of the record it happened at.
+_NOT_OF_THE_RECORD = (KafkaUnavailableError, ConfigError, TopologyError)
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,7 +28,7 @@ class Failure:
     """What is counted: the stage that failed and what was done about it."""
 
     stage: str
-    action: PolicyName
+    action: str
 
 
 DeadLetter = Callable[[bytes | None, bytes | None, Headers], None]
@@ -40,13 +41,13 @@ class Policy:
         self,
         *,
         task: str,
-        processing: PolicyName = "stop",
-        deserialization: PolicyName = "stop",
+        processing: str = "stop",
+        deserialization: str = "stop",
         dead_letter: DeadLetter | None = None,
         count: Callable[[Failure], None] = lambda _failure: None,
     ) -> None:
         self._task = task
-        self._actions: dict[str, PolicyName] = {
+        self._actions: dict[str, str] = {
             "processing": processing,
             "deserialization": deserialization,
         }
@@ -78,6 +79,8 @@ class Policy:
         self._decide("processing", flushed, 0, error=error, place=place)
 
     def _decide(self, stage: str, raw: RawBatch, row: int, *, error: Exception, place: str) -> None:
+        if isinstance(error, _NOT_OF_THE_RECORD):
+            raise error
         action = self._actions[stage]
         self._count(Failure(stage, action))
         if action == "stop" or isinstance(error, MemoryError):

@@ -31,9 +31,10 @@ class ProcessOperator(Operator):
         super().__init__(name, policy)
         self.context = context
         self._processor = processor() if inspect.isclass(processor) else processor
-        self._process: Callable[[Record, ProcessContext], Any] = getattr(
-            self._processor, "process", self._processor
-        )
+        function: Any = self._processor
+        if hasattr(function, "process"):
+            function = function.process
+        self._process: Callable[[Record, ProcessContext], Any] = function
         opened = getattr(self._processor, "open", None)
         if opened is not None:
             opened(context)

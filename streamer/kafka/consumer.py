@@ -63,12 +63,14 @@ class InputConsumer:
         if any(map(Message.error, messages)):
             messages = [one for one in messages if self._is_record(one, fetched)]
         runs: dict[Any, list[Any]] = {}
-        for place, run in groupby(messages, _place):
-            known = runs.get(place)
-            if known is None:
-                runs[place] = list(run)
-            else:
-                known.extend(run)
+        # Two groupings by C methods cost a quarter of one by a Python function.
+        for partition, of_partition in groupby(messages, Message.partition):
+            for topic, run in groupby(of_partition, Message.topic):
+                known = runs.get((topic, partition))
+                if known is None:
+                    runs[topic, partition] = list(run)
+                else:
+                    known.extend(run)
         fetched.batches = [_columns(place, run) for place, run in runs.items()]
         return fetched
 
@@ -152,10 +154,6 @@ def with_metadata(positions: Mapping[TopicPartition, Committed]) -> list[Address
 
 def _addresses(positions: Mapping[TopicPartition, int]) -> list[Address]:
     return [Address(place.topic, place.partition, at) for place, at in positions.items()]
-
-
-def _place(message: Message) -> tuple[str | None, int | None]:
-    return message.topic(), message.partition()
 
 
 _offset: Any = Message.offset  # None only for messages that were never fetched

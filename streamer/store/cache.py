@@ -107,6 +107,11 @@ class KeyValueState:
         self._dirty: Dirty | None = None
 
     @property
+    def serde(self) -> Serde[Any]:
+        """The serde of the values, bound to the store's changelog."""
+        return self._serde
+
+    @property
     def recent(self) -> RecentRows:
         return self._recent
 
@@ -213,7 +218,9 @@ class KeyValueState:
         before = self._stamps.get(key, -1)
         self._stamps[key] = timestamp_ms if timestamp_ms > before else before
 
-    def touch(self, keys: Sequence[bytes], timestamps: Sequence[int]) -> None:
+    def touch(
+        self, keys: Sequence[bytes], timestamps: Sequence[int], *, is_in_order: bool = False
+    ) -> None:
         """Note that these rows of `values` changed, at these timestamps.
 
         In order, the last pair of a key is its newest, and one dictionary update does it all.
@@ -221,7 +228,7 @@ class KeyValueState:
         self._dirty = None
         if not keys:
             return
-        if timestamps[0] >= self._newest and _is_sorted(timestamps):
+        if timestamps[0] >= self._newest and (is_in_order or _is_sorted(timestamps)):
             self._stamps.update(zip(keys, timestamps, strict=True))
             self._newest = timestamps[-1]
             return

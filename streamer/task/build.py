@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from streamer import metrics
 from streamer.config import Config
@@ -91,6 +91,7 @@ class Plan:
         for spec in subtopology.stores:
             topic = changelog_topic(self.topology.application_id, spec.name)
             value = spec.value.bind(topic, False, self.config.schema_registry)
+            spec = replace(spec, key=spec.key.bind(topic, True, self.config.schema_registry))
             kind = SessionState if spec.kind is StoreKind.SESSION else KeyValueState
             states[spec.name] = kind(spec, database, value=value, recent_bytes_max=share)
         return states

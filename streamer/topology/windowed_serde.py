@@ -24,13 +24,13 @@ class WindowedKey:
     """Serde of `Windowed` keys over the serde of the record key."""
 
     def __init__(self, key: Serde[Any], spec: StoreSpec) -> None:
-        self._key = key
+        self.inner = key
         self._spec = spec
         self.name = f"windowed:{key.name}"
         self.is_session = spec.kind is StoreKind.SESSION
 
     def encode(self, key: Windowed) -> bytes:
-        inner = self._key.encode(key.key)
+        inner = self.inner.encode(key.key)
         if self.is_session:
             return inner + _TIMES.pack(key.end_ms, key.start_ms)
         return inner + _TIME.pack(key.start_ms)
@@ -38,19 +38,15 @@ class WindowedKey:
     def decode(self, encoded: bytes) -> Windowed:
         if self.is_session:
             end_ms, start_ms = _TIMES.unpack(encoded[-16:])
-            return Windowed(self._key.decode(encoded[:-16]), start_ms, end_ms)
+            return Windowed(self.inner.decode(encoded[:-16]), start_ms, end_ms)
         (start_ms,) = _TIME.unpack(encoded[-8:])
         size_ms = self._spec.window_size_ms or 0
-        return Windowed(self._key.decode(encoded[:-8]), start_ms, start_ms + size_ms)
+        return Windowed(self.inner.decode(encoded[:-8]), start_ms, start_ms + size_ms)
 
     def partition_key(self, encoded: bytes) -> bytes:
         """The part of an encoded key that chooses the partition."""
         return encoded[: -16 if self.is_session else -8]
 
-    def is_alike(self, other: WindowedKey) -> bool:
-        """Whether both write the same bytes."""
-        return self._key is other._key and self.is_session == other.is_session
-
     def bind(self, topic: str, is_key: bool, settings: Mapping[str, str]) -> WindowedKey:
-        bound = self._key.bind(topic, is_key, settings)
-        return self if bound is self._key else WindowedKey(bound, self._spec)
+        bound = self.inner.bind(topic, is_key, settings)
+        return self if bound is self.inner else WindowedKey(bound, self._spec)

@@ -23,6 +23,7 @@ from streamer.errors import (
     FencedError,
     KafkaUnavailableError,
     ProcessingError,
+    RegistryUnavailableError,
     StreamerError,
 )
 from streamer.ids import TaskId
@@ -156,8 +157,11 @@ class Loop:
                 count = task.process(now_ms)
                 if task.pipeline.has_punctuation:
                     task.pipeline.punctuate(now_ms)
-            except (AbortableError, FencedError, KafkaUnavailableError):
+            except FencedError:
                 raise
+            except (AbortableError, KafkaUnavailableError) as error:
+                self._abort(str(error))
+                return
             except Exception as error:
                 self._halt(task, _as_streamer_error(error, task))
                 return
@@ -191,7 +195,7 @@ class Loop:
         except TaskFailedError as failed:
             self._halt(failed.task, failed.error)
             return
-        except AbortableError as error:
+        except (AbortableError, RegistryUnavailableError) as error:
             self._abort(str(error))
             return
         self._aborts = 0
