@@ -7,6 +7,7 @@ a row whose value may expire inside the batch makes the batch be folded record b
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from operator import eq
 from typing import Any
 
 from streamer.engine.batch import Batch, Source
@@ -110,11 +111,12 @@ class AggregateOperator(Operator):
             batch = batch.take(kept)
             row_keys = [row_keys[row] for row in kept]
             timestamps = batch.timestamps
+        times = self._result_times(batch, row_keys) if emit is not None else timestamps
         # The source's stream times are its own timestamps where those are in order.
         in_order = timestamps is batch.source.stream_times
         self.state.touch(row_keys, timestamps, is_in_order=in_order)
         if emit is not None and len(batch):
-            self._forward_each(batch, row_keys, payloads)
+            self._forward_each(batch, row_keys, payloads, timestamps=times)
 
     def _fold_rows(
         self,
@@ -154,7 +156,12 @@ class AggregateOperator(Operator):
         return lambda result: append(None if result is None else encode(result))
 
     def _forward_each(
-        self, batch: Batch, row_keys: Sequence[bytes], payloads: list[bytes | None]
+        self,
+        batch: Batch,
+        row_keys: Sequence[bytes],
+        payloads: list[bytes | None],
+        *,
+        timestamps: Sequence[int],
     ) -> None:
         values: Sequence[Any] = payloads
         if not self.takes_payloads:
@@ -164,7 +171,7 @@ class AggregateOperator(Operator):
             Batch(
                 source=batch.source,
                 values=values,
-                timestamps=self._result_times(batch, row_keys),
+                timestamps=timestamps,
                 index=batch.index,
                 raw_keys=self.result_keys(row_keys),
                 decode_key=self._decode_key,
@@ -174,17 +181,20 @@ class AggregateOperator(Operator):
         )
 
     def _result_times(self, batch: Batch, row_keys: Sequence[bytes]) -> Sequence[int]:
-        """A result's time is the latest of its records' (as in Kafka Streams)."""
+        """A result's time is the latest of its records' (as in Kafka Streams). To be called before
+        the rows are touched: then the state knows the time before this batch."""
         source_times = batch.source.stream_times
         timestamps = batch.timestamps
-        if all(map(_same, timestamps, map(source_times.__getitem__, batch.index))):
+        if timestamps is source_times or all(
+            map(eq, timestamps, map(source_times.__getitem__, batch.index))
+        ):
             return timestamps
         latest: dict[bytes, int] = {}
         times = []
         for key, stamp in zip(row_keys, timestamps, strict=True):
             known = latest.get(key)
             if known is None:
-                known = self.state.stored_timestamp_of(key)
+                known = self.state.timestamp_of(key)
             latest[key] = known if known > stamp else stamp
             times.append(latest[key])
         return times
@@ -212,7 +222,3 @@ class AggregateOperator(Operator):
 
     def abort(self) -> None:
         self.state.abort()
-
-
-def _same(one: int, other: int) -> bool:
-    return one == other

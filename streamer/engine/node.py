@@ -59,7 +59,10 @@ class Operator:
         while True:
             try:
                 results.extend(calls)
-                break
+                if len(results) == len(batch):
+                    break
+                # It ends an iteration, so the function's own would lose the records behind it.
+                raise RuntimeError("the function raised StopIteration")
             except Exception as error:
                 self.policy.failed(batch, len(results), error=error, node=self.name)
                 results.append(FAILED)

@@ -131,7 +131,9 @@ class Pipeline:
         while True:
             try:
                 values.extend(calls)
-                return values, failed
+                if len(values) == len(encoded):
+                    return values, failed
+                raise RuntimeError("the serde raised StopIteration")
             except Exception as error:
                 row = len(values)
                 if row not in skipped:

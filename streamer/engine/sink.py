@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from itertools import groupby
 from typing import Any, Protocol
 
 from streamer.engine.batch import Batch
@@ -80,7 +81,8 @@ class SinkOperator(Operator):
 
     @property
     def takes_payload(self) -> bool:
-        return self._value_is_payload
+        """Whether it never looks at a value that comes with its bytes."""
+        return self._value_is_payload and self._choose is None
 
     def run(self, batch: Batch) -> None:
         partitions: list[int] | None = None
@@ -149,15 +151,17 @@ class SinkOperator(Operator):
     def end_of_batch(self) -> None:
         if self.shared is None or not self.sends_shared or not self.shared.records:
             return
-        keys, values, timestamps, headers, partitions = zip(*self.shared.take(), strict=True)
-        self._output.send(
-            self.topic,
-            keys,
-            values,
-            timestamps=timestamps,
-            headers=headers if any(headers) else None,
-            partitions=None if None in partitions else partitions,
-        )
+        # Runs of one kind: where one sink chooses partitions, another may leave it to the producer.
+        for is_chosen, run in groupby(self.shared.take(), lambda record: record[4] is not None):
+            keys, values, timestamps, headers, partitions = zip(*run, strict=True)
+            self._output.send(
+                self.topic,
+                keys,
+                values,
+                timestamps=timestamps,
+                headers=headers if any(headers) else None,
+                partitions=partitions if is_chosen else None,
+            )
 
     def abort(self) -> None:
         if self.shared is not None:

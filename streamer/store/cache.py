@@ -171,11 +171,6 @@ class KeyValueState:
         self.load((key,))
         return self.timestamp_of(key)
 
-    def stored_timestamp_of(self, key: bytes) -> int:
-        """The committed timestamp of a loaded key, -1 where it had none."""
-        stored = self._loaded.get(key)
-        return -1 if stored is None else timestamp(stored)
-
     def forget(self, key: bytes) -> None:
         """Make a key absent without a change of its own: its row is past its time."""
         self.values[key] = None

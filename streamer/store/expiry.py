@@ -48,7 +48,9 @@ class Expiry:
         if spec.kind is StoreKind.WINDOW:
             kept = (spec.window_size_ms or 0) + (spec.retention_ms or 0)
         elif spec.kind is StoreKind.SESSION:
-            kept = spec.retention_ms or 0
+            # A gap is inclusive: a session may still grow when stream time is its end, gap and
+            # grace exactly.
+            kept = (spec.retention_ms or 0) + 1
         elif spec.ttl_ms is not None:
             kept = spec.ttl_ms
         else:

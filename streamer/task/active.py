@@ -169,10 +169,11 @@ class ActiveTask:
             stream_time_ms=self.stream_time_ms,
             as_of_ms=now_ms,
         )
-        self.database.write(changes, stored.encode())
+        # Before the write, which may put back an entry: a row that was just written with such a time.
         for store, index_keys in self.pipeline.stale_index().items():
             if index_keys:
                 self.database.delete_index(store, index_keys)
+        self.database.write(changes, stored.encode())
         self.pipeline.committed(changes)
         self.committed = dict(self.positions)
         self.committed_time_ms = self.stream_time_ms
