@@ -7,11 +7,11 @@ Every object here keeps the database locked while it is alive, so all of them ar
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
-from rocksdict import Rdict, WriteBatch
+from rocksdict import IngestExternalFileOptions, Rdict, SstFileWriter, WriteBatch
 
 from streamer.store.options import OptionSet
 from streamer.store.schema import DEFAULT
@@ -93,6 +93,30 @@ class Families:
 
     def write(self, batch: WriteBatch) -> None:
         self._database.write(batch, self._write_options)
+
+    def ingest(self, name: str, rows: Sequence[tuple[bytes, bytes | None]], file: Path) -> None:
+        """Add rows as a file made at `file`; keys ascending and unique, None removes."""
+        if self._is_empty(name):
+            rows = [one for one in rows if one[1] is not None]
+        if not rows:
+            return
+        writer: Any = SstFileWriter(self._options.family(*_store_of(name)))
+        writer.open(str(file))
+        for key, row in rows:
+            if row is None:
+                del writer[key]
+            else:
+                writer[key] = row
+        writer.finish()
+        options = IngestExternalFileOptions()
+        options.set_move_files(True)
+        self._open[name].ingest_external_file([str(file)], options)
+
+    def _is_empty(self, name: str) -> bool:
+        iterator = self.iterator(name, None)
+        iterator.seek_to_first()
+        iterator.status()
+        return not iterator.valid()
 
     def flush(self, *, wait: bool) -> None:
         for family in self._open.values():

@@ -7,7 +7,8 @@ under them; writes come from one thread at a time.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+import shutil
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -15,10 +16,10 @@ from rocksdict import WriteBatch
 
 from streamer import failpoints
 from streamer.errors import InvariantError
+from streamer.store.batches import Change, batches, deletions, index_batches, index_changes
 from streamer.store.families import Families
 from streamer.store.faults import closed, fault
 from streamer.store.gate import Cursor, Gate
-from streamer.store.keys import index_key
 from streamer.store.options import OptionSet
 from streamer.store.pool import MemoryPool
 from streamer.store.schema import (
@@ -31,17 +32,10 @@ from streamer.store.schema import (
     on_disk,
     store_record,
 )
-from streamer.topology.stores import StoreKind, StoreSpec
+from streamer.topology.stores import StoreSpec
 
 __all__ = ["TaskDatabase"]
 
-Change = tuple[bytes, bytes | None]
-
-# A write batch holds the GIL while it is applied: 10,000 rows of 100 bytes are about 20 ms, in
-# which neither queries nor heartbeats run. Rows are put in slices, an index doubles a slice.
-BATCH_ROWS_MAX = 10_000
-BATCH_BYTES_MAX = 4 << 20
-_SLICE = 1_000
 _SCAN_ROWS_FIRST, _SCAN_ROWS_MAX = 16, 512
 
 
@@ -108,18 +102,10 @@ class TaskDatabase:
         if spec.is_indexed_by_time and index not in self._families:
             self._families.create(index)
         if change:
-            self._build_index(spec)
-
-    def _build_index(self, spec: StoreSpec) -> None:
-        """Index the rows of a store that had no index, such as one that was given a TTL."""
-        handle = self._families.handle(family_name(spec.name, index=True))
-        batch = WriteBatch(raw_mode=True)
-        for key, row in self._scan(family_name(spec.name), b"", None):
-            batch.put(index_key(spec, key, row), b"", handle)
-            if len(batch) >= BATCH_ROWS_MAX:
+            # Such as a store that was given a TTL.
+            rows = self._scan(family_name(spec.name), b"", None)
+            for batch in index_batches(spec, self._families.handle(index), rows):
                 self._commit(batch)
-                batch = WriteBatch(raw_mode=True)
-        self._commit(batch)
 
     def get(self, store: str, key: bytes) -> bytes | None:
         return self.get_many(store, [key])[0]
@@ -212,41 +198,12 @@ class TaskDatabase:
     def _write(
         self, changes: Mapping[str, Sequence[Change]], records: Mapping[bytes, bytes]
     ) -> None:
-        batch = WriteBatch(raw_mode=True)
-        for store, rows in changes.items():
-            fill = self._filler(store)
-            for start in range(0, len(rows), _SLICE):
-                fill(batch, rows[start : start + _SLICE])
-                if len(batch) > BATCH_ROWS_MAX - 2 * _SLICE or (
-                    batch.size_in_bytes() > BATCH_BYTES_MAX
-                ):
-                    self._commit(batch)
-                    failpoints.hit("commit.between_store_chunks")
-                    batch = WriteBatch(raw_mode=True)
-        for key, value in records.items():
-            batch.put(key, value)
-        if len(batch):
+        is_first = True
+        for batch in batches(self._families, self._specs, changes=changes, records=records):
+            if not is_first:
+                failpoints.hit("commit.between_store_chunks")
             self._commit(batch)
-
-    def _filler(self, store: str) -> Callable[[WriteBatch, Sequence[Change]], None]:
-        """What puts rows of a store, and their index entries, into a batch."""
-        spec = self._specs[store]
-        handle = self._families.handle(family_name(store))
-        if not spec.is_indexed_by_time:
-            return lambda batch, rows: _put(batch, rows, handle)
-        index = self._families.handle(family_name(store, index=True))
-        # The key of a session tells its index entry; that of a TTL row is found stale by expiry.
-        is_session = spec.kind is StoreKind.SESSION
-
-        def fill(batch: WriteBatch, rows: Sequence[Change]) -> None:
-            _put(batch, rows, handle)
-            for key, row in rows:
-                if row is not None:
-                    batch.put(index_key(spec, key, row), b"", index)
-                elif is_session:
-                    batch.delete(index_key(spec, key, b""), index)
-
-        return fill
+            is_first = False
 
     def _commit(self, batch: WriteBatch) -> None:
         self._pool.make_room()
@@ -256,12 +213,32 @@ class TaskDatabase:
             except Exception as error:
                 raise fault(error, "writing", self.directory) from None
 
+    def ingest(self, store: str, rows: Mapping[bytes, bytes | None]) -> None:
+        """Add many rows at once as files, which costs half of writing them; durable at return.
+
+        Metadata that covers them is written afterwards, with `write`: a crash in between leaves
+        rows ahead of positions, as in `write`. Readers may see the rows before their index.
+        """
+        spec = self._specs[store]
+        directory = self.directory / "ingest"
+        ordered = sorted(rows.items())
+        files = {family_name(store): ordered}
+        if spec.is_indexed_by_time:
+            files[family_name(store, index=True)] = sorted(index_changes(spec, ordered))
+        with self._gate:
+            try:
+                # Files that a crash left behind are of no use: their rows come again.
+                shutil.rmtree(directory, ignore_errors=True)
+                directory.mkdir()
+                for name, changes in files.items():
+                    self._families.ingest(name, changes, directory / f"{name}.sst")
+            except Exception as error:
+                raise fault(error, f"loading store {store}", self.directory) from None
+
     def delete_index(self, store: str, index_keys: Sequence[bytes]) -> None:
         """Remove entries of a time index that expiry has dealt with."""
         handle = self._families.handle(family_name(store, index=True))
-        for start in range(0, len(index_keys), BATCH_ROWS_MAX):
-            batch = WriteBatch(raw_mode=True)
-            _put(batch, [(key, None) for key in index_keys[start : start + BATCH_ROWS_MAX]], handle)
+        for batch in deletions(handle, index_keys):
             self._commit(batch)
 
     def metadata(self) -> dict[str, bytes]:
@@ -307,12 +284,3 @@ class TaskDatabase:
         """What an operator watches, by name; see `families.GAUGES`."""
         with self._gate:
             return self._families.gauges()
-
-
-def _put(batch: WriteBatch, rows: Sequence[Change], handle: Any) -> None:
-    put, delete = batch.put, batch.delete
-    for key, row in rows:
-        if row is None:
-            delete(key, handle)
-        else:
-            put(key, row, handle)

@@ -1,0 +1,133 @@
+"""Reads changelogs for restores: assigned positions, committed records only, exact ends.
+
+The end of a changelog is its high watermark, not what is readable now: the markers of a commit
+reach partitions at different times, and a restore that stopped at the last stable offset could miss
+the latest transaction. Reading is complete when the reader's position reaches that end, which
+counts markers and aborted records too.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from itertools import groupby
+from typing import Any, NamedTuple
+
+from confluent_kafka import Consumer, KafkaError, KafkaException, Message
+from confluent_kafka import TopicPartition as Address
+
+from streamer.config import Config
+from streamer.errors import StreamerError
+from streamer.ids import TopicPartition
+from streamer.kafka import settings
+from streamer.kafka.admin import Admin
+from streamer.kafka.faults import translated
+
+__all__ = ["Bounds", "ChangelogConsumer", "Fetched", "Records"]
+
+_log = logging.getLogger(__name__)
+# Short: other restores wait meanwhile, and whoever asks tries again.
+_BOUNDS_TIMEOUT_S = 5.0
+_OUT_OF_RANGE = (KafkaError.OFFSET_OUT_OF_RANGE, KafkaError._AUTO_OFFSET_RESET)
+_offset: Any = Message.offset
+
+
+class Bounds(NamedTuple):
+    """First offset and end of a partition, open transactions included."""
+
+    start: int
+    end: int
+
+
+class Records(NamedTuple):
+    """Consecutive records of one partition; `position` is the next to read after them."""
+
+    place: TopicPartition
+    keys: list[Any]
+    values: list[Any]
+    offsets: list[int]
+
+    @property
+    def position(self) -> int:
+        return self.offsets[-1] + 1
+
+
+@dataclass(slots=True)
+class Fetched:
+    """What one fetch brought. `at_end`: where the reader stands in partitions read to the end."""
+
+    records: list[Records] = field(default_factory=list)
+    at_end: dict[TopicPartition, int] = field(default_factory=dict)
+    out_of_range: set[TopicPartition] = field(default_factory=set)
+    failures: dict[TopicPartition, StreamerError] = field(default_factory=dict)
+
+
+class ChangelogConsumer:
+    """Used by one thread."""
+
+    def __init__(self, config: Config) -> None:
+        self._consumer = Consumer(settings.restore_consumer(config))
+        self._admin = Admin(config, timeout_s=_BOUNDS_TIMEOUT_S)
+
+    def bounds(self, places: Sequence[TopicPartition]) -> dict[TopicPartition, Bounds]:
+        """Ask the brokers. Raises TopicMissingError, or KafkaUnavailableError after seconds."""
+        starts = self._admin.starts(places)
+        ends = self._admin.ends(places, "read_uncommitted")
+        return {place: Bounds(starts[place], ends[place]) for place in places}
+
+    def add(self, positions: Mapping[TopicPartition, int]) -> None:
+        """Begin to read these partitions at these positions."""
+        self._consumer.incremental_assign([Address(*one, at) for one, at in positions.items()])
+
+    def remove(self, places: Iterable[TopicPartition]) -> None:
+        """Stop reading these partitions; what was fetched of them is dropped."""
+        self._consumer.incremental_unassign([Address(*one) for one in places])
+
+    def fetch(self, records_max: int, timeout_ms: int) -> Fetched:
+        """Up to `records_max` records, grouped by partition, after at most `timeout_ms`."""
+        messages = self._consumer.consume(records_max, timeout_ms / 1000)
+        fetched = Fetched()
+        if any(map(Message.error, messages)):
+            messages = [one for one in messages if _is_record(one, fetched)]
+        runs: dict[Any, list[Message]] = {}
+        for place, run in groupby(messages, _place):
+            runs.setdefault(place, []).extend(run)
+        fetched.records = [
+            Records(
+                TopicPartition(*place),
+                list(map(Message.key, run)),
+                list(map(Message.value, run)),
+                list(map(_offset, run)),
+            )
+            for place, run in runs.items()
+        ]
+        return fetched
+
+    def close(self) -> None:
+        self._consumer.close()
+
+
+def _place(message: Message) -> Any:
+    return message.topic(), message.partition()
+
+
+def _is_record(message: Message, fetched: Fetched) -> bool:
+    error = message.error()
+    if error is None:
+        return True
+    topic, partition = message.topic(), message.partition()
+    if topic is None or partition is None or partition < 0:
+        if error.fatal():
+            raise translated(KafkaException(error), "reading changelogs")
+        # Brokers that went away come back: librdkafka goes on trying and says so here.
+        _log.warning("reading changelogs: %s", error.str())
+        return False
+    place = TopicPartition(topic, partition)
+    if error.code() == KafkaError._PARTITION_EOF:
+        fetched.at_end[place] = _offset(message)
+    elif error.code() in _OUT_OF_RANGE:
+        fetched.out_of_range.add(place)
+    else:
+        fetched.failures[place] = translated(KafkaException(error), f"reading {place}")
+    return False

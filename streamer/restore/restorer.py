@@ -1,0 +1,173 @@
+"""The thread that restores tasks, several at a time, beside processing.
+
+The worker starts and cancels restores and asks what has finished; it never waits, except in
+`cancel`, until the batch in hand is written. A failure ends the restore of one task alone.
+"""
+
+from __future__ import annotations
+
+import logging
+import queue
+import threading
+import time
+from collections.abc import Callable, Mapping
+
+from streamer.changelog.topics import changelog_settings
+from streamer.clock import Clock, SystemClock
+from streamer.config import Config, budget
+from streamer.errors import StreamerError
+from streamer.ids import TaskId, TopicPartition
+from streamer.kafka.changelog import ChangelogConsumer
+from streamer.restore.loop import RestoreLoop
+from streamer.restore.progress import RestoreProgress
+from streamer.restore.task import TaskRestore
+from streamer.store.pool import MemoryPool
+from streamer.store.rocks import TaskDatabase
+
+__all__ = ["Restorer"]
+
+_log = logging.getLogger(__name__)
+
+# Beside running tasks the thread rests as long as it worked, since it holds the GIL meanwhile.
+REST_S_MAX = 0.2
+
+
+class Restorer:
+    """Restores tasks in a thread of its own, which begins with the first one.
+
+    `beside_processing` says whether tasks of this worker run: restores then take less memory and
+    leave the processor free for half of the time.
+    """
+
+    def __init__(self, config: Config, pool: MemoryPool, *, clock: Clock | None = None) -> None:
+        self.beside_processing = False
+        self._config = config
+        self._clock = clock or SystemClock()
+        self._delete_retention_ms = int(changelog_settings(config)["delete.retention.ms"])
+        # Until tasks run, the memory for their caches is free; later a part of the memtables' is.
+        self._alone_bytes = budget(config).record_cache_bytes
+        self._beside_bytes = pool.write_buffer_bytes // 4
+        self._restores: dict[TaskId, TaskRestore] = {}
+        self._ended: queue.SimpleQueue[TaskRestore] = queue.SimpleQueue()
+        self._commands: queue.SimpleQueue[Callable[[RestoreLoop], None]] = queue.SimpleQueue()
+        self._is_closing = False
+        self._thread: threading.Thread | None = None
+
+    # -- for the worker ------------------------------------------------------------------------
+
+    def start(
+        self, task: TaskId, database: TaskDatabase, changelogs: Mapping[str, TopicPartition]
+    ) -> None:
+        """Begin to restore a task's stores, each from its changelog. Returns at once.
+
+        Nobody else may write to the database until the task is in `finished` or was cancelled.
+        """
+        restore = TaskRestore(task, database, dict(changelogs))
+        self._restores[task] = restore
+        self._commands.put(lambda loop: loop.add(restore))
+        if self._thread is None:
+            # Made here, so that wrong settings are this call's error.
+            consumer = ChangelogConsumer(self._config)
+            self._thread = threading.Thread(
+                target=self._run, args=(consumer,), name="restore", daemon=True
+            )
+            self._thread.start()
+
+    def progress(self, task: TaskId) -> RestoreProgress:
+        """Also after the end, until the task is cancelled or started anew."""
+        restore = self._restores.get(task)
+        return RestoreProgress() if restore is None else restore.progress()
+
+    def finished(self) -> list[tuple[TaskId, StreamerError | None]]:
+        """Tasks whose restore has ended since the last call, with what went wrong."""
+        ended: list[tuple[TaskId, StreamerError | None]] = []
+        while True:
+            try:
+                restore = self._ended.get_nowait()
+            except queue.Empty:
+                return ended
+            # One that was cancelled or started anew since is not news any more.
+            if self._restores.get(restore.task) is restore:
+                ended.append((restore.task, restore.error))
+
+    def cancel(self, task: TaskId) -> None:
+        """Stop a restore at a batch boundary. The state stays, with the position it has reached.
+
+        Afterwards the database is the caller's again. Nothing happens when the task is unknown.
+        """
+        restore = self._restores.pop(task, None)
+        if restore is not None and self._thread is not None:
+            self._ask(lambda loop: loop.cancel(restore))
+
+    def close(self) -> None:
+        """Cancel all restores and end the thread. Idempotent."""
+        self._restores.clear()
+        thread, self._thread = self._thread, None
+        if thread is not None:
+            self._is_closing = True
+            self._commands.put(lambda loop: None)
+            thread.join()
+
+    def _ask(self, command: Callable[[RestoreLoop], None]) -> None:
+        """Have the thread do something, and wait until it is done."""
+        done = threading.Event()
+
+        def act(loop: RestoreLoop) -> None:
+            try:
+                command(loop)
+            finally:
+                done.set()
+
+        self._commands.put(act)
+        while not done.wait(0.1):
+            if self._thread is None or not self._thread.is_alive():
+                return
+
+    # -- the thread ----------------------------------------------------------------------------
+
+    def _run(self, consumer: ChangelogConsumer) -> None:
+        loop = RestoreLoop(
+            consumer,
+            self._ended.put,
+            clock=self._clock,
+            delete_retention_ms=self._delete_retention_ms,
+        )
+        while not self._is_closing:
+            try:
+                self._turn(loop)
+            except Exception as error:
+                # Nobody else would notice: the thread goes on, and the worker learns why.
+                _log.exception("restoring failed")
+                loop.fail_all(_as_ours(error))
+        loop.close()
+
+    def _turn(self, loop: RestoreLoop) -> None:
+        self._commands_to(loop)
+        if self._is_closing or loop.is_idle:
+            return
+        began_s = time.thread_time()
+        loop.turn(self._beside_bytes if self.beside_processing else self._alone_bytes)
+        if self.beside_processing:
+            time.sleep(min(time.thread_time() - began_s, REST_S_MAX))
+
+    def _commands_to(self, loop: RestoreLoop) -> None:
+        """Carry out what was asked for; wait for something when there is nothing to do."""
+        while True:
+            try:
+                command = self._commands.get(block=loop.is_idle)
+            except queue.Empty:
+                return
+            command(loop)
+            if self._is_closing:
+                return
+
+
+def _as_ours(error: Exception) -> StreamerError:
+    if isinstance(error, StreamerError):
+        return error
+    wrapped = StreamerError(
+        f"restoring failed: {type(error).__name__}: {error}",
+        hint="the log has the trace; the state is kept, start the worker again to go on",
+    )
+    wrapped.__cause__ = error
+    return wrapped
