@@ -10,18 +10,17 @@ from collections.abc import Callable, Sequence
 from operator import eq
 from typing import Any
 
-from streamer.engine.batch import Batch, Source
+from streamer.engine.batch import Batch, flushed
 from streamer.engine.fold import Cells, Loop
 from streamer.engine.node import Operator
 from streamer.engine.policy import Policy
-from streamer.store.cache import KeyValueState
+from streamer.store.cache import KeyValueState, newest_times
 from streamer.store.expiry import is_past_ttl
 from streamer.topology.graph import Emit
 
-__all__ = ["FLUSHED", "AggregateOperator", "Drop"]
+__all__ = ["AggregateOperator", "Drop"]
 
 Drop = Callable[[str, int], None]
-FLUSHED = Source(None, ())
 
 
 class AggregateOperator(Operator):
@@ -62,7 +61,7 @@ class AggregateOperator(Operator):
         """Records without a key or value are not folded: dropped and counted, as in Kafka
         Streams."""
         assert batch.raw_keys is not None
-        if None not in batch.raw_keys and None not in batch.values:
+        if batch.is_whole or (None not in batch.raw_keys and None not in batch.values):
             return batch
         kept = [
             row
@@ -76,13 +75,19 @@ class AggregateOperator(Operator):
 
     def fold(self, batch: Batch, row_keys: Sequence[bytes]) -> None:
         """Fold rows into the cells of these row keys."""
-        self.state.load(row_keys)
+        newest = self._newest_times(batch, row_keys)
+        self.state.load(newest)
         if self.state.spec.ttl_ms is not None and self._may_expire(batch, row_keys):
             for row, row_key in enumerate(row_keys):
                 self._expire(row_key, batch.source.stream_times[batch.index[row]])
-                self._fold(batch.take([row]), [row_key])
+                self._fold(batch.take([row]), [row_key], {row_key: batch.timestamps[row]})
             return
-        self._fold(batch, row_keys)
+        self._fold(batch, row_keys, newest)
+
+    def _newest_times(self, batch: Batch, row_keys: Sequence[bytes]) -> dict[bytes, int]:
+        # The source's stream times are its own timestamps where those are in order.
+        is_in_order = batch.timestamps is batch.source.stream_times
+        return newest_times(row_keys, batch.timestamps, is_in_order=is_in_order)
 
     def _may_expire(self, batch: Batch, row_keys: Sequence[bytes]) -> bool:
         state = self.state
@@ -100,22 +105,21 @@ class AggregateOperator(Operator):
         if is_past_ttl(state.spec, state.timestamp_of(row_key), stream_time_ms):
             state.forget(row_key)
 
-    def _fold(self, batch: Batch, row_keys: Sequence[bytes]) -> None:
+    def _fold(self, batch: Batch, row_keys: Sequence[bytes], newest: dict[bytes, int]) -> None:
         keys: Sequence[Any] = batch.keys if self._needs_keys else row_keys
         payloads: list[bytes | None] = []
         emit = self._collect(payloads) if self.emit == "every" else None
         failed = self._fold_rows(batch, row_keys, keys=keys, payloads=payloads, emit=emit)
-        timestamps: Sequence[int] = batch.timestamps
         if failed:
             kept = [row for row in range(len(batch)) if row not in failed]
             batch = batch.take(kept)
             row_keys = [row_keys[row] for row in kept]
-            timestamps = batch.timestamps
-        times = self._result_times(batch, row_keys) if emit is not None else timestamps
-        # The source's stream times are its own timestamps where those are in order.
-        in_order = timestamps is batch.source.stream_times
-        self.state.touch(row_keys, timestamps, is_in_order=in_order)
-        if emit is not None and len(batch):
+            newest = self._newest_times(batch, row_keys)
+        if not len(batch):
+            return
+        times = batch.timestamps if emit is None else self._result_times(batch, row_keys)
+        self.state.touch(newest, min(batch.timestamps), max(batch.timestamps))
+        if emit is not None:
             self._forward_each(batch, row_keys, payloads, timestamps=times)
 
     def _fold_rows(
@@ -203,14 +207,14 @@ class AggregateOperator(Operator):
         """The result's key bytes for each row key."""
         return row_keys
 
-    def flush(self) -> None:
+    def flush(self, stream_time_ms: int) -> None:
         if self.emit != "commit":
             return
         dirty = self.state.dirty()
         if dirty.keys:
             self.forward(
                 Batch(
-                    source=FLUSHED,
+                    source=flushed(stream_time_ms, len(dirty.keys)),
                     values=dirty.values,
                     timestamps=dirty.timestamps,
                     index=range(len(dirty.keys)),

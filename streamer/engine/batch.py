@@ -14,7 +14,7 @@ from typing import Any
 
 from streamer.record import Headers, RawBatch
 
-__all__ = ["Batch", "Source"]
+__all__ = ["Batch", "Source", "flushed"]
 
 
 @dataclass(slots=True)
@@ -23,7 +23,11 @@ class Source:
 
     raw: RawBatch | None
     stream_times: Sequence[int]
-    carries_headers: bool = True
+
+
+def flushed(stream_time_ms: int, count: int) -> Source:
+    """The source of results that no single record made: they come at the task's stream time."""
+    return Source(None, [stream_time_ms] * count)
 
 
 @dataclass(slots=True)
@@ -31,7 +35,7 @@ class Batch:
     """Rows: a decoded value, a timestamp, and the key as bytes, decoded, or both.
 
     `payloads` are the values' encoded bytes where they are known, so that a sink of the same serde
-    need not encode again.
+    need not encode again. `is_whole` says that no key and no value is None.
     """
 
     source: Source
@@ -42,6 +46,7 @@ class Batch:
     decode_key: Callable[[bytes], Any] | None = None
     payloads: Sequence[bytes | None] | None = None
     headers: Sequence[Headers] | None = None
+    is_whole: bool = False
     _keys: Sequence[Any] | None = field(default=None)
 
     def __len__(self) -> int:
@@ -63,7 +68,7 @@ class Batch:
         if self.headers is not None:
             return self.headers[row]
         raw = self.source.raw
-        if raw is None or not self.source.carries_headers:
+        if raw is None:
             return []
         return raw.headers_at(self.index[row])
 
@@ -78,6 +83,7 @@ class Batch:
             decode_key=self.decode_key,
             payloads=_take(self.payloads, rows),
             headers=_take(self.headers, rows),
+            is_whole=self.is_whole,
             _keys=_take(self._keys, rows),
         )
 

@@ -85,13 +85,13 @@ class WindowedStore:
 
     def get(self, key: Any, start_ms: int) -> Any:
         """The value of a key's window that begins at `start_ms`, or None."""
+        if start_ms < self._kept_from_ms:
+            return None
         return self._state.get(window_key(start_ms, self._key.encode(key)))
 
     def put(self, key: Any, value: Any, start_ms: int) -> None:
         """Set the value of a window; None removes it. Beyond its retention it is not kept."""
-        spec = self._state.spec
-        kept_ms = (spec.window_size_ms or 0) + (spec.retention_ms or 0)
-        if start_ms + kept_ms <= self._context.stream_time_ms:
+        if start_ms < self._kept_from_ms:
             return
         if value is not None:
             self._state.encode(value)
@@ -100,9 +100,17 @@ class WindowedStore:
 
     def between(self, from_ms: int, to_ms: int) -> Iterator[tuple[int, Any, Any]]:
         """(window start ms, key, value) of all windows that begin in [from_ms, to_ms)."""
-        low, high = window_key(max(from_ms, 0), b""), window_key(max(to_ms, 0), b"")
+        low = window_key(max(from_ms, self._kept_from_ms), b"")
+        high = window_key(max(to_ms, 0), b"")
         for raw, value in list(self._state.scan(low, high)):
             yield int.from_bytes(raw[:8], "big"), self._key.decode(raw[8:]), value
+
+    @property
+    def _kept_from_ms(self) -> int:
+        """Windows that begin before this are past their retention, removed or not yet."""
+        spec = self._state.spec
+        kept_ms = (spec.window_size_ms or 0) + (spec.retention_ms or 0)
+        return max(self._context.stream_time_ms - kept_ms + 1, 0)
 
 
 @dataclass(slots=True)
@@ -113,21 +121,23 @@ class Schedule:
     function: Callable[[int], Any]
     by: Literal["stream", "wall"]
     next_ms: int | None = None
+    committed_ms: int | None = None
+    is_active: bool = True
+
+    def next_after(self, now_ms: int) -> int:
+        """The next multiple of `every_ms`."""
+        return now_ms - now_ms % self.every_ms + self.every_ms
 
     def is_due(self, now_ms: int) -> bool:
         """Whether it is to be called now; then the next time lies after `now_ms`. Times that
         were jumped over are called once, as in Kafka Streams."""
-        if self.next_ms is None:
-            self.next_ms = now_ms - now_ms % self.every_ms + self.every_ms
-            return False
-        if now_ms < self.next_ms:
-            return False
-        missed = (now_ms - self.next_ms) // self.every_ms
-        self.next_ms += (missed + 1) * self.every_ms
-        return True
+        is_due = self.is_active and self.next_ms is not None and now_ms >= self.next_ms
+        if is_due or self.next_ms is None:
+            self.next_ms = self.next_after(now_ms)
+        return is_due
 
     def cancel(self) -> None:
-        self.every_ms = 0
+        self.is_active = False
 
 
 class ProcessContext:
@@ -144,6 +154,7 @@ class ProcessContext:
         self.record: Record | None = None
         self.stream_time_ms = -1
         self.schedules: list[Schedule] = []
+        self.may_schedule = True
         self.forwarded: list[tuple[Any, Any, int, Headers]] = []
         self._wall_time_ms = wall_time_ms
         self._stores: dict[str, KeyValueStore | WindowedStore] = {
@@ -200,6 +211,12 @@ class ProcessContext:
     ) -> Schedule:
         """Call `function(now_ms)` whenever stream time (or wall-clock time) passes a multiple of
         `every`. To be called in `open`; the returned schedule can be cancelled."""
+        if not self.may_schedule:
+            raise ConfigError(
+                "schedule() was called outside open(context)",
+                hint="make the processor a class with open: only what is scheduled there is"
+                " scheduled again after a restart",
+            )
         every_ms = every // timedelta(milliseconds=1)
         if every_ms <= 0 or by not in ("stream", "wall"):
             raise ConfigError(f"schedule(every={every!r}, by={by!r}) is not possible")

@@ -34,7 +34,7 @@ class Operator:
     def run(self, batch: Batch) -> None:
         raise AssertionError(f"{self.name} does not take records")
 
-    def flush(self) -> None:
+    def flush(self, stream_time_ms: int) -> None:
         """Pass on results held back until the commit. Called in topological order."""
 
     def end_of_batch(self) -> None:

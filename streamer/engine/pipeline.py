@@ -11,6 +11,7 @@ moves with `run`, and goes back with `abort`.
 
 from __future__ import annotations
 
+from bisect import bisect_left
 from collections.abc import Mapping, Sequence
 from itertools import accumulate
 from typing import Any
@@ -52,8 +53,12 @@ class Pipeline:
         ]
         self.stream_time_ms = stream_time_ms
         self._committed_time_ms = stream_time_ms
+        for state in self._states.values():
+            state.committed_time_ms = stream_time_ms
         for operator in self._windowed:
             operator.committed(stream_time_ms)
+        for processor in self._processors:
+            processor.start(stream_time_ms)
 
     # -- records -------------------------------------------------------------------------------
 
@@ -62,11 +67,24 @@ class Pipeline:
         and the policy is to stop; then the transaction has to be aborted."""
         entry = self.entries[raw.topic]
         times = self._stream_times(raw.timestamps)
-        if entry.runs_singly:
-            for row in range(len(raw)):
-                self._run(entry, raw.part(row, row + 1), times[row : row + 1])
-        else:
-            self._run(entry, raw, times)
+        start = 0
+        while start < len(raw):
+            end = start + 1 if entry.runs_singly else self._end_of_part(times, start)
+            if end - start == len(raw):
+                self._run(entry, raw, times)
+            else:
+                self._run(entry, raw.part(start, end), times[start:end])
+            start = end
+
+    def _end_of_part(self, times: Sequence[int], start: int) -> int:
+        """Up to the record after which a punctuation is due, so that it comes between the same two
+        records whatever the batch."""
+        end = len(times)
+        for processor in self._processors:
+            due_ms = processor.next_punctuation_ms(times[start])
+            if due_ms is not None:
+                end = min(end, bisect_left(times, due_ms, start, end) + 1)
+        return end
 
     def _run(self, entry: Entry, raw: RawBatch, times: Sequence[int]) -> None:
         batch = self._decode(entry, raw, times)
@@ -76,8 +94,9 @@ class Pipeline:
         self.stream_time_ms = times[-1]
         self._settle()
         for processor in self._processors:
-            processor.punctuate_stream(self.stream_time_ms)
-        self._settle()
+            processor.punctuate("stream", self.stream_time_ms, self.stream_time_ms)
+        if self._processors:
+            self._settle()
 
     def _settle(self) -> None:
         for operator in self._operators:
@@ -103,6 +122,7 @@ class Pipeline:
             timestamps=raw.timestamps,
             index=range(len(raw)),
             raw_keys=raw.keys,  # type: ignore[arg-type]
+            is_whole=None not in raw.keys and None not in raw.values and not failed,
             _keys=keys,
         )
         if failed:
@@ -146,7 +166,7 @@ class Pipeline:
     def punctuate(self, wall_time_ms: int) -> None:
         """Run the punctuations that are due by the wall clock."""
         for processor in self._processors:
-            processor.punctuate_wall(self.stream_time_ms, wall_time_ms)
+            processor.punctuate("wall", wall_time_ms, self.stream_time_ms)
         if self._processors:
             self._settle()
 
@@ -162,7 +182,7 @@ class Pipeline:
         for operator in self._operators:
             if isinstance(operator, WindowedOperator | SessionOperator):
                 operator.close(self.stream_time_ms)
-            operator.flush()
+            operator.flush(self.stream_time_ms)
         for name, expiry in self._expiries.items():
             state = self._states[name]
             expired = expiry.find(self.stream_time_ms)
@@ -181,10 +201,13 @@ class Pipeline:
         """The changes are durable, in the changelog and in the store."""
         for name, state in self._states.items():
             state.committed(changes[name])
+            state.committed_time_ms = self.stream_time_ms
         self._index_keys = {}
         self._committed_time_ms = self.stream_time_ms
         for operator in self._windowed:
             operator.committed(self.stream_time_ms)
+        for processor in self._processors:
+            processor.committed()
 
     def abort(self) -> None:
         """Forget all since the last commit."""

@@ -3,26 +3,23 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
-from streamer.engine.aggregate import FLUSHED
-from streamer.engine.batch import Batch
-from streamer.engine.context import ProcessContext, Schedule
+from streamer.engine.batch import Batch, Source, flushed
+from streamer.engine.context import ProcessContext
 from streamer.engine.node import Operator
 from streamer.engine.policy import Policy
 from streamer.record import Record
 
 __all__ = ["ProcessOperator"]
 
-_CANCELLED = 0
-
 
 class ProcessOperator(Operator):
-    """Calls a processor record by record, and its punctuations between records.
+    """Calls a processor record by record.
 
-    Stream-time punctuation comes after the record that moved stream time and before the next, also
-    when that record did not reach this step.
+    Punctuation is the pipeline's: it comes between two batches, and ends a batch with the record
+    that moved stream time to where one is due, whether or not that record reached this step.
     """
 
     def __init__(
@@ -38,6 +35,7 @@ class ProcessOperator(Operator):
         opened = getattr(self._processor, "open", None)
         if opened is not None:
             opened(context)
+        context.may_schedule = False
 
     def close(self) -> None:
         closed = getattr(self._processor, "close", None)
@@ -51,9 +49,7 @@ class ProcessOperator(Operator):
         raw = batch.source.raw
         times = batch.source.stream_times
         for row, place in enumerate(batch.index):
-            if place > 0 and times:
-                self._punctuate_stream(times[place - 1])
-            context.stream_time_ms = times[place] if times else context.stream_time_ms
+            context.stream_time_ms = times[place]
             try:
                 context.record = Record(
                     key=batch.keys[row],
@@ -70,21 +66,19 @@ class ProcessOperator(Operator):
                 self.policy.failed(batch, row, error=error, node=self.name)
             finally:
                 context.record = None
-            if times:
-                self._punctuate_stream(times[place])
             rows += [place] * len(context.forwarded)
             records += context.forwarded
             context.forwarded.clear()
-        self._forward(batch, rows, records)
+        self._forward(batch.source, rows, records)
 
     def _forward(
-        self, batch: Batch | None, rows: list[int], records: list[tuple[Any, Any, int, Any]]
+        self, source: Source, rows: Sequence[int], records: list[tuple[Any, Any, int, Any]]
     ) -> None:
         if records:
             keys, values, timestamps, headers = zip(*records, strict=True)
             self.forward(
                 Batch(
-                    source=FLUSHED if batch is None else batch.source,
+                    source=source,
                     values=values,
                     timestamps=timestamps,
                     index=rows,
@@ -93,35 +87,40 @@ class ProcessOperator(Operator):
                 )
             )
 
-    def _punctuate_stream(self, stream_time_ms: int) -> None:
+    def next_punctuation_ms(self, stream_time_ms: int) -> int | None:
+        """The stream time at which a punctuation is due next; None where there is none. What has
+        no time yet counts from `stream_time_ms`."""
+        times = [
+            entry.next_after(stream_time_ms) if entry.next_ms is None else entry.next_ms
+            for entry in self.context.schedules
+            if entry.by == "stream" and entry.is_active
+        ]
+        return min(times, default=None)
+
+    def punctuate(self, by: str, now_ms: int, stream_time_ms: int) -> None:
+        """Run what is due by stream time, or by the wall clock."""
         self.context.stream_time_ms = stream_time_ms
         for entry in self.context.schedules:
-            if entry.by == "stream":
-                self._call(entry, stream_time_ms)
-
-    def punctuate_stream(self, stream_time_ms: int) -> None:
-        """Run what is due by stream time, of records that may not have come here."""
-        self._punctuate_stream(stream_time_ms)
-        self._forward_alone()
-
-    def punctuate_wall(self, stream_time_ms: int, wall_time_ms: int) -> None:
-        """Run what is due by the wall clock."""
-        self.context.stream_time_ms = stream_time_ms
-        for entry in self.context.schedules:
-            if entry.by == "wall":
-                self._call(entry, wall_time_ms)
-        self._forward_alone()
-
-    def _forward_alone(self) -> None:
+            if entry.by == by and entry.is_due(now_ms):
+                entry.function(now_ms)
         records = list(self.context.forwarded)
         self.context.forwarded.clear()
-        self._forward(None, list(range(len(records))), records)
+        count = len(records)
+        self._forward(flushed(stream_time_ms, count), range(count), records)
 
-    def _call(self, entry: Schedule, now_ms: int) -> None:
-        if entry.every_ms != _CANCELLED and entry.is_due(now_ms):
-            entry.function(now_ms)
+    def start(self, stream_time_ms: int) -> None:
+        """Punctuate by stream time as if there had been no restart at this stream time."""
+        for entry in self.context.schedules:
+            if entry.by == "stream" and stream_time_ms >= 0:
+                entry.next_ms = entry.next_after(stream_time_ms)
+        self.committed()
+
+    def committed(self) -> None:
+        """What the punctuations did so far is committed."""
+        for entry in self.context.schedules:
+            entry.committed_ms = entry.next_ms
 
     def abort(self) -> None:
         self.context.forwarded.clear()
         for entry in self.context.schedules:
-            entry.next_ms = None
+            entry.next_ms = entry.committed_ms

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from streamer.engine.aggregate import FLUSHED, Drop
-from streamer.engine.batch import Batch
+from streamer.engine.aggregate import Drop
+from streamer.engine.batch import Batch, flushed
 from streamer.engine.node import Operator
 from streamer.engine.policy import Policy
 from streamer.store.session import Session, SessionState
@@ -116,12 +116,22 @@ class SessionOperator(Operator):
             )
         )
 
-    def flush(self) -> None:
+    def flush(self, stream_time_ms: int) -> None:
         if self.emit != "commit":
             return
         dirty = self.state.dirty()
         if dirty.keys:
-            self._forward(dirty.keys, dirty.values, dirty.payloads, dirty.timestamps)
+            self.forward(
+                Batch(
+                    source=flushed(stream_time_ms, len(dirty.keys)),
+                    values=dirty.values,
+                    timestamps=dirty.timestamps,
+                    index=range(len(dirty.keys)),
+                    raw_keys=dirty.keys,
+                    decode_key=self._decode_key,
+                    payloads=dirty.payloads,
+                )
+            )
 
     def close(self, stream_time_ms: int) -> None:
         """Pass on the sessions that closed since the last call (emit="final")."""
@@ -132,8 +142,17 @@ class SessionOperator(Operator):
         if found:
             keys = [key for key, _value in found]
             values = [value for _key, value in found]
-            times = [int.from_bytes(key[-16:-8], "big") for key in keys]
-            self._forward(keys, values, [self._encode(value) for value in values], times)
+            self.forward(
+                Batch(
+                    source=flushed(stream_time_ms, len(keys)),
+                    values=values,
+                    timestamps=[int.from_bytes(key[-16:-8], "big") for key in keys],
+                    index=range(len(keys)),
+                    raw_keys=keys,
+                    decode_key=self._decode_key,
+                    payloads=[self._encode(value) for value in values],
+                )
+            )
 
     def committed(self, stream_time_ms: int) -> None:
         """The results passed on at this stream time are committed."""
@@ -142,25 +161,6 @@ class SessionOperator(Operator):
     def _closed(self, stream_time_ms: int) -> int:
         """Sessions that end below this are closed: end + gap + grace < stream time."""
         return max(stream_time_ms - self.windows.gap_ms - self.windows.grace_ms, 0)
-
-    def _forward(
-        self,
-        keys: Sequence[bytes],
-        values: Sequence[Any],
-        payloads: Sequence[bytes | None],
-        timestamps: Sequence[int],
-    ) -> None:
-        self.forward(
-            Batch(
-                source=FLUSHED,
-                values=values,
-                timestamps=timestamps,
-                index=range(len(keys)),
-                raw_keys=keys,
-                decode_key=self._decode_key,
-                payloads=payloads,
-            )
-        )
 
     def abort(self) -> None:
         self.state.abort()

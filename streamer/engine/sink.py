@@ -145,7 +145,7 @@ class SinkOperator(Operator):
         inner = self._key.partition_key
         return [(murmur2(inner(key or b"")) & 0x7FFFFFFF) % count for key in keys]
 
-    def flush(self) -> None:
+    def flush(self, stream_time_ms: int) -> None:
         self.end_of_batch()
 
     def end_of_batch(self) -> None:

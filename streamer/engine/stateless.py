@@ -136,7 +136,7 @@ class MergeOperator(Operator):
     def run(self, batch: Batch) -> None:
         self._parts.append(batch)
 
-    def flush(self) -> None:
+    def flush(self, stream_time_ms: int) -> None:
         self.end_of_batch()
 
     def end_of_batch(self) -> None:
@@ -156,13 +156,15 @@ def _in_order(parts: list[Batch]) -> Batch:
         for row in range(len(part))
     )
     has_raw = all(part.raw_keys is not None for part in parts)
+    # Without headers of their own, rows find those of their source record by the index.
+    has_own = any(part.headers is not None for part in parts)
     return Batch(
         source=parts[0].source,
         values=[parts[number].values[row] for _, number, row in rows],
         timestamps=[parts[number].timestamps[row] for _, number, row in rows],
         index=[index for index, _number, _row in rows],
         raw_keys=[parts[n].raw_keys[row] for _, n, row in rows] if has_raw else None,  # type: ignore[index]
-        headers=[parts[number].headers_at(row) for _, number, row in rows],
+        headers=[parts[number].headers_at(row) for _, number, row in rows] if has_own else None,
         _keys=[parts[number].keys[row] for _, number, row in rows],
     )
 

@@ -9,7 +9,7 @@ from streamer.engine.aggregate import Drop
 from streamer.engine.batch import Batch
 from streamer.engine.node import Operator
 from streamer.engine.policy import Policy
-from streamer.store.cache import KeyValueState
+from streamer.store.cache import KeyValueState, newest_times
 from streamer.store.expiry import is_past_ttl
 
 __all__ = ["JoinOperator", "TableOperator"]
@@ -34,9 +34,11 @@ class TableOperator(Operator):
         keys: Sequence[bytes] = batch.raw_keys or ()
         if keys:
             # A row keeps the greatest timestamp it has seen, for which the old row is needed.
-            self.state.load(keys)
+            times = batch.timestamps
+            newest = newest_times(keys, times, is_in_order=times is batch.source.stream_times)
+            self.state.load(newest)
             self.state.values.update(zip(keys, batch.values, strict=True))
-            self.state.touch(keys, batch.timestamps)
+            self.state.touch(newest, min(times), max(times))
         self.forward(batch)
 
     def abort(self) -> None:

@@ -6,8 +6,8 @@ import struct
 from collections.abc import Sequence
 from typing import Any
 
-from streamer.engine.aggregate import FLUSHED, AggregateOperator
-from streamer.engine.batch import Batch
+from streamer.engine.aggregate import AggregateOperator
+from streamer.engine.batch import Batch, flushed
 from streamer.topology.windows import HoppingWindows, TumblingWindows
 
 __all__ = ["WindowedOperator", "closed_windows"]
@@ -92,7 +92,7 @@ class WindowedOperator(AggregateOperator):
             values: list[Any] = [value for _key, value in found]
             self.forward(
                 Batch(
-                    source=FLUSHED,
+                    source=flushed(stream_time_ms, len(keys)),
                     values=values,
                     timestamps=[self.state.row_time(key) for key in keys],
                     index=range(len(keys)),

@@ -10,6 +10,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Iterable, Mapping, Sequence
 from itertools import groupby
+from operator import itemgetter
 from typing import Any
 
 from confluent_kafka import Consumer, KafkaError, KafkaException, Message
@@ -156,6 +157,7 @@ def _addresses(positions: Mapping[TopicPartition, int]) -> list[Address]:
     return [Address(place.topic, place.partition, at) for place, at in positions.items()]
 
 
+_second: Any = itemgetter(1)
 _offset: Any = Message.offset  # None only for messages that were never fetched
 
 
@@ -164,12 +166,16 @@ def _columns(place: Any, messages: list[Any]) -> RawBatch:
     def headers_at(index: int) -> Headers:
         return messages[index].headers() or []
 
+    timestamps = list(map(_second, map(Message.timestamp, messages)))
+    if min(timestamps) < 0:
+        # Records of before Kafka 0.10 have none.
+        timestamps = [max(stamp, 0) for stamp in timestamps]
     return RawBatch(
         topic=place[0],
         partition=place[1],
         keys=list(map(Message.key, messages)),
         values=list(map(Message.value, messages)),
-        timestamps=[stamp if stamp > 0 else 0 for _kind, stamp in map(Message.timestamp, messages)],
+        timestamps=timestamps,
         offsets=list(map(_offset, messages)),
         headers_at=headers_at,
     )

@@ -13,15 +13,16 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
-from streamer.store.keys import payload, row, timestamp
+from streamer.store.keys import ROW_HEAD_BYTES, payload, rows, timestamp
 from streamer.topology.serde import Serde
 from streamer.topology.stores import StoreSpec
 
-__all__ = ["Database", "Dirty", "KeyValueState", "RecentRows"]
+__all__ = ["Database", "Dirty", "KeyValueState", "RecentRows", "newest_times"]
 
 # What a dictionary entry costs beside its key's and row's bytes: two bytes objects and the slot.
 _ENTRY_BYTES = 170
 _ABSENT = object()
+_NEVER = 1 << 63
 
 
 class Database(Protocol):
@@ -46,17 +47,17 @@ class RecentRows:
         self._young_bytes = 0
 
     @property
+    def generations(self) -> tuple[dict[bytes, bytes | None], dict[bytes, bytes | None]]:
+        """(younger, older) rows by key; None is a row that is known to be absent."""
+        return self._young, self._old
+
+    @property
     def size_bytes(self) -> int:
         return self._young_bytes + len(self._old) * _ENTRY_BYTES
 
     def resize(self, bytes_max: int) -> None:
         """Change the bound; it takes effect as rows come in."""
         self._bytes_max = bytes_max // 2
-
-    def find(self, key: bytes) -> Any:
-        """The row, None where it is known to be absent, or `_ABSENT` where nothing is known."""
-        found = self._young.get(key, _ABSENT)
-        return self._old.get(key, _ABSENT) if found is _ABSENT else found
 
     def add(self, keys: Sequence[bytes], rows: Sequence[bytes | None]) -> None:
         self._young.update(zip(keys, rows, strict=True))
@@ -79,10 +80,7 @@ class Dirty:
     timestamps: list[int] = field(default_factory=list)
 
     def rows(self) -> list[bytes | None]:
-        return [
-            None if value is None else row(stamp, value)
-            for stamp, value in zip(self.timestamps, self.payloads, strict=True)
-        ]
+        return rows(self.timestamps, self.payloads)
 
 
 class KeyValueState:
@@ -98,12 +96,14 @@ class KeyValueState:
         self.spec = spec
         self.values: dict[bytes, Any] = {}
         self.purged: list[bytes] = []
+        self.committed_time_ms = _NEVER
         self._database = database
         self._serde = value
         self._recent = RecentRows(recent_bytes_max)
         self._loaded: dict[bytes, bytes] = {}
         self._stamps: dict[bytes, int] = {}
         self._newest = -1
+        self._oldest = _NEVER
         self._dirty: Dirty | None = None
 
     @property
@@ -127,25 +127,27 @@ class KeyValueState:
         missing = set(keys).difference(self.values)
         if not missing:
             return
-        find = self._recent.find
+        young, old = self._recent.generations
         unknown: list[bytes] = []
+        found: list[tuple[bytes, bytes | None]] = []
         for key in missing:
-            stored = find(key)
+            stored: Any = young.get(key, _ABSENT)
+            if stored is _ABSENT:
+                stored = old.get(key, _ABSENT)
             if stored is _ABSENT:
                 unknown.append(key)
             else:
-                self._place(key, stored)
+                found.append((key, stored))
         if unknown:
             rows = self._database.get_many(self.spec.name, unknown)
-            for key, stored in zip(unknown, rows, strict=True):
-                self._place(key, stored)
-
-    def _place(self, key: bytes, stored: bytes | None) -> None:
-        if stored is None:
-            self.values[key] = None
-        else:
-            self._loaded[key] = stored
-            self.values[key] = self._serde.decode(payload(stored))
+            found.extend(zip(unknown, rows, strict=True))
+        values, loaded, decode = self.values, self._loaded, self._serde.decode
+        for key, stored in found:
+            if stored is None:
+                values[key] = None
+            else:
+                loaded[key] = stored
+                values[key] = decode(stored[ROW_HEAD_BYTES:])
 
     def get(self, key: bytes) -> Any:
         if key not in self.values:
@@ -210,28 +212,25 @@ class KeyValueState:
         self.values[key] = value
         self._dirty = None
         self._newest = max(self._newest, timestamp_ms)
+        self._oldest = min(self._oldest, timestamp_ms)
         before = self._stamps.get(key, -1)
         self._stamps[key] = timestamp_ms if timestamp_ms > before else before
 
-    def touch(
-        self, keys: Sequence[bytes], timestamps: Sequence[int], *, is_in_order: bool = False
-    ) -> None:
-        """Note that these rows of `values` changed, at these timestamps.
-
-        In order, the last pair of a key is its newest, and one dictionary update does it all.
-        """
+    def touch(self, newest: Mapping[bytes, int], oldest_ms: int, newest_ms: int) -> None:
+        """Note that these rows of `values` changed, each with its newest timestamp; all of them
+        lie between `oldest_ms` and `newest_ms`."""
         self._dirty = None
-        if not keys:
+        if not newest:
             return
-        if timestamps[0] >= self._newest and (is_in_order or _is_sorted(timestamps)):
-            self._stamps.update(zip(keys, timestamps, strict=True))
-            self._newest = timestamps[-1]
-            return
-        stamps = self._stamps
-        for key, stamp in zip(keys, timestamps, strict=True):
-            if stamp > stamps.get(key, -1):
-                stamps[key] = stamp
-        self._newest = max(self._newest, max(timestamps))
+        if oldest_ms >= self._newest:
+            self._stamps.update(newest)
+        else:
+            stamps = self._stamps
+            for key, stamp in newest.items():
+                if stamp > stamps.get(key, -1):
+                    stamps[key] = stamp
+        self._oldest = min(self._oldest, oldest_ms)
+        self._newest = max(self._newest, newest_ms)
 
     # -- commit --------------------------------------------------------------------------------
 
@@ -247,6 +246,10 @@ class KeyValueState:
         values = self.values
         dirty = Dirty(keys=list(stamps), values=[values[key] for key in stamps])
         dirty.payloads = [None if value is None else encode(value) for value in dirty.values]
+        if self._oldest >= self.committed_time_ms:
+            # No stored row is later than the stream time of its commit.
+            dirty.timestamps = list(stamps.values())
+            return dirty
         for key, stamp in stamps.items():
             before = loaded.get(key)
             if before is not None:
@@ -279,11 +282,21 @@ class KeyValueState:
         self._loaded = {}
         self._stamps = {}
         self._newest = -1
+        self._oldest = _NEVER
         self._dirty = None
 
     def is_dirty(self, key: bytes) -> bool:
         return key in self._stamps
 
 
-def _is_sorted(timestamps: Sequence[int]) -> bool:
-    return list(timestamps) == sorted(timestamps)
+def newest_times(
+    keys: Sequence[bytes], timestamps: Sequence[int], *, is_in_order: bool
+) -> dict[bytes, int]:
+    """The newest timestamp of each key. In order, it is that of the key's last pair."""
+    if is_in_order:
+        return dict(zip(keys, timestamps, strict=True))
+    newest: dict[bytes, int] = {}
+    for key, stamp in zip(keys, timestamps, strict=True):
+        if stamp > newest.get(key, -1):
+            newest[key] = stamp
+    return newest

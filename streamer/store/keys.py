@@ -14,6 +14,7 @@ a row is the record key it belongs to, which is all that a split needs to know.
 from __future__ import annotations
 
 import struct
+from collections.abc import Sequence
 
 from streamer.topology.stores import StoreKind, StoreSpec
 
@@ -24,6 +25,7 @@ __all__ = [
     "partition_key",
     "payload",
     "row",
+    "rows",
     "session_key",
     "session_parts",
     "timestamp",
@@ -45,6 +47,15 @@ TTL_BUCKETS = 64
 
 def row(timestamp_ms: int, value: bytes) -> bytes:
     return _HEAD.pack(ROW_VERSION, timestamp_ms if timestamp_ms > 0 else 0) + value
+
+
+def rows(timestamps: Sequence[int], values: Sequence[bytes | None]) -> list[bytes | None]:
+    """The rows of many values; None stays None."""
+    pack = _HEAD.pack
+    return [
+        None if value is None else pack(ROW_VERSION, stamp if stamp > 0 else 0) + value
+        for stamp, value in zip(timestamps, values, strict=True)
+    ]
 
 
 def timestamp(stored: bytes) -> int:

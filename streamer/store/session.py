@@ -73,6 +73,7 @@ class SessionState(KeyValueState):
         stored_key = session_key(key, session.start_ms, session.end_ms)
         self.values[stored_key] = session.value
         self._stamps[stored_key] = max(timestamp_ms, self._stamps.get(stored_key, -1))
+        self._oldest = min(self._oldest, timestamp_ms)
         left = [old for old in self._sessions[key] if not any(old is other for other in merged)]
         left.append(session)
         left.sort(key=lambda one: (one.end_ms, one.start_ms))
