@@ -70,9 +70,9 @@ def _execute(arguments: argparse.Namespace) -> int:
         from streamer.worker import supervisor
 
         return supervisor.run_processes(_command(arguments), config, arguments.processes)
-    from streamer import worker
+    from streamer.worker.run import run
 
-    return worker.run(app, _of_slot(config, arguments.slot or 0), slot=arguments.slot)
+    return run(app, _of_slot(config, arguments.slot or 0), slot=arguments.slot)
 
 
 def _check_several(config: Config) -> None:

@@ -32,7 +32,7 @@ class WorkerServing:
     ) -> None:
         self.topology = topology
         self.address = ""
-        self.member: Owners | None = None
+        self.owners: Owners | None = None
         self.stuck_ms = 0
         self._planned = planned
         self._tasks = tasks
@@ -56,7 +56,7 @@ class WorkerServing:
         return self._planned.task_count(subtopology)
 
     def owner(self, task: TaskId) -> str | None:
-        return None if self.member is None else self.member.owner(task)
+        return None if self.owners is None else self.owners.owner(task)
 
     def health(self) -> Health:
         """Live: the loop turns. Ready: every task that this worker owns is running."""

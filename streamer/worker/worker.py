@@ -118,7 +118,6 @@ class Worker:
         serving = WorkerServing(self._topology, planned, tasks, self.config)
         server = self._serve(serving)
         member = self._member(planned, serving.address)
-        serving.member = member
         self.loop = Loop(
             self.config,
             clock=self._clock,
