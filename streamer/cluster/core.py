@@ -157,7 +157,9 @@ def _ends(state: State) -> Records:
     ends = {}
     for worker, view in state.workers.items():
         if view.grant is not None and not view.grant.record.ended and view.holder is None:
-            ends[worker] = replace(view.grant.record, ended=True, releasing=(), why="it is gone")
+            left = view.grant.incarnation.session in view.left
+            why = "it left" if left else "it was fenced"
+            ends[worker] = replace(view.grant.record, ended=True, releasing=(), why=why)
     return ends
 
 

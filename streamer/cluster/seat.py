@@ -48,6 +48,7 @@ class Seat:
     is_handed_over: bool = False
     has_left: bool = False
     failure: StreamerError | None = None
+    _heard: int = 0
     _seen: int = 0
     _tasks: dict[str, TaskReport] = field(default_factory=dict)
     _number: int = 0
@@ -55,8 +56,16 @@ class Seat:
     _is_changed: bool = True
     _said_ms: int | None = None
 
+    @property
+    def is_empty(self) -> bool:
+        """Every task was reported closed."""
+        return not self._tasks
+
     def hear(self, record: AssignmentRecord) -> None:
-        """An assignment record of this worker id was read, in the order of the log."""
+        """An assignment of this worker id was read. Reading the log again does no harm."""
+        if record.version <= self._heard:
+            return
+        self._heard = record.version
         incarnation = Incarnation.parse(record.incarnation)
         session = self.incarnation.session
         if session in record.refused or (self._was_seated and incarnation.session != session):
@@ -69,7 +78,7 @@ class Seat:
         if record.ended:
             self.is_fenced = not self.has_left
             self.is_handed_over = True
-        elif self.desired is None or record.version > self.desired.version:
+        else:
             self.desired = Desired(record.version, task_ids(record.tasks))
 
     def report(self, seen: int, tasks: Mapping[TaskId, TaskReport]) -> bool:

@@ -22,7 +22,7 @@ from streamer.cluster.events import (
     Status,
     Write,
 )
-from streamer.control.identity import client_id
+from streamer.control.identity import client_id, session_of
 from streamer.control.messages import AssignmentRecord, StatusRecord
 from streamer.errors import InvariantError
 from streamer.ids import TaskId
@@ -31,8 +31,11 @@ __all__ = ["MEMBERS_MS", "Ports", "Term"]
 
 # A death shows in the members group when its session ends, which takes seconds: half a second more
 # is little, and a fleet's list is too large to ask for more often. Joins and leaves are heard of
-# at once through the status topic.
+# at once, through the status topic.
 MEMBERS_MS = 500
+# A process says its first word a moment before it is listed.
+JOINING_MS = 100
+JOINING_MS_MAX = 3_000
 
 
 class Ports(Protocol):
@@ -78,8 +81,9 @@ class Term:
         self._tasks = frozenset(tasks)
         self._clock = clock
         self._state: State | None = None
-        self._sessions: frozenset[tuple[str, str]] = frozenset()
+        self.sessions: frozenset[tuple[str, str]] = frozenset()
         self._members_ms: int | None = None
+        self._joining: dict[tuple[str, str], int] = {}
 
     @property
     def state(self) -> State | None:
@@ -94,14 +98,16 @@ class Term:
         self._state = load(name, self._tasks, assignments=assignments, statuses=statuses)
 
     def stir(self) -> None:
-        """Something changed in the group: ask for its members in the next turn."""
+        """The group changed: ask for its members in the next turn."""
         self._members_ms = None
 
     def turn(self) -> list[Action]:
         """One look at the world and what follows from it; returns what was done."""
         if self._state is None:
             raise InvariantError("a term takes its turns only after it was opened")
-        events: list[Event] = [Status(each) for each in self._ports.statuses(to_end=False)]
+        statuses = self._ports.statuses(to_end=False)
+        self._expect(statuses)
+        events: list[Event] = [Status(each) for each in statuses]
         events += self._look_at_members()
         events += self._ports.fences()
         now_ms, wall_ms = self._clock.monotonic_ms(), self._clock.now_ms()
@@ -110,17 +116,29 @@ class Term:
             self._do(action)
         return actions
 
+    def _expect(self, statuses: Iterable[StatusRecord]) -> None:
+        """Look for processes that have spoken and are not listed yet."""
+        now_ms = self._clock.monotonic_ms()
+        for each in statuses:
+            process = (each.worker, session_of(each.incarnation))
+            if not each.left and process not in self.sessions:
+                self._joining.setdefault(process, now_ms)
+
     def _look_at_members(self) -> list[Event]:
         now_ms = self._clock.monotonic_ms()
-        if self._members_ms is not None and now_ms - self._members_ms < MEMBERS_MS:
+        is_joining = any(now_ms - since < JOINING_MS_MAX for since in self._joining.values())
+        pace_ms = JOINING_MS if is_joining else MEMBERS_MS
+        if self._members_ms is not None and now_ms - self._members_ms < pace_ms:
             return []
         sessions = self._ports.members()
         # A list without this process is of another time, or this is no controller any more.
         if sessions is None or self._self not in sessions:
             return []
         self._members_ms = now_ms
-        left = self._sessions - sessions
-        self._sessions = sessions
+        for process in self._joining.keys() & sessions:
+            del self._joining[process]
+        left = self.sessions - sessions
+        self.sessions = sessions
         # Whoever leaves says so before it goes: heard in time, it need not be fenced.
         last_words = self._ports.statuses(to_end=True) if left else ()
         return [*(Status(each) for each in last_words), Members(sessions)]

@@ -1,0 +1,140 @@
+"""The elected process at work: one term after the other, in a thread of its own.
+
+A term that fails is closed and followed by the next one as long as this process is elected. What
+waiting cannot mend (a missing right, records of another release) becomes the worker's failure.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+from collections.abc import Callable, Sequence
+
+from streamer import metrics
+from streamer.clock import Clock
+from streamer.cluster.events import Action, Fence, Write
+from streamer.cluster.ports import KafkaPorts
+from streamer.cluster.term import Term
+from streamer.errors import FencedError, KafkaUnavailableError, StreamerError
+from streamer.ids import TaskId
+from streamer.kafka.api import AbortableError
+from streamer.log import fields
+
+__all__ = ["PASSING", "Controller"]
+
+_log = logging.getLogger(__name__)
+
+# Trouble after which trying again makes sense.
+PASSING = (KafkaUnavailableError, FencedError, AbortableError)
+_AGAIN_S = 0.5
+
+
+class Controller:
+    """Its thread waits for the election. The methods may be called by any thread."""
+
+    def __init__(
+        self,
+        ports: Callable[[], KafkaPorts],
+        *,
+        worker: str,
+        session: str,
+        tasks: Sequence[TaskId],
+        clock: Clock,
+    ) -> None:
+        self._ports = ports
+        self._worker = worker
+        self._session = session
+        self._tasks = tasks
+        self._clock = clock
+        self._is_elected = threading.Event()
+        self._wake = threading.Event()
+        self._is_stopped = False
+        self._term: Term | None = None
+        self._thread = threading.Thread(target=self._work, name="controller", daemon=True)
+        self.failure: StreamerError | None = None
+
+    @property
+    def is_in_office(self) -> bool:
+        """Elected, and through with reading what there is."""
+        return self._term is not None and self._is_elected.is_set()
+
+    def start(self) -> None:
+        self._thread.start()
+
+    def elect(self, is_elected: bool) -> None:
+        """The outcome of the last election."""
+        if is_elected:
+            self._is_elected.set()
+        else:
+            self._is_elected.clear()
+        self._wake.set()
+
+    def stir(self) -> None:
+        """The group changed."""
+        if term := self._term:
+            term.stir()
+
+    def stop(self, timeout_s: float) -> None:
+        """End the term without a word; the next controller reads what there is."""
+        self._is_stopped = True
+        self.elect(False)
+        if self._thread.is_alive():
+            self._thread.join(timeout_s)
+
+    def _work(self) -> None:
+        while not self._is_stopped:
+            if not self._is_elected.is_set():
+                self._wake.wait()
+                self._wake.clear()
+                continue
+            try:
+                self._serve()
+            except PASSING as error:
+                _log.warning("the controller begins again: %s", error)
+                self._wake.wait(_AGAIN_S)
+            except StreamerError as error:
+                self.failure = error
+                return
+
+    def _serve(self) -> None:
+        ports = self._ports()
+        try:
+            term = Term(
+                ports,
+                worker=self._worker,
+                session=self._session,
+                tasks=self._tasks,
+                clock=self._clock,
+            )
+            term.open()
+            self._term = term
+            metrics.controller.set(1)
+            _log.info("this worker is the controller", extra=fields(worker=self._worker))
+            while self._is_elected.is_set():
+                for action in term.turn():
+                    _tell(action)
+                metrics.members.set(len(term.sessions))
+        finally:
+            self._term = None
+            metrics.controller.set(0)
+            ports.close()
+
+
+def _tell(action: Action) -> None:
+    match action:
+        case Write(records):
+            for one in records:
+                tasks = ",".join(one.tasks) or "none"
+                _log.info(
+                    "assignment written",
+                    extra=fields(
+                        version=one.version,
+                        worker=one.worker,
+                        tasks=tasks,
+                        releasing=",".join(one.releasing),
+                        ended=one.ended,
+                        why=one.why,
+                    ),
+                )
+        case Fence(worker):
+            _log.info("fencing a worker", extra=fields(worker=worker))

@@ -1,0 +1,308 @@
+"""`Member`: a worker's place in the cluster. `Solo`: the same for a worker that is alone.
+
+    make the producer (init_transactions) -> start() -> desired() / report() ... -> leave()
+                ^                                             |
+                +------- drop everything <- FencedError ------+ ; then rejoin()
+
+The producer is made before start(), and again before each rejoin(), never in between: only so does
+fencing its transactional id end everything that was assigned to this incarnation.
+Three threads: one polls the group and nothing else, so neither slow user code nor a long restore
+ends the membership; one reads assignments and writes the status; one controls, when elected.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from collections import deque
+from collections.abc import Callable, Mapping, Sequence
+
+from streamer import metrics
+from streamer.clock import Clock
+from streamer.cluster.controller import PASSING, Controller
+from streamer.cluster.ports import KafkaPorts
+from streamer.cluster.seat import Desired, Seat
+from streamer.config import Config
+from streamer.control.identity import Incarnation, client_id, fresh_session
+from streamer.control.messages import AssignmentRecord, TaskReport, decode_assignment, encode
+from streamer.control.topics import ControlTopics
+from streamer.errors import ConfigError, FencedError, InvariantError, StreamerError
+from streamer.ids import TaskId, transactional_id
+from streamer.kafka.admin import Admin
+from streamer.kafka.group import Membership
+from streamer.kafka.table import TableReader, TableWriter
+
+__all__ = ["Desired", "Member", "Solo", "TaskReport"]
+
+_log = logging.getLogger(__name__)
+
+_POLL_S = 0.1
+_AGAIN_S = 0.5
+# A controller that leaves hands its own tasks over first; that takes some 50 ms.
+_HAND_OVER_S = 2.0
+# Being fenced now and then is life; so often means that something keeps taking the id away.
+_REJOINS_MAX = 6
+_REJOINS_MS = 60_000
+
+
+class Member:
+    """One process of a worker among the others. All methods may be called by any thread.
+
+    `tasks` are all tasks of the application; `address` is where this worker answers queries.
+    """
+
+    def __init__(
+        self, config: Config, *, tasks: Sequence[TaskId], clock: Clock, address: str = ""
+    ) -> None:
+        if config.worker_id is None:
+            raise ConfigError("a worker joins under a worker_id, and there is none")
+        self.worker_id = config.worker_id
+        self._config = config
+        self._clock = clock
+        self._session = fresh_session()
+        self._seat = Seat(
+            self.worker_id, Incarnation(self._session), zone=config.zone, address=address
+        )
+        self._lock = threading.Lock()
+        self._is_leaving = threading.Event()
+        self._is_stopped = threading.Event()
+        self._rejoined_ms: deque[int] = deque(maxlen=_REJOINS_MAX)
+        self._failure: StreamerError | None = None
+        self._admin = Admin(config)
+        self._topics: ControlTopics | None = None
+        self._writer: TableWriter | None = None
+        self._controller = Controller(
+            self._ports,
+            worker=self.worker_id,
+            session=self._session,
+            tasks=tasks,
+            clock=clock,
+        )
+        self._threads: list[threading.Thread] = []
+
+    @property
+    def incarnation(self) -> str:
+        return str(self._seat.incarnation)
+
+    @property
+    def is_controller(self) -> bool:
+        return self._controller.is_in_office
+
+    def start(self) -> None:
+        """Create the control topics where they are missing, and join; returns soon.
+
+        Raises KafkaUnavailableError, ConfigError or InternalTopicError when that cannot be.
+        """
+        self._topics = ControlTopics.prepare(self._config, self._admin)
+        self._writer = TableWriter(self._config)
+        self._publish()
+        self._controller.start()
+        for name, work in (("members", self._live), ("assignments", self._listen)):
+            thread = threading.Thread(target=self._guard, args=(work,), name=name, daemon=True)
+            self._threads.append(thread)
+            thread.start()
+        _log.info("joining as %s", client_id(self.worker_id, self._session))
+
+    def desired(self) -> Desired | None:
+        """What this incarnation shall own; None until it was told.
+
+        Raises FencedError once it was fenced: drop everything, make the producer anew, rejoin().
+        """
+        seat = self._seat
+        if seat.is_fenced:
+            raise FencedError(f"incarnation {seat.incarnation} of {self.worker_id} was fenced")
+        return seat.desired
+
+    def report(self, seen: int, tasks: Mapping[TaskId, TaskReport]) -> None:
+        """What the worker owns now, having acted on assignment `seen`: a task that was taken away
+        up to there and is not listed is closed. News are published at once."""
+        with self._lock:
+            is_news = self._seat.report(seen, tasks)
+        if is_news:
+            self._publish()
+
+    def rejoin(self) -> None:
+        """Begin a new incarnation, after everything was dropped and the producer made anew."""
+        now_ms = self._clock.monotonic_ms()
+        with self._lock:
+            self._rejoined_ms.append(now_ms)
+            is_loop = (
+                len(self._rejoined_ms) == _REJOINS_MAX
+                and now_ms - self._rejoined_ms[0] < _REJOINS_MS
+            )
+            self._seat.rejoin()
+        if is_loop:
+            used = transactional_id(self._config.application_id, self.worker_id)
+            self._fail(
+                FencedError(
+                    f"worker {self.worker_id} was fenced {_REJOINS_MAX} times in a minute",
+                    hint=f"find the other user of the transactional id {used!r}",
+                )
+            )
+        self._publish()
+
+    def failure(self) -> StreamerError | None:
+        """Why the worker must end, if it must: it was replaced, lacks a right, ..."""
+        return self._seat.failure or self._failure or self._controller.failure
+
+    def leave(self, timeout_s: float) -> None:
+        """Say good-bye and leave the group, so that nobody waits for a session to end.
+
+        The tasks must be closed and reported before. If they are not, this process goes without a
+        word, and is fenced as if it had died.
+        """
+        deadline = time.monotonic() + timeout_s
+        if self._is_stopped.is_set():
+            return
+        if self._writer is not None:
+            self._say_good_bye(self._writer, deadline)
+        self._controller.stop(max(0.1, deadline - time.monotonic()))
+        self._is_leaving.set()
+        self._is_stopped.set()
+        for thread in self._threads:
+            thread.join(max(0.1, deadline - time.monotonic()))
+        if self._writer is not None:
+            self._writer.close()
+
+    def _say_good_bye(self, writer: TableWriter, deadline: float) -> None:
+        with self._lock:
+            seat = self._seat
+            if not seat.is_empty:
+                _log.warning("leaving with tasks that were not reported closed: to be fenced")
+                return
+            was_seated = seat.desired is not None and not seat.is_fenced
+            seat.leave()
+        self._publish()
+        try:
+            writer.flush(max(0.1, deadline - time.monotonic()))
+        except StreamerError as error:
+            _log.warning("good-bye could not be said: %s", error)
+            return
+        until = min(deadline, time.monotonic() + _HAND_OVER_S)
+        while was_seated and self.is_controller and not seat.is_handed_over:
+            if time.monotonic() > until:
+                break
+            time.sleep(0.01)
+
+    # -- the threads ---------------------------------------------------------------------------
+
+    def _guard(self, work: Callable[[], None]) -> None:
+        """Repeat the work while its trouble passes; anything else is this member's failure."""
+        is_over = False
+        try:
+            while not self._is_stopped.is_set():
+                try:
+                    work()
+                except PASSING as error:
+                    _log.warning("the cluster is out of reach, trying again: %s", error)
+                    self._is_stopped.wait(_AGAIN_S)
+            is_over = True
+        except StreamerError as error:
+            self._fail(error)
+            is_over = True
+        finally:
+            if not is_over:
+                self._fail(InvariantError(f"thread {threading.current_thread().name} has died"))
+
+    def _live(self) -> None:
+        """Be a member, and hear the outcome of elections."""
+        name = client_id(self.worker_id, self._session)
+        membership = Membership(self._config, self._known_topics().members, client_id=name)
+        try:
+            while not self._is_leaving.is_set():
+                if membership.poll(_POLL_S):
+                    self._controller.elect(membership.is_owner)
+                    self._controller.stir()
+        finally:
+            self._controller.elect(False)
+            membership.close()
+
+    def _listen(self) -> None:
+        """Hear the assignments, and repeat the status from time to time."""
+        place = self._known_topics().assignment(self.worker_id)
+        with TableReader(self._config, [place]) as reader:
+            while not self._is_stopped.is_set():
+                for row in reader.read(_POLL_S):
+                    if row.key == self.worker_id and row.value is not None:
+                        self._hear(decode_assignment(place.topic, row.key, row.value))
+                self._publish()
+
+    def _hear(self, record: AssignmentRecord) -> None:
+        with self._lock:
+            before = self._seat.desired
+            self._seat.hear(record)
+            after = self._seat.desired
+        if after is not None and after is not before:
+            metrics.assignments.inc()
+
+    def _publish(self) -> None:
+        """Write the status if it is news, or time."""
+        with self._lock:
+            record = self._seat.status(
+                self._clock.monotonic_ms(),
+                interval_ms=self._config.status_interval_ms,
+                wall_ms=self._clock.now_ms(),
+            )
+            if record is None or self._writer is None or self._topics is None:
+                return
+            try:
+                self._writer.put(
+                    self._topics.status(self.worker_id), self.worker_id, encode(record)
+                )
+            except PASSING as error:
+                _log.warning("a status could not be written: %s", error)
+            except StreamerError as error:
+                self._fail(error)
+
+    def _fail(self, error: StreamerError) -> None:
+        if self._failure is None:
+            self._failure = error
+
+    def _ports(self) -> KafkaPorts:
+        return KafkaPorts(self._config, self._known_topics(), self._admin)
+
+    def _known_topics(self) -> ControlTopics:
+        if self._topics is None:
+            raise InvariantError("this member was not started")
+        return self._topics
+
+
+class Solo:
+    """All tasks at once and for ever, without any cluster: tests, benchmarks, single runs."""
+
+    def __init__(
+        self, config: Config, *, tasks: Sequence[TaskId], clock: Clock, address: str = ""
+    ) -> None:
+        del clock, address
+        self.worker_id = config.worker_id or "solo"
+        self._incarnation = Incarnation(fresh_session())
+        self._desired = Desired(1, frozenset(tasks))
+        self.is_controller = True
+        self.tasks: Mapping[TaskId, TaskReport] = {}
+        """What was reported last."""
+
+    @property
+    def incarnation(self) -> str:
+        return str(self._incarnation)
+
+    def start(self) -> None:
+        """There is nothing to join."""
+
+    def desired(self) -> Desired | None:
+        return self._desired
+
+    def report(self, seen: int, tasks: Mapping[TaskId, TaskReport]) -> None:
+        del seen
+        self.tasks = tasks
+
+    def rejoin(self) -> None:
+        """Take everything on again, as after a new assignment."""
+        self._incarnation = self._incarnation.next()
+        self._desired = Desired(self._desired.version + 1, self._desired.tasks)
+
+    def leave(self, timeout_s: float) -> None:
+        """There is nobody to tell."""
+
+    def failure(self) -> StreamerError | None:
+        return None

@@ -1,0 +1,128 @@
+"""A controller's way to Kafka: what `Term` asks for, done with real clients.
+
+One transactional producer writes all assignments, so that a later controller makes an earlier one
+powerless by taking over its id. Fences run in threads of their own: one that has to wait for its
+coordinator does not delay the others.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from queue import Empty, SimpleQueue
+
+from streamer.cluster.events import Fence, Fenced, FenceFailed
+from streamer.config import Config
+from streamer.control.identity import worker_and_session
+from streamer.control.messages import (
+    AssignmentRecord,
+    StatusRecord,
+    decode_assignment,
+    decode_status,
+    encode,
+)
+from streamer.control.topics import ControlTopics
+from streamer.errors import KafkaUnavailableError, StreamerError
+from streamer.ids import TopicPartition, control_topic, transactional_id
+from streamer.kafka.admin import Admin
+from streamer.kafka.table import ExclusiveWriter, Row, TableReader
+
+__all__ = ["KafkaPorts"]
+
+_log = logging.getLogger(__name__)
+
+_POLL_S = 0.05
+_READ_S = 30.0
+_MEMBERS_S = 3.0
+# A host that dies takes several workers along; each fence is a producer and 60 ms of waiting.
+_FENCES_AT_ONCE = 4
+
+
+class KafkaPorts:
+    """A term's way to Kafka. Used by one thread; fences run in others."""
+
+    def __init__(self, config: Config, topics: ControlTopics, admin: Admin) -> None:
+        self._config = config
+        self._topics = topics
+        self._admin = admin
+        self._writer = ExclusiveWriter(config, control_topic(config.application_id, "controller"))
+        self._statuses = TableReader(config, topics.statuses())
+        self._pool = ThreadPoolExecutor(_FENCES_AT_ONCE, thread_name_prefix="fence")
+        self._fences: SimpleQueue[Fenced | FenceFailed] = SimpleQueue()
+
+    def claim(self) -> None:
+        self._writer.claim(_READ_S)
+
+    def load(self) -> tuple[Sequence[AssignmentRecord], Sequence[StatusRecord]]:
+        assignments: dict[str, AssignmentRecord] = {}
+        with TableReader(self._config, self._topics.assignments()) as reader:
+            for row in self._read_to_end(reader, self._topics.assignments()):
+                if row.value is None:
+                    assignments.pop(row.key, None)
+                else:
+                    found = decode_assignment(row.place.topic, row.key, row.value)
+                    assignments[row.key] = found
+        return list(assignments.values()), self.statuses(to_end=True)
+
+    def statuses(self, *, to_end: bool) -> Sequence[StatusRecord]:
+        reader = self._statuses
+        places = self._topics.statuses()
+        rows = self._read_to_end(reader, places) if to_end else reader.read(_POLL_S)
+        return [
+            decode_status(row.place.topic, row.key, row.value)
+            for row in rows
+            if row.value is not None
+        ]
+
+    def members(self) -> frozenset[tuple[str, str]] | None:
+        try:
+            found = self._admin.group_members(self._topics.members, timeout_s=_MEMBERS_S)
+        except KafkaUnavailableError as error:
+            _log.warning("the group's members are not known at present: %s", error)
+            return None
+        named = (worker_and_session(each.client_id) for each in found)
+        return frozenset(each for each in named if each is not None)
+
+    def fence(self, fence: Fence) -> None:
+        self._pool.submit(self._fence, fence)
+
+    def fences(self) -> Sequence[Fenced | FenceFailed]:
+        outcomes: list[Fenced | FenceFailed] = []
+        while True:
+            try:
+                outcomes.append(self._fences.get_nowait())
+            except Empty:
+                return outcomes
+
+    def write(self, records: Sequence[AssignmentRecord]) -> None:
+        self._writer.write(
+            [(self._topics.assignment(one.worker), one.worker, encode(one)) for one in records]
+        )
+
+    def forget(self, workers: Sequence[str]) -> None:
+        places = [(self._topics.assignment(worker), worker) for worker in workers]
+        places += [(self._topics.status(worker), worker) for worker in workers]
+        self._writer.write([(place, worker, None) for place, worker in places])
+
+    def close(self) -> None:
+        self._pool.shutdown(wait=False, cancel_futures=True)
+        self._writer.close()
+        self._statuses.close()
+
+    def _fence(self, fence: Fence) -> None:
+        application = self._config.application_id
+        try:
+            self._admin.fence(transactional_id(application, fence.worker))
+        except StreamerError as error:
+            _log.warning("worker %s could not be fenced yet: %s", fence.worker, error)
+            self._fences.put(FenceFailed(fence.worker))
+        else:
+            _log.info("worker %s is fenced", fence.worker)
+            self._fences.put(Fenced(fence.worker, fence.incarnations))
+
+    def _read_to_end(self, reader: TableReader, places: Sequence[TopicPartition]) -> list[Row]:
+        # The high watermark, not the last stable offset: behind the latter a transaction of the
+        # former controller could still be waiting for its markers.
+        ends = self._admin.ends(places, "read_uncommitted")
+        return reader.read_to(ends, timeout_s=_READ_S)

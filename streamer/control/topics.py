@@ -1,0 +1,116 @@
+"""The control topics: their names and settings, and in which partition a worker's records are.
+
+<application>.members       one partition: whoever is given it is the controller; never a record
+<application>.assignments   compacted; a worker reads only the partition of its own id
+<application>.status        compacted; read by the controller and by whoever wants to know
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from zlib import crc32
+
+from streamer.config import Config
+from streamer.errors import TopicMissingError
+from streamer.ids import TopicPartition, control_topic
+from streamer.kafka.admin import Admin, TopicSpec
+
+__all__ = ["ControlTopics"]
+
+# Divides what each worker reads; 1,200 workers share a partition with 75 others.
+ASSIGNMENT_PARTITIONS = 16
+# 1,200 workers write 400 small records a second; a partition carries a hundred times that.
+STATUS_PARTITIONS = 1
+
+# Whoever reads a table begins at its start, so what compaction has not yet been through is what a
+# start waits for: small segments, closed and compacted soon.
+_COMPACTED = {
+    "cleanup.policy": "compact",
+    "segment.bytes": str(16 * 1024 * 1024),
+    "segment.ms": str(3_600_000),
+    "min.cleanable.dirty.ratio": "0.1",
+}
+_MEMBERS = {"cleanup.policy": "delete", "retention.ms": str(3_600_000)}
+
+
+@dataclass(frozen=True, slots=True)
+class ControlTopics:
+    """Where control records are. The numbers are those of the topics as they exist."""
+
+    application_id: str
+    assignment_partitions: int
+    status_partitions: int
+
+    @classmethod
+    def prepare(cls, config: Config, admin: Admin) -> ControlTopics:
+        """Create what is missing. Raises InternalTopicError when `members` is not as it must be."""
+        wanted = {spec.name: spec for spec in _specs(config)}
+        existing = _existing(admin, list(wanted))
+        members = control_topic(config.application_id, "members")
+        # Any number of partitions will do for the tables; but an election needs exactly one.
+        admin.create([wanted[name] for name in wanted if name not in existing or name == members])
+        return cls.find(config, admin)
+
+    @classmethod
+    def find(cls, config: Config, admin: Admin) -> ControlTopics:
+        """As they are. Raises TopicMissingError where no worker has ever run."""
+        names = [control_topic(config.application_id, kind) for kind in ("assignments", "status")]
+        try:
+            counts = admin.partitions(names)
+        except TopicMissingError as error:
+            raise TopicMissingError(
+                f"the application {config.application_id!r} has no control topics at"
+                f" {config.bootstrap_servers}: none of its workers has run there",
+                hint="check the application id and bootstrap_servers, or start a worker",
+            ) from error
+        return cls(config.application_id, counts[names[0]], counts[names[1]])
+
+    @property
+    def members(self) -> str:
+        """The topic, and the consumer group of the same name."""
+        return control_topic(self.application_id, "members")
+
+    def assignment(self, worker: str) -> TopicPartition:
+        """Where the assignments of one worker are."""
+        return self.assignments()[crc32(worker.encode()) % self.assignment_partitions]
+
+    def status(self, worker: str) -> TopicPartition:
+        """Where the status of one worker is."""
+        return self.statuses()[crc32(worker.encode()) % self.status_partitions]
+
+    def assignments(self) -> list[TopicPartition]:
+        topic = control_topic(self.application_id, "assignments")
+        return [TopicPartition(topic, number) for number in range(self.assignment_partitions)]
+
+    def statuses(self) -> list[TopicPartition]:
+        topic = control_topic(self.application_id, "status")
+        return [TopicPartition(topic, number) for number in range(self.status_partitions)]
+
+
+def _specs(config: Config) -> list[TopicSpec]:
+    user = {name: str(value) for name, value in config.internal_topics.items()}
+    kinds = {
+        "members": (1, _MEMBERS),
+        "assignments": (ASSIGNMENT_PARTITIONS, _COMPACTED),
+        "status": (STATUS_PARTITIONS, _COMPACTED),
+    }
+    return [
+        TopicSpec(
+            control_topic(config.application_id, kind),
+            partitions,
+            # What a control topic rests on wins over what the user wants for changelogs.
+            user | settings,
+            replication_factor=config.replication_factor,
+        )
+        for kind, (partitions, settings) in kinds.items()
+    ]
+
+
+def _existing(admin: Admin, names: list[str]) -> dict[str, int]:
+    found: dict[str, int] = {}
+    for name in names:
+        try:
+            found |= admin.partitions([name])
+        except TopicMissingError:
+            continue
+    return found

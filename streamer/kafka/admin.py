@@ -1,0 +1,286 @@
+"""Questions to the brokers, and the few things that are created or fenced through them.
+
+Every call is bounded: it repeats what is worth repeating until `timeout_s`, then raises
+KafkaUnavailableError. Nothing existing is ever changed or deleted here.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+from confluent_kafka import (
+    ConsumerGroupTopicPartitions,
+    IsolationLevel,
+    KafkaError,
+    KafkaException,
+    Producer,
+    TopicCollection,
+)
+from confluent_kafka import TopicPartition as Address
+from confluent_kafka.admin import (  # type: ignore[attr-defined]
+    AdminClient,
+    ConfigResource,
+    NewTopic,
+    OffsetSpec,
+    ResourceType,
+)
+
+from streamer.config import Config
+from streamer.errors import InternalTopicError, KafkaUnavailableError, TopicMissingError
+from streamer.ids import TopicPartition
+from streamer.kafka import settings
+from streamer.kafka.attempts import PAUSE_S, Attempts
+from streamer.kafka.faults import error_of
+
+__all__ = ["Admin", "GroupMember", "TopicSpec"]
+
+Isolation = Literal["read_committed", "read_uncommitted"]
+
+# A rolling restart of a broker takes less; a worker that starts meanwhile should not fail.
+TIMEOUT_S = 60.0
+
+
+@dataclass(frozen=True, slots=True)
+class TopicSpec:
+    """A topic to create. `settings` have Kafka's names; -1 copies: the brokers' default."""
+
+    name: str
+    partitions: int
+    settings: Mapping[str, str] = field(default_factory=dict)
+    replication_factor: int = -1
+
+
+@dataclass(frozen=True, slots=True)
+class GroupMember:
+    """A member of a consumer group, with the partitions that it was given."""
+
+    client_id: str
+    host: str
+    partitions: frozenset[TopicPartition]
+
+
+class Admin:
+    """May be used by several threads."""
+
+    def __init__(self, config: Config, *, timeout_s: float = TIMEOUT_S) -> None:
+        self._config = config
+        self._client = AdminClient(settings.admin(config))
+        self._attempts = Attempts(timeout_s, config.bootstrap_servers)
+        self._timeout_s = timeout_s
+
+    def partitions(self, topics: Sequence[str]) -> dict[str, int]:
+        """The number of partitions of each topic.
+
+        Raises TopicMissingError with the names of all that do not exist and how to create them.
+        """
+        counts = self._existing(topics)
+        missing = [topic for topic in topics if topic not in counts]
+        if missing:
+            noun = "topic does" if len(missing) == 1 else "topics do"
+            raise TopicMissingError(
+                f"the {noun} not exist: {', '.join(missing)}",
+                hint="create them, for example: kafka-topics.sh --bootstrap-server"
+                f" {self._config.bootstrap_servers} --create --topic {missing[0]} --partitions 4",
+            )
+        return counts
+
+    def partitions_if_available(self, topics: Sequence[str]) -> dict[str, int] | None:
+        """As `partitions`, but one short try: None while brokers are away."""
+        try:
+            answers = self._client.describe_topics(TopicCollection(list(topics)), request_timeout=2)
+            return {topic: len(answers[topic].result(3).partitions) for topic in topics}
+        except (KafkaException, TimeoutError) as error:
+            if isinstance(error, KafkaException) and _is_missing(error):
+                return self.partitions(topics)
+            return None
+
+    def create(self, topics: Sequence[TopicSpec]) -> None:
+        """Create what is not there and wait until it can be used. What exists is left as it is.
+
+        Raises InternalTopicError when an existing topic has another number of partitions.
+        """
+        if not topics:
+            return
+        self._attempts(
+            f"creating {', '.join(spec.name for spec in topics)}",
+            lambda left_s: self._create(topics, left_s),
+        )
+        deadline = time.monotonic() + self._timeout_s
+        while len(counts := self._existing([spec.name for spec in topics])) < len(topics):
+            # Brokers learn of a new topic one after the other.
+            if time.monotonic() > deadline:
+                raise KafkaUnavailableError(f"created topics did not appear: {topics}")
+            time.sleep(PAUSE_S)
+        for spec in topics:
+            if counts[spec.name] != spec.partitions:
+                raise InternalTopicError(
+                    f"{spec.name} has {counts[spec.name]} partitions, not {spec.partitions}",
+                    hint="someone else made it, or another topology needed it; nothing was changed",
+                )
+
+    def ends(
+        self, partitions: Iterable[TopicPartition], isolation: Isolation = "read_committed"
+    ) -> dict[TopicPartition, int]:
+        """Where each partition ends: read_committed stops before transactions still open."""
+        spec: Any = OffsetSpec.latest
+        return self._offsets("ends", partitions, spec=spec(), isolation=isolation)
+
+    def starts(self, partitions: Iterable[TopicPartition]) -> dict[TopicPartition, int]:
+        """The first offset that still exists in each partition."""
+        spec: Any = OffsetSpec.earliest
+        return self._offsets("starts", partitions, spec=spec(), isolation="read_uncommitted")
+
+    def group_members(self, group: str, *, timeout_s: float | None = None) -> list[GroupMember]:
+        """The live members of a consumer group; none for a group that does not exist."""
+        attempts = self._attempts
+        if timeout_s is not None:
+            attempts = Attempts(timeout_s, self._config.bootstrap_servers)
+
+        def ask(left_s: float) -> Any:
+            answers = self._client.describe_consumer_groups([group], request_timeout=left_s)
+            return answers[group].result(left_s + 1)
+
+        try:
+            found = attempts(f"asking for the members of {group}", ask)
+        except KafkaUnavailableError as error:
+            if _is_no_group(error.__cause__):
+                return []
+            raise
+        return [_member(each) for each in found.members]
+
+    def fence(self, transactional_id: str) -> None:
+        """Initialise the id anew: its user can commit no more, its transaction is aborted."""
+        made = settings.producer(self._config, transactional_id)
+        # It never sends a record.
+        made |= {"queue.buffering.max.kbytes": 1024, "queue.buffering.max.messages": 1000}
+        producer = Producer(made)
+        self._attempts(f"fencing {transactional_id}", producer.init_transactions)
+        producer.close()
+
+    def topic_config(self, topic: str) -> dict[str, str]:
+        """The settings in force for a topic."""
+        resource = ConfigResource(ResourceType.TOPIC, topic)
+
+        def ask(left_s: float) -> Any:
+            answers = self._client.describe_configs([resource], request_timeout=left_s)
+            return answers[resource].result(left_s + 1)
+
+        entries = self._attempts(f"asking for the settings of {topic}", ask)
+        return {name: entry.value for name, entry in entries.items() if entry.value is not None}
+
+    def committed(
+        self, group: str, partitions: Iterable[TopicPartition]
+    ) -> dict[TopicPartition, int]:
+        """The group's committed positions; partitions without one are left out."""
+        addresses = [Address(*each) for each in partitions]
+        request = ConsumerGroupTopicPartitions(group, addresses)
+
+        def ask(left_s: float) -> Any:
+            answers = self._client.list_consumer_group_offsets(
+                [request], request_timeout=left_s, require_stable=True
+            )
+            return answers[group].result(left_s + 1)
+
+        found = self._attempts(f"asking for the positions of {group}", ask)
+        return {
+            TopicPartition(each.topic, each.partition): each.offset
+            for each in found.topic_partitions
+            if each.offset >= 0
+        }
+
+    def _existing(self, topics: Sequence[str]) -> dict[str, int]:
+        if not topics:
+            return {}
+
+        def ask(left_s: float) -> dict[str, int]:
+            wanted = TopicCollection(list(dict.fromkeys(topics)))
+            counts = {}
+            for topic, answer in self._client.describe_topics(
+                wanted, request_timeout=left_s
+            ).items():
+                try:
+                    counts[topic] = len(answer.result(left_s + 1).partitions)
+                except KafkaException as error:
+                    if not _is_missing(error):
+                        raise
+            return counts
+
+        return self._attempts(f"looking up {', '.join(topics)}", ask)
+
+    def _create(self, topics: Sequence[TopicSpec], left_s: float) -> None:
+        wanted = [
+            NewTopic(
+                each.name, each.partitions, each.replication_factor, config=dict(each.settings)
+            )
+            for each in topics
+        ]
+        answers = self._client.create_topics(
+            wanted, operation_timeout=left_s, request_timeout=left_s
+        )
+        for answer in answers.values():
+            try:
+                answer.result(left_s + 1)
+            except KafkaException as error:
+                if error_of(error).code() != KafkaError.TOPIC_ALREADY_EXISTS:
+                    raise
+
+    def _offsets(
+        self,
+        noun: str,
+        partitions: Iterable[TopicPartition],
+        *,
+        spec: OffsetSpec,
+        isolation: Isolation,
+    ) -> dict[TopicPartition, int]:
+        level = (
+            IsolationLevel.READ_COMMITTED
+            if isolation == "read_committed"
+            else IsolationLevel.READ_UNCOMMITTED
+        )
+        request = {Address(*each): spec for each in partitions}
+        if not request:
+            return {}
+
+        def ask(left_s: float) -> dict[TopicPartition, int]:
+            answers = self._client.list_offsets(
+                request, isolation_level=level, request_timeout=left_s
+            )
+            return {
+                TopicPartition(address.topic, address.partition): answer.result(left_s + 1).offset
+                for address, answer in answers.items()
+            }
+
+        named = sorted({address.topic for address in request})
+        try:
+            return self._attempts(f"asking for the {noun} of {', '.join(named)}", ask)
+        except KafkaUnavailableError as error:
+            if isinstance(error.__cause__, KafkaException) and _is_missing(error.__cause__):
+                self.partitions(named)
+            raise
+
+
+def _is_missing(error: KafkaException) -> bool:
+    return error_of(error).code() in (
+        KafkaError.UNKNOWN_TOPIC_OR_PART,
+        KafkaError._UNKNOWN_TOPIC,
+        KafkaError._NOENT,  # no leader: a topic or a partition that does not exist
+    )
+
+
+def _is_no_group(cause: BaseException | None) -> bool:
+    return (
+        isinstance(cause, KafkaException)
+        and error_of(cause).code() == KafkaError.GROUP_ID_NOT_FOUND
+    )
+
+
+def _member(found: Any) -> GroupMember:
+    given = found.assignment.topic_partitions if found.assignment else []
+    return GroupMember(
+        found.client_id or "",
+        found.host or "",
+        frozenset(TopicPartition(each.topic, each.partition) for each in given),
+    )

@@ -1,0 +1,118 @@
+"""Requests that are repeated while brokers are away, up to a deadline, and then say what was tried.
+
+What is refused for good (a missing right, a wrong password) is not repeated: it is a ConfigError,
+since only whoever set it up can mend it.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from typing import TypeVar
+
+from confluent_kafka import KafkaError, KafkaException
+
+from streamer.errors import ConfigError, KafkaUnavailableError, StreamerError
+from streamer.kafka.faults import error_of, translated
+
+__all__ = ["PAUSE_S", "REQUEST_S", "Attempts", "refusal", "unless_away"]
+
+T = TypeVar("T")
+
+# One request. A broker that answers does so in milliseconds; electing a leader takes seconds.
+REQUEST_S = 10.0
+PAUSE_S = 0.2
+
+_REFUSED = frozenset(
+    {
+        KafkaError.TOPIC_AUTHORIZATION_FAILED,
+        KafkaError.GROUP_AUTHORIZATION_FAILED,
+        KafkaError.CLUSTER_AUTHORIZATION_FAILED,
+        KafkaError.TRANSACTIONAL_ID_AUTHORIZATION_FAILED,
+        KafkaError.SASL_AUTHENTICATION_FAILED,
+        KafkaError._AUTHENTICATION,
+    }
+)
+_AGAIN = frozenset(
+    {
+        KafkaError._TRANSPORT,
+        KafkaError._TIMED_OUT,
+        KafkaError._TIMED_OUT_QUEUE,
+        KafkaError._ALL_BROKERS_DOWN,
+        KafkaError._RESOLVE,
+        KafkaError._WAIT_COORD,
+        KafkaError._RETRY,
+        KafkaError._MSG_TIMED_OUT,
+        KafkaError.REQUEST_TIMED_OUT,
+        KafkaError.LEADER_NOT_AVAILABLE,
+        KafkaError.NOT_LEADER_FOR_PARTITION,
+        KafkaError.BROKER_NOT_AVAILABLE,
+        KafkaError.NETWORK_EXCEPTION,
+        KafkaError.COORDINATOR_LOAD_IN_PROGRESS,
+        KafkaError.COORDINATOR_NOT_AVAILABLE,
+        KafkaError.NOT_COORDINATOR,
+        KafkaError.NOT_CONTROLLER,
+        KafkaError.CONCURRENT_TRANSACTIONS,
+        KafkaError.UNSTABLE_OFFSET_COMMIT,
+        KafkaError.NOT_ENOUGH_REPLICAS,
+    }
+)
+
+
+def refusal(error: KafkaError, what: str) -> ConfigError | None:
+    """The error to raise where trying again is of no use."""
+    if error.code() not in _REFUSED:
+        return None
+    return ConfigError(
+        f"{what}: {error.str()}",
+        hint="grant the right (ACL) to the user named by the kafka settings, or mend its password",
+    )
+
+
+def unless_away(error: KafkaError, what: str) -> StreamerError | None:
+    """None for trouble that passes when brokers come back, else what to raise."""
+    if refused := refusal(error, what):
+        return refused
+    if not error.fatal() and (error.retriable() or error.code() in _AGAIN):
+        return None
+    return translated(KafkaException(error), what)
+
+
+class Attempts:
+    """Repeats one request until `timeout_s` is over."""
+
+    def __init__(self, timeout_s: float, where: str) -> None:
+        self._timeout_s = timeout_s
+        self._where = where
+
+    def __call__(self, what: str, call: Callable[[float], T]) -> T:
+        """`call` gets the seconds that it may take.
+
+        Raises KafkaUnavailableError at the deadline, and at once what no repetition can mend.
+        """
+        began = time.monotonic()
+        count = 0
+        while True:
+            left_s = self._timeout_s - (time.monotonic() - began)
+            try:
+                count += 1
+                return call(max(0.5, min(REQUEST_S, left_s)))
+            except KafkaException as error:
+                last = error_of(error)
+                if problem := unless_away(last, what):
+                    raise problem from error
+                spent_s = time.monotonic() - began
+                if spent_s + PAUSE_S >= self._timeout_s:
+                    raise self._gave_up(what, count, spent_s=spent_s, last=last.str()) from error
+            except TimeoutError as error:
+                if (spent_s := time.monotonic() - began) >= self._timeout_s:
+                    raise self._gave_up(what, count, spent_s=spent_s, last="no answer") from error
+            time.sleep(PAUSE_S)
+
+    def _gave_up(
+        self, what: str, count: int, *, spent_s: float, last: str
+    ) -> KafkaUnavailableError:
+        return KafkaUnavailableError(
+            f"{what}: tried {count} times in {spent_s:.0f} s at {self._where}: {last}",
+            hint="check that the brokers run and that bootstrap_servers names them",
+        )

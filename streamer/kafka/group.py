@@ -1,0 +1,67 @@
+"""Membership in the members group: a consumer that does nothing but live, and may be elected.
+
+The owner of the topic's only partition is the controller. A rebalance calls back every member, also
+those whose partitions stay as they are: that is how changes of the group are heard of.
+"""
+
+from __future__ import annotations
+
+import logging
+
+from confluent_kafka import Consumer, KafkaError
+from confluent_kafka import TopicPartition as Address
+
+from streamer.config import Config
+from streamer.kafka import settings
+from streamer.kafka.attempts import unless_away
+
+__all__ = ["Membership"]
+
+_log = logging.getLogger(__name__)
+
+
+class Membership:
+    """One process in the group. Used by the one thread that polls it."""
+
+    def __init__(self, config: Config, topic: str, *, client_id: str) -> None:
+        made = settings.members_consumer(config) | {
+            "client.id": client_id,
+            # A process that sends heartbeats but cannot poll, since some call never gives the
+            # interpreter back, would otherwise hold up every election.
+            "max.poll.interval.ms": max(config.session_timeout_ms, config.processing_timeout_ms),
+        }
+        self._topic = topic
+        self._is_changed = False
+        self.is_owner = False
+        self._consumer = Consumer(made)
+        self._consumer.subscribe(
+            [topic], on_assign=self._given, on_revoke=self._taken, on_lost=self._taken
+        )
+
+    def poll(self, timeout_s: float) -> bool:
+        """Take part for so long. Returns whether the group changed.
+
+        Raises ConfigError when membership is refused, TopicMissingError when the topic is gone.
+        """
+        self._is_changed = False
+        message = self._consumer.poll(timeout_s)
+        error = message.error() if message is not None else None
+        if error is not None and error.code() != KafkaError._PARTITION_EOF:
+            if problem := unless_away(error, f"being a member by the topic {self._topic}"):
+                raise problem
+            _log.debug("members: %s", error.str())
+        return self._is_changed
+
+    def close(self) -> None:
+        """Leave the group at once."""
+        self._consumer.close()
+        self.is_owner = False
+
+    def _given(self, _consumer: Consumer, partitions: list[Address]) -> None:
+        self._is_changed = True
+        self.is_owner = self.is_owner or bool(partitions)
+
+    def _taken(self, _consumer: Consumer, partitions: list[Address]) -> None:
+        self._is_changed = True
+        if partitions:
+            self.is_owner = False

@@ -1,0 +1,203 @@
+"""Compacted control topics: read as rows in the order of the log, written by key.
+
+A row is the newest word about its key; a row without a value takes the key back. Only committed
+rows are seen. A topic that was deleted and made anew is read again from its beginning.
+"""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Iterable, Mapping, Sequence
+from types import TracebackType
+from typing import NamedTuple, Self
+
+from confluent_kafka import (
+    OFFSET_BEGINNING,
+    Consumer,
+    KafkaError,
+    KafkaException,
+    Message,
+    Producer,
+)
+from confluent_kafka import TopicPartition as Address
+
+from streamer.config import Config
+from streamer.errors import KafkaUnavailableError
+from streamer.ids import TopicPartition
+from streamer.kafka import settings
+from streamer.kafka.attempts import Attempts, unless_away
+from streamer.kafka.faults import error_of, translated
+
+__all__ = ["ExclusiveWriter", "Row", "TableReader", "TableWriter"]
+
+_log = logging.getLogger(__name__)
+
+_BATCH = 1_000
+_WRITE_S = 10.0
+
+
+class Row(NamedTuple):
+    """One record of a table; without a value the key is deleted."""
+
+    place: TopicPartition
+    offset: int
+    key: str
+    value: bytes | None
+
+
+class TableReader:
+    """Reads some partitions from their beginning and goes on for ever. Used by one thread."""
+
+    def __init__(self, config: Config, partitions: Iterable[TopicPartition]) -> None:
+        self._reached: dict[TopicPartition, int] = dict.fromkeys(partitions, 0)
+        self._consumer = Consumer(settings.control_consumer(config))
+        self._consumer.assign([_beginning(place) for place in self._reached])
+        self._where = ", ".join(sorted({place.topic for place in self._reached}))
+
+    def read(self, timeout_s: float) -> list[Row]:
+        """Rows that have come, after at most this time. Raises what waiting cannot mend."""
+        # `consume` would wait the whole time for a full batch.
+        first = self._consumer.poll(timeout_s)
+        if first is None:
+            return []
+        rows = map(self._row, [first, *self._consumer.consume(_BATCH, 0)])
+        return [row for row in rows if row is not None]
+
+    def read_to(self, ends: Mapping[TopicPartition, int], *, timeout_s: float) -> list[Row]:
+        """All rows up to these ends. Raises KafkaUnavailableError when that takes too long."""
+        deadline = time.monotonic() + timeout_s
+        rows: list[Row] = []
+        while any(self._reached[place] < end for place, end in ends.items()):
+            left_s = deadline - time.monotonic()
+            if left_s <= 0:
+                raise KafkaUnavailableError(
+                    f"reading {self._where} to the end took longer than {timeout_s:g} s",
+                    hint="check that the brokers run, and that no transaction hangs on the topic",
+                )
+            rows += self.read(min(left_s, 0.2))
+        return rows
+
+    def close(self) -> None:
+        self._consumer.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    def _row(self, message: Message) -> Row | None:
+        error = message.error()
+        topic, partition, offset = message.topic(), message.partition(), message.offset()
+        place = TopicPartition(topic or "", -1 if partition is None else partition)
+        if error is None and offset is not None:
+            self._reached[place] = offset + 1
+            return Row(place, offset, (message.key() or b"").decode(), message.value())
+        if error is None or error.code() == KafkaError._PARTITION_EOF:
+            # Transaction markers are not rows: the end may lie behind the last of them.
+            self._reached[place] = max(self._reached.get(place, 0), offset or 0)
+        elif error.code() in (KafkaError.OFFSET_OUT_OF_RANGE, KafkaError._AUTO_OFFSET_RESET):
+            _log.warning("%s was made anew, reading it from its beginning", place)
+            self._reached[place] = 0
+            self._consumer.incremental_assign([_beginning(place)])
+        elif problem := unless_away(error, f"reading {self._where}"):
+            raise problem
+        return None
+
+
+class TableWriter:
+    """Writes rows one by one, without a transaction. Used by one thread."""
+
+    def __init__(self, config: Config) -> None:
+        self._producer = Producer(settings.producer(config) | _SMALL | _IN_ORDER)
+        self._failure: KafkaError | None = None
+
+    def put(self, place: TopicPartition, key: str, value: bytes | None) -> None:
+        """Send a row; rows of one writer arrive in their order. Returns at once.
+
+        Raises what an earlier row was refused for.
+        """
+        self._raise_failure()
+        self._producer.produce(
+            place.topic, value, key.encode(), place.partition, on_delivery=self._delivered
+        )
+        self._producer.poll(0)
+
+    def flush(self, timeout_s: float) -> None:
+        """Wait until all rows are written. Raises KafkaUnavailableError when they are not."""
+        left = self._producer.flush(timeout_s)
+        self._raise_failure()
+        if left:
+            raise KafkaUnavailableError(
+                f"{left} control records could not be written in {timeout_s:g} s",
+                hint="check that the brokers run",
+            )
+
+    def close(self) -> None:
+        self._producer.purge()
+        self._producer.close()
+
+    def _delivered(self, error: KafkaError | None, _message: Message) -> None:
+        # A purged row was given up on purpose.
+        if error is not None and error.code() != KafkaError._PURGE_QUEUE:
+            self._failure = error
+
+    def _raise_failure(self) -> None:
+        if self._failure is None:
+            return
+        failure, self._failure = self._failure, None
+        if problem := unless_away(failure, "writing control records"):
+            raise problem
+        _log.warning("a control record was not written: %s", failure.str())
+
+
+class ExclusiveWriter:
+    """Writes rows in transactions; a later writer with the same id makes it useless."""
+
+    def __init__(self, config: Config, transactional_id: str) -> None:
+        made = settings.producer(config, transactional_id) | _SMALL
+        self._producer = Producer(made)
+        self._id = transactional_id
+        self._where = config.bootstrap_servers
+
+    def claim(self, timeout_s: float) -> None:
+        """Become the only one with this id; the former one's open transaction is aborted."""
+        attempts = Attempts(timeout_s, self._where)
+        attempts(f"taking over {self._id}", self._producer.init_transactions)
+
+    def write(self, rows: Sequence[tuple[TopicPartition, str, bytes | None]]) -> None:
+        """All rows or none. Raises FencedError for a writer that was replaced; after any error
+        this writer is of no further use, since it may not know what became of the rows."""
+        try:
+            self._producer.begin_transaction()
+            for place, key, value in rows:
+                self._producer.produce(place.topic, value, key.encode(), place.partition)
+            self._producer.commit_transaction(_WRITE_S)
+        except KafkaException as error:
+            problem = unless_away(error_of(error), f"writing as {self._id}")
+            raise problem or translated(error, f"writing as {self._id}") from error
+
+    def close(self) -> None:
+        self._producer.purge()
+        self._producer.flush(0)
+
+
+# Control records are few and small, and someone waits for each of them.
+_SMALL = {
+    "linger.ms": 0,
+    "queue.buffering.max.kbytes": 16 * 1024,
+    "queue.buffering.max.messages": 10_000,
+}
+# An idempotent producer waits up to half a second for its id before the first record. One request
+# at a time keeps the order too; a repeated row does no harm, since a row replaces its predecessor.
+_IN_ORDER = {"enable.idempotence": False, "acks": "all", "max.in.flight": 1}
+
+
+def _beginning(place: TopicPartition) -> Address:
+    return Address(place.topic, place.partition, OFFSET_BEGINNING)
