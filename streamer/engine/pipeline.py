@@ -186,7 +186,7 @@ class Pipeline:
         for name, expiry in self._expiries.items():
             state = self._states[name]
             expired = expiry.find(self.stream_time_ms)
-            state.purged = [key for key in expired.keys if not state.is_dirty(key)]
+            state.purge(expired.keys, expiry.among(state.dirty(), self.stream_time_ms))
             self._index_keys[name] = expired.index_keys
 
     def changes(self) -> Changes:

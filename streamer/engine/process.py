@@ -88,10 +88,10 @@ class ProcessOperator(Operator):
             )
 
     def next_punctuation_ms(self, stream_time_ms: int) -> int | None:
-        """The stream time at which a punctuation is due next; None where there is none. What has
-        no time yet counts from `stream_time_ms`."""
+        """The stream time at which the punctuations want to be asked next; None where there are
+        none. The first time they see, given here, is what they count from."""
         times = [
-            entry.next_after(stream_time_ms) if entry.next_ms is None else entry.next_ms
+            stream_time_ms if entry.next_ms is None else entry.next_ms
             for entry in self.context.schedules
             if entry.by == "stream" and entry.is_active
         ]

@@ -46,7 +46,11 @@ class TableOperator(Operator):
 
 
 class JoinOperator(Operator):
-    """Looks each record's key up in a table of the same task."""
+    """Looks each record's key up in a table of the same task.
+
+    As in Kafka Streams, records without a value are dropped, and those without a key too unless
+    the join is a left one.
+    """
 
     def __init__(
         self,
@@ -67,7 +71,7 @@ class JoinOperator(Operator):
         self._drop = drop
 
     def run(self, batch: Batch) -> None:
-        assert batch.raw_keys is not None
+        batch = self._without_nulls(batch)
         found = self._look_up(batch)
         rows, left = self.call(self._joined, batch, batch.keys, batch.values, found)
         places = range(len(batch)) if left is None else left
@@ -81,6 +85,18 @@ class JoinOperator(Operator):
             return
         joined = batch.take([place for place, _value in kept])
         self.forward(joined.with_values([value for _place, value in kept]))
+
+    def _without_nulls(self, batch: Batch) -> Batch:
+        assert batch.raw_keys is not None
+        if batch.is_whole or (None not in batch.raw_keys and None not in batch.values):
+            return batch
+        with_key = [
+            row for row, key in enumerate(batch.raw_keys) if self._is_left or key is not None
+        ]
+        kept = [row for row in with_key if batch.values[row] is not None]
+        self._drop("null_key", len(batch) - len(with_key))
+        self._drop("null_value", len(with_key) - len(kept))
+        return batch.take(kept)
 
     def _look_up(self, batch: Batch) -> list[Any]:
         state = self.state

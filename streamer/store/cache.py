@@ -13,6 +13,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
+from streamer.errors import ProcessingError
 from streamer.store.keys import ROW_HEAD_BYTES, payload, rows, timestamp
 from streamer.topology.serde import Serde
 from streamer.topology.stores import StoreSpec
@@ -95,7 +96,6 @@ class KeyValueState:
     ) -> None:
         self.spec = spec
         self.values: dict[bytes, Any] = {}
-        self.purged: list[bytes] = []
         self.committed_time_ms = _NEVER
         self._database = database
         self._serde = value
@@ -105,6 +105,7 @@ class KeyValueState:
         self._newest = -1
         self._oldest = _NEVER
         self._dirty: Dirty | None = None
+        self._purged: dict[bytes, None] = {}
 
     @property
     def serde(self) -> Serde[Any]:
@@ -245,7 +246,10 @@ class KeyValueState:
         loaded = self._loaded
         values = self.values
         dirty = Dirty(keys=list(stamps), values=[values[key] for key in stamps])
-        dirty.payloads = [None if value is None else encode(value) for value in dirty.values]
+        try:
+            dirty.payloads = [None if value is None else encode(value) for value in dirty.values]
+        except Exception as error:
+            raise self._unencodable(dirty, error) from error
         if self._oldest >= self.committed_time_ms:
             # No stored row is later than the stream time of its commit.
             dirty.timestamps = list(stamps.values())
@@ -258,11 +262,36 @@ class KeyValueState:
             dirty.timestamps.append(stamp)
         return dirty
 
+    def _unencodable(self, dirty: Dirty, error: Exception) -> Exception:
+        """The error that names the first value that cannot be encoded."""
+        for key, value in zip(dirty.keys, dirty.values, strict=True):
+            try:
+                if value is not None:
+                    self._serde.encode(value)
+            except Exception:
+                return ProcessingError(
+                    f"store {self.spec.name!r} cannot hold what was computed for key {key!r}:"
+                    f" {type(error).__name__}: {error}",
+                    hint=f"the store's values are {self._serde.name}: return that from the"
+                    " aggregation, or give the store the right type",
+                )
+        return error
+
+    def purge(self, stored: Sequence[bytes], changed: Sequence[bytes]) -> None:
+        """Remove rows that are past their time: stored ones, unless they were changed, and changed
+        ones. What results said of them was passed on before."""
+        stamps = self._stamps
+        self._purged = dict.fromkeys(key for key in stored if key not in stamps)
+        self._purged.update(dict.fromkeys(changed))
+
     def changes(self) -> list[tuple[bytes, bytes | None]]:
         """The rows to write, for the changelog and for RocksDB; None removes a row."""
         dirty = self.dirty()
         changed = list(zip(dirty.keys, dirty.rows(), strict=True))
-        changed += [(key, None) for key in self.purged]
+        purged = self._purged
+        if purged:
+            changed = [pair for pair in changed if pair[0] not in purged]
+            changed += [(key, None) for key in purged]
         return changed
 
     def committed(self, changes: Sequence[tuple[bytes, bytes | None]]) -> None:
@@ -278,15 +307,12 @@ class KeyValueState:
 
     def _begin(self) -> None:
         self.values = {}
-        self.purged = []
+        self._purged = {}
         self._loaded = {}
         self._stamps = {}
         self._newest = -1
         self._oldest = _NEVER
         self._dirty = None
-
-    def is_dirty(self, key: bytes) -> bool:
-        return key in self._stamps
 
 
 def newest_times(

@@ -11,7 +11,7 @@ import struct
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from streamer.store.cache import Database
+from streamer.store.cache import Database, Dirty
 from streamer.store.keys import timestamp, ttl_bucket
 from streamer.topology.stores import StoreKind, StoreSpec
 
@@ -75,6 +75,21 @@ class Expiry:
                 expired.keys.append(key)
         self._done_ms = bound
         return expired
+
+    def among(self, dirty: Dirty, stream_time_ms: int) -> list[bytes]:
+        """The changed rows that are expired as soon as they are committed."""
+        bound = self.bound_ms(stream_time_ms)
+        if not bound or not dirty.keys:
+            return []
+        if self._spec.kind is StoreKind.KEY_VALUE:
+            if min(dirty.timestamps) >= bound:
+                return []
+            pairs = zip(dirty.keys, dirty.timestamps, strict=True)
+            return [key for key, stamp in pairs if stamp < bound]
+        head = _TIME.pack(bound)
+        if self._spec.kind is StoreKind.SESSION:
+            return [key for key in dirty.keys if key[-16:-8] < head]
+        return [key for key in dirty.keys if key < head] if min(dirty.keys) < head else []
 
     def rewind(self) -> None:
         """Look from the beginning again: an aborted transaction kept what had been found."""
