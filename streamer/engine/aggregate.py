@@ -150,8 +150,12 @@ class AggregateOperator(Operator):
                 row = len(values) - 1 - sum(1 for _ in rows)
                 del payloads[row - len(failed) :]
                 self.policy.failed(batch, row, error=error, node=self.name)
-                failed.add(row)
-                start = row + 1
+                start = self._behind(batch, row)
+                failed.update(range(row, start))
+
+    def _behind(self, batch: Batch, row: int) -> int:
+        """The row after a failed one and the rest of its record's."""
+        return row + 1
 
     def _collect(self, payloads: list[bytes | None]) -> Callable[[Any], Any]:
         """Encode each result at once: the next record may change the same object in place."""

@@ -159,12 +159,12 @@ class Compiler:
         loop = fold_loop(
             node.aggregate,
             result=getattr(node.value, "type", None),
-            by_item=_by_item(self._parent_value(node)),
+            by_item=_by_item(node.input),
         )
         kind = AggregateOperator if node.windows is None else WindowedOperator
-        decode_key = node.store.key.decode
+        decode_key = state.spec.key.decode
         if node.windows is not None:
-            decode_key = WindowedKey(node.store.key, node.store).decode
+            decode_key = WindowedKey(state.spec.key, node.store).decode
         operator = kind(
             node.name,
             self.policy,
@@ -195,11 +195,11 @@ class Compiler:
             fold=_session_fold(
                 node.aggregate,
                 result=getattr(node.value, "type", None),
-                by_item=_by_item(self._parent_value(node)),
+                by_item=_by_item(node.input),
             ),
             emit=node.emit,
             encode=state.encode,
-            decode_key=WindowedKey(node.store.key, node.store).decode,
+            decode_key=WindowedKey(state.spec.key, node.store).decode,
             drop=self.drop,
         )
 
@@ -249,15 +249,6 @@ class Compiler:
     def _payload(self, node: Node) -> Serde[Any] | None:
         """The serde whose bytes `payloads` holds behind this node."""
         return self.states[node.store.name].serde if isinstance(node, Aggregate) else None
-
-    def _parent_value(self, node: Node) -> Serde[Any] | None:
-        """The serde that decoded the values which reach a node unchanged, if any did."""
-        parent = node.parents[0]
-        while not isinstance(parent, Source):
-            if not isinstance(parent, Stateless) or parent.operation not in _KEEPS_VALUES:
-                return None
-            parent = parent.parents[0]
-        return parent.value
 
     def _share_topics(self, made: Mapping[int, Operator]) -> None:
         by_topic: dict[str, list[SinkOperator]] = {}
@@ -312,9 +303,6 @@ class Compiler:
         return False
 
 
-_KEEPS_VALUES = ("filter", "peek", "select_key")
-
-
 def _is_same(one: Serde[Any] | None, other: Serde[Any] | None) -> bool:
     """Whether two bound serdes write the same bytes for the same object."""
     if one is None or other is None or one is other:
@@ -326,16 +314,16 @@ def _is_same(one: Serde[Any] | None, other: Serde[Any] | None) -> bool:
     )
 
 
-def _by_item(value: Serde[Any] | None) -> bool:
-    """Whether a field of a value is read as `value[name]`: unless its type has attributes."""
+def _by_item(value: Serde[Any] | None) -> bool | None:
+    """Whether a field of a value is read as `value[name]`; None where the type does not tell."""
     kind = getattr(value, "type", None)
-    return not (isinstance(kind, type) and hasattr(kind, "__annotations__")) or (
-        isinstance(kind, type) and issubclass(kind, dict)
-    )
+    if kind is Any or not isinstance(kind, type):
+        return None
+    return issubclass(kind, Mapping)
 
 
 def _session_fold(
-    aggregate: Fold | Reduce | Mapping[str, BuiltIn], *, result: Any, by_item: bool
+    aggregate: Fold | Reduce | Mapping[str, BuiltIn], *, result: Any, by_item: bool | None
 ) -> SessionFold:
     if isinstance(aggregate, Fold):
         initial, step, merge = aggregate.initial, aggregate.step, aggregate.merge

@@ -26,10 +26,13 @@ def needs_keys(aggregate: Fold | Reduce | Mapping[str, BuiltIn]) -> bool:
 
 
 def fold_loop(
-    aggregate: Fold | Reduce | Mapping[str, BuiltIn], *, result: Any = None, by_item: bool = False
+    aggregate: Fold | Reduce | Mapping[str, BuiltIn],
+    *,
+    result: Any = None,
+    by_item: bool | None = None,
 ) -> Loop:
     """The loop of an aggregation. Built-in ones need the type of their `result`; `by_item` says
-    that values are mappings rather than objects with attributes."""
+    whether values are mappings or objects with attributes, None that each is to be looked at."""
     if isinstance(aggregate, Fold):
         return _function_loop(aggregate.initial, aggregate.step)
     if isinstance(aggregate, Reduce):
@@ -81,15 +84,21 @@ def _next_value(aggregate: BuiltIn, name: str, read: str) -> str:
             return read
 
 
-def _built_in_loop(fields: Mapping[str, BuiltIn], *, result: Any, by_item: bool) -> Loop:
+def _read(field: str, by_item: bool | None) -> str:
+    item, attribute = f"v[{field!r}]", f"v.{field}"
+    if by_item or not field.isidentifier():
+        return item
+    if by_item is None:
+        return f"{item} if type(v) is dict or isinstance(v, Mapping) else {attribute}"
+    return attribute
+
+
+def _built_in_loop(fields: Mapping[str, BuiltIn], *, result: Any, by_item: bool | None) -> Loop:
     read: dict[str, str] = {}
     for aggregate in fields.values():
         if aggregate.field is not None:
             read.setdefault(aggregate.field, f"x{len(read)}")
-    reads = [
-        f"{variable} = v[{field!r}]" if by_item else f"{variable} = v.{field}"
-        for field, variable in read.items()
-    ]
+    reads = [f"{variable} = {_read(field, by_item)}" for field, variable in read.items()]
     # All new values are computed before the first is stored, so that a record whose third field
     # cannot be compared has not already been counted by the first.
     nexts = [
@@ -116,7 +125,7 @@ def _built_in_loop(fields: Mapping[str, BuiltIn], *, result: Any, by_item: bool)
         f"    if emit is None:\n{body(emits=False)}\n"
         f"    else:\n{body(emits=True)}\n"
     )
-    names: dict[str, Any] = {"make": result}
+    names: dict[str, Any] = {"make": result, "Mapping": Mapping}
     exec(compile(text, "<built-in aggregates>", "exec"), names)
     loop: Loop = names["loop"]
     return loop

@@ -12,7 +12,7 @@ __all__ = ["built_in_merge", "built_in_step"]
 
 
 def built_in_step(
-    fields: Mapping[str, BuiltIn], *, result: Any, by_item: bool
+    fields: Mapping[str, BuiltIn], *, result: Any, by_item: bool | None
 ) -> Callable[[Any, Any, Any], Any]:
     """`(key, value, aggregate or None) -> aggregate`, which never changes its argument."""
     loop = fold_loop(fields, result=result, by_item=by_item)

@@ -213,6 +213,7 @@ class Pipeline:
         """Forget all since the last commit."""
         for operator in self._operators:
             operator.abort()
+        self._policy.abort()
         for state in self._states.values():
             state.abort()
         for expiry in self._expiries.values():

@@ -53,6 +53,7 @@ class Policy:
         }
         self._dead_letter = dead_letter
         self._count = count
+        self._last: dict[str, tuple[str, int, int]] = {}
 
     def undecodable(self, raw: RawBatch, row: int, *, error: Exception, part: str) -> None:
         """A source record whose key or value cannot be decoded."""
@@ -92,10 +93,22 @@ class Policy:
                 key=raw.keys[row],
                 hint=f"mend the code or the record, or set {stage}_error to skip or dead_letter",
             ) from error
-        if action == "dead_letter":
+        if action == "dead_letter" and self._is_new(raw, row, place):
             assert self._dead_letter is not None
             headers = [*raw.headers_at(row), *self._cause(raw, row, error=error, place=place)]
             self._dead_letter(raw.keys[row], raw.values[row], headers)
+
+    def abort(self) -> None:
+        """Dead letters since the last commit were taken back."""
+        self._last.clear()
+
+    def _is_new(self, raw: RawBatch, row: int, place: str) -> bool:
+        """Not again for another row that was made of the same record: one dead letter is enough."""
+        letter = (raw.topic, raw.partition, raw.offsets[row])
+        if raw.partition >= 0 and self._last.get(place) == letter:
+            return False
+        self._last[place] = letter
+        return True
 
     def _cause(self, raw: RawBatch, row: int, *, error: Exception, place: str) -> Headers:
         cause: dict[str, Any] = {

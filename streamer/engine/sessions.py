@@ -30,7 +30,9 @@ class SessionOperator(Operator):
     """Merges each record with the sessions it touches; a gap is inclusive.
 
     A merged session takes the place of those it joins: they are removed, and where results are
-    passed on they get a None, as in Kafka Streams.
+    passed on they get a None, as in Kafka Streams. A session beyond its retention is not seen,
+    whether or not its row was removed already; with `emit="final"` that is as soon as it closed,
+    so that what was passed on as final is never joined to anything.
     """
 
     emitted_ms: int = -1
@@ -52,6 +54,8 @@ class SessionOperator(Operator):
         self.state = state
         self.windows = windows
         self.emit = emit
+        closed_ms = windows.gap_ms + windows.grace_ms
+        self._kept_ms = closed_ms if emit == "final" else state.spec.retention_ms or closed_ms
         self._fold = fold
         self._encode = encode
         self._decode_key = decode_key
@@ -78,7 +82,8 @@ class SessionOperator(Operator):
         stream_time = batch.source.stream_times[batch.index[row]]
         gap = self.windows.gap_ms
         near = self.state.sessions(raw_key, stamp - gap, stream_time)
-        merged = [one for one in near if one.start_ms - gap <= stamp <= one.end_ms + gap]
+        oldest = max(stamp - gap, stream_time - self._kept_ms)
+        merged = [one for one in near if one.start_ms - gap <= stamp and one.end_ms >= oldest]
         start = min([stamp, *(one.start_ms for one in merged)])
         end = max([stamp, *(one.end_ms for one in merged)])
         if end + gap + self.windows.grace_ms < stream_time:

@@ -76,6 +76,14 @@ class WindowedOperator(AggregateOperator):
         self._drop("late", len(starts) - len(rows))
         return batch.take(rows), [starts[row] for row in rows]
 
+    def _behind(self, batch: Batch, row: int) -> int:
+        """A record that failed in one of its windows is not tried in those that follow."""
+        value, index = batch.values[row], batch.index
+        end = row + 1
+        while end < len(batch) and index[end] == index[row] and batch.values[end] is value:
+            end += 1
+        return end
+
     def result_keys(self, row_keys: Sequence[bytes]) -> Sequence[bytes]:
         """Key, then window start, as Kafka Streams writes windowed keys."""
         return [row_key[8:] + row_key[:8] for row_key in row_keys]

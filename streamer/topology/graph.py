@@ -101,9 +101,13 @@ class Arm(Node):
 
 @dataclass(eq=False, kw_only=True)
 class Aggregate(Node):
+    """`value` is the serde of the results, `input` that of the values which are aggregated, where
+    their type is known."""
+
     store: StoreSpec
     aggregate: Fold | Reduce | Mapping[str, BuiltIn]
     value: Serde[Any]
+    input: Serde[Any] | None = None
     windows: Windows | None = None
     emit: Emit = "commit"
     kind = "aggregate"

@@ -83,6 +83,7 @@ class GroupedStream:
         _check_emit(emit, windows)
         stream = self._co_located(given.name)
         serde = _value_serde(definition, value if value is not None else given.value, stream)
+        _check_key(given, stream)
         spec = given.spec(key=stream._key, value=serde)
         if windows is not None:
             spec = _windowed_spec(spec, windows, retention)
@@ -93,6 +94,7 @@ class GroupedStream:
             store=graph.claim_store(spec),
             aggregate=definition,
             value=serde,
+            input=stream._value,
             windows=windows,
             emit=emit,
         )
@@ -226,6 +228,19 @@ def _value_serde(
     return Json(result_type(definition, stream._value))
 
 
+def _check_key(store: Store, stream: Stream) -> None:
+    """Rows lie under the bytes of the record keys, so the store's key type can only be theirs."""
+    if store.key is None or stream._key is None:
+        return
+    given = serde_of(store.key)
+    if given.name != stream._key.name:
+        raise TopologyError(
+            f"store {store.name!r} has keys {given.name}, but the stream's keys are"
+            f" {stream._key.name}",
+            hint="leave key= out of the store, or change the stream's: select_key(..., key=...)",
+        )
+
+
 def _check_emit(emit: str, windows: Windows | None) -> None:
     if emit not in _EMITS:
         raise TopologyError(f"emit={emit!r} is not one of {', '.join(map(repr, _EMITS))}")
@@ -242,8 +257,9 @@ def _windowed_spec(spec: StoreSpec, windows: Windows, retention: timedelta | Non
     kept_ms = length_ms if retention is None else milliseconds(retention, "retention")
     kept_ms = max(kept_ms, windows.grace_ms)
     if isinstance(windows, SessionWindows):
-        # A session can still grow for as long as a record may come within its gap and grace.
-        kept_ms = max(kept_ms, windows.gap_ms + windows.grace_ms)
+        # A session can grow as long as a record that touches it may still come: one gap behind the
+        # last record that belongs to a session which is open for another gap and the grace.
+        kept_ms = max(kept_ms, 2 * windows.gap_ms + windows.grace_ms)
         return replace(spec, kind=StoreKind.SESSION, retention_ms=kept_ms)
     return replace(
         spec,

@@ -24,7 +24,7 @@ from streamer.topology.graph import (
     Stateless,
 )
 from streamer.topology.serde import Bytes, Json, Serde, Utf8, serde_of
-from streamer.topology.stores import Store, StoreSpec, WindowStore
+from streamer.topology.stores import Store, StoreKind, StoreSpec, WindowStore
 
 if TYPE_CHECKING:
     from streamer.topology.grouped import GroupedStream
@@ -107,6 +107,8 @@ class Stream:
         """All records of these streams, those of one source in their order."""
         if not others:
             raise TopologyError("merge() needs at least one other stream")
+        if any(other._graph is not self._graph for other in others):
+            raise TopologyError("merge() takes streams of one App; these are of several")
         parents = (self._node, *(other._node for other in others))
         node = Merge(number=self._graph.next_number(), parents=parents)
         self._graph.add(node)
@@ -225,6 +227,8 @@ class Stream:
         """Run user code on full records: `function(record, context)`, or a class with
         `process(record, context)` and, optionally, `open(context)` and `close()`; one object per
         task. `context` reads and writes the stores, forwards records and schedules punctuation.
+
+        `key` and `value` are the types of what it forwards; keys are as before where left out.
         """
         specs = tuple(self._process_store(store) for store in stores)
         node = Process(
@@ -235,13 +239,22 @@ class Stream:
         )
         self._graph.add(node)
         return Stream(
-            self._graph, node, key=_explicit(key), value=_explicit(value), is_rekeyed=True
+            self._graph,
+            node,
+            key=_explicit(key) or self._key,
+            value=_explicit(value),
+            is_rekeyed=True,
         )
 
     # -- building ----------------------------------------------------------------------------
 
     def _process_store(self, store: Store | WindowStore) -> StoreSpec:
         known = self._graph.find_store(store.name)
+        if known is not None and known.kind is StoreKind.SESSION:
+            raise TopologyError(
+                f"store {store.name!r} holds sessions, which process() cannot read",
+                hint="process the table's changes instead: table.stream().process(...)",
+            )
         if known is not None and store.key is None and store.value is None:
             return known
         return self._graph.share_store(store.spec(key=self._key))
@@ -253,6 +266,19 @@ class Stream:
             raise TopologyError(
                 "the stream's key was changed, so its records may not be where the table's are",
                 hint='call .repartition("name") before the join',
+            )
+        if table.spec.kind is not StoreKind.KEY_VALUE:
+            raise TopologyError(
+                f"table {table.spec.name!r} has a value per key and window, so a record's key alone"
+                " finds nothing in it",
+                hint="join with a table that is not windowed, or use process(..., stores=[...])",
+            )
+        if self._key is None or self._key.name != table.spec.key.name:
+            shown = "unknown" if self._key is None else self._key.name
+            raise TopologyError(
+                f"the stream's keys are {shown}, those of table {table.spec.name!r} are"
+                f" {table.spec.key.name}: equal keys would have different bytes",
+                hint="give the key's type where it is set, such as select_key(function, key=str)",
             )
         node = Join(
             number=self._graph.next_number(),

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from streamer.topology.graph import Aggregate, Graph, Node, Stateless
+from streamer.topology.graph import Graph, Node, Stateless
 from streamer.topology.serde import Serde, serde_of
-from streamer.topology.stores import StoreSpec
+from streamer.topology.stores import StoreKind, StoreSpec
 from streamer.topology.stream import Stream, _result
 
 __all__ = ["Table"]
@@ -73,7 +73,7 @@ class Table:
 
     @property
     def _key(self) -> Serde[Any]:
-        if isinstance(self._node, Aggregate) and self._node.windows is not None:
+        if self.spec.kind is not StoreKind.KEY_VALUE:
             from streamer.topology.windowed_serde import WindowedKey
 
             return WindowedKey(self.spec.key, self.spec)
