@@ -47,10 +47,10 @@ lint: setup
 	$(PY) -m mypy $(CODE)
 
 test: lint  ## linters, types and all tests, a real Kafka included
-	$(PY) -m pytest tests -m "not chaos and not bench" $(ARGS)
+	$(PY) -m pytest tests $(wildcard examples/tests) -m "not chaos and not bench" $(ARGS)
 
 test-fast: setup  ## tests without Kafka, about a minute
-	$(PY) -m pytest tests/unit tests/tidy $(wildcard tests/simulation) -m "not broker and not chaos and not bench" $(ARGS)
+	$(PY) -m pytest tests/unit tests/tidy $(wildcard tests/simulation examples/tests) -m "not broker and not chaos and not bench" $(ARGS)
 
 chaos: setup  ## tests that kill processes and break disks and connections
 	$(PY) -m pytest tests -m chaos $(ARGS)
