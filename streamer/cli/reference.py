@@ -1,6 +1,6 @@
 """The reference pages of the documentation, written from the code that they describe.
 
-    python -m streamer.cli.reference [DIRECTORY]      writes configuration.md, metrics.md, cli.md
+    python -m streamer.cli.reference [DIRECTORY]      writes configuration.md, metrics.md, ...
 
 A test compares the pages with the code, so nothing is ever described that is not so.
 """
@@ -17,6 +17,7 @@ from streamer.cli.main import parser
 from streamer.config import Config, Setting, budget, settings
 from streamer.config.memory import PERCENT, PROCESS_BYTES_MAX
 from streamer.errors import InvariantError
+from streamer.store.reference import page as options_page
 
 __all__ = ["PAGES", "pages"]
 
@@ -135,6 +136,10 @@ def metric_page() -> str:
     return "\n".join(lines) + "\n"
 
 
+def rocksdb_options() -> str:
+    return options_page(_GENERATED)
+
+
 def commands() -> str:
     lines = [_COMMANDS.format(generated=_GENERATED)]
     for command in _leaves(parser()):
@@ -218,6 +223,7 @@ PAGES: Mapping[str, Callable[[], str]] = {
     "configuration.md": configuration,
     "metrics.md": metric_page,
     "cli.md": commands,
+    "rocksdb-options.md": rocksdb_options,
 }
 
 

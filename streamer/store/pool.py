@@ -9,11 +9,12 @@ itself, so memory stays in the idle ones (64 databases used 1.7 to 4 times a 64 
 from __future__ import annotations
 
 import threading
+from contextlib import suppress
 from typing import Protocol
 
 from rocksdict import Cache, WriteBufferManager
 
-from streamer.errors import ConfigError
+from streamer.errors import ConfigError, StreamerError
 
 __all__ = ["MemoryPool", "Tenant"]
 
@@ -27,6 +28,13 @@ class Tenant(Protocol):
     def memtable_bytes(self) -> int: ...
 
     def flush(self, *, wait: bool = True) -> None: ...
+
+
+def _held_bytes(tenant: Tenant) -> int:
+    try:
+        return tenant.memtable_bytes()
+    except StreamerError:
+        return 0
 
 
 class MemoryPool:
@@ -66,12 +74,14 @@ class MemoryPool:
         if self.write_buffers.get_usage() <= self.write_buffer_bytes * 7 // 8:
             return
         with self._lock:
-            tenants = list(self._tenants)
-        tenants.sort(key=lambda tenant: tenant.memtable_bytes(), reverse=True)
-        for tenant in tenants:
+            tenants = [(_held_bytes(tenant), tenant) for tenant in self._tenants]
+        tenants.sort(key=lambda entry: entry[0], reverse=True)
+        for _held, tenant in tenants:
             if self.write_buffers.get_usage() <= self.write_buffer_bytes * 3 // 4:
                 return
-            tenant.flush()
+            # One that is just being closed, or whose disk fails: its own task will say so.
+            with suppress(StreamerError):
+                tenant.flush()
 
     def gauges(self) -> dict[str, int]:
         """Bytes in use: `write_buffer_bytes` is contained in `block_cache_bytes`."""

@@ -198,20 +198,21 @@ class TaskDatabase:
     def _write(
         self, changes: Mapping[str, Sequence[Change]], records: Mapping[bytes, bytes]
     ) -> None:
-        is_first = True
-        for batch in batches(self._families, self._specs, changes=changes, records=records):
-            if not is_first:
-                failpoints.hit("commit.between_store_chunks")
-            self._commit(batch)
-            is_first = False
+        with self._gate:
+            is_first = True
+            for batch in batches(self._families, self._specs, changes=changes, records=records):
+                if not is_first:
+                    failpoints.hit("commit.between_store_chunks")
+                self._commit(batch)
+                is_first = False
 
     def _commit(self, batch: WriteBatch) -> None:
+        """Inside the gate."""
         self._pool.make_room()
-        with self._gate:
-            try:
-                self._families.write(batch)
-            except Exception as error:
-                raise fault(error, "writing", self.directory) from None
+        try:
+            self._families.write(batch)
+        except Exception as error:
+            raise fault(error, "writing", self.directory) from None
 
     def ingest(self, store: str, rows: Mapping[bytes, bytes | None]) -> None:
         """Add many rows at once as files, which costs half of writing them; durable at return.
@@ -237,9 +238,10 @@ class TaskDatabase:
 
     def delete_index(self, store: str, index_keys: Sequence[bytes]) -> None:
         """Remove entries of a time index that expiry has dealt with."""
-        handle = self._families.handle(family_name(store, index=True))
-        for batch in deletions(handle, index_keys):
-            self._commit(batch)
+        with self._gate:
+            handle = self._families.handle(family_name(store, index=True))
+            for batch in deletions(handle, index_keys):
+                self._commit(batch)
 
     def metadata(self) -> dict[str, bytes]:
         """What was written as metadata, by key."""

@@ -15,10 +15,10 @@ from typing import Any
 
 import rocksdict
 
-__all__ = ["ALIASES", "OWNED", "UNUSABLE", "Setting", "apply", "build", "settings"]
+__all__ = ["ALIASES", "NEEDED_CLASS", "OWNED", "UNUSABLE", "Setting", "apply", "build", "settings"]
 
 _HOLDERS = ("Options", "BlockBasedOptions", "ReadOptions", "WriteOptions")
-_NEEDED_CLASS = re.compile(r"cannot be (?:cast as|converted to) '(\w+)'")
+NEEDED_CLASS = re.compile(r"cannot be (?:cast as|converted to) '(\w+)'")
 
 # RocksDB's names where the binding has others.
 ALIASES = {
@@ -124,7 +124,7 @@ def apply(setting: Setting, target: Any, value: Any) -> None:
     try:
         method(*arguments)
     except TypeError as error:
-        needed = _NEEDED_CLASS.search(str(error))
+        needed = NEEDED_CLASS.search(str(error))
         if needed is not None and needed[1] == "bool":
             raise TypeError(f"it takes true or false, not {value!r}") from error
         if needed is None or not hasattr(rocksdict, needed[1]):
@@ -207,7 +207,7 @@ def _set_field(target: Any, members: Mapping[str, Any], name: str, value: Any) -
                 method(target, value)
             return
         except TypeError as error:
-            needed = _NEEDED_CLASS.search(str(error))
+            needed = NEEDED_CLASS.search(str(error))
             if needed is None or not isinstance(value, str):
                 raise TypeError(f"{name}: {error}") from error
             value = build(needed[1], value)
