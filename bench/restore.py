@@ -19,7 +19,7 @@ from bench.options import Options
 from bench.report import Column, Row
 from bench.run import Progress, failure, say, start
 from bench.stores import check_stores
-from bench.systems import Case, System, kafka_streams_restore, restore_parts
+from bench.systems import Case, System, kafka_streams_restore, restore_parts, streamer_restore
 from bench.topics import CHANGELOG, Filler, Topics
 
 TITLE = "restore"
@@ -33,7 +33,11 @@ COLUMNS = (
     Column("seconds", "seconds in all", ".1f", spread=True),
     Column("correct", "correct"),
 )
-SYSTEMS: tuple[System, ...] = (*kafka_streams_restore.SYSTEMS, *restore_parts.SYSTEMS)
+SYSTEMS: tuple[System, ...] = (
+    *streamer_restore.SYSTEMS,
+    *kafka_streams_restore.SYSTEMS,
+    *restore_parts.SYSTEMS,
+)
 WITHOUT_A_STORE = "parts: only reading"
 
 
@@ -70,6 +74,9 @@ def fill(topics: Topics, application: str, *, changelog: Changelog) -> None:
     topics.create(f"{application}-events", partitions=changelog.partitions)
     topics.create(name, partitions=changelog.partitions, settings=CHANGELOG)
     say(f"sending {changelog.records:,} records to {name}")
+    # State without a committed position would have lost it: Streamer refuses to guess one.
+    source = f"{application}-events"
+    topics.commit_start(application, topic=source, partitions=changelog.partitions)
     filler = Filler(topics.bootstrap, name)
     for keys, values in blocks(changelog):
         filler.send(keys, values)

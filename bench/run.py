@@ -109,7 +109,8 @@ def say(line: str) -> None:
 
 
 def failure(error: Exception) -> str:
-    """The first line of what went wrong, for a row; the rest goes to standard error."""
+    """What went wrong, whole on standard error and its last words in a row."""
     text = str(error) if isinstance(error, MeasureError) else repr(error)
     say(f"failed: {text}")
-    return text.splitlines()[0]
+    lines = text.splitlines()
+    return lines[0] if len(lines) == 1 else f"{lines[0]}: {lines[-1][:200]}"

@@ -44,6 +44,12 @@ class Topics:
             for future in self._admin.delete_topics(names, operation_timeout=30).values():
                 future.result()
 
+    def commit_start(self, group: str, *, topic: str, partitions: int) -> None:
+        """Makes the group one that has read nothing yet, but is known to the broker."""
+        start = [TopicPartition(topic, partition, 0) for partition in range(partitions)]
+        request = ConsumerGroupTopicPartitions(group, start)
+        self._admin.alter_consumer_group_offsets([request])[group].result()
+
     def committed(self, group: str, *, topic: str, partitions: int) -> int:
         """The sum of the group's committed positions; 0 while there is no group."""
         wanted = [TopicPartition(topic, partition) for partition in range(partitions)]
