@@ -26,6 +26,8 @@ FAILED: Final = _Failed()
 class Operator:
     """One node in one task. `run` handles a batch; `flush` passes on what waited for the commit."""
 
+    stage = "processing"
+
     def __init__(self, name: str, policy: Policy) -> None:
         self.name = name
         self.policy = policy
@@ -64,7 +66,9 @@ class Operator:
                 # It ends an iteration, so the function's own would lose the records behind it.
                 raise RuntimeError("the function raised StopIteration")
             except Exception as error:
-                self.policy.failed(batch, len(results), error=error, node=self.name)
+                self.policy.failed(
+                    batch, len(results), error=error, node=self.name, stage=self.stage
+                )
                 results.append(FAILED)
                 failed = True
         if not failed:

@@ -226,6 +226,11 @@ class Pipeline:
         for processor in self._processors:
             processor.close()
 
+    def resize_cache(self, bytes_max: int) -> None:
+        """Bound the committed rows kept at hand, over all stores."""
+        for state in self._states.values():
+            state.recent.resize(bytes_max // len(self._states))
+
     @property
     def touched(self) -> int:
         """Keys that the open transaction holds, over all stores."""

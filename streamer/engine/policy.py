@@ -43,6 +43,7 @@ class Policy:
         task: str,
         processing: str = "stop",
         deserialization: str = "stop",
+        production: str = "stop",
         dead_letter: DeadLetter | None = None,
         count: Callable[[Failure], None] = lambda _failure: None,
     ) -> None:
@@ -50,6 +51,7 @@ class Policy:
         self._actions: dict[str, str] = {
             "processing": processing,
             "deserialization": deserialization,
+            "production": production,
         }
         self._dead_letter = dead_letter
         self._count = count
@@ -59,12 +61,20 @@ class Policy:
         """A source record whose key or value cannot be decoded."""
         self._decide("deserialization", raw, row, error=error, place=f"decoding its {part}")
 
-    def failed(self, batch: Batch, row: int, *, error: Exception, node: str) -> None:
-        """A record on which user code, or encoding its result, raised."""
+    def failed(
+        self,
+        batch: Batch,
+        row: int,
+        *,
+        error: Exception,
+        node: str,
+        stage: str = "processing",
+    ) -> None:
+        """A record on which user code raised, or whose result cannot be encoded (production)."""
         raw = batch.source.raw
         place = f"step {node}"
         if raw is not None:
-            self._decide("processing", raw, batch.index[row], error=error, place=place)
+            self._decide(stage, raw, batch.index[row], error=error, place=place)
             return
         # A result that was flushed: it has no one source record, but its key and value are known.
         key = batch.raw_keys[row] if batch.raw_keys is not None else None
@@ -77,7 +87,7 @@ class Policy:
             timestamps=[batch.timestamps[row]],
             offsets=[-1],
         )
-        self._decide("processing", flushed, 0, error=error, place=place)
+        self._decide(stage, flushed, 0, error=error, place=place)
 
     def _decide(self, stage: str, raw: RawBatch, row: int, *, error: Exception, place: str) -> None:
         if isinstance(error, _NOT_OF_THE_RECORD):

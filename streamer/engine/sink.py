@@ -56,6 +56,8 @@ class SinkOperator(Operator):
     """Writes one topic. `key_is_raw` and `value_is_payload` say that the bytes a batch carries are
     this sink's own encoding, so that nothing is encoded twice."""
 
+    stage = "production"
+
     def __init__(
         self,
         node: Sink,

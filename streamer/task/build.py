@@ -62,11 +62,11 @@ class Plan:
     cache_bytes: int
 
     def pipeline(
-        self, task: TaskId, database: TaskDatabase, *, stream_time_ms: int, task_count: int
+        self, task: TaskId, database: TaskDatabase, *, stream_time_ms: int, cache_bytes: int
     ) -> Pipeline:
         """A task's pipeline over its database. Runs `open` of the user's processors."""
         subtopology = self.topology.subtopologies[task.subtopology]
-        states = self._states(subtopology, database, task_count)
+        states = self._states(subtopology, database, cache_bytes)
         compiler = Compiler(
             application_id=self.topology.application_id,
             subtopology=subtopology,
@@ -84,9 +84,9 @@ class Plan:
         return Pipeline(compiler, expiries=expiries, stream_time_ms=stream_time_ms)
 
     def _states(
-        self, subtopology: Subtopology, database: TaskDatabase, task_count: int
+        self, subtopology: Subtopology, database: TaskDatabase, cache_bytes: int
     ) -> dict[str, KeyValueState]:
-        share = self.cache_bytes // max(task_count * len(subtopology.stores), 1)
+        share = cache_bytes // max(len(subtopology.stores), 1)
         states: dict[str, KeyValueState] = {}
         for spec in subtopology.stores:
             topic = changelog_topic(self.topology.application_id, spec.name)
@@ -101,6 +101,7 @@ class Plan:
             task=str(task),
             processing=self.config.processing_error,
             deserialization=self.config.deserialization_error,
+            production=self.config.production_error,
             dead_letter=lambda key, value, headers: self._dead_letter(task, key, value, headers),
             count=lambda failure: self._count(task, failure),
         )
