@@ -133,6 +133,18 @@ class Admin:
         spec: Any = OffsetSpec.earliest
         return self._offsets("starts", partitions, spec=spec(), isolation="read_uncommitted")
 
+    def delete_before(self, positions: Mapping[TopicPartition, int]) -> None:
+        """Delete the records before these positions, for good."""
+        request = [Address(*place, position) for place, position in positions.items()]
+
+        def ask(left_s: float) -> None:
+            answers = self._client.delete_records(request, request_timeout=left_s)
+            for answer in answers.values():
+                answer.result(left_s + 1)
+
+        topics = sorted({place.topic for place in positions})
+        self._attempts(f"deleting processed records of {', '.join(topics)}", ask)
+
     def group_members(self, group: str, *, timeout_s: float | None = None) -> list[GroupMember]:
         """The live members of a consumer group; none for a group that does not exist."""
         attempts = self._attempts

@@ -106,7 +106,7 @@ class Life:
             task,
             database,
             stream_time_ms=start.stream_time_ms,
-            task_count=len(self.stage.planned.tasks),
+            cache_bytes=self._plan.cache_bytes // len(self.stage.planned.tasks),
         )
         active.start(
             pipeline,

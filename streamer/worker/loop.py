@@ -117,6 +117,7 @@ class Loop:
             self._tasks.close(lost)
         for task in sorted(gained):
             self._tasks.open(task)
+        self._tasks.share_cache()
         self._seen = desired.version
         metrics.assigned_tasks.set(len(self._tasks.owned))
         if lost or gained:
@@ -249,14 +250,18 @@ class Loop:
             self._reported_ms = now_ms
             self._member.report(max(self._seen, 0), dict(self._tasks.reports()))
 
-    def close(self) -> None:
-        """Commit, close every task and say so: others take over from here without a wait."""
+    def close(self, *, commits: bool) -> None:
+        """Close every task and say so: others take over from here without a wait. With `commits`
+        what was processed is committed before; else it is processed again."""
         try:
-            self.commit()
+            if commits:
+                self.commit()
+            elif self._producer.is_open:
+                self._producer.abort()
         except StreamerError as error:
             _log.warning("the last commit failed, its records are processed again: %s", error)
-            for task in self._tasks.running:
-                task.abort()
+        for task in self._tasks.running:
+            task.abort()
         self._tasks.close(self._tasks.owned)
         self._report(True)
         self._producer.close()

@@ -151,9 +151,11 @@ class TaskSet:
             has_rows=any(active.database.approximate_rows(name) for name in active.changelogs),
             config=self.config,
         )
-        width = max(len(self._planned.tasks), 1)
         pipeline = self._plan.pipeline(
-            task, active.database, stream_time_ms=start.stream_time_ms, task_count=width
+            task,
+            active.database,
+            stream_time_ms=start.stream_time_ms,
+            cache_bytes=self._plan.cache_bytes // max(len(self._tasks), 1),
         )
         stored = Positions.decode(active.database.metadata())
         task_input = TaskInput(
@@ -233,6 +235,12 @@ class TaskSet:
         if partitions:
             self._reader.resume(partitions)
             self._paused = self._paused - partitions
+
+    def share_cache(self) -> None:
+        """Divide the record cache among the tasks that are here now."""
+        each = self._plan.cache_bytes // max(len(self._tasks), 1)
+        for active in self.running:
+            active.pipeline.resize_cache(each)
 
     # -- what others want to know ----------------------------------------------------------------
 

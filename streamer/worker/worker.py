@@ -10,7 +10,9 @@ from __future__ import annotations
 
 import logging
 import threading
+from contextlib import ExitStack
 from dataclasses import replace
+from importlib import metadata
 
 from streamer import failpoints, metrics
 from streamer.clock import Clock, SystemClock
@@ -33,7 +35,8 @@ from streamer.worker.loop import Loop
 from streamer.worker.produced import WorkerOutput
 from streamer.worker.serving import WorkerServing
 from streamer.worker.tasks import TaskSet
-from streamer.worker.topics import check_unchanged, prepare
+from streamer.worker.topics import prepare
+from streamer.worker.upkeep import Upkeep
 from streamer.worker.watch import Watch
 
 __all__ = ["Worker"]
@@ -42,6 +45,7 @@ _log = logging.getLogger(__name__)
 
 # A key of the open transaction holds a value as object and as row: about this much (measured).
 _KEY_BYTES = 600
+_LEAVE_S = 5.0
 
 
 class Worker:
@@ -66,7 +70,6 @@ class Worker:
             config.state_dir, topology.application_id, worker_id=config.worker_id, slot=slot
         )
         self.config = replace(config, worker_id=self._directory.worker_id)
-        self.loop: Loop | None = None
 
     @property
     def worker_id(self) -> str:
@@ -81,44 +84,27 @@ class Worker:
 
         Raises the StreamerError that made going on impossible; the state is kept in any case.
         """
-        try:
-            admin = Admin(self.config)
-            planned = prepare(self._topology, self.config, admin)
+        with ExitStack() as closing:
+            closing.callback(self._directory.close)
+            planned = prepare(self._topology, self.config, Admin(self.config))
             _log.info(
                 "worker %s of %s: %d tasks in all",
                 self.worker_id,
                 self._topology.application_id,
                 len(planned.tasks),
             )
-            return self._run(planned, admin)
-        finally:
-            self._directory.close()
+            return self._run(planned, closing)
 
-    def _run(self, planned: Partitions, admin: Admin) -> int:
+    def _run(self, planned: Partitions, closing: ExitStack) -> int:
         parts = budget(self.config)
-        pool = MemoryPool(parts.block_cache_bytes, parts.write_buffers_bytes)
         reader = InputConsumer(self.config)
+        closing.callback(reader.close)
         output = WorkerOutput(self.config, self._producer())
-        restorer = Restorer(self.config, pool)
-        plan = Plan(
-            topology=self._topology,
-            config=self.config,
-            output=output,
-            wall_time_ms=self._clock.now_ms,
-            cache_bytes=parts.record_cache_bytes // 2,
-        )
-        tasks = TaskSet(
-            plan,
-            planned,
-            directory=self._directory,
-            pool=pool,
-            reader=reader,
-            restorer=restorer,
-        )
+        tasks = self._tasks(planned, reader, output, closing=closing)
         serving = WorkerServing(self._topology, planned, tasks, self.config)
-        server = self._serve(serving)
+        self._serve(serving, closing)
         member = self._member(planned, serving.address)
-        self.loop = Loop(
+        loop = Loop(
             self.config,
             clock=self._clock,
             tasks=tasks,
@@ -128,55 +114,70 @@ class Worker:
             keys_max=parts.record_cache_bytes // 2 // _KEY_BYTES,
             renew=lambda: output.renew(self._producer()),
         )
-        watch = Watch(self.config, self.loop, serving, clock=self._clock)
+        watch = Watch(self.config, loop, serving, clock=self._clock)
+        upkeep = Upkeep(self._topology, planned, tasks=tasks, config=self.config)
+        closing.callback(watch.close)
+        closing.callback(upkeep.close)
+        closing.callback(self._leave, member)
         watch.start()
+        upkeep.start()
         member.start()
-        try:
-            return self._turn(self.loop, tasks, admin, planned)
-        finally:
-            self._close(member, restorer, reader, watch, server)
+        return self._turn(loop, tasks, upkeep)
 
-    def _turn(self, loop: Loop, tasks: TaskSet, admin: Admin, planned: Partitions) -> int:
-        checked_ms = self._clock.monotonic_ms()
-        error: StreamerError | None = None
+    def _turn(self, loop: Loop, tasks: TaskSet, upkeep: Upkeep) -> int:
+        """Turn until stopped. Whatever ends it, the tasks are closed before the worker leaves, so
+        that nobody gets a task which is still open here."""
+        failed = False
         try:
             while not self._stopping.is_set():
                 loop.turn()
                 failures = tasks.failures
+                failed = bool(failures)
                 if failures and len(failures) == len(tasks.owned):
                     # Nothing is left to do here: say why, rather than look alive.
                     raise next(iter(failures.values()))
-                now_ms = self._clock.monotonic_ms()
-                if now_ms - checked_ms >= self.config.metadata_max_age_ms:
-                    checked_ms = now_ms
-                    counts = admin.partitions_if_available(
-                        [topic for topic in planned.sources if topic not in planned.repartition]
-                    )
-                    if counts is not None:
-                        check_unchanged(planned, self._topology, counts)
-        except StreamerError as problem:
-            error = problem
-        failed = bool(tasks.failures)
-        loop.close()
-        if error is not None:
-            raise error
+                if upkeep.failure is not None:
+                    raise upkeep.failure
+        except StreamerError:
+            loop.close(commits=True)
+            raise
+        except BaseException:
+            loop.close(commits=False)
+            raise
+        loop.close(commits=True)
         return 1 if failed else 0
 
-    def _close(
-        self,
-        member: Member | Solo,
-        restorer: Restorer,
-        reader: InputConsumer,
-        watch: Watch,
-        server: Server | None,
-    ) -> None:
+    def _leave(self, member: Member | Solo) -> None:
         failpoints.hit("worker.before_leave")
-        member.leave(timeout_s=5.0)
-        restorer.close()
-        watch.close()
-        if server is not None:
-            server.close()
-        reader.close()
+        member.leave(timeout_s=_LEAVE_S)
+
+    def _tasks(
+        self,
+        planned: Partitions,
+        reader: InputConsumer,
+        output: WorkerOutput,
+        *,
+        closing: ExitStack,
+    ) -> TaskSet:
+        parts = budget(self.config)
+        pool = MemoryPool(parts.block_cache_bytes, parts.write_buffers_bytes)
+        restorer = Restorer(self.config, pool)
+        closing.callback(restorer.close)
+        plan = Plan(
+            topology=self._topology,
+            config=self.config,
+            output=output,
+            wall_time_ms=self._clock.now_ms,
+            cache_bytes=parts.record_cache_bytes // 2,
+        )
+        return TaskSet(
+            plan,
+            planned,
+            directory=self._directory,
+            pool=pool,
+            reader=reader,
+            restorer=restorer,
+        )
 
     def _producer(self) -> WorkerProducer:
         name = None
@@ -190,14 +191,27 @@ class Worker:
         kind = Solo if self._solo else Member
         return kind(self.config, tasks=planned.tasks, clock=self._clock, address=address)
 
-    def _serve(self, serving: WorkerServing) -> Server | None:
+    def _serve(self, serving: WorkerServing, closing: ExitStack) -> None:
+        metrics.worker_info.labels(
+            self._topology.application_id, self.worker_id, self.config.zone, version()
+        ).set(1)
         if self.config.http_port < 0:
-            return None
-        server = Server(serving, self.config.http_host, self.config.http_port)
+            return
+        server = Server(
+            serving,
+            self.config.http_host,
+            self.config.http_port,
+            schema_registry=self.config.schema_registry,
+        )
         server.start()
+        closing.callback(server.close)
         serving.address = self.config.application_server or f"{self.config.http_host}:{server.port}"
         _log.info("queries, health and metrics at http://%s", serving.address)
-        metrics.worker_info.labels(
-            self._topology.application_id, self.worker_id, self.config.zone
-        ).set(1)
-        return server
+
+
+def version() -> str:
+    """The installed version of Streamer."""
+    try:
+        return metadata.version("streamer")
+    except metadata.PackageNotFoundError:
+        return "unknown"

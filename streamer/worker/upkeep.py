@@ -1,0 +1,77 @@
+"""What has to be asked of the brokers now and then, in a thread of its own since they may be slow.
+
+Input topics are looked at for partitions that were added meanwhile. Repartition topics are purged
+up to what was committed: only this application reads them, and their retention is unlimited so that
+nothing else deletes a record that was not processed (KAFKA-6150).
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+
+from streamer.config import Config
+from streamer.errors import KafkaUnavailableError, StreamerError
+from streamer.ids import TopicPartition
+from streamer.kafka.admin import Admin
+from streamer.topology.graph import Topology
+from streamer.topology.partitions import Partitions
+from streamer.worker.tasks import TaskSet
+from streamer.worker.topics import check_unchanged
+
+__all__ = ["Upkeep"]
+
+_log = logging.getLogger(__name__)
+
+
+class Upkeep:
+    """A thread that works every `metadata_max_age_ms`; `failure` is what it found."""
+
+    def __init__(
+        self, topology: Topology, planned: Partitions, *, tasks: TaskSet, config: Config
+    ) -> None:
+        self.failure: StreamerError | None = None
+        self._topology = topology
+        self._planned = planned
+        self._tasks = tasks
+        self._admin = Admin(config)
+        self._inputs = [topic for topic in planned.sources if topic not in planned.repartition]
+        self._purged: dict[TopicPartition, int] = {}
+        self._interval_s = config.metadata_max_age_ms / 1000
+        self._closing = threading.Event()
+        self._thread = threading.Thread(target=self._run, name="streamer-upkeep", daemon=True)
+
+    def start(self) -> None:
+        self._thread.start()
+
+    def close(self) -> None:
+        self._closing.set()
+        self._thread.join(timeout=1.0)
+
+    def _run(self) -> None:
+        while not self._closing.wait(self._interval_s):
+            try:
+                self._check_inputs()
+                self._purge()
+            except KafkaUnavailableError as error:
+                _log.info("not now, the brokers are away: %s", error)
+            except StreamerError as error:
+                self.failure = error
+                return
+
+    def _check_inputs(self) -> None:
+        counts = self._admin.partitions_if_available(self._inputs)
+        if counts is not None:
+            check_unchanged(self._planned, self._topology, counts)
+
+    def _purge(self) -> None:
+        """Delete what every reader of the repartition topics has committed: that is its task."""
+        due = {
+            place: position
+            for task in self._tasks.running
+            for place, position in list(task.committed.items())
+            if place.topic in self._planned.repartition and position > self._purged.get(place, 0)
+        }
+        if due:
+            self._admin.delete_before(due)
+            self._purged.update(due)
