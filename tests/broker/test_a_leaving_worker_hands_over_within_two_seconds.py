@@ -1,0 +1,38 @@
+"""A graceful stop waits for no session: the good-bye is enough, the controller's own too."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+
+import pytest
+
+from tests.broker.cluster import cluster_of
+from tests.broker.conftest import Kafka, Names
+
+
+@pytest.mark.parametrize("leaver", ["the controller", "the other one"])
+def test_the_tasks_have_a_new_owner_at_once(
+    kafka: Kafka, names: Names, tmp_path: Path, leaver: str
+) -> None:
+    with cluster_of(
+        kafka.bootstrap_servers, names.application, results="none", log=tmp_path / "log"
+    ) as cluster:
+        controller, other = cluster.start_two()
+        goes, stays = (controller, other) if leaver == "the controller" else (other, controller)
+        began = time.time()
+        goes.order("leave")
+        event = stays.wait(lambda event: event["tasks"] == cluster.every)
+        seconds = event["at"] - began
+        left = goes.wait(lambda event: event["event"] == "left")
+        print(
+            f"{leaver} leaves: new owner after {seconds:.3f} s, gone after {left['seconds']:.3f} s"
+        )
+        assert seconds < 2
+        assert left["seconds"] < 2
+        assert goes.child.wait(10) == 0
+
+        # The one that stays is, or becomes, the controller, and goes on as such.
+        stays.wait(lambda event: event["is_controller"])
+        back = cluster.start(goes.worker)
+        cluster.wait_shared(stays, back)
