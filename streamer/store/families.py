@@ -6,6 +6,7 @@ Every object here keeps the database locked while it is alive, so all of them ar
 
 from __future__ import annotations
 
+import logging
 import re
 from collections.abc import Iterable, Sequence
 from pathlib import Path
@@ -17,6 +18,8 @@ from streamer.store.options import OptionSet
 from streamer.store.schema import DEFAULT
 
 __all__ = ["Families"]
+
+_log = logging.getLogger(__name__)
 
 # What an operator watches; RocksDB's own names, summed over the families.
 GAUGES = {
@@ -44,6 +47,7 @@ class Families:
     """Families by name; `DEFAULT` is the database itself."""
 
     def __init__(self, directory: Path, names: Iterable[str], options: OptionSet) -> None:
+        self._directory = directory
         self._options = options
         self._main_options = options.database()
         each = {name: options.family(*_store_of(name)) for name in names}
@@ -143,12 +147,16 @@ class Families:
         return values
 
     def close(self) -> None:
+        """Closing flushes; where that fails, the rows are in RocksDB's log and come back."""
         self._handles.clear()
         database = self._open.pop(DEFAULT)
-        while self._open:
-            self._open.popitem()[1].close()
+        for family in [*self._open.values(), database]:
+            try:
+                family.close()
+            except Exception as error:
+                _log.warning("closing %s: %s", self._directory, error)
+        self._open.clear()
         del self._database, self._main_options
-        database.close()
 
 
 def _store_of(name: str) -> tuple[str, bool]:
