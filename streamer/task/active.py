@@ -169,7 +169,7 @@ class ActiveTask:
             stream_time_ms=self.stream_time_ms,
             as_of_ms=now_ms,
         )
-        # Before the write, which may put an entry back: for a row written with such a time just now.
+        # Before the write, which may put an entry back, for a row written with such a time.
         for store, index_keys in self.pipeline.stale_index().items():
             if index_keys:
                 self.database.delete_index(store, index_keys)

@@ -12,7 +12,6 @@ import logging
 import threading
 from contextlib import ExitStack
 from dataclasses import replace
-from importlib import metadata
 
 from streamer import failpoints, metrics
 from streamer.clock import Clock, SystemClock
@@ -193,7 +192,7 @@ class Worker:
 
     def _serve(self, serving: WorkerServing, closing: ExitStack) -> None:
         metrics.worker_info.labels(
-            self._topology.application_id, self.worker_id, self.config.zone, version()
+            self._topology.application_id, self.worker_id, self.config.zone
         ).set(1)
         if self.config.http_port < 0:
             return
@@ -207,11 +206,3 @@ class Worker:
         closing.callback(server.close)
         serving.address = self.config.application_server or f"{self.config.http_host}:{server.port}"
         _log.info("queries, health and metrics at http://%s", serving.address)
-
-
-def version() -> str:
-    """The installed version of Streamer."""
-    try:
-        return metadata.version("streamer")
-    except metadata.PackageNotFoundError:
-        return "unknown"
