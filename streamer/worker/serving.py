@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, Protocol
+from typing import Any
 
 from streamer import metrics
 from streamer.config import Config
@@ -13,15 +13,10 @@ from streamer.task.active import ActiveTask
 from streamer.task.lifecycle import TaskState
 from streamer.topology.graph import Topology
 from streamer.topology.partitions import Partitions
+from streamer.worker.owners import Owners
 from streamer.worker.tasks import TaskSet
 
-__all__ = ["Owners", "WorkerServing"]
-
-
-class Owners(Protocol):
-    """Who runs which task, as the cluster knows it."""
-
-    def owner(self, task: TaskId) -> str | None: ...
+__all__ = ["WorkerServing"]
 
 
 class WorkerServing:

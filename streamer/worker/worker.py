@@ -31,6 +31,7 @@ from streamer.task.build import Plan
 from streamer.topology.graph import Topology
 from streamer.topology.partitions import Partitions
 from streamer.worker.loop import Loop
+from streamer.worker.owners import Owners
 from streamer.worker.produced import WorkerOutput
 from streamer.worker.serving import WorkerServing
 from streamer.worker.tasks import TaskSet
@@ -196,6 +197,10 @@ class Worker:
         ).set(1)
         if self.config.http_port < 0:
             return
+        if not self._solo:
+            serving.owners = Owners(self.config)
+            closing.callback(serving.owners.close)
+            serving.owners.start()
         server = Server(
             serving,
             self.config.http_host,
