@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 from streamer.engine.aggregate import Drop
 from streamer.engine.batch import Batch, flushed
 from streamer.engine.node import Operator
 from streamer.engine.policy import Policy
+from streamer.store.keys import session_key
 from streamer.store.session import Session, SessionState
 from streamer.topology.graph import Emit
 from streamer.topology.windows import SessionWindows
@@ -24,6 +25,16 @@ class SessionFold:
     ) -> None:
         self.step = step
         self.merge = merge
+
+
+class _Result(NamedTuple):
+    """A session's new value, or None where it is gone; its time is the session's end."""
+
+    row: int
+    key: bytes
+    start_ms: int
+    end_ms: int
+    payload: bytes | None
 
 
 class SessionOperator(Operator):
@@ -63,7 +74,7 @@ class SessionOperator(Operator):
 
     def run(self, batch: Batch) -> None:
         assert batch.raw_keys is not None
-        results: list[tuple[int, bytes, bytes | None]] = []
+        results: list[_Result] = []
         for row, raw_key in enumerate(batch.raw_keys):
             if raw_key is None or batch.values[row] is None:
                 self._drop("null_key" if raw_key is None else "null_value", 1)
@@ -75,9 +86,7 @@ class SessionOperator(Operator):
         if self.emit == "every" and results:
             self._forward_each(batch, results)
 
-    def _record(
-        self, batch: Batch, row: int, raw_key: bytes
-    ) -> list[tuple[int, bytes, bytes | None]]:
+    def _record(self, batch: Batch, row: int, raw_key: bytes) -> list[_Result]:
         stamp = batch.timestamps[row]
         stream_time = batch.source.stream_times[batch.index[row]]
         gap = self.windows.gap_ms
@@ -94,30 +103,33 @@ class SessionOperator(Operator):
         for one in merged:
             value = one.value if value is None else self._fold.merge(key, value, one.value)
         value = self._fold.step(key, batch.values[row], value)
-        payload = self._encode(value) if self.emit == "every" else None
-        session = Session(start, end, value)
-        self.state.replace(raw_key, merged, session, timestamp_ms=end)
+        payload = None if self.emit != "every" or value is None else self._encode(value)
+        self.state.replace(raw_key, merged, Session(start, end, value))
         if self.emit != "every":
             return []
-        gone = [one for one in merged if (one.start_ms, one.end_ms) != (start, end)]
-        removed = [(row, _result_key(raw_key, one.start_ms, one.end_ms), None) for one in gone]
-        return [*removed, (row, _result_key(raw_key, start, end), payload)]
+        removed = [
+            _Result(row, raw_key, one.start_ms, one.end_ms, None)
+            for one in merged
+            if (one.start_ms, one.end_ms) != (start, end)
+        ]
+        return [*removed, _Result(row, raw_key, start, end, payload)]
 
-    def _forward_each(
-        self, batch: Batch, results: Sequence[tuple[int, bytes, bytes | None]]
-    ) -> None:
+    def _forward_each(self, batch: Batch, results: Sequence[_Result]) -> None:
         decode = self.state.decode
-        rows = batch.take([row for row, _key, _payload in results])
-        payloads = [payload for _row, _key, payload in results]
+        rows = batch.take([result.row for result in results])
+        payloads = [result.payload for result in results]
         self.forward(
             Batch(
                 source=batch.source,
                 values=[None if payload is None else decode(payload) for payload in payloads],
-                timestamps=rows.timestamps,
+                timestamps=[result.end_ms for result in results],
                 index=rows.index,
-                raw_keys=[key for _row, key, _payload in results],
+                raw_keys=[
+                    session_key(result.key, result.start_ms, result.end_ms) for result in results
+                ],
                 decode_key=self._decode_key,
                 payloads=payloads,
+                headers=rows.headers,
             )
         )
 
@@ -169,7 +181,3 @@ class SessionOperator(Operator):
 
     def abort(self) -> None:
         self.state.abort()
-
-
-def _result_key(key: bytes, start_ms: int, end_ms: int) -> bytes:
-    return key + end_ms.to_bytes(8, "big") + start_ms.to_bytes(8, "big")

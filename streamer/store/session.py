@@ -63,26 +63,27 @@ class SessionState(KeyValueState):
             found.append(Session(start_ms, end_ms, value))
         return found
 
-    def replace(
-        self, key: bytes, merged: list[Session], session: Session, *, timestamp_ms: int
-    ) -> None:
-        """Put one session in the place of those that it merges (none: a new session)."""
+    def replace(self, key: bytes, merged: list[Session], session: Session) -> None:
+        """Put one session in the place of those that it merges (none: a new session). A session
+        whose value is None is gone. The time of a row is its session's end."""
         self._dirty = None
         for old in merged:
-            self._remove(session_key(key, old.start_ms, old.end_ms), timestamp_ms)
+            self._remove(session_key(key, old.start_ms, old.end_ms), old.end_ms)
         stored_key = session_key(key, session.start_ms, session.end_ms)
         self.values[stored_key] = session.value
-        self._stamps[stored_key] = max(timestamp_ms, self._stamps.get(stored_key, -1))
-        self._oldest = min(self._oldest, timestamp_ms)
+        self._stamps[stored_key] = session.end_ms
+        self._oldest = min(self._oldest, session.end_ms)
         left = [old for old in self._sessions[key] if not any(old is other for other in merged)]
-        left.append(session)
-        left.sort(key=lambda one: (one.end_ms, one.start_ms))
+        if session.value is not None:
+            left.append(session)
+            left.sort(key=lambda one: (one.end_ms, one.start_ms))
         self._sessions[key] = left
 
-    def _remove(self, stored_key: bytes, timestamp_ms: int) -> None:
+    def _remove(self, stored_key: bytes, end_ms: int) -> None:
         if stored_key in self._loaded:
             self.values[stored_key] = None
-            self._stamps[stored_key] = timestamp_ms
+            self._stamps[stored_key] = end_ms
+            self._oldest = min(self._oldest, end_ms)
         else:
             # Made and merged away between two commits: nobody has ever seen it.
             self.values.pop(stored_key, None)

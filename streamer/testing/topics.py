@@ -65,11 +65,14 @@ class Topics:
         key = spec.key.bind(topic, True, self._settings)
         return Serdes(key, spec.value.bind(topic, False, self._settings))
 
-    def decoded(self, topic: str, records: Sequence[Record]) -> list[Record]:
-        """With key and value by the serdes of the first sink that writes the topic, or of the
-        source that reads it; bytes where neither does."""
+    def decoding(self, topic: str) -> Serdes:
+        """The serdes of the first sink that writes the topic, or of the source that reads it; bytes
+        where neither does."""
         name = self.name(topic)
-        serdes = self._sinks.get(name) or self._sources.get(name) or Serdes(Bytes, Bytes)
+        return self._sinks.get(name) or self._sources.get(name) or Serdes(Bytes, Bytes)
+
+    def decoded(self, topic: str, records: Sequence[Record]) -> list[Record]:
+        serdes = self.decoding(topic)
         return [
             replace(
                 record,
