@@ -1,7 +1,7 @@
 """Identifiers that travel through topics, directories and commands: parse and format in one place.
 
 A task is written `0_3` (subtopology 0, partition 3), as in Kafka Streams. A layout is the numbered
-set of partitions, stores and changelog topics that holds the state of an application; the first is 1.
+set of partitions, stores and changelog topics that holds the state of an application; 1 is first.
 """
 
 from __future__ import annotations
@@ -66,7 +66,7 @@ def _check(kind: str, name: str) -> str:
     if not isinstance(name, str) or _NAME.fullmatch(name) is None:
         raise TopologyError(
             f"{name!r} is not a usable {kind}",
-            hint="use letters, digits, '.', '_' and '-'; at most 120, starting with a letter or digit",
+            hint="use letters, digits, '.', '_' and '-', at most 120, a letter or digit first",
         )
     return name
 
@@ -95,7 +95,7 @@ def repartition_topic(application_id: str, name: str, layout: Layout = FIRST_LAY
 
 
 def control_topic(application_id: str, kind: str) -> str:
-    """`members`, `assignments`, `status`, ...: the records through which workers find each other."""
+    """`members`, `assignments`, `status`, ...: through these the workers find each other."""
     return f"{application_id}.{kind}"
 
 

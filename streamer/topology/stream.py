@@ -186,13 +186,13 @@ class Stream:
 
         Records whose key the table lacks are dropped; `left_join` keeps them, with None.
         """
-        return self._join(table, joiner, value=value, is_left=False)
+        return _joined(self, table, joiner, value=value, is_left=False)
 
     def left_join(
         self, table: Table, joiner: Callable[[Any, Any], Any], *, value: Any = None
     ) -> Stream:
         """As `join`, and calls `joiner(value, None)` where the table lacks the key."""
-        return self._join(table, joiner, value=value, is_left=True)
+        return _joined(self, table, joiner, value=value, is_left=True)
 
     # -- ends and user code ------------------------------------------------------------------
 
@@ -259,38 +259,6 @@ class Stream:
             return known
         return self._graph.share_store(store.spec(key=self._key))
 
-    def _join(
-        self, table: Table, joiner: Callable[[Any, Any], Any], *, value: Any, is_left: bool
-    ) -> Stream:
-        if self._is_rekeyed:
-            raise TopologyError(
-                "the stream's key was changed, so its records may not be where the table's are",
-                hint='call .repartition("name") before the join',
-            )
-        if table.spec.kind is not StoreKind.KEY_VALUE:
-            raise TopologyError(
-                f"table {table.spec.name!r} has a value per key and window, so a record's key alone"
-                " finds nothing in it",
-                hint="join with a table that is not windowed, or use process(..., stores=[...])",
-            )
-        if self._key is None or self._key.name != table.spec.key.name:
-            shown = "unknown" if self._key is None else self._key.name
-            raise TopologyError(
-                f"the stream's keys are {shown}, those of table {table.spec.name!r} are"
-                f" {table.spec.key.name}: equal keys would have different bytes",
-                hint="give the key's type where it is set, such as select_key(function, key=str)",
-            )
-        node = Join(
-            number=self._graph.next_number(),
-            parents=(self._node,),
-            table=table.spec,
-            view=table.view,
-            joiner=joiner,
-            is_left=is_left,
-        )
-        self._graph.add(node)
-        return self._next(node, key=self._key, value=_result(joiner, value))
-
     def _next(self, node: Node, *, key: Serde[Any] | None, value: Serde[Any] | None) -> Stream:
         return Stream(self._graph, node, key=key, value=value, is_rekeyed=self._is_rekeyed)
 
@@ -310,6 +278,44 @@ class Stream:
     ) -> Stream:
         node = _operation(self._graph, self._node, operation, function)
         return Stream(self._graph, node, key=key, value=value, is_rekeyed=True)
+
+
+def _joined(
+    stream: Stream,
+    table: Table,
+    joiner: Callable[[Any, Any], Any],
+    *,
+    value: Any,
+    is_left: bool,
+) -> Stream:
+    if stream._is_rekeyed:
+        raise TopologyError(
+            "the stream's key was changed, so its records may not be where the table's are",
+            hint='call .repartition("name") before the join',
+        )
+    if table.spec.kind is not StoreKind.KEY_VALUE:
+        raise TopologyError(
+            f"table {table.spec.name!r} has a value per key and window, so a record's key alone"
+            " finds nothing in it",
+            hint="join with a table that is not windowed, or use process(..., stores=[...])",
+        )
+    if stream._key is None or stream._key.name != table.spec.key.name:
+        shown = "unknown" if stream._key is None else stream._key.name
+        raise TopologyError(
+            f"the stream's keys are {shown}, those of table {table.spec.name!r} are"
+            f" {table.spec.key.name}: equal keys would have different bytes",
+            hint="give the key's type where it is set, such as select_key(function, key=str)",
+        )
+    node = Join(
+        number=stream._graph.next_number(),
+        parents=(stream._node,),
+        table=table.spec,
+        view=table.view,
+        joiner=joiner,
+        is_left=is_left,
+    )
+    stream._graph.add(node)
+    return stream._next(node, key=stream._key, value=_result(joiner, value))
 
 
 def _operation(graph: Graph, parent: Node, operation: str, function: Callable[..., Any]) -> Node:

@@ -23,7 +23,7 @@ class WorkerServing:
     """The view of one worker. `measure` refreshes gauges and is called by the watch."""
 
     def __init__(
-        self, topology: Topology, planned: Partitions, tasks: TaskSet, config: Config
+        self, topology: Topology, planned: Partitions, *, tasks: TaskSet, config: Config
     ) -> None:
         self.topology = topology
         self.address = ""
