@@ -21,14 +21,16 @@ __all__ = ["Cursor", "Gate"]
 class Cursor:
     """A scan's place in the database; `iterator` is None once the database was closed.
 
-    `start` bounds a scan that runs backwards, and is None for one that runs forwards.
+    `start` bounds a scan that runs backwards, and is None for one that runs forwards. `end` is kept
+    because the binding's iterator points into it (rocksdict 0.3.29): freed, it would end anywhere.
     """
 
-    __slots__ = ("__weakref__", "iterator", "start")
+    __slots__ = ("__weakref__", "end", "iterator", "start")
 
-    def __init__(self, iterator: Any, start: bytes | None) -> None:
+    def __init__(self, iterator: Any, start: bytes | None, end: bytes | None) -> None:
         self.iterator = iterator
         self.start = start
+        self.end = end
 
 
 class Gate:

@@ -145,7 +145,7 @@ class TaskDatabase:
                 iterator.seek_to_last()
             else:
                 iterator.seek(start)
-            cursor = Cursor(iterator, start if reverse else None)
+            cursor = Cursor(iterator, start if reverse else None, end)
             self._gate.keep(cursor)
         return self._rows(cursor, name)
 

@@ -297,3 +297,17 @@ def test_sizes_and_gauges_tell_of_what_is_there(
     assert gauges["live_files_bytes"] > 10_000
     assert gauges["background_errors"] == 0
     assert gauges["stall_micros"] == 0
+
+
+def test_a_scan_ends_where_it_was_told_though_nobody_keeps_its_end(
+    open_database: Open, specs: Any
+) -> None:
+    database = open_database(specs.plain)
+    database.write({"plain": [(b"%05d" % n, row(1, b"v")) for n in range(1000)]}, {})
+    for turn in range(50):
+        scans = [database.scan("plain", b"00100", b"%05d" % (500 + n)) for n in range(3)]
+        first = [next(scan)[0] for scan in scans]
+        junk = [bytes([turn]) * size for size in range(60)] + [bytes(9) for _ in range(60)]
+        assert len(junk) == 120
+        assert first == [b"00100"] * 3
+        assert [len(list(scan)) + 1 for scan in scans] == [400, 401, 402]
