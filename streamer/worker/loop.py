@@ -17,7 +17,7 @@ from typing import Protocol
 from streamer import metrics
 from streamer.clock import Clock
 from streamer.cluster.member import Desired
-from streamer.config import Config
+from streamer.config import Config, budget
 from streamer.control.messages import TaskReport
 from streamer.errors import (
     FencedError,
@@ -30,6 +30,7 @@ from streamer.ids import TaskId
 from streamer.kafka.api import AbortableError, InputReader, ResultProducer
 from streamer.task.active import ActiveTask
 from streamer.task.commit import TaskFailedError, commit
+from streamer.worker.appetite import Appetite
 from streamer.worker.collector import Collector
 from streamer.worker.tasks import TaskSet
 
@@ -79,6 +80,7 @@ class Loop:
         self._keys_max = keys_max
         self._renew = renew
         self._collector = Collector()
+        self._appetite = Appetite(budget(config).batch_bytes, config.max_poll_records)
         self._seen = -1
         self._aborts = 0
         self._committed_ms = clock.monotonic_ms()
@@ -129,11 +131,15 @@ class Loop:
     # -- records -------------------------------------------------------------------------------
 
     def _read(self) -> None:
-        fetched = self._reader.fetch(self._config.max_poll_records, self._wait_ms())
+        fetched = self._reader.fetch(self._appetite.records_max, self._wait_ms())
+        self._appetite.saw(fetched.batches)
         for partition, error in fetched.failures.items():
             task = self._tasks.reading(partition)
             if task is not None:
                 self._halt(task, error)
+        if fetched.failures:
+            # All tasks went back to their last commit: what came with the failure comes again.
+            return
         for batch in fetched.batches:
             task = self._tasks.reading(batch.place)
             if task is not None:
@@ -146,7 +152,7 @@ class Loop:
 
     def _wait_ms(self) -> int:
         """How long the fetch may wait: not beyond the next commit."""
-        if not any(task.needs_commit for task in self._tasks.running):
+        if not self._has_uncommitted():
             return self._config.poll_ms
         due = self._committed_ms + self._config.commit_ms - self._clock.monotonic_ms()
         return min(max(due, 0), self._config.poll_ms)
@@ -182,7 +188,11 @@ class Loop:
         held = sum(task.pipeline.touched for task in running)
         if held < self._keys_max and now_ms - self._committed_ms < self._config.commit_ms:
             return False
-        return any(task.needs_commit for task in running)
+        return self._has_uncommitted()
+
+    def _has_uncommitted(self) -> bool:
+        # Punctuation may have sent results without any record: then only a transaction is open.
+        return self._producer.is_open or any(task.needs_commit for task in self._tasks.running)
 
     def commit(self) -> None:
         """Commit what was done since the last time, or abort it and have it done again."""

@@ -1,0 +1,38 @@
+"""Batches stay inside their part of the memory budget, whatever the records' size."""
+
+from __future__ import annotations
+
+from streamer.record import RawBatch
+from streamer.worker.appetite import Appetite
+
+
+def batch(count: int, size: int) -> RawBatch:
+    return RawBatch(
+        topic="t",
+        partition=0,
+        keys=[b"k"] * count,
+        values=[b"x" * size] * count,
+        timestamps=[0] * count,
+        offsets=list(range(count)),
+    )
+
+
+def test_it_begins_small_and_grows_to_the_limit_with_small_records() -> None:
+    appetite = Appetite(50 << 20, 10_000)
+    assert appetite.records_max == 500
+    appetite.saw([batch(500, 80)])
+    assert appetite.records_max == 10_000
+
+
+def test_large_records_are_taken_a_few_at_a_time() -> None:
+    appetite = Appetite(50 << 20, 10_000)
+    appetite.saw([batch(20, 1 << 20)])
+    assert 40 <= appetite.records_max <= 50
+
+
+def test_it_takes_at_least_one_and_learns_nothing_from_nothing() -> None:
+    appetite = Appetite(1000, 10_000)
+    appetite.saw([batch(1, 100_000)])
+    assert appetite.records_max == 1
+    appetite.saw([])
+    assert appetite.records_max == 1
