@@ -3,24 +3,31 @@
 from __future__ import annotations
 
 import argparse
+import os
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
+from streamer.errors import ConfigError
+
 if TYPE_CHECKING:
-    from streamer.config import Resolved
+    from streamer.config import Config, Resolved
     from streamer.topology.app import App
 
 __all__ = [
     "Commands",
+    "add_application",
     "add_command",
     "add_configuration",
     "add_json",
     "add_target",
+    "application",
     "given_sets",
     "resolved",
 ]
 
 Commands = Any  # argparse hides the type of what add_subparsers() returns
 
+APP_VARIABLE = "STREAMER_APP"
 # Options that are settings under a shorter name, for those that differ from worker to worker.
 _SHORT = ("bootstrap_servers", "state_dir", "worker_id", "zone", "http_port")
 
@@ -56,7 +63,17 @@ def add_json(command: argparse._ActionsContainer) -> None:
     command.add_argument("--json", action="store_true", help="print JSON instead of text")
 
 
-def add_configuration(command: argparse.ArgumentParser) -> None:
+def add_application(command: argparse.ArgumentParser) -> None:
+    """For commands that ask a running application: which, and where its Kafka is."""
+    command.add_argument(
+        "--app",
+        metavar="APP",
+        help=f"MODULE:APP, or an application id (default: the variable {APP_VARIABLE})",
+    )
+    add_configuration(command, short=("bootstrap_servers",))
+
+
+def add_configuration(command: argparse.ArgumentParser, *, short: Sequence[str] = _SHORT) -> None:
     """`--config`, `--set` and the settings that have an option of their own."""
     command.add_argument(
         "--config", metavar="FILE", help="TOML file with settings (default: streamer.toml)"
@@ -69,14 +86,14 @@ def add_configuration(command: argparse.ArgumentParser) -> None:
         default=[],
         help="a setting, wins over every other source; may be repeated",
     )
-    for name in _SHORT:
+    for name in short:
         option = "--" + name.replace("_", "-")
         command.add_argument(option, metavar="VALUE", help=f"the same as --set {name}=VALUE")
 
 
 def given_sets(arguments: argparse.Namespace) -> list[str]:
     """All settings of the command line as NAME=VALUE; explicit --set come last and win."""
-    given = {name: getattr(arguments, name) for name in _SHORT}
+    given = {name: getattr(arguments, name, None) for name in _SHORT}
     return [
         *(f"{name}={value}" for name, value in given.items() if value is not None),
         *arguments.sets,
@@ -85,11 +102,34 @@ def given_sets(arguments: argparse.Namespace) -> list[str]:
 
 def resolved(app: App, arguments: argparse.Namespace) -> Resolved:
     """The configuration of the app with all that the command line says."""
+    return _resolve(app.application_id, app.settings, arguments)
+
+
+def application(arguments: argparse.Namespace) -> Config:
+    """The configuration with which to ask the application that `--app` names."""
+    from streamer.cli.target import load_app
+    from streamer.kafka.settings import check
+
+    name = arguments.app or os.environ.get(APP_VARIABLE, "")
+    if not name:
+        raise ConfigError(
+            "it is not known which application to ask",
+            hint=f"give --app MODULE:APP or --app APPLICATION_ID, or set {APP_VARIABLE}",
+        )
+    if ":" in name:
+        app = load_app(name)
+        config = resolved(app, arguments).config
+    else:
+        config = _resolve(name, {}, arguments).config
+    check(config)
+    return config
+
+
+def _resolve(
+    application_id: str, keywords: Mapping[str, Any], arguments: argparse.Namespace
+) -> Resolved:
     from streamer.config import resolve
 
     return resolve(
-        app.application_id,
-        keywords=app.settings,
-        file=arguments.config,
-        sets=given_sets(arguments),
+        application_id, keywords=keywords, file=arguments.config, sets=given_sets(arguments)
     )

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import argparse
 import json
+import logging
 from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
-__all__ = ["print_json", "print_table", "size"]
+__all__ = ["duration", "moment", "print_json", "print_table", "quiet_clients", "size"]
 
 
 def print_json(value: Any) -> None:
@@ -50,3 +53,28 @@ def size(size_bytes: int) -> str:
             return f"{amount:.3g} {unit}"
         amount /= 1024
     return f"{amount:,.4g} TiB"
+
+
+def moment(time_ms: int) -> str:
+    """A time for people, in UTC; a time beyond the calendar stays a number."""
+    try:
+        at = datetime(1970, 1, 1, tzinfo=UTC) + timedelta(milliseconds=time_ms)
+    except OverflowError:
+        return str(time_ms)
+    return at.isoformat(timespec="milliseconds" if time_ms % 1000 else "seconds")[:-6] + "Z"
+
+
+def duration(duration_ms: int) -> str:
+    """How long ago something was; negative when it never was."""
+    if duration_ms < 0:
+        return "never"
+    for unit, unit_ms in (("d", 86_400_000), ("h", 3_600_000), ("min", 60_000)):
+        if duration_ms >= 2 * unit_ms:
+            return f"{duration_ms // unit_ms} {unit} ago"
+    return f"{duration_ms / 1000:.1f} s ago"
+
+
+def quiet_clients(arguments: argparse.Namespace) -> None:
+    """Keep the Kafka client's own messages out of a command's output, but for --debug."""
+    if not arguments.debug:
+        logging.getLogger("streamer").setLevel(logging.CRITICAL)

@@ -177,7 +177,8 @@ def _command(command: argparse.ArgumentParser) -> Iterator[str]:
 
 
 def _written(action: argparse.Action) -> str:
-    value = action.metavar if isinstance(action.metavar, str) else action.dest.upper()
+    names = action.metavar or action.dest.upper()
+    value = names if isinstance(names, str) else " ".join(names)
     if not action.option_strings:
         return f"[{value}]" if action.nargs in ("?", "*") else value
     return " ".join([", ".join(action.option_strings), *([] if action.nargs == 0 else [value])])

@@ -26,11 +26,11 @@ def add(commands: Commands) -> None:
 
 def _execute(arguments: argparse.Namespace) -> int:
     app = load_app(arguments.target)
-    from streamer.topology import describe
+    from streamer.topology.describe import as_dict, mermaid, text
 
     topology = app.topology()
     if arguments.json:
-        print_json(describe.as_dict(topology))
+        print_json(as_dict(topology))
     else:
-        print(describe.mermaid(topology) if arguments.mermaid else describe.text(topology))
+        print(mermaid(topology) if arguments.mermaid else text(topology))
     return 0

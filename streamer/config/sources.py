@@ -26,7 +26,7 @@ PREFIX = "STREAMER_"
 FILE_VARIABLE = "STREAMER_CONFIG"
 FILE_NAME = "streamer.toml"
 # Read elsewhere, and not settings of an application.
-_OTHER_VARIABLES = frozenset({FILE_VARIABLE, "STREAMER_FAILPOINTS"})
+_OTHER_VARIABLES = frozenset({FILE_VARIABLE, "STREAMER_APP", "STREAMER_FAILPOINTS"})
 _OTHER_PREFIXES = ("STREAMER_SANDBOX", "STREAMER_TEST_")
 # Kubernetes describes a service named `streamer` to every pod of its namespace with these.
 _SERVICE_LINK = re.compile(r"STREAMER_(.+_)?(SERVICE_HOST|SERVICE_PORT(_.+)?|PORT_\d+_.+)")

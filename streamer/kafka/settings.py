@@ -45,6 +45,11 @@ _FETCHED_EXPANSION = 5
 _POLL_INTERVAL_MS = 86_400_000
 # By default a full queue delays the next fetch by a second, during which a fast loop runs dry.
 _FETCH_QUEUE_BACKOFF_MS = 10
+# A broker answers a fetch that finds nothing only after this time (500 by default). Until then
+# the end is not known, and a partition that is added waits, as does any other request to it.
+_FETCH_WAIT_MS = 100
+# Restores wait for ends all the time, and read only while there is something to restore.
+_RESTORE_WAIT_MS = 20
 
 _COMMIT = "positions are committed together with results and state"
 _ASSIGN = "Streamer assigns partitions itself"
@@ -99,9 +104,10 @@ def input_consumer(config: Config) -> Settings:
 
 def restore_consumer(config: Config) -> Settings:
     """Reads changelogs by assign(), beside the input."""
-    group = f"{config.application_id}.restore"
+    settings = _consumer(config, f"{config.application_id}.restore")
+    settings["fetch.wait.max.ms"] = _RESTORE_WAIT_MS
     queue_bytes = budget(config).restore_queue_bytes
-    return _consumer(config, group) | _queue(queue_bytes) | _user(config, "consumer")
+    return settings | _queue(queue_bytes) | _user(config, "consumer")
 
 
 def control_consumer(config: Config) -> Settings:
@@ -182,6 +188,7 @@ def _consumer(config: Config, group: str) -> Settings:
         "auto.offset.reset": "error",
         "max.poll.interval.ms": _POLL_INTERVAL_MS,
         "check.crcs": True,
+        "fetch.wait.max.ms": _FETCH_WAIT_MS,
     }
 
 

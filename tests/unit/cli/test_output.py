@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from streamer.cli.output import print_table, size
+from streamer.cli.output import duration, moment, print_table, size
 
 
 def test_a_table_is_aligned_with_numbers_on_the_right(capsys: pytest.CaptureFixture[str]) -> None:
@@ -29,3 +29,30 @@ def test_an_empty_table_says_so(capsys: pytest.CaptureFixture[str]) -> None:
 )
 def test_sizes_are_readable(size_bytes: int, text: str) -> None:
     assert size(size_bytes) == text
+
+
+@pytest.mark.parametrize(
+    ("time_ms", "text"),
+    [
+        (0, "1970-01-01T00:00:00Z"),
+        (1_500, "1970-01-01T00:00:01.500Z"),
+        (2**63, str(2**63)),
+    ],
+)
+def test_times_are_in_utc(time_ms: int, text: str) -> None:
+    assert moment(time_ms) == text
+
+
+@pytest.mark.parametrize(
+    ("duration_ms", "text"),
+    [
+        (-1, "never"),
+        (900, "0.9 s ago"),
+        (119_000, "119.0 s ago"),
+        (120_000, "2 min ago"),
+        (7_200_000, "2 h ago"),
+        (172_800_000, "2 d ago"),
+    ],
+)
+def test_durations_are_short(duration_ms: int, text: str) -> None:
+    assert duration(duration_ms) == text

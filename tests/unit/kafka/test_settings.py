@@ -43,6 +43,11 @@ def test_a_lost_position_is_an_error_never_a_jump() -> None:
     assert made["auto.offset.reset"] == "error"
 
 
+def test_ends_are_known_soon() -> None:
+    waits = [role(_config())["fetch.wait.max.ms"] for role in CONSUMERS]
+    assert waits == [100, 20, 100, 100]
+
+
 def test_slow_code_costs_no_membership() -> None:
     made = settings.members_consumer(_config(session_timeout_ms=9000))
     assert made["max.poll.interval.ms"] == 86_400_000

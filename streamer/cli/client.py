@@ -1,0 +1,69 @@
+"""Ask workers over HTTP: one request, its JSON, and errors as the worker words them."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from typing import Any
+from urllib.parse import quote, urlencode, urlsplit
+
+from streamer.errors import ConfigError, StreamerError, UsageError
+
+__all__ = ["NoAnswerError", "address_of", "ask", "path"]
+
+_TIMEOUT_SECONDS = 30.0
+
+
+class NoAnswerError(StreamerError):
+    """The worker could not be reached, or it cannot answer this now."""
+
+
+def address_of(url: str) -> str:
+    """host:port of `http://host:port`, which may also be written without http://."""
+    parts = urlsplit(url if "//" in url else f"//{url}")
+    if parts.scheme not in ("", "http") or not parts.hostname or parts.path not in ("", "/"):
+        raise ConfigError(
+            f"--url {url}: this is not the address of a worker",
+            hint="write http://host:port, which the worker logs when it starts",
+        )
+    return parts.netloc
+
+
+def path(*parts: str | bytes) -> str:
+    """A path of these parts, whatever characters they hold."""
+    return "/" + "/".join(quote(part, safe="") for part in parts)
+
+
+def ask(address: str, target: str, parameters: Mapping[str, Any] | None = None) -> Any:
+    """The JSON that a worker answers to GET. Raises UsageError for a request that is wrong,
+    NoAnswerError for any other that is not answered with data."""
+    # Loaded here, since it costs more time than any other part of `streamer --help`.
+    import http.client
+
+    query = urlencode({name: value for name, value in (parameters or {}).items() if value})
+    connection = http.client.HTTPConnection(address, timeout=_TIMEOUT_SECONDS)
+    try:
+        connection.request("GET", f"{target}?{query}" if query else target)
+        response = connection.getresponse()
+        body = response.read()
+    except (OSError, http.client.HTTPException) as error:
+        raise NoAnswerError(
+            f"worker {address} does not answer: {error or type(error).__name__}",
+            hint="`streamer show workers` tells which workers live, and their addresses",
+        ) from error
+    finally:
+        connection.close()
+    try:
+        content = json.loads(body)
+    except ValueError as error:
+        raise NoAnswerError(
+            f"{address} answers {target} with something that is not JSON",
+            hint="is this the address of a worker?",
+        ) from error
+    if response.status != 200:
+        kind = UsageError if response.status == 400 else NoAnswerError
+        raise kind(
+            content.get("error", f"{address} answered {response.status}"),
+            hint=content.get("hint", ""),
+        )
+    return content

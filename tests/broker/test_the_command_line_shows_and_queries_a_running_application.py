@@ -1,0 +1,195 @@
+from __future__ import annotations
+
+import json
+import os
+import re
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+APP = """
+from datetime import timedelta
+from streamer import App, Count, TumblingWindows
+
+app = App("{application}", commit_interval_ms=100, max_poll_records=500)
+purchases = app.stream("{topic}", key=str, value=int).group_by_key()
+purchases.aggregate(int, lambda key, value, total: total + value, store="totals")
+purchases.windowed_by(TumblingWindows(timedelta(hours=1))).count(store="hourly")
+"""
+HOUR = 3_600_000
+KEYS = 300
+
+
+class CommandLine:
+    def __init__(self, directory: Path, broker: str) -> None:
+        self.directory = directory
+        self.environment = {
+            **os.environ,
+            "PYTHONPATH": str(ROOT),
+            "STREAMER_BOOTSTRAP_SERVERS": broker,
+            "STREAMER_APP": "shop:app",
+        }
+
+    def command(self, *arguments: str) -> list[str]:
+        return [sys.executable, "-m", "streamer.cli.main", *arguments]
+
+    def run(self, *arguments: str) -> tuple[int, str, str]:
+        done = subprocess.run(
+            self.command(*arguments),
+            cwd=self.directory,
+            env=self.environment,
+            capture_output=True,
+            text=True,
+            timeout=60,
+            check=False,
+        )
+        return done.returncode, done.stdout, done.stderr
+
+    def json(self, *arguments: str) -> Any:
+        code, out, err = self.run(*arguments, "--json")
+        assert code == 0, err
+        return json.loads(out)
+
+
+@pytest.fixture(scope="module")
+def shell(tmp_path_factory: pytest.TempPathFactory, kafka: Any, broker: str) -> Iterator[Any]:
+    directory = tmp_path_factory.mktemp("shop")
+    application = "command-line-" + re.sub(r"\W", "", directory.name) + f"-{os.getpid()}"
+    kafka.create(f"{application}.purchases", partitions=4)
+    text = APP.format(application=application, topic=f"{application}.purchases")
+    (directory / "shop.py").write_text(text, encoding="utf-8")
+    amounts = ((f"key-{n % KEYS:03}", (n // KEYS).to_bytes(8, "big")) for n in range(KEYS * 4))
+    kafka.produce(f"{application}.purchases", amounts, timestamp_ms=lambda n: n // KEYS * HOUR + 5)
+    found = CommandLine(directory, broker)
+    log = (directory / "log").open("wb")
+    workers = subprocess.Popen(
+        found.command("run", "shop:app", "--processes", "2"),
+        cwd=directory,
+        env=found.environment,
+        stdout=log,
+        stderr=log,
+    )
+    try:
+        yield found
+        workers.send_signal(signal.SIGTERM)
+        assert workers.wait(30) == 0, (directory / "log").read_text()[-4000:]
+    finally:
+        workers.kill()
+        workers.wait()
+        log.close()
+
+
+@pytest.fixture(scope="module")
+def running(shell: CommandLine) -> CommandLine:
+    """Once all tasks run on both workers and nothing is left to read."""
+    deadline = time.monotonic() + 60
+    while True:
+        code, out, _err = shell.run("show", "tasks", "--json")
+        tasks = json.loads(out) if code == 0 else []
+        owners = {task["worker"] for task in tasks if task["state"] == "running"}
+        lag = sum(task["lag_records"] for task in tasks)
+        if len(tasks) == 4 and len(owners) == 2 and lag == 0 and _total(shell) == 6:
+            return shell
+        assert time.monotonic() < deadline, (tasks, (shell.directory / "log").read_text()[-4000:])
+        time.sleep(0.2)
+
+
+def _total(shell: CommandLine) -> int:
+    code, out, _err = shell.run("query", "totals", f"key-{KEYS - 1:03}")
+    return int(out) if code == 0 else -1
+
+
+def test_workers_tasks_and_lag_are_shown(running: CommandLine) -> None:
+    workers = running.json("show", "workers")
+    assert [worker["is_alive"] for worker in workers] == [True, True]
+    assert [worker["is_controller"] for worker in workers].count(True) == 1
+    assert sorted(task for worker in workers for task in worker["tasks"]) == [
+        "0_0",
+        "0_1",
+        "0_2",
+        "0_3",
+    ]
+    code, out, _err = running.run("show", "lag")
+    assert code == 0
+    assert out.splitlines()[0].split() == ["task", "worker", "lag", "records"]
+    assert out.splitlines()[-1].split() == ["all", "-", "0"]
+
+
+def test_stores_are_gathered_from_all_workers(running: CommandLine) -> None:
+    stores = running.json("show", "stores")
+    assert [(store["name"], store["kind"]) for store in stores] == [
+        ("hourly", "window"),
+        ("totals", "key-value"),
+    ]
+    assert {task["task"] for store in stores for task in store["tasks"]} == {
+        "0_0",
+        "0_1",
+        "0_2",
+        "0_3",
+    }
+
+
+def test_a_key_is_found_wherever_it_is(running: CommandLine) -> None:
+    for key in ("key-000", "key-001", "key-002", "key-003", "key-004"):
+        assert running.run("query", "totals", key) == (0, "6\n", "")
+    row = running.json("query", "totals", "key-007")
+    assert (row["key"], row["value"]) == ("key-007", 6)
+
+
+def test_windows_of_a_key_are_listed(running: CommandLine) -> None:
+    code, out, _err = running.run(
+        "query", "hourly", "key-007", "--from", "1970-01-01T02:00Z", "--to", str(4 * HOUR)
+    )
+    assert code == 0
+    assert [line.split() for line in out.splitlines()] == [
+        ["key", "start", "end", "value"],
+        ["key-007", "1970-01-01T02:00:00Z", "1970-01-01T03:00:00Z", "1"],
+        ["key-007", "1970-01-01T03:00:00Z", "1970-01-01T04:00:00Z", "1"],
+    ]
+
+
+def test_ranges_are_whole_and_in_order_over_pages(running: CommandLine) -> None:
+    seen: list[str] = []
+    after: tuple[str, ...] = ()
+    while True:
+        page = running.json("query", "totals", "--prefix", "key-", "--limit", "120", *after)
+        seen += [row["key"] for row in page["rows"]]
+        if page["next"] is None:
+            break
+        after = ("--after", page["next"])
+    assert seen == [f"key-{number:03}" for number in range(KEYS)]
+    page = running.json("query", "totals", "--range", "key-010", "key-013")
+    assert [row["key"] for row in page["rows"]] == ["key-010", "key-011", "key-012"]
+
+
+def test_a_range_of_one_worker_says_what_it_leaves_out(running: CommandLine) -> None:
+    workers = running.json("show", "workers")
+    url = f"http://{workers[0]['address']}"
+    page = running.json("query", "totals", "--prefix", "key-", "--limit", "1000", "--url", url)
+    assert len(page["rows"]) == KEYS  # the other worker's address is learnt from the first
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "message"),
+    [
+        (("query", "totals", "nobody"), 1, "store 'totals' has no key 'nobody'"),
+        (("query", "totls", "key-001"), 1, "did you mean 'totals'?"),
+        (("query", "totals", "key-001", "--from", "0"), 2, "unknown parameter 'from'"),
+        (("query", "totals", "k", "--url", "127.0.0.1:1"), 1, "worker 127.0.0.1:1 does not answer"),
+        (("show", "tasks", "--app", "no-such-application"), 1, "no control topics"),
+    ],
+)
+def test_what_cannot_be_answered_is_said_in_a_line(
+    running: CommandLine, arguments: tuple[str, ...], code: int, message: str
+) -> None:
+    found, out, err = running.run(*arguments)
+    assert message in err
+    assert "Traceback" not in err
+    assert (found, out) == (code, "")
