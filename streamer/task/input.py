@@ -7,6 +7,7 @@ What it hands out are runs of one partition, as long as the order allows.
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Iterator, Mapping, Sequence
 
 from streamer.ids import TopicPartition
@@ -18,30 +19,47 @@ __all__ = ["TaskInput"]
 class _Queue:
     """Fetched records of one partition that wait to be processed."""
 
-    __slots__ = ("batches", "end", "waiting")
+    __slots__ = ("_start", "batches", "end", "waiting")
 
     def __init__(self) -> None:
-        self.batches: list[RawBatch] = []
+        self.batches: deque[RawBatch] = deque()
         self.waiting = 0
+        self._start = 0
         self.end: int | None = None
 
     @property
     def head_ms(self) -> int:
-        return self.batches[0].timestamps[0]
+        return self.batches[0].timestamps[self._start]
 
     def take(self, until_ms: int | None) -> RawBatch:
         """The first records, up to the first one later than `until_ms`."""
-        batch = self.batches[0]
-        count = len(batch)
+        batch, start = self.batches[0], self._start
+        end = len(batch)
         if until_ms is not None:
-            later = (row for row, stamp in enumerate(batch.timestamps) if stamp > until_ms)
-            count = max(next(later, count), 1)
-        if count == len(batch):
-            self.batches.pop(0)
+            stamps = batch.timestamps
+            end = next((row for row in range(start + 1, end) if stamps[row] > until_ms), end)
+        if end == len(batch):
+            self.batches.popleft()
+            self._start = 0
         else:
-            self.batches[0] = batch.part(count, len(batch))
-        self.waiting -= count
-        return batch.part(0, count)
+            self._start = end
+        self.waiting -= end - start
+        return batch.part(start, end)
+
+    def clear(self) -> None:
+        self.batches.clear()
+        self.waiting = self._start = 0
+        self.end = None
+
+
+def _turn_ends_ms(first: _Queue, filled: Sequence[_Queue]) -> int | None:
+    """Up to which time `first` goes on before another one; None where it is alone. Of equal times
+    the partition that is listed first has precedence, so that the order does not depend on where
+    batches end."""
+    place = filled.index(first)
+    bounds = [queue.head_ms - 1 for queue in filled[:place]]
+    bounds += [queue.head_ms for queue in filled[place + 1 :]]
+    return min(bounds, default=None)
 
 
 class TaskInput:
@@ -75,8 +93,7 @@ class TaskInput:
         while self._may_take(now_ms):
             filled = [queue for queue in self._queues.values() if queue.batches]
             first = min(filled, key=lambda queue: queue.head_ms)
-            others = [queue.head_ms for queue in filled if queue is not first]
-            yield first.take(min(others) if others else None)
+            yield first.take(_turn_ends_ms(first, filled))
 
     def _may_take(self, now_ms: int) -> bool:
         queues = self._queues.values()
@@ -119,7 +136,5 @@ class TaskInput:
     def clear(self) -> None:
         """Drop what waits: the consumer goes back to the committed positions."""
         for queue in self._queues.values():
-            queue.batches.clear()
-            queue.waiting = 0
-            queue.end = None
+            queue.clear()
         self._idle_since_ms = None
