@@ -14,7 +14,7 @@ from bench.events import Workload
 from bench.options import Options, UsageError
 from bench.report import Column, Row
 from bench.run import Source, say
-from bench.systems import System, probe
+from bench.systems import System, probe, streamer
 from bench.throughput import measured_row
 
 TITLE = "scale"
@@ -34,7 +34,12 @@ COLUMNS = (
     Column("machine_cores", "machine's cores", ".2f", spread=True),
     Column("correct", "correct"),
 )
-SYSTEMS: tuple[System, ...] = tuple(s for s in probe.SYSTEMS if "packed" in s.name)
+# Without --only the first alone: the others say what the plain parts do at the same points.
+SYSTEMS: tuple[System, ...] = (
+    streamer.row("built_in", 1_000),
+    streamer.row("fold", 1_000),
+    *(system for system in probe.SYSTEMS if "packed" in system.name),
+)
 
 
 @dataclass(frozen=True)
@@ -71,7 +76,7 @@ def run(options: Options, emit: Callable[[list[Row]], None]) -> None:
     ]
     if not points:
         raise UsageError("no point is as small as that; the smallest has 1,000,000 events")
-    systems = options.chosen(SYSTEMS)
+    systems = options.chosen(SYSTEMS if options.only else SYSTEMS[:1])
     for system in systems:
         system.prepare()
     with running_broker(options.bootstrap) as bootstrap:
@@ -94,7 +99,7 @@ def remarks(rows: list[Row]) -> list[str]:
     for row in rows:
         curve = row.get("curve")
         if row["series"] == "events" and isinstance(curve, list):
-            points = ", ".join(f"{events / 1e6:.1f} M: {mib:,}" for events, mib in curve)
+            points = ", ".join(f"{events / 1e6:.1f} M: {mib:,}" for events, mib in curve if events)
             lines.append(f"{row['system']}, {row['events']:,} events, resident MiB after {points}")
     return lines
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterable, Mapping, Sequence
 
 from confluent_kafka import (
@@ -21,6 +22,10 @@ from bench.events import Expected, Tally, Workload, blocks
 FOREVER = {"retention.ms": "-1"}
 # For changelogs that are made here; not compacted for a day, so that every run reads the same.
 CHANGELOG = {**FOREVER, "cleanup.policy": "compact,delete", "min.compaction.lag.ms": "86400000"}
+
+
+COORDINATOR_ATTEMPTS = 40
+COORDINATOR_WAIT_S = 0.5
 
 
 class Topics:
@@ -45,10 +50,30 @@ class Topics:
                 future.result()
 
     def commit_start(self, group: str, *, topic: str, partitions: int) -> None:
-        """Makes the group one that has read nothing yet, but is known to the broker."""
+        """Makes the group one that has read nothing yet, but is known to the broker.
+
+        A new broker first has to make and load its topic of group offsets, hence the attempts.
+        """
         start = [TopicPartition(topic, partition, 0) for partition in range(partitions)]
         request = ConsumerGroupTopicPartitions(group, start)
-        self._admin.alter_consumer_group_offsets([request])[group].result()
+        for _ in range(COORDINATOR_ATTEMPTS):
+            problem = self._try_commit(group, request)
+            if problem is None:
+                return
+            if problem.code() not in _NOT_YET:
+                break
+            time.sleep(COORDINATOR_WAIT_S)
+        raise KafkaException(problem)
+
+    def _try_commit(self, group: str, request: ConsumerGroupTopicPartitions) -> KafkaError | None:
+        """What went wrong: with the request, or with one of its partitions."""
+        try:
+            changes = self._admin.alter_consumer_group_offsets([request], request_timeout=20)
+            changed: Sequence[TopicPartition] = changes[group].result().topic_partitions
+        except KafkaException as error:
+            failed: KafkaError = error.args[0]
+            return failed
+        return next((one.error for one in changed if one.error is not None), None)
 
     def committed(self, group: str, *, topic: str, partitions: int) -> int:
         """The sum of the group's committed positions; 0 while there is no group."""
