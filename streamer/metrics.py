@@ -97,9 +97,6 @@ def set_task_state(task: object, state: str) -> None:
 records_consumed = _declare(
     Counter, "records_consumed", "records", "Records taken from Kafka.", "task", "topic"
 )
-bytes_consumed = _declare(
-    Counter, "bytes_consumed", "bytes", "Keys and values taken from Kafka.", "task", "topic"
-)
 records_processed = _declare(
     Counter, "records_processed", "records", "Records that went through the topology.", "task"
 )
@@ -186,11 +183,8 @@ restore_remaining_records = _declare(
 )
 
 # State and memory
-cache_bytes = _declare(
-    Gauge, "cache_bytes", "bytes", "Size of the open transaction's cache.", "task"
-)
-cache_entries = _declare(
-    Gauge, "cache_entries", "keys", "Keys in the open transaction's cache.", "task"
+cache_keys = _declare(
+    Gauge, "cache_keys", "keys", "Keys that the open transaction has touched.", "task"
 )
 store_keys = _declare(
     Gauge, "store_keys", "keys", "RocksDB's estimate of the keys in a store.", "task", "store"
@@ -203,11 +197,12 @@ rocksdb_bytes = _declare(
     "task",
     "part",
 )
-rocksdb_block_cache_bytes = _declare(
+rocksdb_memory_bytes = _declare(
     Gauge,
-    "rocksdb_block_cache_bytes",
+    "rocksdb_memory_bytes",
     "bytes",
-    "The block cache that all tasks share: used, pinned.",
+    "Memory that all tasks share: block_cache (of which block_cache_pinned), write_buffer, and"
+    " capacity, the limit of all.",
     "part",
 )
 rocksdb_level0_files = _declare(

@@ -4,9 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from streamer import metrics
 from streamer.config import Config
-from streamer.errors import StreamerError
 from streamer.http.serving import Health, ServedTask
 from streamer.ids import TaskId
 from streamer.task.active import ActiveTask
@@ -20,7 +18,7 @@ __all__ = ["WorkerServing"]
 
 
 class WorkerServing:
-    """The view of one worker. `measure` refreshes gauges and is called by the watch."""
+    """The view of one worker."""
 
     def __init__(
         self, topology: Topology, planned: Partitions, *, tasks: TaskSet, config: Config
@@ -72,21 +70,6 @@ class WorkerServing:
                 "tasks": {str(one.task): _details(one) for one in self._tasks.all},
             },
         )
-
-    def measure(self) -> None:
-        """Gauges that need not be exact to the millisecond."""
-        for active in self._tasks.all:
-            try:
-                self._measure(active)
-            except StreamerError:
-                continue  # Closed meanwhile: its gauges go with it.
-
-    def _measure(self, active: ActiveTask) -> None:
-        task = str(active.task)
-        if active.committed_time_ms >= 0:
-            metrics.stream_time_seconds.labels(task).set(active.committed_time_ms / 1000)
-        for store in active.changelogs:
-            metrics.store_keys.labels(task, store).set(active.database.approximate_rows(store))
 
 
 def _details(active: ActiveTask) -> dict[str, Any]:

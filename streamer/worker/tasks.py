@@ -49,7 +49,7 @@ class TaskSet:
         self._plan = plan
         self._planned = planned
         self._directory = directory
-        self._pool = pool
+        self.pool = pool
         self._reader = reader
         self._restorer = restorer
         self._tasks: dict[TaskId, ActiveTask] = {}
@@ -112,7 +112,7 @@ class TaskSet:
         database = TaskDatabase.open(
             self._directory.task(task),
             topology.subtopologies[task.subtopology].stores,
-            pool=self._pool,
+            pool=self.pool,
             options=self.config.rocksdb,
         )
         failpoints.hit("task.after_open")
@@ -125,6 +125,7 @@ class TaskSet:
 
     def start_restored(self) -> bool:
         """Start the tasks whose restore has ended; returns whether there were any."""
+        self._restorer.beside_processing = bool(self._by_partition)
         ended = self._restorer.finished()
         for task, error in ended:
             active = self._tasks.get(task)

@@ -10,6 +10,7 @@ import traceback
 from streamer import metrics
 from streamer.clock import Clock
 from streamer.config import Config
+from streamer.worker.gauges import Gauges
 from streamer.worker.loop import Loop
 from streamer.worker.serving import WorkerServing
 
@@ -22,10 +23,19 @@ _INTERVAL_S = 1.0
 class Watch:
     """A thread that looks once a second."""
 
-    def __init__(self, config: Config, loop: Loop, serving: WorkerServing, *, clock: Clock) -> None:
+    def __init__(
+        self,
+        config: Config,
+        loop: Loop,
+        serving: WorkerServing,
+        *,
+        gauges: Gauges,
+        clock: Clock,
+    ) -> None:
         self._config = config
         self._loop = loop
         self._serving = serving
+        self._gauges = gauges
         self._clock = clock
         self._closing = threading.Event()
         self._reported = False
@@ -41,7 +51,7 @@ class Watch:
     def _run(self) -> None:
         while not self._closing.wait(_INTERVAL_S):
             self._look()
-            self._serving.measure()
+            self._gauges.measure()
 
     def _look(self) -> None:
         stuck_ms = self._clock.monotonic_ms() - self._loop.turned_ms

@@ -30,6 +30,7 @@ from streamer.store.pool import MemoryPool
 from streamer.task.build import Plan
 from streamer.topology.graph import Topology
 from streamer.topology.partitions import Partitions
+from streamer.worker.gauges import Gauges, show_budget
 from streamer.worker.loop import Loop
 from streamer.worker.owners import Owners
 from streamer.worker.produced import WorkerOutput
@@ -97,6 +98,7 @@ class Worker:
 
     def _run(self, planned: Partitions, closing: ExitStack) -> int:
         parts = budget(self.config)
+        show_budget(parts)
         reader = InputConsumer(self.config)
         closing.callback(reader.close)
         output = WorkerOutput(self.config, self._producer())
@@ -114,7 +116,7 @@ class Worker:
             keys_max=parts.record_cache_bytes // 2 // _KEY_BYTES,
             renew=lambda: output.renew(self._producer()),
         )
-        watch = Watch(self.config, loop, serving, clock=self._clock)
+        watch = Watch(self.config, loop, serving, gauges=Gauges(tasks), clock=self._clock)
         upkeep = Upkeep(self._topology, planned, tasks=tasks, config=self.config)
         closing.callback(watch.close)
         closing.callback(upkeep.close)
