@@ -43,14 +43,15 @@ class InputConsumer:
         self._consumer.incremental_assign(_addresses(positions))
 
     def remove(self, partitions: Iterable[TopicPartition]) -> None:
-        self._consumer.incremental_unassign([Address(*one) for one in partitions])
+        addresses = [Address(*one) for one in partitions]
+        # librdkafka keeps a partition paused for its next assignment.
+        self._consumer.resume(addresses)
+        self._consumer.incremental_unassign(addresses)
 
     def seek(self, positions: Mapping[TopicPartition, int]) -> None:
-        for address in _addresses(positions):
-            try:
-                self._consumer.seek(address)
-            except KafkaException as error:
-                raise translated(error, f"seeking {address.topic}/{address.partition}") from error
+        # librdkafka's own seek fails for partitions that it has not begun to fetch.
+        self.remove(positions)
+        self.add(positions)
 
     def pause(self, partitions: Iterable[TopicPartition]) -> None:
         self._consumer.pause([Address(*one) for one in partitions])

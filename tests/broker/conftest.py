@@ -12,7 +12,8 @@ import time
 import uuid
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
-from typing import NamedTuple
+from pathlib import Path
+from typing import Any, NamedTuple
 
 import pytest
 from confluent_kafka import (
@@ -142,6 +143,8 @@ class Kafka:
                 "enable.partition.eof": True,
                 "auto.offset.reset": "earliest",
                 "isolation.level": isolation,
+                # The end is told by the first fetch that brings nothing.
+                "fetch.wait.max.ms": 10,
             }
         )
         try:
@@ -168,7 +171,7 @@ def _read_to_end(
     while unfinished:
         left = deadline - time.monotonic()
         assert left > 0, f"{topic}: partitions {sorted(unfinished)} had no end within {timeout} s"
-        for message in consumer.consume(10_000, min(left, 0.2)):
+        for message in consumer.consume(10_000, min(left, 0.02)):
             error = message.error()
             if error is None:
                 yield _as_read(message)
@@ -230,6 +233,37 @@ def kafka(broker: str) -> Kafka:
 def names(request: pytest.FixtureRequest) -> Names:
     plain = re.sub(r"[^a-z0-9]+", "-", request.node.name.removeprefix("test_").lower())
     return Names(f"{plain.strip('-')[:60]}-{uuid.uuid4().hex[:8]}")
+
+
+@pytest.fixture
+def application(kafka: Kafka, names: Names, tmp_path: Path) -> Iterator[Callable[..., Any]]:
+    """Makes the applications of a test, with their topics; ends their workers after it.
+
+    application("counts", outputs=("totals",), partitions=2, commit_interval_ms=50)
+    """
+    from tests.broker.workers import Application
+
+    made: list[Application] = []
+
+    def make(
+        module: str,
+        *,
+        inputs: tuple[str, ...] = ("in",),
+        outputs: tuple[str, ...] = ("out",),
+        partitions: int = 2,
+        **settings: object,
+    ) -> Application:
+        name = names.application + (f"-{len(made)}" if made else "")
+        one = Application(kafka, name, module, tmp_path / str(len(made)), **settings)
+        made.append(one)
+        # Scenarios choose their records' times, which lie years back.
+        topics = map(one.topic, (*inputs, *outputs))
+        kafka.create(*topics, partitions=partitions, retention_ms="-1")
+        return one
+
+    yield make
+    for one in made:
+        one.close()
 
 
 @pytest.fixture(name="wait_until")

@@ -1,0 +1,74 @@
+"""What `applications/counts.py` must have written for the input that is in its topic.
+
+A plain fold, record by record in the order of each partition, that shares nothing with the engine.
+"""
+
+from __future__ import annotations
+
+import json
+import struct
+from collections import defaultdict
+from dataclasses import dataclass, field
+
+from tests.broker.applications.counts import WINDOW_MS
+from tests.broker.workers import Application
+
+Window = tuple[str, int]
+
+
+@dataclass
+class Counts:
+    """`closed` holds the windows whose end the stream time of their partition has passed."""
+
+    totals: dict[str, tuple[int, int]] = field(default_factory=dict)
+    every: dict[Window, list[int]] = field(default_factory=lambda: defaultdict(list))
+    closed: dict[Window, list[int]] = field(default_factory=lambda: defaultdict(list))
+
+
+def expected(application: Application) -> Counts:
+    counts = Counts()
+    stream_time: dict[int, int] = {}
+    home: dict[Window, int] = {}
+    for record in application.kafka.read(application.topic("in")):
+        assert record.key is not None
+        assert record.value is not None
+        key, amount = record.key.decode(), json.loads(record.value)
+        count, total = counts.totals.get(key, (0, 0))
+        counts.totals[key] = (count + 1, total + amount)
+        now_ms = max(stream_time.get(record.partition, -1), record.timestamp_ms)
+        stream_time[record.partition] = now_ms
+        start_ms = record.timestamp_ms - record.timestamp_ms % WINDOW_MS
+        if start_ms + WINDOW_MS > now_ms:
+            series = counts.every[key, start_ms]
+            series.append(len(series) + 1)
+            home[key, start_ms] = record.partition
+    for window, partition in home.items():
+        if window[1] + WINDOW_MS <= stream_time[partition]:
+            counts.closed[window].append(len(counts.every[window]))
+    return counts
+
+
+def written(application: Application) -> Counts:
+    """The same from the output topics. Totals of a key must grow from record to record."""
+    counts = Counts()
+    for record in application.kafka.read(application.topic("totals")):
+        assert record.key is not None
+        key, row = record.key.decode(), json.loads(record.value or b"null")
+        before = counts.totals.get(key, (0, 0))
+        assert row["count"] > before[0], f"{key}: {row} after {before}"
+        counts.totals[key] = (row["count"], row["sum"])
+    for name, found in (("every", counts.every), ("closed", counts.closed)):
+        for record in application.kafka.read(application.topic(name)):
+            assert record.key is not None
+            (start_ms,) = struct.unpack(">q", record.key[-8:])
+            found[record.key[:-8].decode(), start_ms].append(json.loads(record.value or b"null"))
+    return counts
+
+
+def check(application: Application) -> Counts:
+    """Nothing is lost, doubled or out of order; returns what was written."""
+    wanted, found = expected(application), written(application)
+    assert found.totals == wanted.totals
+    assert dict(found.every) == dict(wanted.every)
+    assert dict(found.closed) == dict(wanted.closed)
+    return found

@@ -1,0 +1,269 @@
+"""Workers as a user runs them: processes of the command line, killed, stopped and asked over HTTP.
+
+An `Application` is one application id with its topics, its state directories and its workers. What
+a worker did is read from its log, from `/tasks`, from `/metrics` and from Kafka, never from inside.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NamedTuple
+from urllib.request import urlopen
+
+from confluent_kafka import ConsumerGroupTopicPartitions, TopicPartition
+from confluent_kafka.admin import OffsetSpec
+
+if TYPE_CHECKING:
+    from tests.broker.conftest import Kafka
+
+ROOT = Path(__file__).parents[2]
+APPLICATIONS = "tests.broker.applications"
+KILLED = -signal.SIGKILL
+
+# Short sessions: after a SIGKILL the group notices as late as that.
+DEFAULTS: Mapping[str, object] = {
+    "session_timeout_ms": 2_000,
+    "heartbeat_interval_ms": 500,
+    "status_interval_ms": 500,
+    "memory_bytes_max": "128MiB",
+    "log_format": "json",
+}
+_STARTED = re.compile(r"task (\S+) runs: restored (\d+) records, goes on at (.*)")
+_ADDRESS = re.compile(r"queries, health and metrics at (http://\S+)")
+
+
+class Started(NamedTuple):
+    """What a worker's log says of a task that began to run."""
+
+    restored: int
+    positions: dict[str, int]
+
+
+class Worker:
+    """One process. `code` is what it ended with."""
+
+    def __init__(self, command: list[str], environment: dict[str, str], log: Path) -> None:
+        self.log = log
+        with log.open("wb") as file:
+            self.process = subprocess.Popen(
+                command, cwd=ROOT, env=environment, stdout=file, stderr=file
+            )
+
+    # -- its end -------------------------------------------------------------------------------
+
+    def send(self, number: signal.Signals) -> None:
+        self.process.send_signal(number)
+
+    def wait(self, timeout: float = 30.0) -> int:
+        """The exit code; -9 for a process that SIGKILL ended."""
+        try:
+            return self.process.wait(timeout)
+        except subprocess.TimeoutExpired:
+            raise AssertionError(f"no end within {timeout} s:\n{self.tail()}") from None
+
+    def kill(self) -> None:
+        self.send(signal.SIGKILL)
+        assert self.wait() == KILLED
+
+    def stop(self, timeout: float = 20.0) -> int:
+        self.send(signal.SIGTERM)
+        return self.wait(timeout)
+
+    @property
+    def is_alive(self) -> bool:
+        return self.process.poll() is None
+
+    # -- what it says --------------------------------------------------------------------------
+
+    @property
+    def text(self) -> str:
+        return self.log.read_text(errors="replace")
+
+    @property
+    def messages(self) -> list[str]:
+        return [str(line["msg"]) for line in self.lines()]
+
+    @property
+    def error(self) -> str:
+        """The lines at the end that the command line printed about its failure."""
+        return self.text.rpartition("\nstreamer: ")[2] if "streamer: " in self.text else ""
+
+    def lines(self) -> list[dict[str, Any]]:
+        """The log's lines; what is no line of the log is left out."""
+        return [json.loads(line) for line in self.text.splitlines() if line.startswith('{"at"')]
+
+    def tail(self, count: int = 60) -> str:
+        return "\n".join(self.text.splitlines()[-count:])
+
+    def started(self) -> dict[str, Started]:
+        """The tasks that began to run, each at its last start."""
+        found = {}
+        for message in self.messages:
+            if match := _STARTED.match(message):
+                pairs = [place.rsplit("@", 1) for place in match[3].split(", ")]
+                positions = {place: int(at) for place, at in pairs}
+                found[match[1]] = Started(int(match[2]), positions)
+        return found
+
+    def wait_for(self, text: str, *, timeout: float = 30.0) -> str:
+        """The first message of the log that has this in it."""
+        deadline = time.monotonic() + timeout
+        while True:
+            was_alive = self.is_alive
+            for message in self.messages:
+                if text in message:
+                    return message
+            assert was_alive, f"the worker has ended without {text!r}:\n{self.tail()}"
+            assert time.monotonic() < deadline, f"no {text!r} in {timeout} s:\n{self.tail()}"
+            time.sleep(0.05)
+
+    # -- what it answers -----------------------------------------------------------------------
+
+    @property
+    def address(self) -> str:
+        match = _ADDRESS.match(self.wait_for("queries, health and metrics at"))
+        assert match is not None
+        return match[1]
+
+    def get(self, path: str) -> Any:
+        with urlopen(self.address + path, timeout=10) as answer:
+            body = answer.read().decode()
+        return json.loads(body) if path != "/metrics" else body
+
+    def tasks(self) -> dict[str, Any]:
+        found: dict[str, Any] = self.get("/tasks")["tasks"]
+        return found
+
+    def processed(self) -> int:
+        """Records that went through the topology since this process began."""
+        return int(self.metric("streamer_records_processed_total"))
+
+    def metric(self, name: str, **labels: str) -> float:
+        """The sum of all series of a metric that have these labels."""
+        total = 0.0
+        for line in self.get("/metrics").splitlines():
+            series, _, value = line.rpartition(" ")
+            wanted = all(f'{label}="{text}"' in series for label, text in labels.items())
+            if series.partition("{")[0] == name and wanted:
+                total += float(value)
+        return total
+
+
+class Application:
+    """One application of tests/broker/applications under an id of its own."""
+
+    def __init__(
+        self, kafka: Kafka, name: str, module: str, directory: Path, **settings: object
+    ) -> None:
+        self.kafka = kafka
+        self.name = name
+        self.module = module
+        self.directory = directory
+        directory.mkdir(parents=True, exist_ok=True)
+        self.settings = {**DEFAULTS, "bootstrap_servers": kafka.bootstrap_servers, **settings}
+        self.workers: list[Worker] = []
+
+    def topic(self, name: str) -> str:
+        return f"{self.name}.{name}"
+
+    def changelog(self, store: str) -> str:
+        return f"{self.name}-{store}-changelog"
+
+    def state_dir(self, host: str = "a") -> Path:
+        return self.directory / f"state-{host}"
+
+    # -- workers -------------------------------------------------------------------------------
+
+    def worker(self, host: str = "a", *, failpoints: str = "", **settings: object) -> Worker:
+        """Start a worker; `host` decides whose state directory it uses."""
+        given = {"state_dir": self.state_dir(host), **self.settings, **settings}
+        command = [sys.executable, "-m", "streamer.cli.main", "run"]
+        command.append(f"{APPLICATIONS}.{self.module}:app")
+        for name, value in given.items():
+            command += ["--set", f"{name}={value}"]
+        environment = {
+            key: value for key, value in os.environ.items() if not key.startswith("STREAMER_")
+        }
+        environment["STREAMER_TEST_APPLICATION"] = self.name
+        if failpoints:
+            environment["STREAMER_FAILPOINTS"] = failpoints
+        log = self.directory / f"{host}-{len(self.workers)}.log"
+        made = Worker(command, environment, log)
+        self.workers.append(made)
+        return made
+
+    def run(self, host: str = "a", *, timeout: float = 40.0, **settings: object) -> Worker:
+        """Start a worker and wait until everything that is there is processed and committed."""
+        made = self.worker(host, **settings)
+        self.wait_until_done(timeout=timeout, watch=[made])
+        return made
+
+    def close(self) -> None:
+        """End what still runs; the logs are shown with a test that failed."""
+        for worker in self.workers:
+            print(f"--- {worker.log.name}\n{worker.tail(25)}")
+            if worker.is_alive:
+                worker.process.send_signal(signal.SIGCONT)
+                worker.process.kill()
+                worker.process.wait(10)
+
+    # -- progress, as Kafka knows it -----------------------------------------------------------
+
+    def committed(self, *topics: str, stable: bool = True) -> dict[str, int]:
+        """The group's positions, `topic/0` to next offset; `stable` waits for transactions."""
+        wanted = [
+            TopicPartition(topic, number)
+            for topic in topics or (self.topic("in"),)
+            for number in self.kafka.partitions(topic)
+        ]
+        request = ConsumerGroupTopicPartitions(self.name, wanted)
+        answers = self.kafka.admin.list_consumer_group_offsets([request], require_stable=stable)
+        found = answers[self.name].result(15).topic_partitions
+        return {f"{one.topic}/{one.partition}": one.offset for one in found if one.offset >= 0}
+
+    def ends(self, *topics: str) -> dict[str, int]:
+        """The ends of the partitions, `topic/0` to next offset."""
+        wanted = {
+            TopicPartition(topic, number): OffsetSpec.latest()
+            for topic in topics or (self.topic("in"),)
+            for number in self.kafka.partitions(topic)
+        }
+        answers = self.kafka.admin.list_offsets(wanted)
+        return {
+            f"{place.topic}/{place.partition}": answer.result(15).offset
+            for place, answer in answers.items()
+        }
+
+    def is_done(self, *topics: str) -> bool:
+        ends = self.ends(*topics)
+        found = self.committed(*topics, stable=False)
+        return all(found.get(place, 0) == end for place, end in ends.items())
+
+    def wait_until_done(
+        self, *topics: str, timeout: float = 40.0, watch: Iterable[Worker] = ()
+    ) -> None:
+        """Until the committed positions are the ends of the input."""
+        watched = list(watch)
+
+        def done() -> bool:
+            for worker in watched:
+                assert worker.is_alive, f"a worker has ended:\n{worker.tail()}"
+            return self.is_done(*topics)
+
+        deadline = time.monotonic() + timeout
+        while not done():
+            if time.monotonic() > deadline:
+                logs = "\n\n".join(worker.tail() for worker in self.workers)
+                raise AssertionError(
+                    f"not done within {timeout} s: {self.committed(*topics, stable=False)} of"
+                    f" {self.ends(*topics)}\n{logs}"
+                )
+            time.sleep(0.1)
