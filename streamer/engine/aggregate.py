@@ -11,7 +11,7 @@ from operator import eq
 from typing import Any
 
 from streamer.engine.batch import Batch, flushed
-from streamer.engine.fold import Cells, Loop
+from streamer.engine.fold import Cells, Loop, Rows
 from streamer.engine.node import Operator
 from streamer.engine.policy import Policy
 from streamer.store.cache import KeyValueState, newest_times
@@ -38,6 +38,7 @@ class AggregateOperator(Operator):
         decode: Callable[[bytes], Any],
         decode_key: Callable[[bytes], Any],
         needs_keys: bool,
+        needs_care: bool,
         drop: Drop,
     ) -> None:
         super().__init__(name, policy)
@@ -50,6 +51,9 @@ class AggregateOperator(Operator):
         self._decode_key = decode_key
         self._needs_keys = needs_keys
         self._drop = drop
+        if needs_care:
+            state.on_unencodable = policy.take_care
+        self._needs_care = needs_care
 
     def run(self, batch: Batch) -> None:
         batch = self._without_nulls(batch)
@@ -136,6 +140,7 @@ class AggregateOperator(Operator):
         failed: set[int] = set()
         start = 0
         values = batch.values
+        loop = self._careful_loop if self._needs_care and self.policy.care.is_taken else self._loop
         while True:
             rows = (
                 zip(row_keys[start:], keys[start:], values[start:], strict=True)
@@ -143,15 +148,32 @@ class AggregateOperator(Operator):
                 else (zip(row_keys, keys, values, strict=True))
             )
             try:
-                self._loop(cells, rows, emit)
+                loop(cells, rows, emit)
                 return failed
             except Exception as error:
+                if self._needs_care:
+                    self.policy.take_care(error)
                 # What is left in the iterator tells which record the loop was at.
                 row = len(values) - 1 - sum(1 for _ in rows)
                 del payloads[row - len(failed) :]
                 self.policy.failed(batch, row, error=error, node=self.name)
                 start = self._behind(batch, row)
                 failed.update(range(row, start))
+
+    def _careful_loop(self, cells: Cells, rows: Rows, emit: Callable[[Any], Any] | None) -> None:
+        """Fold so that a record which fails leaves its aggregate as it was, and that a result which
+        cannot be stored fails at its record."""
+        for row in rows:
+            before = cells[row[0]]
+            saved = None if before is None else self._encode(before)
+            try:
+                self._loop(cells, (row,), emit)
+                after = cells[row[0]]
+                if after is not None:
+                    self._encode(after)
+            except Exception:
+                cells[row[0]] = None if saved is None else self._decode(saved)
+                raise
 
     def _behind(self, batch: Batch, row: int) -> int:
         """The row after a failed one and the rest of its record's."""

@@ -175,6 +175,7 @@ class Compiler:
             decode=state.decode,
             decode_key=decode_key,
             needs_keys=needs_keys(node.aggregate),
+            needs_care=not isinstance(node.aggregate, Mapping),
             drop=self.drop,
         )
         if isinstance(operator, WindowedOperator):
@@ -200,6 +201,7 @@ class Compiler:
             emit=node.emit,
             encode=state.encode,
             decode_key=WindowedKey(state.spec.key, node.store).decode,
+            needs_care=not isinstance(node.aggregate, Mapping),
             drop=self.drop,
         )
 

@@ -13,9 +13,10 @@ from typing import Any
 
 from streamer.engine.batch import Batch
 from streamer.errors import ConfigError, KafkaUnavailableError, ProcessingError, TopologyError
+from streamer.kafka.api import AbortableError
 from streamer.record import Headers, RawBatch
 
-__all__ = ["DeadLetter", "Failure", "Policy"]
+__all__ = ["Care", "DeadLetter", "Failure", "Policy"]
 
 _HEADER = "__streamer.errors."
 _TEXT_LENGTH_MAX = 2000
@@ -29,6 +30,18 @@ class Failure:
 
     stage: str
     action: str
+
+
+class Care:
+    """Whether aggregates are folded with care in this worker: from its first failing record on.
+
+    A function that changes its aggregate and then raises leaves a half-done object behind. So where
+    failing records are not to stop the task, the first one aborts the transaction; from then on an
+    aggregate's bytes are kept before each call, and put back if it fails. Costs nothing before.
+    """
+
+    def __init__(self) -> None:
+        self.is_taken = False
 
 
 DeadLetter = Callable[[bytes | None, bytes | None, Headers], None]
@@ -45,9 +58,11 @@ class Policy:
         deserialization: str = "stop",
         production: str = "stop",
         dead_letter: DeadLetter | None = None,
+        care: Care | None = None,
         count: Callable[[Failure], None] = lambda _failure: None,
     ) -> None:
         self._task = task
+        self.care = care or Care()
         self._actions: dict[str, str] = {
             "processing": processing,
             "deserialization": deserialization,
@@ -107,6 +122,14 @@ class Policy:
             assert self._dead_letter is not None
             headers = [*raw.headers_at(row), *self._cause(raw, row, error=error, place=place)]
             self._dead_letter(raw.keys[row], raw.values[row], headers)
+
+    def take_care(self, error: Exception) -> None:
+        """Raise AbortableError if a failure may have left something half-done that is not to stop
+        the task: what was done since the last commit is done again, with care."""
+        if self._actions["processing"] == "stop" or self.care.is_taken:
+            return
+        self.care.is_taken = True
+        raise AbortableError(f"a record failed, {_shown(error)}: again with care") from error
 
     def abort(self) -> None:
         """Dead letters since the last commit were taken back."""

@@ -59,6 +59,7 @@ class SessionOperator(Operator):
         emit: Emit,
         encode: Callable[[Any], bytes],
         decode_key: Callable[[bytes], Any],
+        needs_care: bool,
         drop: Drop,
     ) -> None:
         super().__init__(name, policy)
@@ -71,6 +72,9 @@ class SessionOperator(Operator):
         self._encode = encode
         self._decode_key = decode_key
         self._drop = drop
+        if needs_care:
+            state.on_unencodable = policy.take_care
+        self._needs_care = needs_care
 
     def run(self, batch: Batch) -> None:
         assert batch.raw_keys is not None
@@ -82,6 +86,8 @@ class SessionOperator(Operator):
             try:
                 results += self._record(batch, row, raw_key)
             except Exception as error:
+                if self._needs_care:
+                    self.policy.take_care(error)
                 self.policy.failed(batch, row, error=error, node=self.name)
         if self.emit == "every" and results:
             self._forward_each(batch, results)
@@ -98,11 +104,16 @@ class SessionOperator(Operator):
         if end + gap + self.windows.grace_ms < stream_time:
             self._drop("late", 1)
             return []
-        key = batch.keys[row]
-        value: Any = None
-        for one in merged:
-            value = one.value if value is None else self._fold.merge(key, value, one.value)
-        value = self._fold.step(key, batch.values[row], value)
+        is_careful = self._needs_care and self.policy.care.is_taken
+        saved = [self._encode(one.value) for one in merged] if is_careful else []
+        try:
+            value = self._folded(batch.keys[row], batch.values[row], merged)
+            if is_careful and value is not None:
+                self._encode(value)
+        except Exception:
+            for one, encoded in zip(merged, saved, strict=False):
+                self.state.restore(raw_key, one, encoded)
+            raise
         payload = None if self.emit != "every" or value is None else self._encode(value)
         self.state.replace(raw_key, merged, Session(start, end, value))
         if self.emit != "every":
@@ -113,6 +124,12 @@ class SessionOperator(Operator):
             if (one.start_ms, one.end_ms) != (start, end)
         ]
         return [*removed, _Result(row, raw_key, start, end, payload)]
+
+    def _folded(self, key: Any, value: Any, merged: list[Session]) -> Any:
+        before: Any = None
+        for one in merged:
+            before = one.value if before is None else self._fold.merge(key, before, one.value)
+        return self._fold.step(key, value, before)
 
     def _forward_each(self, batch: Batch, results: Sequence[_Result]) -> None:
         decode = self.state.decode

@@ -9,7 +9,7 @@ collector nothing, where millions of live objects made it the largest cost of al
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
@@ -106,6 +106,8 @@ class KeyValueState:
         self._oldest = _NEVER
         self._dirty: Dirty | None = None
         self._purged: dict[bytes, None] = {}
+        # Called when a value that was computed cannot be encoded, before that is raised.
+        self.on_unencodable: Callable[[Exception], None] = lambda _error: None
 
     @property
     def serde(self) -> Serde[Any]:
@@ -269,6 +271,7 @@ class KeyValueState:
                 if value is not None:
                     self._serde.encode(value)
             except Exception:
+                self.on_unencodable(error)
                 return ProcessingError(
                     f"store {self.spec.name!r} cannot hold what was computed for key {key!r}:"
                     f" {type(error).__name__}: {error}",

@@ -79,6 +79,11 @@ class SessionState(KeyValueState):
             left.sort(key=lambda one: (one.end_ms, one.start_ms))
         self._sessions[key] = left
 
+    def restore(self, key: bytes, session: Session, encoded: bytes) -> None:
+        """Give a session the value back that these bytes hold."""
+        session.value = self._serde.decode(encoded)
+        self.values[session_key(key, session.start_ms, session.end_ms)] = session.value
+
     def _remove(self, stored_key: bytes, end_ms: int) -> None:
         if stored_key in self._loaded:
             self.values[stored_key] = None

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 from streamer import metrics
 from streamer.config import Config
 from streamer.engine.compile import Compiler, resolve
 from streamer.engine.pipeline import Pipeline
-from streamer.engine.policy import Failure, Policy
+from streamer.engine.policy import Care, Failure, Policy
 from streamer.engine.sink import Output
 from streamer.ids import FIRST_LAYOUT, Layout, TaskId, TopicPartition, changelog_topic
 from streamer.record import Headers
@@ -60,6 +60,7 @@ class Plan:
     output: Output
     wall_time_ms: Callable[[], int]
     cache_bytes: int
+    care: Care = field(default_factory=Care)
 
     def pipeline(
         self, task: TaskId, database: TaskDatabase, *, stream_time_ms: int, cache_bytes: int
@@ -103,6 +104,7 @@ class Plan:
             deserialization=self.config.deserialization_error,
             production=self.config.production_error,
             dead_letter=lambda key, value, headers: self._dead_letter(task, key, value, headers),
+            care=self.care,
             count=lambda failure: self._count(task, failure),
         )
 

@@ -13,7 +13,7 @@ from pathlib import Path
 from streamer.changelog.format import Positions, check_rows
 from streamer.clock import ManualClock
 from streamer.config import Config, budget
-from streamer.errors import ProcessingError, StreamerError
+from streamer.errors import FencedError, KafkaUnavailableError, ProcessingError, StreamerError
 from streamer.ids import TaskId, transactional_id
 from streamer.kafka.api import AbortableError
 from streamer.kafka.fake import FakeBroker
@@ -162,6 +162,9 @@ class Life:
                     task.pipeline.punctuate(now_ms)
             except AbortableError:
                 self.abort()
+                return count + 1
+            except (FencedError, KafkaUnavailableError):
+                raise
             except Exception as error:
                 self._halt(task, _as_streamer_error(error, task))
                 return count + 1
