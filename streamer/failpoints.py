@@ -33,7 +33,7 @@ NAMES = frozenset(
         "commit.between_store_chunks",
         "commit.after_store_write",
         "control.before_assignment",
-        "control.between_assignments",
+        "control.after_assignment",
         "control.before_fence",
         "control.after_fence",
         "restore.before_batch",

@@ -12,6 +12,7 @@ from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from queue import Empty, SimpleQueue
 
+from streamer import failpoints
 from streamer.cluster.events import Fence, Fenced, FenceFailed
 from streamer.config import Config
 from streamer.control.identity import worker_and_session
@@ -96,9 +97,11 @@ class KafkaPorts:
                 return outcomes
 
     def write(self, records: Sequence[AssignmentRecord]) -> None:
+        failpoints.hit("control.before_assignment")
         self._writer.write(
             [(self._topics.assignment(one.worker), one.worker, encode(one)) for one in records]
         )
+        failpoints.hit("control.after_assignment")
 
     def forget(self, workers: Sequence[str]) -> None:
         places = [(self._topics.assignment(worker), worker) for worker in workers]
@@ -112,12 +115,14 @@ class KafkaPorts:
 
     def _fence(self, fence: Fence) -> None:
         application = self._config.application_id
+        failpoints.hit("control.before_fence")
         try:
             self._admin.fence(transactional_id(application, fence.worker))
         except StreamerError as error:
             _log.warning("worker %s could not be fenced yet: %s", fence.worker, error)
             self._fences.put(FenceFailed(fence.worker))
         else:
+            failpoints.hit("control.after_fence")
             _log.info("worker %s is fenced", fence.worker)
             self._fences.put(Fenced(fence.worker, fence.incarnations))
 

@@ -1,6 +1,9 @@
 from __future__ import annotations
 
 import re
+from pathlib import Path
+
+from prometheus_client.metrics import MetricWrapperBase
 
 from streamer import metrics
 
@@ -45,3 +48,18 @@ def test_a_task_that_left_takes_its_gauges_along() -> None:
 def test_a_counter_is_one_series() -> None:
     metrics.commits.inc()
     assert not [line for line in _sample("streamer_") if "_created" in line]
+
+
+def test_every_metric_is_updated_somewhere() -> None:
+    root = Path(metrics.__file__).parent
+    code = "".join(path.read_text(encoding="utf-8") for path in sorted(root.rglob("*.py")))
+    never = [
+        name
+        for name, value in vars(metrics).items()
+        if isinstance(value, MetricWrapperBase)
+        # `task_state` has a function of its own beside it.
+        and f"metrics.{name}." not in code
+        and name != "task_state"
+    ]
+    assert never == []
+    assert "metrics.set_task_state(" in code
