@@ -17,6 +17,7 @@ import msgspec
 from streamer.errors import StreamerError
 from streamer.http.answers import QueryError, plain
 from streamer.http.catalog import StoreView, encoded
+from streamer.http.requests import cursor
 from streamer.http.serving import ServedTask
 from streamer.store.expiry import Expiry, is_past_ttl
 from streamer.store.keys import payload, session_parts, timestamp, window_parts
@@ -55,10 +56,10 @@ class Entry(NamedTuple):
 
 @dataclass(slots=True)
 class Page:
-    """`next` is where the rest begins, empty when there is none."""
+    """`next` is the cursor of the page that follows, None when this is the last."""
 
     rows: list[msgspec.Raw]
-    next: str = ""
+    next: str | None = None
 
 
 def expired_before_ms(view: StoreView, task: ServedTask) -> int:
@@ -91,7 +92,7 @@ def show(view: StoreView, entry: Entry, form: Form, *, is_alone: bool = False) -
             row["stream_time_ms"] = entry.task.stream_time_ms
             row["lag_records"] = entry.task.lag_records
         if form.has_cursors:
-            row["cursor"] = entry.position.hex()
+            row["cursor"] = cursor(entry.position)
         return _encode(row)
     except Exception as error:
         raise _unreadable(view, row["key"], error) from error
@@ -127,7 +128,7 @@ def collect(
     """The first visible rows of `entries`, at most `limit`."""
     page = Page([])
     size_bytes = 0
-    position = b""
+    position: bytes | None = None
     ends_at = clock() + PAGE_SECONDS_MAX
     for examined, entry in enumerate(entries):
         is_breath = examined and examined % ROWS_PER_BREATH == 0
@@ -136,8 +137,8 @@ def collect(
         is_full = len(page.rows) >= limit or size_bytes >= PAGE_BYTES_MAX
         is_long = examined >= EXAMINED_MAX or (is_breath and clock() > ends_at)
         # Never between two tasks' rows of one position: a cursor cannot tell them apart.
-        if (is_full or is_long) and entry.position != position:
-            page.next = position.hex()
+        if (is_full or is_long) and position is not None and entry.position != position:
+            page.next = cursor(position)
             return page
         position = entry.position
         if is_visible(view, entry):

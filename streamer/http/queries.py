@@ -79,7 +79,7 @@ class Queries:
         self, request: Request, view: StoreView, key: bytes, *, task: ServedTask, form: Form
     ) -> Answer:
         limit = request.number("limit", LIMIT_DEFAULT, high=LIMIT_MAX)
-        entries = rows_of_key(view, task, key, span=_span(request), after=request.cursor())
+        entries = rows_of_key(view, task, key, span=_span(request), after=request.after())
         with self._turns.long():
             page = collect(view, entries, form=form, limit=limit)
         shown = view.shown_key(key, form.key_encoding)
@@ -171,7 +171,7 @@ class Queries:
         request.expect((*_FORM, *_PAGING, "start", "end", "prefix", "from", "to"))
         form = _form(request)
         limit = request.number("limit", LIMIT_DEFAULT, high=LIMIT_MAX)
-        after = request.cursor()
+        after = request.after()
         missing = self._routing.missing(view)
         tasks = self._routing.here(view)
         if view.is_key_value:
@@ -284,7 +284,7 @@ def _standing(task: ServedTask) -> dict[str, Any]:
 
 
 def _page(page: Page, **head: Any) -> Answer:
-    return json_answer({**head, "rows": page.rows, "next": page.next or None})
+    return json_answer({**head, "rows": page.rows, "next": page.next})
 
 
 def _described(view: StoreView, tasks: Sequence[ServedTask]) -> dict[str, Any]:

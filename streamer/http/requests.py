@@ -15,13 +15,19 @@ from urllib.parse import unquote_to_bytes
 from streamer.config.names import nearest
 from streamer.http.answers import QueryError
 
-__all__ = ["FORWARDED", "Request", "text_of", "time_ms"]
+__all__ = ["FORWARDED", "Request", "cursor", "text_of", "time_ms"]
 
 FORWARDED = "X-Streamer-Forwarded"
+_CURSOR = "0x"
 
 _PLUS = re.compile(r"(\d\d:\d\d(?::\d\d(?:\.\d+)?)?) (\d\d:?\d\d)$")
 # Long.MAX_VALUE, which Kafka's users write for "no end"; times are stored in 8 bytes.
 _TIME_MAX_MS = 2**63 - 1
+
+
+def cursor(position: bytes) -> str:
+    """The text of a place in an order of bytes. Texts order as the places do; none is empty."""
+    return _CURSOR + position.hex()
 
 
 def text_of(data: bytes, what: str) -> str:
@@ -128,15 +134,19 @@ class Request:
         given = self.text(name)
         return None if given is None else time_ms(given, name)
 
-    def cursor(self) -> bytes | None:
+    def after(self) -> bytes | None:
         """Where an earlier page ended."""
         given = self.text("after")
+        if given is None:
+            return None
         try:
-            return None if given is None else bytes.fromhex(given)
+            if given.startswith(_CURSOR):
+                return bytes.fromhex(given.removeprefix(_CURSOR))
         except ValueError:
-            raise QueryError(
-                400, f"after={given!r} is not a cursor", hint="give `next` of the page before"
-            ) from None
+            pass
+        raise QueryError(
+            400, f"after={given!r} is not a cursor", hint="give `next` of the page before"
+        )
 
 
 def _parameters(query: bytes) -> dict[str, bytes]:
