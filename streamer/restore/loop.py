@@ -61,13 +61,16 @@ class RestoreLoop:
                 # It goes on from what was saved before: nothing is lost but time.
                 _log.warning("task %s: restore cut short: %s", restore.task, error)
 
-    def turn(self, gathered_bytes_max: int) -> None:
-        """One fetch, and all that follows from it."""
+    def fetch(self) -> Fetched:
+        """What the changelogs bring next, after at most a moment."""
         waiting = [one for one in self._restores.values() if one.state is RestoreState.WAITING]
         if waiting and self._clock.monotonic_ms() >= self._retry_ms:
             self._begin(waiting)
         # Also while nothing is read: it waits, and lets the client notice brokers that return.
-        fetched = self._consumer.fetch(FETCH_RECORDS, FETCH_MS)
+        return self._consumer.fetch(FETCH_RECORDS, FETCH_MS)
+
+    def apply(self, fetched: Fetched, gathered_bytes_max: int) -> None:
+        """Take it in, keep what is gathered within its memory, and end what is complete."""
         self._take(fetched)
         self._save_largest(gathered_bytes_max)
         for restore in list(self._restores.values()):

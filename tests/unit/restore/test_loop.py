@@ -90,7 +90,7 @@ class Bench:
     def turn(self, *fetched: Fetched, memory_bytes: int = MIB) -> None:
         self.consumer.script.extend(fetched or [Fetched()])
         while self.consumer.script:
-            self.loop.turn(memory_bytes)
+            self.loop.apply(self.loop.fetch(), memory_bytes)
 
 
 @pytest.fixture
