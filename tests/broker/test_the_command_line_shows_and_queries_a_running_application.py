@@ -10,6 +10,7 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
+from urllib.request import urlopen
 
 import pytest
 
@@ -134,6 +135,29 @@ def test_stores_are_gathered_from_all_workers(running: CommandLine) -> None:
         "0_2",
         "0_3",
     }
+
+
+def test_metrics_are_served_as_they_are_documented(running: CommandLine) -> None:
+    found: dict[str, float] = {}
+    for worker in running.json("show", "workers"):
+        with urlopen(f"http://{worker['address']}/metrics", timeout=10) as answer:
+            for line in answer.read().decode().splitlines():
+                if not line.startswith("#"):
+                    name, _, value = line.rpartition(" ")
+                    found[name] = found.get(name, 0) + float(value)
+    documented = (ROOT / "docs" / "metrics.md").read_text(encoding="utf-8")
+    for name in found:
+        plain = re.sub(r"_(bucket|count|sum)$", "", name.partition("{")[0])
+        assert f"| `{plain}` |" in documented, name
+    consumed = [value for name, value in found.items() if "records_consumed_total{" in name]
+    assert sum(consumed) == KEYS * 4
+    assert found["streamer_assigned_tasks"] == 4
+    assert found["streamer_controller"] == 1
+    assert found['streamer_memory_budget_bytes{part="record_cache"}'] == 2 * 416 * 2**20 * 25 // 100
+    assert found['streamer_rocksdb_memory_bytes{part="capacity"}'] > 2 * 416 * 2**20 * 0.4 - 10
+    assert found['streamer_task_state{state="running",task="0_2"}'] == 1
+    keys = [value for name, value in found.items() if name.startswith("streamer_store_keys{")]
+    assert sum(keys) >= KEYS
 
 
 def test_a_key_is_found_wherever_it_is(running: CommandLine) -> None:
