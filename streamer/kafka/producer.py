@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import suppress
 from itertools import chain, compress, islice, repeat
 from typing import Any, NoReturn
 
@@ -170,7 +171,7 @@ class WorkerProducer:
         while (waiting := len(self._producer)) and (
             waiting > self._records_max or self._queued_bytes > self._bytes_max
         ):
-            self._producer.poll(0.02)
+            self._poll(0.02)
             if len(self._producer) < waiting // 2 or not len(self._producer):
                 self._queued_bytes //= 2
             if time.monotonic() > deadline:
@@ -219,7 +220,7 @@ class WorkerProducer:
         self._is_open = self._is_diagnosing = False
         self._banned.clear()
         self._queued_bytes = 0
-        self._producer.poll(0)
+        self._poll(0)
         return self._ends
 
     def _commit(self, positions: Mapping[TopicPartition, Committed], group: Any) -> None:
@@ -238,7 +239,7 @@ class WorkerProducer:
 
     def _diagnose(self, error: AbortableError) -> NoReturn:
         """A delivery failed: have the next try report why, unless this one already did."""
-        self._producer.poll(0)
+        self._poll(0)
         if self._is_diagnosing and self._failure is not None:
             known = isinstance(self._failure, RecordTooLargeError) and self.on_refused is not None
             if not known:
@@ -253,10 +254,13 @@ class WorkerProducer:
             self._producer.purge()
         self._is_open = False
         self._queued_bytes = 0
-        self._producer.poll(0)
+        self._poll(0)
 
     def _flush(self) -> None:
-        left = self._producer.flush(_AWAY_S_MAX)
+        try:
+            left = self._producer.flush(_AWAY_S_MAX)
+        except (KafkaException, SystemError) as error:
+            raise translated(_reported_by_binding(error), "writing") from error
         if left:
             raise KafkaUnavailableError(
                 f"{left} records could not be written in {_AWAY_S_MAX:.0f} s",
@@ -271,17 +275,35 @@ class WorkerProducer:
             try:
                 call(left_s)
                 return
-            except KafkaException as error:
-                problem = error_of(error)
-                if not problem.retriable() or time.monotonic() >= deadline:
-                    raise translated(error, what) from error
-                self._producer.poll(_RETRY_PAUSE_S)
+            except (KafkaException, SystemError) as error:
+                reported = _reported_by_binding(error)
+                if not error_of(reported).retriable() or time.monotonic() >= deadline:
+                    raise translated(reported, what) from error
+                self._poll(_RETRY_PAUSE_S)
+
+    def _poll(self, timeout_s: float) -> None:
+        """Serve deliveries. The binding raises a fatal error of the client, such as a fence, from
+        whatever serves callbacks next."""
+        try:
+            self._producer.poll(timeout_s)
+        except (KafkaException, SystemError) as error:
+            raise translated(_reported_by_binding(error), "writing") from error
 
     def close(self) -> None:
         """Drop the client; an open transaction is left to the next owner of the id to abort."""
-        if self._is_open:
-            self._producer.purge()
-        self._producer.flush(1.0)
+        with suppress(KafkaException, SystemError):
+            if self._is_open:
+                self._producer.purge()
+            self._producer.flush(1.0)
+
+
+def _reported_by_binding(error: Exception) -> KafkaException:
+    """What the client reported. A delivery that is served behind a fatal error makes of it a
+    SystemError ("returned a result with an exception set") with the error as its cause."""
+    reported = error.__cause__ if isinstance(error, SystemError) else error
+    if not isinstance(reported, KafkaException):
+        raise error
+    return reported
 
 
 def _what(topic: str, key: bytes | None, value: bytes | None) -> str:
