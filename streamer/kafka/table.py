@@ -23,7 +23,7 @@ from confluent_kafka import (
 from confluent_kafka import TopicPartition as Address
 
 from streamer.config import Config
-from streamer.errors import KafkaUnavailableError
+from streamer.errors import KafkaUnavailableError, StreamerError
 from streamer.ids import TopicPartition
 from streamer.kafka import settings
 from streamer.kafka.attempts import Attempts, unless_away
@@ -165,6 +165,7 @@ class ExclusiveWriter:
         self._producer = Producer(made)
         self._id = transactional_id
         self._where = config.bootstrap_servers
+        self._failure: StreamerError | None = None
 
     def claim(self, timeout_s: float) -> None:
         """Become the only one with this id; the former one's open transaction is aborted."""
@@ -172,8 +173,13 @@ class ExclusiveWriter:
         attempts(f"taking over {self._id}", self._producer.init_transactions)
 
     def write(self, rows: Sequence[tuple[TopicPartition, str, bytes | None]]) -> None:
-        """All rows or none. Raises FencedError for a writer that was replaced; after any error
-        this writer is of no further use, since it may not know what became of the rows."""
+        """All rows or none. Raises FencedError for a writer that was replaced.
+
+        After any error this writer is of no further use, and raises the same again: it may not
+        know what became of the rows.
+        """
+        if self._failure is not None:
+            raise self._failure
         try:
             self._producer.begin_transaction()
             for place, key, value in rows:
@@ -181,7 +187,8 @@ class ExclusiveWriter:
             self._producer.commit_transaction(_WRITE_S)
         except KafkaException as error:
             problem = unless_away(error_of(error), f"writing as {self._id}")
-            raise problem or translated(error, f"writing as {self._id}") from error
+            self._failure = problem or translated(error, f"writing as {self._id}")
+            raise self._failure from error
 
     def close(self) -> None:
         self._producer.purge()

@@ -54,7 +54,8 @@ class WorkerProcess:
                     if is_it(event):
                         return event
                 left = deadline - time.monotonic()
-                assert left > 0 and self._told.wait(left), f"{self.worker} told {self.events[-3:]}"
+                assert left > 0, f"{self.worker} told {self.events[-3:]}"
+                self._told.wait(left)
 
     def order(self, command: str) -> None:
         assert self.child.stdin is not None

@@ -1,8 +1,8 @@
 """A worker process as scenarios need it: a real member and a real transactional producer.
 
 Its tasks do nothing by themselves. Commands come as lines on standard input, events go as lines of
-JSON to standard output: `open` sends a record of each task and leaves the transaction open, `commit`
-ends it, `leave` closes everything and says good-bye.
+JSON to standard output: `open` sends a record of each task and leaves the transaction open,
+`commit` ends it, `leave` closes everything and says good-bye.
 """
 
 from __future__ import annotations
@@ -138,6 +138,8 @@ class ClusterWorker:
 
 
 if __name__ == "__main__":
-    logging.basicConfig(level=logging.INFO, stream=sys.stderr)
+    logging.basicConfig(
+        level=logging.INFO, stream=sys.stderr, format="%(created).3f %(name)s %(message)s"
+    )
     logging.getLogger("streamer.kafka.client").setLevel(logging.CRITICAL)
     sys.exit(ClusterWorker(json.loads(sys.argv[1])).run())

@@ -41,7 +41,8 @@ class Link:
 
     def load(self) -> tuple[Sequence[AssignmentRecord], Sequence[StatusRecord]]:
         assignments = self.kafka.last_assignments()
-        self.world.meanwhile(self.process)
+        for _ in range(3):
+            self.world.meanwhile(self.process)
         self.position = len(self.kafka.statuses)
         return assignments, self.kafka.last_statuses()
 
@@ -87,6 +88,7 @@ class World:
         self.tasks = [TaskId(sub, part) for sub in range(2) for part in range(4)]
         self.processes: list[Process] = []
         self.terms: dict[Process, Term] = {}
+        self.waiting: list[Process] = []
         self.steps = 0
         self.sessions = 0
         self.is_quiet = False
@@ -119,15 +121,17 @@ class World:
         self._check()
 
     def meanwhile(self, besides: Process) -> None:
-        """What others do while one waits for Kafka; the one who waits may die or stand still."""
-        if self.chance.random() < 0.7:
+        """What others do while one waits for Kafka, another controller among them."""
+        if self.chance.random() < 0.7 or len(self.waiting) == 2:
             return
+        self.waiting.append(besides)
         for _ in range(self.chance.randint(1, 6)):
             self._pass_time()
             other = self.chance.choice(self.processes)
-            if other is not besides and not self._is_controlling(other):
+            if other not in self.waiting:
                 self._act(other)
                 self._check()
+        self.waiting.remove(besides)
 
     def describe(self) -> str:
         lines = [f"{self.kafka.now_ms} ms, owner {self.kafka.owner}"]
@@ -166,9 +170,6 @@ class World:
         elif not process.is_alive and process.sending:
             process.flush()
 
-    def _is_controlling(self, process: Process) -> bool:
-        return process.is_controller or process in self.terms
-
     def _control(self, process: Process) -> None:
         term = self.terms.get(process)
         try:
@@ -204,6 +205,8 @@ class World:
 
     def _trouble(self) -> None:
         process = self.chance.choice(self.processes)
+        if self.terms and self.chance.random() < 0.3:
+            process = self.chance.choice(list(self.terms))
         kinds = ("kill", "kill", "pause", "resume", "resume", "leave", "start", "start", "double")
         match self.chance.choice(kinds):
             case "kill" if process.is_alive:

@@ -1,0 +1,101 @@
+"""`Control`: ask a running application who its workers are and how far they have come.
+
+    with Control(config) as control:
+        for task in control.tasks():
+            print(task.task, task.worker, task.state, task.lag_records)
+
+It only reads. Each question reads what was written since the last one.
+"""
+
+from __future__ import annotations
+
+from types import TracebackType
+from typing import Self
+
+from streamer.clock import Clock, SystemClock
+from streamer.config import Config
+from streamer.control.identity import worker_and_session
+from streamer.control.messages import (
+    AssignmentRecord,
+    StatusRecord,
+    decode_assignment,
+    decode_status,
+)
+from streamer.control.topics import ControlTopics
+from streamer.control.view import TaskInfo, WorkerInfo, tasks_of, workers_of
+from streamer.kafka.admin import Admin
+from streamer.kafka.table import TableReader
+
+__all__ = ["Control", "TaskInfo", "WorkerInfo"]
+
+_READ_S = 30.0
+
+
+class Control:
+    """Reads the control topics of one application. Used by one thread.
+
+    Raises TopicMissingError where no worker of the application has ever run, KafkaUnavailableError
+    when the brokers do not answer, InternalTopicError for records of another release.
+    """
+
+    def __init__(self, config: Config, *, clock: Clock | None = None) -> None:
+        self._config = config
+        self._clock = clock or SystemClock()
+        self._admin = Admin(config)
+        self._topics = ControlTopics.find(config, self._admin)
+        self._places = [*self._topics.assignments(), *self._topics.statuses()]
+        self._assignments: dict[str, AssignmentRecord] = {}
+        self._statuses: dict[str, StatusRecord] = {}
+        self._reader = TableReader(config, self._places)
+
+    def workers(self) -> list[WorkerInfo]:
+        """Every worker that is remembered, those that are gone too, by name."""
+        self._read()
+        return self._workers()
+
+    def tasks(self) -> list[TaskInfo]:
+        """Every task with its owner and state, in the order of the tasks."""
+        self._read()
+        return tasks_of(self._assignments, self._statuses, self._workers())
+
+    def lag(self) -> dict[str, int]:
+        """Records that each task has yet to read, as its owner said last."""
+        return {each.task: each.lag_records for each in self.tasks()}
+
+    def close(self) -> None:
+        self._reader.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    def _workers(self) -> list[WorkerInfo]:
+        members = {}
+        for each in self._admin.group_members(self._topics.members):
+            process = worker_and_session(each.client_id)
+            if process is not None:
+                members[process] = bool(each.partitions)
+        return workers_of(
+            self._assignments, self._statuses, members=members, now_ms=self._clock.now_ms()
+        )
+
+    def _read(self) -> None:
+        ends = self._admin.ends(self._places)
+        for row in self._reader.read_to(ends, timeout_s=_READ_S):
+            topic, key = row.place.topic, row.key
+            if row.place in self._topics.statuses():
+                if row.value is None:
+                    self._statuses.pop(key, None)
+                else:
+                    self._statuses[key] = decode_status(topic, key, row.value)
+            elif row.value is None:
+                self._assignments.pop(key, None)
+            else:
+                self._assignments[key] = decode_assignment(topic, key, row.value)

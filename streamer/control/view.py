@@ -1,0 +1,124 @@
+"""Who has what, as the control records and the group tell it together. Pure.
+
+A status tells what a worker owned when it spoke; the group tells whether it lives; an assignment
+tells what it shall own. A task shows where it runs, or where it is expected to.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+
+from msgspec import Struct
+
+from streamer.control.identity import session_of
+from streamer.control.messages import AssignmentRecord, StatusRecord, TaskReport
+from streamer.ids import TaskId
+
+__all__ = ["TaskInfo", "WorkerInfo", "tasks_of", "workers_of"]
+
+_WAITING = TaskReport(state="restoring")
+
+
+class WorkerInfo(Struct, frozen=True, kw_only=True):
+    """One worker. `assigned` is what it shall own, `tasks` what it says to own."""
+
+    worker: str
+    incarnation: str
+    is_alive: bool
+    is_controller: bool
+    address: str
+    zone: str
+    assigned: tuple[str, ...]
+    tasks: tuple[str, ...]
+    lag_records: int
+    status_age_ms: int
+
+
+class TaskInfo(Struct, frozen=True, kw_only=True):
+    """One task. `state` is what its owner says; `waiting` while nobody has opened it."""
+
+    task: str
+    worker: str
+    state: str
+    lag_records: int
+    restore_left_records: int
+    positions: dict[str, int]
+    is_moving: bool
+    """Another worker than the owner is to have it."""
+
+
+def workers_of(
+    assignments: Mapping[str, AssignmentRecord],
+    statuses: Mapping[str, StatusRecord],
+    *,
+    members: Mapping[tuple[str, str], bool],
+    now_ms: int,
+) -> list[WorkerInfo]:
+    """All workers that are remembered, by name. `members` says of each process that lives whether
+    it is the controller."""
+    workers = []
+    for worker in sorted(assignments.keys() | statuses.keys()):
+        status, granted = statuses.get(worker), _granted(assignments.get(worker))
+        incarnation = status.incarnation if status else granted.incarnation if granted else ""
+        process = (worker, session_of(incarnation)) if incarnation else (worker, "")
+        workers.append(
+            WorkerInfo(
+                worker=worker,
+                incarnation=incarnation,
+                is_alive=process in members and not (status and status.left),
+                is_controller=members.get(process, False),
+                address=status.address if status else "",
+                zone=status.zone if status else "",
+                assigned=granted.tasks if granted else (),
+                tasks=_in_order(status.tasks if status else ()),
+                lag_records=sum(each.lag_records for each in status.tasks.values())
+                if status
+                else 0,
+                status_age_ms=max(0, now_ms - status.at_ms) if status else -1,
+            )
+        )
+    return workers
+
+
+def tasks_of(
+    assignments: Mapping[str, AssignmentRecord],
+    statuses: Mapping[str, StatusRecord],
+    workers: Iterable[WorkerInfo],
+) -> list[TaskInfo]:
+    """All tasks that anybody was ever told to own, in their order."""
+    alive = {each.worker for each in workers if each.is_alive}
+    expected: dict[str, str] = {}
+    for worker, record in assignments.items():
+        for task in record.tasks:
+            if not record.ended or task not in expected:
+                expected[task] = worker if not record.ended else ""
+    owners = {
+        task: (worker, report)
+        for worker, status in statuses.items()
+        if worker in alive
+        for task, report in status.tasks.items()
+    }
+    infos = []
+    for task in _in_order(expected.keys() | owners.keys()):
+        to = expected.get(task, "")
+        owner, report = owners.get(task, ("", _WAITING))
+        infos.append(
+            TaskInfo(
+                task=task,
+                worker=owner or to,
+                state=report.state if owner else "waiting",
+                lag_records=report.lag_records,
+                restore_left_records=report.restore_left_records,
+                positions=report.positions,
+                is_moving=bool(owner) and owner != to,
+            )
+        )
+    return infos
+
+
+def _granted(record: AssignmentRecord | None) -> AssignmentRecord | None:
+    return None if record is None or record.ended else record
+
+
+def _in_order(tasks: Iterable[str]) -> tuple[str, ...]:
+    return tuple(sorted(tasks, key=TaskId.parse))

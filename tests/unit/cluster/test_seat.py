@@ -1,0 +1,128 @@
+"""The worker's side: what it hears, what it says, and when it must start again or end."""
+
+from __future__ import annotations
+
+from streamer.cluster.seat import Desired, Seat
+from streamer.control.identity import Incarnation
+from streamer.control.messages import AssignmentRecord, StatusRecord, TaskReport
+from streamer.ids import TaskId
+
+ONE, TWO = TaskId(0, 1), TaskId(0, 2)
+RUNNING = TaskReport(state="running")
+
+
+def seat() -> Seat:
+    return Seat("w1", Incarnation("s1"), zone="az=a", address="h:1")
+
+
+def record(
+    version: int, incarnation: str = "s1.0", *tasks: str, ended: bool = False, refused: str = ""
+) -> AssignmentRecord:
+    return AssignmentRecord(
+        format=1,
+        version=version,
+        worker="w1",
+        incarnation=incarnation,
+        tasks=tasks,
+        ended=ended,
+        refused=(refused,) if refused else (),
+    )
+
+
+def say(one: Seat, now_ms: int) -> StatusRecord | None:
+    return one.status(now_ms, interval_ms=1_000, wall_ms=5)
+
+
+def test_the_newest_assignment_of_the_own_incarnation_counts() -> None:
+    one = seat()
+    one.hear(record(3, "s1.0", "0_1"))
+    one.hear(record(2, "s1.0", "0_2"))
+    assert one.desired == Desired(3, frozenset({ONE}))
+    one.hear(record(4, "s1.7", "0_2"))
+    assert one.desired == Desired(3, frozenset({ONE}))
+
+
+def test_the_predecessors_records_do_not_matter() -> None:
+    one = seat()
+    one.hear(record(1, "s0.0", "0_1"))
+    one.hear(record(2, "s0.0", "0_1", ended=True))
+    assert (one.desired, one.is_fenced, one.failure) == (None, False, None)
+
+
+def test_reading_the_log_again_changes_nothing() -> None:
+    one = seat()
+    log = [record(1, "s0.0", "0_1"), record(2, "s1.0", "0_1")]
+    for each in log * 2:
+        one.hear(each)
+    assert one.failure is None
+    assert one.desired == Desired(2, frozenset({ONE}))
+
+
+def test_status_is_said_on_news_and_from_time_to_time() -> None:
+    one = seat()
+    first = say(one, 0)
+    assert first is not None
+    assert (first.number, first.seen, first.zone, first.address) == (1, 0, "az=a", "h:1")
+    assert say(one, 999) is None
+    one.hear(record(3, "s1.0", "0_1"))
+    assert one.report(3, {ONE: TaskReport(state="restoring")}) is True
+    second = say(one, 999)
+    assert second is not None
+    assert (second.number, second.seen, list(second.tasks)) == (2, 3, ["0_1"])
+    assert one.report(3, {ONE: TaskReport(state="restoring", restore_left_records=5)}) is False
+    assert say(one, 1_500) is None
+    repeated = say(one, 2_000)
+    assert repeated is not None
+    assert repeated.tasks["0_1"].restore_left_records == 5
+    assert one.report(3, {ONE: RUNNING}) is True
+
+
+def test_an_assignment_that_was_never_handed_out_is_not_acknowledged() -> None:
+    one = seat()
+    one.hear(record(3, "s1.0", "0_1"))
+    one.report(9, {})
+    told = say(one, 0)
+    assert told is not None
+    assert told.seen == 0
+
+
+def test_after_fencing_a_new_incarnation_begins_with_nothing() -> None:
+    one = seat()
+    one.hear(record(3, "s1.0", "0_1"))
+    one.report(3, {ONE: RUNNING})
+    one.hear(record(4, "s1.0", "0_1", ended=True))
+    assert one.is_fenced
+    one.rejoin()
+    told = say(one, 0)
+    assert told is not None
+    assert (told.incarnation, told.seen, told.tasks) == ("s1.1", 0, {})
+    one.hear(record(5, "s1.0", "0_2"))
+    assert one.desired is None
+    one.hear(record(6, "s1.1", "0_2"))
+    assert one.desired == Desired(6, frozenset({TWO}))
+
+
+def test_who_was_replaced_or_refused_must_end() -> None:
+    replaced = seat()
+    replaced.hear(record(3, "s1.0", "0_1"))
+    replaced.hear(record(4, "s2.0", "0_1"))
+    assert "taken over the worker id 'w1' (session s2" in str(replaced.failure)
+    refused = seat()
+    refused.hear(record(4, "s2.0", "0_1", refused="s1"))
+    assert "this one is s1" in str(refused.failure)
+
+
+def test_leaving_is_the_last_word() -> None:
+    one = seat()
+    one.hear(record(3, "s1.0", "0_1"))
+    one.report(3, {ONE: RUNNING})
+    emptiness = [one.is_empty]
+    one.report(3, {})
+    assert [*emptiness, one.is_empty] == [False, True]
+    one.leave()
+    told = say(one, 0)
+    assert told is not None
+    assert (told.left, told.tasks) == (True, {})
+    one.hear(record(4, "s1.0", ended=True))
+    assert one.is_handed_over
+    assert not one.is_fenced
