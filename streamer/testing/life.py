@@ -10,7 +10,7 @@ import shutil
 from dataclasses import dataclass
 from pathlib import Path
 
-from streamer.changelog.format import Positions, check_rows
+from streamer.changelog.format import Positions
 from streamer.clock import ManualClock
 from streamer.config import Config, budget
 from streamer.errors import FencedError, KafkaUnavailableError, ProcessingError, StreamerError
@@ -24,6 +24,7 @@ from streamer.task.build import Plan, changelogs, input_partitions
 from streamer.task.commit import TaskFailedError, commit
 from streamer.task.input import TaskInput
 from streamer.task.lifecycle import TaskState
+from streamer.testing.changelogs import restore
 from streamer.topology.graph import Topology
 from streamer.topology.partitions import Partitions
 from streamer.worker.positions import resolve_start
@@ -91,8 +92,24 @@ class Life:
             partitions=input_partitions(topology, task, dict(self.stage.planned.sources)),
         )
         active.move(TaskState.RESTORING)
+        try:
+            self._start(active)
+        except StreamerError as error:
+            active.fail(error)
+            self.failures[task] = error
+        return active
+
+    def _start(self, active: ActiveTask) -> None:
+        stage, task, database = self.stage, active.task, active.database
         stored = Positions.decode(database.metadata())
-        self.restored[task] = self._restore(active, stored)
+        self.restored[task] = restore(
+            task,
+            database,
+            active.changelogs,
+            broker=stage.broker,
+            config=stage.config,
+            clock=stage.clock,
+        )
         start = resolve_start(
             task,
             active.partitions,
@@ -100,43 +117,26 @@ class Life:
             stored=stored,
             restored_records=self.restored[task],
             has_rows=any(next(database.scan(name, b"", None), None) for name in active.changelogs),
-            config=config,
+            config=stage.config,
         )
         pipeline = self._plan.pipeline(
             task,
             database,
             stream_time_ms=start.stream_time_ms,
-            cache_bytes=self._plan.cache_bytes // len(self.stage.planned.tasks),
+            cache_bytes=self._plan.cache_bytes // len(stage.planned.tasks),
         )
         active.start(
             pipeline,
             TaskInput(
                 active.partitions,
-                records_max=config.max_poll_records,
-                idle_ms=config.task_idle_ms,
+                records_max=stage.config.max_poll_records,
+                idle_ms=stage.config.task_idle_ms,
             ),
             positions=start.positions,
             changelog_ends=Positions.decode(database.metadata()).changelogs,
         )
         active.refresh_positions = start.is_new
         self._reader.add(start.positions)
-        return active
-
-    def _restore(self, active: ActiveTask, stored: Positions) -> int:
-        """Bring the database to the ends of its changelogs; returns how many records it took."""
-        count = 0
-        for store, place in active.changelogs.items():
-            start = stored.changelogs.get(store, 0)
-            rows = [
-                (record.key, record.value)
-                for record in self.stage.broker.partition_records(place, start=start)
-            ]
-            check_rows(place, (row for _key, row in rows))
-            _first, end = self.stage.broker.bounds(place)
-            positions = Positions(changelogs={store: end}, as_of_ms=self.stage.clock.now_ms())
-            active.database.write({store: rows}, positions.encode())
-            count += len(rows)
-        return count
 
     # -- the loop ------------------------------------------------------------------------------
 
