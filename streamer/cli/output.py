@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-__all__ = ["duration", "moment", "print_json", "print_table", "quiet_clients", "size"]
+__all__ = ["duration", "moment", "print_json", "print_table", "quiet_clients"]
 
 
 def print_json(value: Any) -> None:
@@ -43,16 +43,6 @@ def _cell(value: Any) -> str:
     if isinstance(value, bool):
         return "yes" if value else "no"
     return f"{value:,}" if isinstance(value, int) else str(value)
-
-
-def size(size_bytes: int) -> str:
-    """A size for people: 512 B, 1.5 KiB, 20 MiB."""
-    amount = float(size_bytes)
-    for unit in ("B", "KiB", "MiB", "GiB"):
-        if amount < 1024:
-            return f"{amount:.3g} {unit}"
-        amount /= 1024
-    return f"{amount:,.4g} TiB"
 
 
 def moment(time_ms: int) -> str:

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from streamer.cli.output import duration, moment, print_table, size
+from streamer.cli.output import duration, moment, print_table
 
 
 def test_a_table_is_aligned_with_numbers_on_the_right(capsys: pytest.CaptureFixture[str]) -> None:
@@ -21,14 +21,6 @@ def test_a_table_is_aligned_with_numbers_on_the_right(capsys: pytest.CaptureFixt
 def test_an_empty_table_says_so(capsys: pytest.CaptureFixture[str]) -> None:
     print_table([], ("task",))
     assert capsys.readouterr().out == "none\n"
-
-
-@pytest.mark.parametrize(
-    ("size_bytes", "text"),
-    [(0, "0 B"), (512, "512 B"), (1536, "1.5 KiB"), (20 * 2**20, "20 MiB"), (2**42, "4 TiB")],
-)
-def test_sizes_are_readable(size_bytes: int, text: str) -> None:
-    assert size(size_bytes) == text
 
 
 @pytest.mark.parametrize(
