@@ -33,6 +33,8 @@ DEFAULTS: Mapping[str, Any] = {
     "compaction_style": "level",
     "level_compaction_dynamic_level_bytes": True,
     "compression_type": "lz4",
+    # Measured with a cache for a fifth of the data: a lookup takes 11 us, with 4 KiB, whose index
+    # fills the cache, 18, with 16 KiB 13. With a large cache all are alike.
     "block_size": 8 * 1024,
     # 1 % of the lookups of absent keys read a block; without it all would.
     "bloom_filter": 10,
