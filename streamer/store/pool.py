@@ -8,6 +8,7 @@ itself, so memory stays in the idle ones (64 databases used 1.7 to 4 times a 64 
 
 from __future__ import annotations
 
+import resource
 import threading
 from contextlib import suppress
 from typing import Protocol
@@ -20,6 +21,7 @@ __all__ = ["MemoryPool", "Tenant"]
 
 # Below this a few dozen databases would flush files of a few KB all the time.
 WRITE_BUFFER_BYTES_MIN = 1 << 20
+OPEN_FILES = 65_536
 
 
 class Tenant(Protocol):
@@ -28,6 +30,16 @@ class Tenant(Protocol):
     def memtable_bytes(self) -> int: ...
 
     def flush(self, *, wait: bool = True) -> None: ...
+
+
+def _allow_open_files() -> None:
+    """Raise the soft limit of open files: 1,024, the usual one, is full with some 60 databases."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = OPEN_FILES if hard == resource.RLIM_INFINITY else min(OPEN_FILES, hard)
+    if soft != resource.RLIM_INFINITY and soft < wanted:
+        # Where the system refuses, an error about open files will name the limit.
+        with suppress(ValueError, OSError):
+            resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
 
 
 def _held_bytes(tenant: Tenant) -> int:
@@ -55,6 +67,7 @@ class MemoryPool:
         self.write_buffers = WriteBufferManager.new_write_buffer_manager_with_cache(
             write_buffer_bytes, False, self.cache
         )
+        _allow_open_files()
         self._tenants: set[Tenant] = set()
         self._lock = threading.Lock()
 

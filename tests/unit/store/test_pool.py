@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -103,3 +105,17 @@ def test_the_largest_are_flushed_and_one_that_is_closing_is_passed_over(
 def test_a_budget_that_cannot_work_is_refused(cache: int, buffers: int) -> None:
     with pytest.raises(ConfigError, match=f"{cache} bytes and write buffers of {buffers} bytes"):
         MemoryPool(cache, buffers)
+
+
+def test_the_limit_of_open_files_is_raised_as_far_as_allowed() -> None:
+    program = (
+        "import resource\n"
+        "resource.setrlimit(resource.RLIMIT_NOFILE, (256, 4096))\n"
+        "from streamer.store.pool import MemoryPool\n"
+        "MemoryPool(1 << 20, 1 << 20)\n"
+        "print(*resource.getrlimit(resource.RLIMIT_NOFILE))\n"
+    )
+    ran = subprocess.run(
+        [sys.executable, "-c", program], capture_output=True, text=True, timeout=60, check=True
+    )
+    assert ran.stdout.split() == ["4096", "4096"]
