@@ -115,16 +115,17 @@ class KafkaPorts:
 
     def _fence(self, fence: Fence) -> None:
         application = self._config.application_id
+        outcome: Fenced | FenceFailed = FenceFailed(fence.worker)
         failpoints.hit("control.before_fence")
         try:
             self._admin.fence(transactional_id(application, fence.worker))
+            failpoints.hit("control.after_fence")
+            outcome = Fenced(fence.worker, fence.incarnations)
+            _log.info("worker %s is fenced", fence.worker)
         except StreamerError as error:
             _log.warning("worker %s could not be fenced yet: %s", fence.worker, error)
-            self._fences.put(FenceFailed(fence.worker))
-        else:
-            failpoints.hit("control.after_fence")
-            _log.info("worker %s is fenced", fence.worker)
-            self._fences.put(Fenced(fence.worker, fence.incarnations))
+        finally:
+            self._fences.put(outcome)
 
     def _read_to_end(self, reader: TableReader, places: Sequence[TopicPartition]) -> list[Row]:
         # The high watermark, not the last stable offset: behind the latter a transaction of the

@@ -15,7 +15,7 @@ from confluent_kafka import KafkaError, KafkaException
 from streamer.errors import ConfigError, KafkaUnavailableError, StreamerError
 from streamer.kafka.faults import error_of, translated
 
-__all__ = ["PAUSE_S", "REQUEST_S", "Attempts", "refusal", "unless_away"]
+__all__ = ["PAUSE_S", "REQUEST_S", "Attempts", "refusal", "reported", "unless_away"]
 
 T = TypeVar("T")
 
@@ -59,6 +59,15 @@ _AGAIN = frozenset(
 )
 
 
+def reported(error: KafkaException | SystemError) -> KafkaException:
+    """What the client reported. Where a callback is served behind a fatal error, the binding makes
+    of it a SystemError with the error as its cause."""
+    found = error.__cause__ if isinstance(error, SystemError) else error
+    if not isinstance(found, KafkaException):
+        raise error
+    return found
+
+
 def refusal(error: KafkaError, what: str) -> ConfigError | None:
     """The error to raise where trying again is of no use."""
     if error.code() not in _REFUSED:
@@ -97,8 +106,8 @@ class Attempts:
             try:
                 count += 1
                 return call(max(0.5, min(REQUEST_S, left_s)))
-            except KafkaException as error:
-                last = error_of(error)
+            except (KafkaException, SystemError) as error:
+                last = error_of(reported(error))
                 if problem := unless_away(last, what):
                     raise problem from error
                 spent_s = time.monotonic() - began

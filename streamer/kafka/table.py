@@ -1,7 +1,8 @@
 """Compacted control topics: read as rows in the order of the log, written by key.
 
 A row is the newest word about its key; a row without a value takes the key back. Only committed
-rows are seen. A topic that was deleted and made anew is read again from its beginning.
+rows are seen. When the position to read does not exist any more, since the topic was deleted and
+made anew, reading begins again: a repeated row does no harm.
 """
 
 from __future__ import annotations
@@ -9,6 +10,7 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Iterable, Mapping, Sequence
+from contextlib import suppress
 from types import TracebackType
 from typing import NamedTuple, Self
 
@@ -26,7 +28,7 @@ from streamer.config import Config
 from streamer.errors import KafkaUnavailableError, StreamerError
 from streamer.ids import TopicPartition
 from streamer.kafka import settings
-from streamer.kafka.attempts import Attempts, unless_away
+from streamer.kafka.attempts import Attempts, reported, unless_away
 from streamer.kafka.faults import error_of, translated
 
 __all__ = ["ExclusiveWriter", "Row", "TableReader", "TableWriter"]
@@ -105,6 +107,7 @@ class TableReader:
         elif error.code() in (KafkaError.OFFSET_OUT_OF_RANGE, KafkaError._AUTO_OFFSET_RESET):
             _log.warning("%s was made anew, reading it from its beginning", place)
             self._reached[place] = 0
+            self._consumer.incremental_unassign([Address(*place)])
             self._consumer.incremental_assign([_beginning(place)])
         elif problem := unless_away(error, f"reading {self._where}"):
             raise problem
@@ -185,14 +188,15 @@ class ExclusiveWriter:
             for place, key, value in rows:
                 self._producer.produce(place.topic, value, key.encode(), place.partition)
             self._producer.commit_transaction(_WRITE_S)
-        except KafkaException as error:
-            problem = unless_away(error_of(error), f"writing as {self._id}")
-            self._failure = problem or translated(error, f"writing as {self._id}")
+        except (KafkaException, SystemError) as error:
+            what, found = f"writing as {self._id}", reported(error)
+            self._failure = unless_away(error_of(found), what) or translated(found, what)
             raise self._failure from error
 
     def close(self) -> None:
-        self._producer.purge()
-        self._producer.flush(0)
+        with suppress(KafkaException, SystemError):  # a fenced client says so at every call
+            self._producer.purge()
+            self._producer.flush(0)
 
 
 # Control records are few and small, and someone waits for each of them.
