@@ -228,7 +228,8 @@ class Life:
     def close(self) -> None:
         """Close the databases; what was not committed is neither committed nor aborted."""
         for task in self.tasks.values():
-            task.close()
+            if task.state is not TaskState.CLOSED:
+                task.close()
 
 
 def _as_streamer_error(error: Exception, task: ActiveTask) -> StreamerError:
