@@ -102,6 +102,7 @@ class WorkerProducer:
             values,
             repeat(_ANY_PARTITION) if partitions is None else partitions,
             repeat(self._reported if self._is_diagnosing else None),
+            repeat(None),  # `on_delivery`, another name of the parameter before it
             timestamps,
             *(() if headers is None else (map(list, headers),)),
         )
