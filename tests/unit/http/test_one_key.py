@@ -10,6 +10,7 @@ from typing import Any
 from urllib.parse import quote
 
 import pytest
+from google.protobuf import api_pb2  # type: ignore[import-untyped]
 
 from streamer.http.serving import Health
 from streamer.serdes import MessagePack
@@ -187,6 +188,24 @@ def test_an_object_of_the_users_is_shown_by_its_fields(start: Start) -> None:
     worker = one_store(start, value=Colours())
     worker.put("totals", {b"ann": (1, b"red")})
     assert worker.get("/stores/totals/ann").json["value"] == {"name": "red"}
+
+
+class Methods:
+    """A serde of Protobuf messages, which know no JSON by themselves."""
+
+    def encode(self, value: Any) -> bytes:
+        return bytes(value.SerializeToString())
+
+    def decode(self, data: bytes) -> Any:
+        return api_pb2.Method.FromString(data)
+
+
+def test_a_protobuf_message_is_shown_with_its_own_field_names(start: Start) -> None:
+    worker = one_store(start, value=Methods())
+    message = api_pb2.Method(name="pay", request_type_url="x/y")
+    worker.put("totals", {b"ann": (1, message.SerializeToString())})
+    shown = worker.get("/stores/totals/ann").json["value"]
+    assert shown == {"name": "pay", "request_type_url": "x/y"}
 
 
 def test_a_value_that_cannot_be_decoded_can_be_seen_as_bytes(start: Start) -> None:
