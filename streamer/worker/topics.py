@@ -60,6 +60,8 @@ def _internal_topics(planned: Partitions, config: Config) -> dict[str, TopicSpec
         # Records stay until they were processed: nothing but a purge may delete them.
         keeps = {"cleanup.policy": "delete", "retention.ms": "-1", "retention.bytes": "-1"}
         keeps |= {"segment.bytes": str(config.changelog_segment_bytes)}
+        given = {name: str(value) for name, value in config.internal_topics.items()}
+        keeps = given | keeps
         specs[name] = TopicSpec(name, count, keeps, replication_factor=copies)
     return specs
 

@@ -17,7 +17,7 @@ def test_sigterm_under_load_ends_in_seconds_and_nothing_is_done_again(
     # So long an interval that the last commit is that of the stop.
     made = application("counts", outputs=OUTPUTS, commit_interval_ms=30_000)
     worker = made.worker(max_poll_records=500)
-    worker.wait_for("0_1 runs")
+    worker.wait_started(2)
     records = [(f"customer-{row % 60}", str(row % 100)) for row in range(20_000)]
     made.kafka.produce(made.topic("in"), records, timestamp_ms=lambda row: 1_700_000_000_000 + row)
     wait_until(lambda: worker.processed() >= 5_000, what="some progress")
@@ -41,7 +41,7 @@ def test_sigterm_under_load_ends_in_seconds_and_nothing_is_done_again(
     # Nothing was left to do: a start and a stop write nothing.
     ends = made.ends(*map(made.topic, OUTPUTS))
     idle = made.worker()
-    idle.wait_for("0_1 runs")
+    idle.wait_started(2)
     assert idle.stop() == 0
     assert made.ends(*map(made.topic, OUTPUTS)) == ends
 

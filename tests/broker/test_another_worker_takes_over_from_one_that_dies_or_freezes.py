@@ -28,7 +28,7 @@ def running(worker: Worker) -> set[str]:
 def started_two(application: Application, wait_until: Any, failpoints: str) -> list[Worker]:
     """Two workers with two tasks each; the first one has failpoints."""
     first = application.worker("a", failpoints=failpoints, **IN_STEPS)
-    first.wait_for("0_3 runs")
+    first.wait_started(4)
     second = application.worker("b")
     wait_until(
         lambda: (len(running(first)), len(running(second))) == (2, 2),

@@ -113,6 +113,15 @@ class Worker:
                 found[match[1]] = Started(int(match[2]), positions)
         return found
 
+    def wait_started(self, tasks: int, *, timeout: float = 30.0) -> dict[str, Started]:
+        """Wait until so many tasks run; what the log says of them."""
+        deadline = time.monotonic() + timeout
+        while len(found := self.started()) < tasks:
+            assert self.is_alive, f"the worker has ended:\n{self.tail()}"
+            assert time.monotonic() < deadline, f"{found} after {timeout} s:\n{self.tail()}"
+            time.sleep(0.05)
+        return found
+
     def wait_for(self, text: str, *, timeout: float = 30.0) -> str:
         """The first message of the log that has this in it."""
         deadline = time.monotonic() + timeout
@@ -243,8 +252,9 @@ class Application:
         }
 
     def is_done(self, *topics: str) -> bool:
-        ends = self.ends(*topics)
+        # In this order: what is done by now can add nothing to a topic that comes after it.
         found = self.committed(*topics, stable=False)
+        ends = self.ends(*topics)
         return all(found.get(place, 0) == end for place, end in ends.items())
 
     def wait_until_done(
