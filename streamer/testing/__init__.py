@@ -4,5 +4,16 @@ which proves of any run that no record was lost, doubled or reordered."""
 from __future__ import annotations
 
 from streamer.testing.driver import TopologyTestDriver
+from streamer.testing.evidence import cluster_history, driver_history
+from streamer.testing.history import History, check, per_key
+from streamer.testing.verdict import Verdict
 
-__all__ = ["TopologyTestDriver"]
+__all__ = [
+    "History",
+    "TopologyTestDriver",
+    "Verdict",
+    "check",
+    "cluster_history",
+    "driver_history",
+    "per_key",
+]

@@ -16,7 +16,7 @@ from typing import Any, Self
 
 from streamer.changelog.format import Positions
 from streamer.clock import ManualClock
-from streamer.config import budget, load
+from streamer.config import Config, budget, load
 from streamer.errors import StreamerError, TopologyError
 from streamer.ids import TaskId, TopicPartition
 from streamer.kafka.fake import FakeBroker
@@ -29,6 +29,7 @@ from streamer.testing.topics import Topics
 from streamer.testing.trouble import Killed, Trouble
 from streamer.testing.views import Part, StoreView
 from streamer.topology.app import App
+from streamer.topology.graph import Topology
 from streamer.topology.partitioner import partition_of
 from streamer.topology.partitions import external_topics, partitions
 from streamer.topology.serde import Serde
@@ -227,6 +228,14 @@ class TopologyTestDriver:
     def broker(self) -> FakeBroker:
         """The broker, to look at raw records or to ask for faults."""
         return self._stage.broker
+
+    @property
+    def topology(self) -> Topology:
+        return self._stage.topology
+
+    @property
+    def config(self) -> Config:
+        return self._stage.config
 
     def _run(self) -> None:
         while True:

@@ -22,7 +22,7 @@ from streamer.topology.serde import Serde
 from streamer.topology.stores import StoreKind, StoreSpec
 from streamer.topology.windows import Windowed
 
-__all__ = ["Part", "StoreView"]
+__all__ = ["Part", "StoreView", "shown_key"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,6 +31,17 @@ class Part:
 
     database: TaskDatabase
     stream_time_ms: int
+
+
+def shown_key(spec: StoreSpec, key: Serde[Any], stored_key: bytes) -> Any:
+    """A row's key as users know it: of windows and sessions a Windowed."""
+    if spec.kind is StoreKind.KEY_VALUE:
+        return key.decode(stored_key)
+    if spec.kind is StoreKind.WINDOW:
+        start_ms, raw = window_parts(stored_key)
+        return Windowed(key.decode(raw), start_ms, start_ms + (spec.window_size_ms or 0))
+    raw, start_ms, end_ms = session_parts(stored_key)
+    return Windowed(key.decode(raw), start_ms, end_ms)
 
 
 class StoreView(Mapping[Any, Any]):
@@ -110,16 +121,6 @@ class StoreView(Mapping[Any, Any]):
             return window_key(key.start_ms, raw)
         return session_key(raw, key.start_ms, key.end_ms)
 
-    def _shown_key(self, stored_key: bytes) -> Any:
-        if self._spec.kind is StoreKind.KEY_VALUE:
-            return self._key.decode(stored_key)
-        if self._spec.kind is StoreKind.WINDOW:
-            start_ms, raw = window_parts(stored_key)
-            end_ms = start_ms + (self._spec.window_size_ms or 0)
-            return Windowed(self._key.decode(raw), start_ms, end_ms)
-        raw, start_ms, end_ms = session_parts(stored_key)
-        return Windowed(self._key.decode(raw), start_ms, end_ms)
-
     def _rows(self, start: bytes, end: bytes | None) -> Iterator[tuple[Any, Any]]:
         found = [
             (stored_key, row)
@@ -128,7 +129,7 @@ class StoreView(Mapping[Any, Any]):
             if not self._is_past(row, part)
         ]
         for stored_key, row in sorted(found):
-            yield self._shown_key(stored_key), self._value.decode(payload(row))
+            yield shown_key(self._spec, self._key, stored_key), self._value.decode(payload(row))
 
     def _is_past(self, row: bytes, part: Part) -> bool:
         return is_past_ttl(self._spec, timestamp(row), part.stream_time_ms)
