@@ -45,12 +45,14 @@ class WorkerProcess:
     def is_controller(self) -> bool:
         return bool(self.events and self.events[-1]["is_controller"])
 
-    def wait(self, is_it: Callable[[Event], object], *, timeout: float = 30.0) -> Event:
-        """The first event, from now back to the beginning, that is the one; waits for it."""
+    def wait(
+        self, is_it: Callable[[Event], object], *, since: int = 0, timeout: float = 30.0
+    ) -> Event:
+        """The last event, from the one numbered `since` on, that is the one; waits for it."""
         deadline = time.monotonic() + timeout
         with self._told:
             while True:
-                for event in reversed(self.events):
+                for event in reversed(self.events[since:]):
                     if is_it(event):
                         return event
                 left = deadline - time.monotonic()
@@ -61,6 +63,12 @@ class WorkerProcess:
         assert self.child.stdin is not None
         self.child.stdin.write(command + "\n")
         self.child.stdin.flush()
+
+    def do(self, command: str, *events: str, timeout: float = 30.0) -> Event:
+        """Order it and wait for one of these events."""
+        since = len(self.events)
+        self.order(command)
+        return self.wait(lambda event: event["event"] in events, since=since, timeout=timeout)
 
     def send(self, number: signal.Signals) -> None:
         self.child.send_signal(number)

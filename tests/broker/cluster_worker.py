@@ -109,8 +109,7 @@ class ClusterWorker:
             self.producer.flush(10)
             self.tell("opened")
         elif command == "commit":
-            self.commit()
-            self.tell("committed")
+            self.tell("committed" if self.commit() else "nothing to commit")
         elif command == "leave":
             self.commit()
             self.owned = frozenset()
@@ -121,10 +120,12 @@ class ClusterWorker:
             return False
         return True
 
-    def commit(self) -> None:
-        if self.is_open:
+    def commit(self) -> bool:
+        """Whether there was anything to commit."""
+        was_open, self.is_open = self.is_open, False
+        if was_open:
             self.producer.commit_transaction(30)
-            self.is_open = False
+        return was_open
 
     def start_again(self, error: Exception) -> None:
         self.owned, self.seen, self.is_open = frozenset(), 0, False

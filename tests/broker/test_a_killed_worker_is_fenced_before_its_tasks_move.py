@@ -25,8 +25,7 @@ def test_the_open_transaction_is_aborted_first(
         admin = Admin(cluster.config)
         controller, other = cluster.start_two()
         dies, lives = (controller, other) if victim == "the controller" else (other, controller)
-        dies.order("open")
-        dies.wait(lambda event: event["event"] == "opened")
+        dies.do("open", "opened")
         sent = admin.ends([place], "read_uncommitted")[place]
         assert sent == 3
         assert admin.ends([place], "read_committed")[place] == 0

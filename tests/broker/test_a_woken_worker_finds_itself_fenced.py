@@ -17,10 +17,8 @@ def test_a_stopped_process_wakes_up_fenced_and_joins_anew(
     with cluster_of(
         kafka.bootstrap_servers, names.application, results=results, log=tmp_path / "log"
     ) as cluster:
-        _controller, sleeper = cluster.start_two()
-        awake = _controller
-        sleeper.order("open")
-        sleeper.wait(lambda event: event["event"] == "opened")
+        awake, sleeper = cluster.start_two()
+        sleeper.do("open", "opened")
         before = sleeper.events[-1]["incarnation"]
         sleeper.send(signal.SIGSTOP)
         sleeper.order("commit")  # the first thing it will try when it wakes
@@ -33,10 +31,8 @@ def test_a_stopped_process_wakes_up_fenced_and_joins_anew(
         cluster.wait_shared(awake, sleeper)
         assert kafka.read(results) == []
 
-        sleeper.order("open")
-        sleeper.wait(lambda event: event["event"] == "opened" and event is not fenced)
-        sleeper.order("commit")
-        sleeper.wait(lambda event: event["event"] == "committed")
+        sleeper.do("open", "opened")
+        sleeper.do("commit", "committed")
         assert sorted(str(row.key, "ascii") for row in kafka.read(results) if row.key) == (
             sleeper.tasks
         )

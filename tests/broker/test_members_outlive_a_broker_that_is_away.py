@@ -28,8 +28,6 @@ def test_the_cluster_comes_back_by_itself(names: Names, tmp_path: Path) -> None:
             third = cluster.start("w3")
             cluster.wait_shared(*pair, third, timeout=60)
             for each in (*pair, third):
-                each.order("open")
-                each.wait(lambda event: event["event"] == "opened", timeout=60)
-                each.order("commit")
-                each.wait(lambda event: event["event"] in ("committed", "fenced"), timeout=60)
+                each.do("open", "opened", "fenced", timeout=60)
+                each.do("commit", "committed", "nothing to commit", "fenced", timeout=60)
                 assert not [event for event in each.events if event["event"] == "failed"]
