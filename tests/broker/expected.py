@@ -59,10 +59,17 @@ def written(application: Application) -> Counts:
         counts.totals[key] = (row["count"], row["sum"])
     for name, found in (("every", counts.every), ("closed", counts.closed)):
         for record in application.kafka.read(application.topic(name)):
-            assert record.key is not None
-            (start_ms,) = struct.unpack(">q", record.key[-8:])
-            found[record.key[:-8].decode(), start_ms].append(json.loads(record.value or b"null"))
+            window = window_of(record.key or b"")
+            found[window].append(json.loads(record.value or b"null"))
+            if name == "every":
+                assert window[1] <= record.timestamp_ms < window[1] + WINDOW_MS
     return counts
+
+
+def window_of(key: bytes) -> Window:
+    """The record key and the window's start from the key of a windowed result."""
+    (start_ms,) = struct.unpack(">q", key[-8:])
+    return key[:-8].decode(), start_ms
 
 
 def check(application: Application) -> Counts:
