@@ -15,7 +15,7 @@ from streamer.clock import Clock
 from streamer.cluster.events import Action, Fence, Write
 from streamer.cluster.ports import KafkaPorts
 from streamer.cluster.term import Term
-from streamer.errors import FencedError, KafkaUnavailableError, StreamerError
+from streamer.errors import FencedError, InvariantError, KafkaUnavailableError, StreamerError
 from streamer.ids import TaskId
 from streamer.kafka.api import AbortableError
 from streamer.log import fields
@@ -94,6 +94,11 @@ class Controller:
                 self._wake.wait(_AGAIN_S)
             except StreamerError as error:
                 self.failure = error
+                return
+            except Exception as error:
+                # A controller that died in silence would leave every task where it is, for ever.
+                _log.exception("the controller has died")
+                self.failure = InvariantError(f"the controller has died: {error!r}")
                 return
 
     def _serve(self) -> None:

@@ -197,16 +197,9 @@ class WorkerProducer:
 
     def partition_count(self, topic: str) -> int:
         """How many partitions a topic has."""
-        known = self._partitions.get(topic)
-        if known is None:
-            try:
-                found = self._producer.list_topics(topic, timeout=30).topics[topic]
-            except KafkaException as error:
-                raise translated(error, f"looking up {topic}") from error
-            if found.error is not None:
-                raise translated(KafkaException(found.error), f"looking up {topic}")
-            known = self._partitions[topic] = len(found.partitions)
-        return known
+        if topic not in self._partitions:
+            self._partitions[topic] = _count_partitions(self._producer, topic)
+        return self._partitions[topic]
 
     # -- the end of a transaction --------------------------------------------------------------
 
@@ -296,6 +289,16 @@ class WorkerProducer:
             if self._is_open:
                 self._producer.purge()
             self._producer.flush(1.0)
+
+
+def _count_partitions(producer: Producer, topic: str) -> int:
+    try:
+        found = producer.list_topics(topic, timeout=30).topics[topic]
+    except KafkaException as error:
+        raise translated(error, f"looking up {topic}") from error
+    if found.error is not None:
+        raise translated(KafkaException(found.error), f"looking up {topic}")
+    return len(found.partitions)
 
 
 def _reported_by_binding(error: Exception) -> KafkaException:

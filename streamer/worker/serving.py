@@ -79,5 +79,6 @@ def _details(active: ActiveTask) -> dict[str, Any]:
         "records_processed": active.records_processed,
         "stream_time_ms": active.committed_time_ms,
         "positions": {str(place): at for place, at in active.committed.items()},
+        "processed": {str(place): at for place, at in active.positions.items()},
         "failure": None if active.failure is None else active.failure.describe(),
     }

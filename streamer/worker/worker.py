@@ -65,8 +65,8 @@ class Worker:
         self._clock = clock or SystemClock()
         self._stopping = threading.Event()
         self._solo = solo
-        for spec in topology.stores:
-            options.check({**config.rocksdb, **spec.rocksdb}, f"store {spec.name!r}")
+        for subtopology in topology.subtopologies:
+            options.check_stores(subtopology.stores, config.rocksdb)
         self._directory = WorkerDirectory.open(
             config.state_dir, topology.application_id, worker_id=config.worker_id, slot=slot
         )
