@@ -8,212 +8,29 @@ asked for by `fail_next`. It is deterministic: no threads, no waiting, no clock 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from streamer.errors import FencedError, RecordTooLargeError, TaskCorruptedError, TopicMissingError
+from streamer.errors import FencedError, RecordTooLargeError, TaskCorruptedError
 from streamer.ids import TopicPartition
 from streamer.kafka.api import Committed, Fetched, OnRefused
-from streamer.record import Headers, RawBatch, Record
+from streamer.kafka.fake_log import Entry, FakeTopics, Transaction
+from streamer.record import Headers, RawBatch
 
 __all__ = ["FakeBroker", "FakeProducer", "FakeReader"]
 
 _ANY_PARTITION = -1
 
 
-@dataclass(slots=True, eq=False)
-class _Transaction:
-    is_open: bool = True
-    is_committed: bool = False
-    places: dict[TopicPartition, None] = field(default_factory=dict)
+class FakeBroker(FakeTopics):
+    """Topics, groups and transactional ids; made like `FakeTopics`."""
 
-
-@dataclass(slots=True)
-class _Entry:
-    """A record, or the marker that ends a transaction; `number` orders entries of all topics."""
-
-    number: int
-    key: bytes | None
-    value: bytes | None
-    timestamp_ms: int
-    headers: Headers
-    transaction: _Transaction | None
-    is_marker: bool = False
-
-    @property
-    def is_visible(self) -> bool:
-        if self.is_marker:
-            return False
-        return self.transaction is None or self.transaction.is_committed
-
-
-@dataclass(slots=True)
-class _Log:
-    """One partition: its entries by offset, None where compaction removed one."""
-
-    entries: list[_Entry | None] = field(default_factory=list)
-    first: int = 0
-    open: dict[_Transaction, int] = field(default_factory=dict)
-
-    @property
-    def end(self) -> int:
-        return len(self.entries)
-
-    @property
-    def stable_end(self) -> int:
-        """Readers of committed records come no further: the first offset of an open transaction."""
-        return min(self.open.values(), default=self.end)
-
-    def visible(self, start: int, end: int) -> Iterator[tuple[int, _Entry]]:
-        for offset in range(max(start, self.first), end):
-            entry = self.entries[offset]
-            if entry is not None and entry.is_visible:
-                yield offset, entry
-
-
-class FakeBroker:
-    """Topics, groups and transactional ids. `partition_of(key, count)` is the producers'
-    partitioner; records without a key go round."""
-
-    def __init__(
-        self,
-        *,
-        partition_of: Callable[[bytes, int], int],
-        now_ms: Callable[[], int],
-        message_bytes_max: int = 1 << 20,
-    ) -> None:
-        self._partition_of = partition_of
-        self._now_ms = now_ms
-        self._message_bytes_max = message_bytes_max
-        self._topics: dict[str, list[_Log]] = {}
-        self._next_partition: dict[str, int] = {}
+    def __init__(self, **topics: Any) -> None:
+        super().__init__(**topics)
         self._faults: dict[str, list[Exception]] = {}
-        self._written = 0
         self.groups: dict[str, dict[TopicPartition, Committed]] = {}
         self.epochs: dict[str, int] = {}
-        self.transactions: dict[str, _Transaction] = {}
-
-    # -- topics --------------------------------------------------------------------------------
-
-    def create(self, topic: str, partitions: int) -> None:
-        """Create a topic, or give it more partitions."""
-        logs = self._topics.setdefault(topic, [])
-        logs += [_Log() for _ in range(partitions - len(logs))]
-
-    @property
-    def topics(self) -> dict[str, int]:
-        return {topic: len(logs) for topic, logs in self._topics.items()}
-
-    def partition_count(self, topic: str) -> int:
-        return len(self._logs(topic))
-
-    def bounds(self, place: TopicPartition) -> tuple[int, int]:
-        """(first offset, end)"""
-        log = self.log(place)
-        return log.first, log.end
-
-    def records(self, topic: str, *, start: int = 0) -> list[Record]:
-        """Committed records in the order in which they were written, undecoded."""
-        found = [
-            (entry.number, _record(TopicPartition(topic, partition), offset, entry))
-            for partition, log in enumerate(self._logs(topic))
-            for offset, entry in log.visible(start, log.stable_end)
-        ]
-        return [record for _number, record in sorted(found, key=lambda pair: pair[0])]
-
-    def partition_records(self, place: TopicPartition, *, start: int = 0) -> list[Record]:
-        """Committed records of one partition from an offset on."""
-        log = self.log(place)
-        return [_record(place, offset, entry) for offset, entry in log.visible(start, log.end)]
-
-    def compact(self, topic: str) -> None:
-        """Keep only the newest committed record of every key, and no tombstones."""
-        for log in self._logs(topic):
-            newest = {entry.key: offset for offset, entry in log.visible(0, log.stable_end)}
-            for offset, entry in list(log.visible(0, log.stable_end)):
-                if newest[entry.key] != offset or entry.value is None:
-                    log.entries[offset] = None
-
-    def delete_before(self, place: TopicPartition, offset: int) -> None:
-        """What retention does, or a trim: records below the offset are gone."""
-        log = self.log(place)
-        log.first = max(log.first, min(offset, log.end))
-
-    def _logs(self, topic: str) -> list[_Log]:
-        try:
-            return self._topics[topic]
-        except KeyError:
-            raise TopicMissingError(
-                f"topic {topic!r} does not exist",
-                hint="known are " + ", ".join(sorted(self._topics)),
-            ) from None
-
-    def log(self, place: TopicPartition) -> _Log:
-        logs = self._logs(place.topic)
-        if not 0 <= place.partition < len(logs):
-            raise TopicMissingError(f"topic {place.topic!r} has no partition {place.partition}")
-        return logs[place.partition]
-
-    # -- writing -------------------------------------------------------------------------------
-
-    def choose(self, topic: str, key: bytes | None) -> int:
-        """The partition that a producer takes for a key."""
-        count = self.partition_count(topic)
-        if key is not None:
-            return self._partition_of(key, count)
-        chosen = self._next_partition.get(topic, 0)
-        self._next_partition[topic] = chosen + 1
-        return chosen % count
-
-    def append(
-        self,
-        place: TopicPartition,
-        key: bytes | None,
-        value: bytes | None,
-        *,
-        timestamp_ms: int | None = None,
-        headers: Headers | None = None,
-        transaction: _Transaction | None = None,
-    ) -> int:
-        """Write one record and return its offset; without a transaction it is readable at once."""
-        log = self.log(place)
-        offset = log.end
-        if transaction is not None and place not in transaction.places:
-            transaction.places[place] = None
-            log.open[transaction] = offset
-        log.entries.append(
-            _Entry(
-                self._number(),
-                key,
-                value,
-                self._now_ms() if timestamp_ms is None else timestamp_ms,
-                list(headers or ()),
-                transaction,
-            )
-        )
-        return offset
-
-    def end_transaction(self, transaction: _Transaction, *, is_committed: bool) -> None:
-        """Write the markers: from here on the records are readable, or never will be."""
-        transaction.is_open = False
-        transaction.is_committed = is_committed
-        for place in transaction.places:
-            log = self.log(place)
-            del log.open[transaction]
-            marker = _Entry(
-                self._number(), None, None, self._now_ms(), [], transaction, is_marker=True
-            )
-            log.entries.append(marker)
-
-    def is_too_large(self, key: bytes | None, value: bytes | None) -> bool:
-        return len(key or b"") + len(value or b"") > self._message_bytes_max
-
-    def _number(self) -> int:
-        self._written += 1
-        return self._written
-
-    # -- faults --------------------------------------------------------------------------------
+        self.transactions: dict[str, Transaction] = {}
 
     def fail_next(self, operation: str, *errors: Exception) -> None:
         """Have the next calls of an operation (`send`, `commit`, `fetch`) raise these, in turn."""
@@ -232,18 +49,6 @@ class FakeBroker:
 
     def producer(self, transactional_id: str | None) -> FakeProducer:
         return FakeProducer(self, transactional_id)
-
-
-def _record(place: TopicPartition, offset: int, entry: _Entry) -> Record:
-    return Record(
-        key=entry.key,
-        value=entry.value,
-        timestamp_ms=entry.timestamp_ms,
-        headers=list(entry.headers),
-        topic=place.topic,
-        partition=place.partition,
-        offset=offset,
-    )
 
 
 class FakeReader:
@@ -296,7 +101,7 @@ class FakeReader:
 
     def _fetch(self, place: TopicPartition, records_max: int, fetched: Fetched) -> int:
         log = self._broker.log(place)
-        found: list[tuple[int, _Entry]] = []
+        found: list[tuple[int, Entry]] = []
         end = log.stable_end
         for offset, entry in log.visible(self._positions[place], end):
             if len(found) == records_max:
@@ -350,7 +155,7 @@ class FakeProducer:
         self._broker = broker
         self._id = transactional_id
         self._epoch = -1
-        self._transaction: _Transaction | None = None
+        self._transaction: Transaction | None = None
         self._is_open = False
         self._ends: dict[TopicPartition, int] = {}
         self.on_refused: OnRefused | None = None
@@ -381,7 +186,7 @@ class FakeProducer:
         self._is_open = True
         self._ends = {}
         if self._id is not None and not self._is_fenced:
-            self._transaction = self._broker.transactions[self._id] = _Transaction()
+            self._transaction = self._broker.transactions[self._id] = Transaction()
 
     def send(
         self,

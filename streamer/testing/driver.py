@@ -15,23 +15,19 @@ from types import TracebackType
 from typing import Any, Self
 
 from streamer.changelog.format import Positions
-from streamer.clock import ManualClock
-from streamer.config import Config, budget, load
-from streamer.errors import StreamerError, TopologyError
+from streamer.config import Config
+from streamer.errors import StreamerError
 from streamer.ids import TaskId, TopicPartition
 from streamer.kafka.fake import FakeBroker
 from streamer.record import Headers, Record
-from streamer.store import options
-from streamer.store.pool import MemoryPool
-from streamer.testing.life import Life, Stage
+from streamer.testing.life import Life
 from streamer.testing.moments import Moment, milliseconds_of
+from streamer.testing.stage import build_stage
 from streamer.testing.topics import Topics
 from streamer.testing.trouble import Killed, Trouble
 from streamer.testing.views import Part, StoreView
 from streamer.topology.app import App
 from streamer.topology.graph import Topology
-from streamer.topology.partitioner import partition_of
-from streamer.topology.partitions import external_topics, partitions
 from streamer.topology.serde import Serde
 
 __all__ = ["TopologyTestDriver"]
@@ -68,47 +64,18 @@ class TopologyTestDriver:
         self._lives = 0
         self._raised: set[TaskId] = set()
         try:
-            self._stage = self._built(app, partitions, milliseconds_of(start), settings)
+            self._stage = build_stage(
+                app,
+                Path(self._folder.name),
+                partitions=partitions,
+                start_ms=milliseconds_of(start),
+                settings=settings,
+            )
             self._topics = Topics(self._stage.topology, self._stage.config)
             self._life = self._born()
         except BaseException:
             self._folder.cleanup()
             raise
-
-    def _built(
-        self,
-        app: App,
-        partitions_of: int | Mapping[str, int],
-        start_ms: int,
-        settings: Mapping[str, Any],
-    ) -> Stage:
-        folder = Path(self._folder.name)
-        topology = app.topology()
-        config = load(
-            app.application_id,
-            keywords={**app.settings, **settings, "state_dir": folder},
-            environment={},
-            directory=folder,
-        )
-        for spec in topology.stores:
-            options.check({**config.rocksdb, **spec.rocksdb}, f"store {spec.name!r}")
-        clock = ManualClock(start_ms)
-        broker = FakeBroker(partition_of=partition_of, now_ms=clock.now_ms)
-        read, written = external_topics(topology)
-        dead_letters = [config.dead_letter_topic] if config.dead_letter_topic else []
-        given = {} if isinstance(partitions_of, int) else partitions_of
-        unknown = set(given) - {*read, *written, *dead_letters}
-        if unknown:
-            raise TopologyError(f"partitions= names topics that are not used: {sorted(unknown)}")
-        for topic in [*read, *written, *dead_letters]:
-            default = partitions_of if isinstance(partitions_of, int) else 1
-            broker.create(topic, given.get(topic, default))
-        planned = partitions(topology, {topic: broker.topics[topic] for topic in read})
-        for topic, count in planned.internal.items():
-            broker.create(topic, count)
-        parts = budget(config)
-        pool = MemoryPool(parts.block_cache_bytes, parts.write_buffers_bytes)
-        return Stage(topology, config, planned, broker, clock, pool)
 
     # -- records -------------------------------------------------------------------------------
 

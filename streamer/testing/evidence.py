@@ -58,7 +58,7 @@ def cluster_history(
         state=state,
         changelog=None
         if store is None
-        else changelog_state(topology, config, store, read(_changelog(topology, store))),
+        else changelog_state(topology, store, read(_changelog(topology, store)), topics=topics),
         committed=admin.committed(config.application_id, places),
         ends=admin.ends(places),
     )
@@ -82,7 +82,7 @@ def driver_history(
     changelog = None
     if store is not None:
         rows = broker.records(_changelog(topology, store))
-        changelog = changelog_state(topology, config, store, rows)
+        changelog = changelog_state(topology, store, rows, topics=topics)
     return History(
         inputs=[one for name in names for one in topics.decoded(name, _of(records, name))],
         outputs=None if output is None else driver.read_records(output),
@@ -94,12 +94,12 @@ def driver_history(
 
 
 def changelog_state(
-    topology: Topology, config: Config, store: str, records: Iterable[Record]
+    topology: Topology, store: str, records: Iterable[Record], *, topics: Topics
 ) -> dict[Any, Any]:
     """The state that a changelog holds. A key that is alive in several partitions is shown once
     for each, so that it matches no expectation."""
     spec = next(spec for spec in topology.stores if spec.name == store)
-    serdes = Topics(topology, config).of_store(spec)
+    serdes = topics.of_store(spec)
     rows: dict[tuple[bytes, int | None], bytes | None] = {}
     for record in records:
         rows[record.key, record.partition] = record.value

@@ -7,17 +7,13 @@ What is done here is what the worker's loop does, without waiting: fetch, proces
 from __future__ import annotations
 
 import shutil
-from dataclasses import dataclass
 from pathlib import Path
 
 from streamer.changelog.format import Positions
-from streamer.clock import ManualClock
-from streamer.config import Config, budget
+from streamer.config import budget
 from streamer.errors import FencedError, KafkaUnavailableError, ProcessingError, StreamerError
 from streamer.ids import TaskId, transactional_id
 from streamer.kafka.api import AbortableError
-from streamer.kafka.fake import FakeBroker
-from streamer.store.pool import MemoryPool
 from streamer.store.rocks import TaskDatabase
 from streamer.task.active import ActiveTask
 from streamer.task.build import Plan, changelogs, input_partitions
@@ -25,28 +21,15 @@ from streamer.task.commit import TaskFailedError, commit
 from streamer.task.input import TaskInput
 from streamer.task.lifecycle import TaskState
 from streamer.testing.changelogs import restore
-from streamer.topology.graph import Topology
-from streamer.topology.partitions import Partitions
+from streamer.testing.stage import Stage
 from streamer.worker.positions import resolve_start
 from streamer.worker.produced import WorkerOutput
 
-__all__ = ["Life", "Stage"]
+__all__ = ["Life"]
 
 _WORKER = "driver"
 # A copy of files that a compaction removes meanwhile is tried again.
 _COPY_TRIES = 5
-
-
-@dataclass(frozen=True, slots=True)
-class Stage:
-    """What outlives a process: the application, the broker, the clock."""
-
-    topology: Topology
-    config: Config
-    planned: Partitions
-    broker: FakeBroker
-    clock: ManualClock
-    pool: MemoryPool
 
 
 class Life:

@@ -1,0 +1,77 @@
+"""What outlives the driver's processes: the application, the broker, the clock, the settings."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from streamer.clock import ManualClock
+from streamer.config import Config, budget, load
+from streamer.errors import TopologyError
+from streamer.kafka.fake import FakeBroker
+from streamer.store import options
+from streamer.store.pool import MemoryPool
+from streamer.topology.app import App
+from streamer.topology.graph import Topology
+from streamer.topology.partitioner import partition_of
+from streamer.topology.partitions import Partitions, external_topics, partitions
+
+__all__ = ["Stage", "build_stage"]
+
+
+@dataclass(frozen=True, slots=True)
+class Stage:
+    topology: Topology
+    config: Config
+    planned: Partitions
+    broker: FakeBroker
+    clock: ManualClock
+    pool: MemoryPool
+
+
+def build_stage(
+    app: App,
+    folder: Path,
+    *,
+    partitions: int | Mapping[str, int],
+    start_ms: int,
+    settings: Mapping[str, Any],
+) -> Stage:
+    """Check the application as a worker does, and make its topics.
+
+    Raises ConfigError and TopologyError.
+    """
+    topology = app.topology()
+    config = load(
+        app.application_id,
+        keywords={**app.settings, **settings, "state_dir": folder},
+        environment={},
+        directory=folder,
+    )
+    for spec in topology.stores:
+        options.check({**config.rocksdb, **spec.rocksdb}, f"store {spec.name!r}")
+    clock = ManualClock(start_ms)
+    broker = FakeBroker(partition_of=partition_of, now_ms=clock.now_ms)
+    planned = _create_topics(broker, topology, config, partitions)
+    parts = budget(config)
+    pool = MemoryPool(parts.block_cache_bytes, parts.write_buffers_bytes)
+    return Stage(topology, config, planned, broker, clock, pool)
+
+
+def _create_topics(
+    broker: FakeBroker, topology: Topology, config: Config, given: int | Mapping[str, int]
+) -> Partitions:
+    read, written = external_topics(topology)
+    named = [*read, *written, *([config.dead_letter_topic] if config.dead_letter_topic else [])]
+    counts = dict.fromkeys(named, given) if isinstance(given, int) else given
+    unknown = set(counts) - set(named)
+    if unknown:
+        raise TopologyError(f"partitions= names topics that are not used: {sorted(unknown)}")
+    for topic in named:
+        broker.create(topic, counts.get(topic, 1))
+    planned = partitions(topology, {topic: broker.topics[topic] for topic in read})
+    for topic, count in planned.internal.items():
+        broker.create(topic, count)
+    return planned
