@@ -34,11 +34,12 @@ from streamer.control.identity import Incarnation
 from streamer.control.messages import FORMAT, AssignmentRecord, StatusRecord, task_ids, task_names
 from streamer.ids import TaskId
 
-__all__ = ["FENCE_RETRY_MS", "FORGET_MS", "State", "load", "step"]
+__all__ = ["FENCE_RETRY_MS", "FORGET_MS", "TIDY_MS", "State", "load", "step"]
 
 FENCE_RETRY_MS = 1_000
 # Long enough that a worker which was away for some days still gets its own tasks back.
 FORGET_MS = 7 * 86_400_000
+TIDY_MS = 60_000
 
 Records = dict[str, AssignmentRecord]
 
@@ -52,6 +53,7 @@ class State:
     version: int = 0
     workers: dict[str, WorkerView] = field(default_factory=dict)
     sessions: dict[str, frozenset[str]] | None = None
+    tidied_ms: int = 0
     fencing: dict[str, int | None] = field(default_factory=dict)
     """Workers whose fence was asked for, with the time of the next try where it failed."""
 
@@ -81,13 +83,14 @@ def step(state: State, events: Sequence[Event], *, now_ms: int, wall_ms: int = 0
     """Take in what happened and return what to do, in this order. `now_ms` never goes back."""
     # Not a generator: every event must be taken in.
     is_news = any([_take_in(state, event, now_ms) for event in events])
-    if state.sessions is None:
-        return []
+    is_due = state.plan.is_waiting or any(state.fencing.values())
+    if state.sessions is None or not (is_news or is_due):
+        return [*_forget(state, now_ms=now_ms, wall_ms=wall_ms)]
     fences = _fences(state, now_ms)
     ready = _ready(state)
     is_news |= state.plan.update(ready.keys(), _present(state), now_ms=now_ms)
     records = _ends(state) | _notices(state) | _grants(state, ready) if is_news else {}
-    return [*fences, *_write(state, records, wall_ms), *_forget(state, wall_ms)]
+    return [*fences, *_write(state, records, wall_ms)]
 
 
 def _take_in(state: State, event: Event, now_ms: int) -> bool:
@@ -247,7 +250,10 @@ def _write(state: State, records: Records, wall_ms: int) -> list[Write]:
     return [Write(tuple(written))]
 
 
-def _forget(state: State, wall_ms: int) -> list[Forget]:
+def _forget(state: State, *, now_ms: int, wall_ms: int) -> list[Forget]:
+    if state.sessions is None or now_ms < state.tidied_ms + TIDY_MS:
+        return []
+    state.tidied_ms = now_ms
     old = [
         worker
         for worker, view in sorted(state.workers.items())

@@ -9,7 +9,7 @@ place for `COMING_MS`, so that its tasks need not move to another disk and back.
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable, Set
+from collections.abc import Collection, Set
 from dataclasses import dataclass, field
 
 from streamer.assignment.model import Situation, moves
@@ -26,6 +26,7 @@ SETTLE_MS = 400
 SETTLE_MS_MAX = 4 * SETTLE_MS
 # Making a producer anew takes 60 ms, a loop turn with slow user code seconds.
 COMING_MS = 5_000
+_NAMED_MAX = 3
 
 
 @dataclass(slots=True)
@@ -51,6 +52,11 @@ class Plan:
         self.workers |= {worker}
         self.target.update(dict.fromkeys(tasks & self.tasks, worker))
         self._divide()
+
+    @property
+    def is_waiting(self) -> bool:
+        """Time alone will change something: workers settle, or may come back."""
+        return bool(self._joining or self._missing_ms)
 
     def share(self, worker: str) -> Tasks:
         """The tasks that shall go to the worker."""
@@ -108,7 +114,14 @@ class Plan:
         self._share = {worker: frozenset(tasks) for worker, tasks in share.items()}
 
 
-def _reason(joined: Iterable[str], gone: Iterable[str]) -> str:
-    parts = [f"{names} joined" for names in [", ".join(sorted(joined))] if names]
-    parts += [f"{names} gone" for names in [", ".join(sorted(gone))] if names]
+def _reason(joined: Collection[str], gone: Collection[str]) -> str:
+    parts = [f"{_named(joined)} joined"] if joined else []
+    parts += [f"{_named(gone)} gone"] if gone else []
     return "; ".join(parts) or "tasks without a place"
+
+
+def _named(workers: Collection[str]) -> str:
+    """A few by name: every record of the placement carries this."""
+    named = ", ".join(sorted(workers)[:_NAMED_MAX])
+    more = len(workers) - _NAMED_MAX
+    return f"{named} and {more} more" if more > 0 else named
