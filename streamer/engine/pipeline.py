@@ -174,6 +174,11 @@ class Pipeline:
     def has_punctuation(self) -> bool:
         return any(processor.context.schedules for processor in self._processors)
 
+    @property
+    def has_punctuated(self) -> bool:
+        """Whether a punctuation ran since the last commit: what it sent is to be committed too."""
+        return any(processor.has_punctuated for processor in self._processors)
+
     # -- the commit ----------------------------------------------------------------------------
 
     def flush(self) -> None:

@@ -10,6 +10,7 @@ from streamer.engine.batch import Batch, Source, flushed
 from streamer.engine.context import ProcessContext
 from streamer.engine.node import Operator
 from streamer.engine.policy import Policy
+from streamer.errors import ProcessingError, StreamerError
 from streamer.record import Record
 
 __all__ = ["ProcessOperator"]
@@ -27,15 +28,29 @@ class ProcessOperator(Operator):
     ) -> None:
         super().__init__(name, policy)
         self.context = context
-        self._processor = processor() if inspect.isclass(processor) else processor
+        self.has_punctuated = False
+        self._processor = self._begun(processor) if inspect.isclass(processor) else processor
         function: Any = self._processor
         if hasattr(function, "process"):
             function = function.process
         self._process: Callable[[Record, ProcessContext], Any] = function
         opened = getattr(self._processor, "open", None)
         if opened is not None:
-            opened(context)
+            self._begun(opened, context)
         context.may_schedule = False
+
+    def _begun(self, function: Callable[..., Any], *arguments: Any) -> Any:
+        """What a processor does before any record: its errors are those of its task alone."""
+        try:
+            return function(*arguments)
+        except StreamerError:
+            raise
+        except Exception as error:
+            name = getattr(function, "__qualname__", repr(function))
+            raise ProcessingError(
+                f"{name} of step {self.name}: {type(error).__name__}: {error}",
+                hint="the task cannot start before this works",
+            ) from error
 
     def close(self) -> None:
         closed = getattr(self._processor, "close", None)
@@ -102,6 +117,7 @@ class ProcessOperator(Operator):
         self.context.stream_time_ms = stream_time_ms
         for entry in self.context.schedules:
             if entry.by == by and entry.is_due(now_ms):
+                self.has_punctuated = True
                 entry.function(now_ms)
         records = list(self.context.forwarded)
         self.context.forwarded.clear()
@@ -117,10 +133,12 @@ class ProcessOperator(Operator):
 
     def committed(self) -> None:
         """What the punctuations did so far is committed."""
+        self.has_punctuated = False
         for entry in self.context.schedules:
             entry.committed_ms = entry.next_ms
 
     def abort(self) -> None:
+        self.has_punctuated = False
         self.context.forwarded.clear()
         for entry in self.context.schedules:
             entry.next_ms = entry.committed_ms

@@ -139,7 +139,7 @@ class ActiveTask:
         return (
             self.positions != self.committed
             or self.refresh_positions
-            or bool(self._pipeline and self._pipeline.touched)
+            or bool(self._pipeline and (self._pipeline.touched or self._pipeline.has_punctuated))
         )
 
     # -- the commit: called by streamer.task.commit, in this order ------------------------------

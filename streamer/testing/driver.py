@@ -76,6 +76,9 @@ class TopologyTestDriver:
         except BaseException:
             self._folder.cleanup()
             raise
+        if self._life.failures:
+            self.close()
+            self._raise_failure()
 
     # -- records -------------------------------------------------------------------------------
 
@@ -180,6 +183,7 @@ class TopologyTestDriver:
         self._life = self._reborn(lose_disk=lose_disk)
         if self._auto_commit:
             self._run()
+        self._raise_failure()
 
     @property
     def failures(self) -> dict[TaskId, StreamerError]:
