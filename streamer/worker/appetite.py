@@ -1,7 +1,8 @@
-"""How many records to take at once: as many as fit the budget of a batch, by their size lately.
+"""How many records to take at once: as many as fit a budget of bytes and of time, as seen lately.
 
 `max_poll_records` bounds a batch by number; without a bound by bytes, 10,000 records of a megabyte
-would be ten gigabytes.
+would be ten gigabytes. Without one by time, 10,000 calls of 10 ms each would hold up commits, a
+hand-over and a stop for 100 s, and the broker ends a transaction that is open for longer than 60.
 """
 
 from __future__ import annotations
@@ -16,15 +17,22 @@ __all__ = ["Appetite"]
 _RECORD_BYTES = 500
 # Before anything was seen, records might be large.
 _FIRST_RECORDS = 500
+# What a turn may take before the next one gets fewer records.
+_TURN_S = 1.0
 
 
 class Appetite:
-    """Learns from every fetch; `records_max` is what to ask for next."""
+    """Learns from every fetch and every turn; `records_max` is what to ask for next."""
 
     def __init__(self, bytes_max: int, records_max: int) -> None:
         self._bytes_max = bytes_max
         self._limit = records_max
-        self.records_max = min(_FIRST_RECORDS, records_max)
+        self._by_bytes = min(_FIRST_RECORDS, records_max)
+        self._by_time = records_max
+
+    @property
+    def records_max(self) -> int:
+        return min(self._by_bytes, self._by_time)
 
     def saw(self, batches: Sequence[RawBatch]) -> None:
         count = sum(map(len, batches))
@@ -32,4 +40,11 @@ class Appetite:
             return
         size = sum(sum(map(len, filter(None, batch.values))) for batch in batches)
         mean = size // count + _RECORD_BYTES
-        self.records_max = max(min(self._bytes_max // mean, self._limit), 1)
+        self._by_bytes = max(min(self._bytes_max // mean, self._limit), 1)
+
+    def took(self, count: int, seconds: float) -> None:
+        """A turn has processed so many records in this time."""
+        if seconds > _TURN_S:
+            self._by_time = max(int(count * _TURN_S / seconds), 1)
+        elif seconds < _TURN_S / 2:
+            self._by_time = min(self._by_time * 2, self._limit)

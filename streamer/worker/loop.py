@@ -83,6 +83,8 @@ class Loop:
         self._appetite = Appetite(budget(config).batch_bytes, config.max_poll_records)
         self._seen = -1
         self._aborts = 0
+        self._is_in_doubt = False
+        self._slow: set[TaskId] = set()
         self._committed_ms = clock.monotonic_ms()
         self._refreshed_ms = clock.monotonic_ms()
         self._reported_ms = 0
@@ -159,7 +161,12 @@ class Loop:
 
     def _process(self) -> None:
         now_ms = self._clock.now_ms()
+        began = time.perf_counter()
+        total = 0
         for task in self._tasks.running:
+            if self._producer.is_open and self._is_to_begin_anew(task) and not self.commit():
+                return
+            since = time.perf_counter()
             try:
                 count = task.process(now_ms)
                 if task.pipeline.has_punctuation:
@@ -174,7 +181,25 @@ class Loop:
                 return
             if count:
                 metrics.records_processed.labels(str(task.task)).inc(count)
+                self._note_pace(task, time.perf_counter() - since)
+                total += count
+        if total:
+            self._appetite.took(total, time.perf_counter() - began)
         self._tasks.balance_input()
+
+    def _is_to_begin_anew(self, task: ActiveTask) -> bool:
+        """Whether to commit before this task's turn: the broker would end a transaction that stays
+        open while slow code runs, and so fence this worker each time."""
+        if not self._producer.is_transactional or not task.input.waiting:
+            return False
+        open_ms = self._clock.monotonic_ms() - self._committed_ms
+        return task.task in self._slow or open_ms > self._config.transaction_timeout_ms // 4
+
+    def _note_pace(self, task: ActiveTask, seconds: float) -> None:
+        if seconds * 1000 > self._config.transaction_timeout_ms // 4:
+            self._slow.add(task.task)
+        else:
+            self._slow.discard(task.task)
 
     # -- the commit ----------------------------------------------------------------------------
 
@@ -194,21 +219,26 @@ class Loop:
         # Punctuation may have sent results without any record: then only a transaction is open.
         return self._producer.is_open or any(task.needs_commit for task in self._tasks.running)
 
-    def commit(self) -> None:
-        """Commit what was done since the last time, or abort it and have it done again."""
+    def commit(self) -> bool:
+        """Commit what was done since the last time, or abort it and have it done again. Returns
+        whether all of it is committed and stored."""
         began = time.perf_counter()
         running = [task for task in self._tasks.running if task.needs_commit]
         self._committed_ms = self._clock.monotonic_ms()
         if not running and not self._producer.is_open:
-            return
+            return True
         try:
             failures = commit(running, self._producer, self._reader, now_ms=self._clock.now_ms())
         except TaskFailedError as failed:
             self._halt(failed.task, failed.error)
-            return
+            return False
         except (AbortableError, RegistryUnavailableError) as error:
             self._abort(str(error))
-            return
+            return False
+        except StreamerError:
+            # What became of the transaction is not known: the next owner of its id will see.
+            self._is_in_doubt = True
+            raise
         self._aborts = 0
         for task, failure in failures.items():
             self._tasks.fail(task, failure)
@@ -216,6 +246,7 @@ class Loop:
         metrics.commit_seconds.observe(time.perf_counter() - began)
         self._committed_ms = self._clock.monotonic_ms()
         self._collector.after_commit()
+        return not failures
 
     def _abort(self, reason: str) -> None:
         """Take back everything since the last commit; it is processed again."""
@@ -250,6 +281,7 @@ class Loop:
         self._tasks.close(self._tasks.owned)
         self._producer.close()
         self._renew()
+        self._is_in_doubt = False
         self._seen = -1
         self._member.rejoin()
         self._report(True)
@@ -264,9 +296,9 @@ class Loop:
         """Close every task and say so: others take over from here without a wait. With `commits`
         what was processed is committed before; else it is processed again."""
         try:
-            if commits:
+            if commits and not self._is_in_doubt:
                 self.commit()
-            elif self._producer.is_open:
+            elif self._producer.is_open and not self._is_in_doubt:
                 self._producer.abort()
         except StreamerError as error:
             _log.warning("the last commit failed, its records are processed again: %s", error)

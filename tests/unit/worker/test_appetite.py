@@ -36,3 +36,17 @@ def test_it_takes_at_least_one_and_learns_nothing_from_nothing() -> None:
     assert appetite.records_max == 1
     appetite.saw([])
     assert appetite.records_max == 1
+
+
+def test_slow_code_gets_what_it_does_in_a_second_and_more_when_it_is_fast_again() -> None:
+    appetite = Appetite(50 << 20, 10_000)
+    appetite.saw([batch(500, 80)])
+    appetite.took(10_000, 100.0)
+    assert appetite.records_max == 100
+    appetite.took(100, 0.9)
+    assert appetite.records_max == 100
+    appetite.took(1, 20.0)
+    assert appetite.records_max == 1
+    for _ in range(14):
+        appetite.took(appetite.records_max, 0.01)
+    assert appetite.records_max == 10_000
