@@ -21,7 +21,7 @@ _PLACES = (
     "commit.after_store_write",
 )
 # Often enough to meet every place in a short test, rarely enough that every test ends.
-_KILL, _LOSE_DISK, _ABORT, _WAIT = 0.15, 0.3, 0.1, 0.5
+_KILL, _LOSE_DISK, _ABORT, _WAIT = 0.2, 0.3, 0.1, 0.5
 _RECORDS_MAX = 5
 
 
