@@ -21,7 +21,12 @@ from typing import Any, NoReturn
 from confluent_kafka import KafkaError, KafkaException, Message, Producer
 
 from streamer.config import Config
-from streamer.errors import KafkaUnavailableError, RecordTooLargeError, StreamerError
+from streamer.errors import (
+    FencedError,
+    KafkaUnavailableError,
+    RecordTooLargeError,
+    StreamerError,
+)
 from streamer.ids import TopicPartition
 from streamer.kafka import settings
 from streamer.kafka.api import AbortableError, Committed, OnRefused
@@ -81,7 +86,7 @@ class WorkerProducer:
             try:
                 self._producer.begin_transaction()
             except KafkaException as error:
-                raise translated(error, "beginning a transaction") from error
+                raise _problem(error, "beginning a transaction") from error
         self._is_open = True
 
     # -- sending -------------------------------------------------------------------------------
@@ -254,7 +259,7 @@ class WorkerProducer:
         try:
             left = self._producer.flush(_AWAY_S_MAX)
         except (KafkaException, SystemError) as error:
-            raise translated(_reported_by_binding(error), "writing") from error
+            raise _problem(_reported_by_binding(error), "writing") from error
         if left:
             raise KafkaUnavailableError(
                 f"{left} records could not be written in {_AWAY_S_MAX:.0f} s",
@@ -272,7 +277,7 @@ class WorkerProducer:
             except (KafkaException, SystemError) as error:
                 reported = _reported_by_binding(error)
                 if not error_of(reported).retriable() or time.monotonic() >= deadline:
-                    raise translated(reported, what) from error
+                    raise _problem(reported, what) from error
                 self._poll(_RETRY_PAUSE_S)
 
     def _poll(self, timeout_s: float) -> None:
@@ -281,7 +286,7 @@ class WorkerProducer:
         try:
             self._producer.poll(timeout_s)
         except (KafkaException, SystemError) as error:
-            raise translated(_reported_by_binding(error), "writing") from error
+            raise _problem(_reported_by_binding(error), "writing") from error
 
     def close(self) -> None:
         """Drop the client; an open transaction is left to the next owner of the id to abort."""
@@ -308,6 +313,14 @@ def _reported_by_binding(error: Exception) -> KafkaException:
     if not isinstance(reported, KafkaException):
         raise error
     return reported
+
+
+def _problem(reported: KafkaException, what: str) -> StreamerError:
+    problem = translated(reported, what)
+    if error_of(reported).fatal() and not isinstance(problem, FencedError):
+        # Such as INVALID_TXN_STATE, when a transaction that never began at the broker is aborted.
+        return FencedError(str(problem), hint="the worker joins again with a new producer")
+    return problem
 
 
 def _what(topic: str, key: bytes | None, value: bytes | None) -> str:

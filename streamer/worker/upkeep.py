@@ -1,8 +1,9 @@
 """What has to be asked of the brokers now and then, in a thread of its own since they may be slow.
 
-Input topics are looked at for partitions that were added meanwhile. Repartition topics are purged
-up to what was committed: only this application reads them, and their retention is unlimited so that
-nothing else deletes a record that was not processed (KAFKA-6150).
+All topics are looked at: one that was deleted ends the worker with its name, where clients only
+know that a transaction failed, and so does an input with other partitions. Repartition topics are
+purged up to what was committed: only this application reads them, and their retention is unlimited
+so that nothing else deletes a record that was not processed (KAFKA-6150).
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ from streamer.errors import KafkaUnavailableError, StreamerError
 from streamer.ids import TopicPartition
 from streamer.kafka.admin import Admin
 from streamer.topology.graph import Topology
-from streamer.topology.partitions import Partitions
+from streamer.topology.partitions import Partitions, external_topics
 from streamer.worker.tasks import TaskSet
 from streamer.worker.topics import check_unchanged
 
@@ -35,7 +36,10 @@ class Upkeep:
         self._planned = planned
         self._tasks = tasks
         self._admin = Admin(config)
-        self._inputs = [topic for topic in planned.sources if topic not in planned.repartition]
+        _read, written = external_topics(topology)
+        dead_letters = [config.dead_letter_topic] if config.dead_letter_topic else []
+        named = (*planned.sources, *planned.changelogs, *written, *dead_letters)
+        self._named = list(dict.fromkeys(named))
         self._purged: dict[TopicPartition, int] = {}
         self._interval_s = config.metadata_max_age_ms / 1000
         self._closing = threading.Event()
@@ -51,7 +55,7 @@ class Upkeep:
     def _run(self) -> None:
         while not self._closing.wait(self._interval_s):
             try:
-                self._check_inputs()
+                self._check_topics()
                 self._purge()
             except KafkaUnavailableError as error:
                 _log.info("not now, the brokers are away: %s", error)
@@ -59,8 +63,8 @@ class Upkeep:
                 self.failure = error
                 return
 
-    def _check_inputs(self) -> None:
-        counts = self._admin.partitions_if_available(self._inputs)
+    def _check_topics(self) -> None:
+        counts = self._admin.partitions_if_available(self._named)
         if counts is not None:
             check_unchanged(self._planned, self._topology, counts)
 
