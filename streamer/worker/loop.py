@@ -142,15 +142,7 @@ class Loop:
         if fetched.failures:
             # All tasks went back to their last commit: what came with the failure comes again.
             return
-        for batch in fetched.batches:
-            task = self._tasks.reading(batch.place)
-            if task is not None:
-                task.add(batch)
-                metrics.records_consumed.labels(str(task.task), batch.topic).inc(len(batch))
-        for partition, end in fetched.ends.items():
-            task = self._tasks.reading(partition)
-            if task is not None:
-                task.input.reached_end(partition, end)
+        self._tasks.take(fetched)
 
     def _wait_ms(self) -> int:
         """How long the fetch may wait: not beyond the next commit."""
@@ -280,6 +272,10 @@ class Loop:
             task.abort()
         self._tasks.close(self._tasks.owned)
         self._producer.close()
+        failure = self._member.failure()
+        if failure is not None:
+            # Replaced for good: taking the transactional id back would fence the successor.
+            raise failure
         self._renew()
         self._is_in_doubt = False
         self._seen = -1
@@ -295,17 +291,21 @@ class Loop:
     def close(self, *, commits: bool) -> None:
         """Close every task and say so: others take over from here without a wait. With `commits`
         what was processed is committed before; else it is processed again."""
+        is_settled = not self._is_in_doubt
         try:
-            if commits and not self._is_in_doubt:
+            if commits and is_settled:
                 self.commit()
-            elif self._producer.is_open and not self._is_in_doubt:
+            elif self._producer.is_open and is_settled:
                 self._producer.abort()
         except StreamerError as error:
             _log.warning("the last commit failed, its records are processed again: %s", error)
+            is_settled = False
         for task in self._tasks.running:
             task.abort()
         self._tasks.close(self._tasks.owned)
-        self._report(True)
+        if is_settled:
+            # Unsaid, the controller fences this worker first, which ends an open transaction.
+            self._report(True)
         self._producer.close()
         self._collector.restore()
 

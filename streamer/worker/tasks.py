@@ -15,7 +15,7 @@ from streamer.config import Config
 from streamer.control.messages import TaskReport
 from streamer.errors import StreamerError
 from streamer.ids import TaskId, TopicPartition
-from streamer.kafka.api import InputReader
+from streamer.kafka.api import Fetched, InputReader
 from streamer.log import task_context
 from streamer.restore import Restorer
 from streamer.store.directory import WorkerDirectory
@@ -216,6 +216,18 @@ class TaskSet:
             self._paused.difference_update(reading)
 
     # -- input ---------------------------------------------------------------------------------
+
+    def take(self, fetched: Fetched) -> None:
+        """Hand what was fetched to the tasks that read it."""
+        for batch in fetched.batches:
+            active = self._by_partition.get(batch.place)
+            if active is not None:
+                active.add(batch)
+                metrics.records_consumed.labels(str(active.task), batch.topic).inc(len(batch))
+        for partition, end in fetched.ends.items():
+            active = self._by_partition.get(partition)
+            if active is not None:
+                active.input.reached_end(partition, end)
 
     def rewind(self) -> None:
         """After an abort: every task forgets, and its input is read again from the last commit."""
