@@ -56,8 +56,7 @@ class Membership(Protocol):
 
 
 class Loop:
-    """Everything that happens turn by turn. `turn` never blocks for longer than `poll_ms`, a
-    batch's processing and a commit."""
+    """A `turn` never blocks for longer than `poll_ms`, a batch's processing and a commit."""
 
     def __init__(
         self,
@@ -274,8 +273,7 @@ class Loop:
         self._producer.close()
         failure = self._member.failure()
         if failure is not None:
-            # Replaced for good: taking the transactional id back would fence the successor.
-            raise failure
+            raise failure  # Replaced for good: taking the id back would fence the successor.
         self._renew()
         self._is_in_doubt = False
         self._seen = -1
@@ -286,11 +284,11 @@ class Loop:
         now_ms = self._clock.monotonic_ms()
         if changed or now_ms - self._reported_ms >= self._config.status_interval_ms:
             self._reported_ms = now_ms
-            self._member.report(max(self._seen, 0), dict(self._tasks.reports()))
+            self._member.report(max(self._seen, 0), self._tasks.reports())
 
     def close(self, *, commits: bool) -> None:
-        """Close every task and say so: others take over from here without a wait. With `commits`
-        what was processed is committed before; else it is processed again."""
+        """Close every task and say so; others take over at once. What was processed is committed
+        with `commits`, else processed again."""
         is_settled = not self._is_in_doubt
         try:
             if commits and is_settled:
@@ -303,8 +301,7 @@ class Loop:
         for task in self._tasks.running:
             task.abort()
         self._tasks.close(self._tasks.owned)
-        if is_settled:
-            # Unsaid, the controller fences this worker first, which ends an open transaction.
+        if is_settled:  # Unsaid, the controller fences first, which ends an open transaction.
             self._report(True)
         self._producer.close()
         self._collector.restore()

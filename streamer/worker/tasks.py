@@ -7,7 +7,7 @@ batches, and closed after a commit. None of it runs inside a callback of Kafka's
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 
 from streamer import failpoints, metrics
 from streamer.changelog.format import Positions
@@ -27,6 +27,7 @@ from streamer.task.input import TaskInput
 from streamer.task.lifecycle import TaskState
 from streamer.topology.partitions import Partitions
 from streamer.worker.positions import resolve_start
+from streamer.worker.reports import report
 
 __all__ = ["TaskSet"]
 
@@ -257,33 +258,11 @@ class TaskSet:
 
     # -- what others want to know ----------------------------------------------------------------
 
-    def lag_records(self, active: ActiveTask) -> int:
-        """Records between the committed positions and the ends, as far as the ends are known."""
-        lag = 0
-        task = str(active.task)
-        for place, position in active.committed.items():
-            end = self._reader.known_end(place)
-            behind = max(end - position, 0)
-            metrics.lag_records.labels(task, place.topic, str(place.partition)).set(behind)
-            lag += behind
-        active.lag_records = lag
-        return lag
-
-    def reports(self) -> Mapping[TaskId, TaskReport]:
+    def reports(self) -> dict[TaskId, TaskReport]:
         """The status of every task, for the cluster."""
         reports = {task: TaskReport(state="failed") for task in self.unopened}
         for task, active in self._tasks.items():
-            left = 0
-            if active.state is TaskState.RESTORING:
-                left = self._restorer.progress(task).remaining_offsets
-            reports[task] = TaskReport(
-                state="failed"
-                if active.state is TaskState.FAILED
-                else "restoring"
-                if active.state in (TaskState.CREATED, TaskState.RESTORING)
-                else "running",
-                lag_records=self.lag_records(active),
-                restore_left_records=left,
-                positions={str(place): at for place, at in active.committed.items()},
-            )
+            is_restoring = active.state is TaskState.RESTORING
+            left = self._restorer.progress(task).remaining_offsets if is_restoring else 0
+            reports[task] = report(active, self._reader, left)
         return reports
