@@ -43,14 +43,14 @@ def _parser() -> argparse.ArgumentParser:
         type=_count,
         default=Options.copies,
         metavar="N",
-        help=f"N times the {PURCHASES:,} purchases and {CUSTOMERS:,} customers (default: 8)",
+        help=f"N times the {PURCHASES:,} purchases and {CUSTOMERS:,} customers (default: 5)",
     )
     parser.add_argument(
         "--per-second",
         type=_count,
         default=Options.per_second,
         metavar="N",
-        help="purchases written per second after the backlog (default: 20000)",
+        help="purchases written per second after the backlog (default: 12000)",
     )
     return parser
 

@@ -1,12 +1,10 @@
-"""Kafka as a plain client sees it: topics, a group's positions, the newest values."""
+"""Kafka as a plain client sees it: topics and a group's positions."""
 
 from __future__ import annotations
 
-import contextlib
-import time
 from collections.abc import Iterable
 
-from confluent_kafka import Consumer, KafkaError, KafkaException, TopicPartition
+from confluent_kafka import Consumer, KafkaException, TopicPartition
 from confluent_kafka.admin import AdminClient
 from confluent_kafka.cimpl import NewTopic
 
@@ -55,38 +53,6 @@ class Topics:
     def close(self) -> None:
         while self._readers:
             self._readers.popitem()[1].close()
-
-    def newest(self, topic: str, *, timeout_s: float = 60.0) -> tuple[dict[bytes, bytes], int]:
-        """Each key's last committed value, and how many records there are. Raises TimeoutError."""
-        settings = {
-            **self._settings,
-            "group.id": "demo",
-            "enable.auto.commit": False,
-            "enable.partition.eof": True,
-            "isolation.level": "read_committed",
-        }
-        consumer = Consumer(settings)
-        with contextlib.closing(consumer):
-            consumer.assign([TopicPartition(topic, number, 0) for number in _numbers()])
-            return _read_to_the_end(consumer, time.monotonic() + timeout_s)
-
-
-def _read_to_the_end(consumer: Consumer, deadline: float) -> tuple[dict[bytes, bytes], int]:
-    values: dict[bytes, bytes] = {}
-    unfinished, count = set(_numbers()), 0
-    while unfinished:
-        if time.monotonic() > deadline:
-            raise TimeoutError(f"partitions {sorted(unfinished)} were not read to their end")
-        for message in consumer.consume(10_000, 0.5):
-            error = message.error()
-            if error is None:
-                values[message.key() or b""] = message.value() or b""
-                count += 1
-            elif error.code() == KafkaError._PARTITION_EOF:
-                unfinished.discard(message.partition())
-            else:
-                raise KafkaException(error)
-    return values, count
 
 
 def _numbers() -> range:

@@ -1,4 +1,8 @@
-"""Is everything that the workers stored and wrote what a plain computation gives? All of it."""
+"""Is everything that the workers stored and wrote what it should be? All of it, by two ways.
+
+What is stored is compared with a plain computation by polars; what is in Kafka (every result in
+its order, the changelog, the committed positions) goes through Streamer's own history checker.
+"""
 
 from __future__ import annotations
 
@@ -6,21 +10,23 @@ from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 
-import msgspec
-
-from demo.answer import Answer, Profile, Spent, answer, differences
+from demo import answer as plain
+from demo.answer import Answer, Spent, answer, differences
 from demo.cdnow import Purchase
-from demo.topics import PARTITIONS, Topics
+from demo.topics import PARTITIONS
 from demo.workers import Stored, Worker
+from examples.profiles import Profile, add, app
+from streamer.config import load
+from streamer.testing import check, cluster_history, per_key
 
-__all__ = ["Verdict", "compare"]
+__all__ = ["Verdict", "check_history", "compare"]
 
 Say = Callable[[str], None]
 
 
 @dataclass(slots=True)
 class Verdict:
-    """What was compared, and what was wrong; `wrong` is empty if all is equal."""
+    """What was compared, and what was wrong; `wrong` is empty if all is as it should be."""
 
     profiles: int = 0
     spending: int = 0
@@ -28,15 +34,8 @@ class Verdict:
     wrong: list[str] = field(default_factory=list)
 
 
-def compare(
-    purchases: Iterable[Purchase],
-    *,
-    workers: Sequence[Worker],
-    topics: Topics,
-    output: str,
-    say: Say,
-) -> Verdict:
-    """Raises OSError where a worker does not answer."""
+def compare(purchases: Iterable[Purchase], workers: Sequence[Worker], *, say: Say) -> Verdict:
+    """The workers' stores with the plain computation. Raises OSError where one does not answer."""
     say("computing the same from the same purchases by polars")
     expected = answer(purchases)
     verdict = Verdict(len(expected.profiles), len(expected.spending))
@@ -45,12 +44,23 @@ def compare(
     )
     verdict.wrong += _stored_profiles(expected, _stored(workers, "profiles"))
     verdict.wrong += _stored_spending(expected, _stored(workers, "spending"))
-    say(f"reading {output}: the newest result of every customer")
-    newest, verdict.results = topics.newest(output)
-    decode = msgspec.json.Decoder(dict[str, int | str]).decode
-    written = {int(key): Profile(**decode(value)) for key, value in newest.items()}  # type: ignore[arg-type]
-    verdict.wrong += differences(f"newest profile in {output}", expected.profiles, written)
     return verdict
+
+
+def check_history(bootstrap_servers: str, *, events: int) -> tuple[int, list[str]]:
+    """How many results lie in Kafka, and what is wrong with any of them, with the changelog of
+    the profiles, or with the positions."""
+    config = load(
+        app.application_id, keywords={"bootstrap_servers": bootstrap_servers}, environment={}
+    )
+    history = cluster_history(
+        app, config, inputs="purchases", output="customer-profiles", store="profiles"
+    )
+    found = check(history, per_key(Profile, add))
+    wrong = [] if found else str(found).splitlines()
+    if found.inputs != events:
+        wrong.append(f"purchases has {found.inputs:,} records, {events:,} were written")
+    return found.outputs, wrong
 
 
 def _stored(workers: Sequence[Worker], store: str) -> list[Stored]:
@@ -59,7 +69,7 @@ def _stored(workers: Sequence[Worker], store: str) -> list[Stored]:
 
 
 def _stored_profiles(expected: Answer, parts: Sequence[Stored]) -> list[str]:
-    found = {int(row["key"]): Profile(**row["value"]) for part in parts for row in part.rows}
+    found = {int(row["key"]): plain.Profile(**row["value"]) for part in parts for row in part.rows}
     return _not_one_owner(parts) + differences("stored profile", expected.profiles, found)
 
 

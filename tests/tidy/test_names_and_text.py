@@ -12,7 +12,9 @@ from tests.tidy.conftest import listed
 
 BANNED_WORDS = {"Manager", "Handler", "Impl", "Base", "Abstract", "Util", "Utils", "Helper"}
 BANNED_MODULES = {"util", "utils", "common", "helper", "helpers", "misc", "base", "impl"}
-UNFINISHED = re.compile(r"\b(TO" + r"DO|FIX" + r"ME|XX" + r"X|HA" + r"CK)\b|\bfor n" + r"ow\b(?! in|\[)")
+UNFINISHED = re.compile(
+    r"\b(TO" + r"DO|FIX" + r"ME|XX" + r"X|HA" + r"CK)\b|\bfor n" + r"ow\b(?! in|\[)"
+)
 MACHINE_PATH = re.compile(
     r"(?<![\w.$}])/(?:wo"
     + r"rk/(?:main|shared)|ro"

@@ -46,7 +46,7 @@ def test_lines_come_once_a_second_and_what_happens_at_once(
     monkeypatch.setattr("demo.screen.time.monotonic", lambda: now[0])
     out = io.StringIO()
     plain = Plain(out)
-    for now[0] in (100.0, 100.4, 100.9, 101.1):
+    for now[:] in ([100.0], [100.4], [100.9], [101.1]):
         plain.show(VIEW)
     plain.say("killed")
     assert [line.split("s  ")[0].strip() for line in out.getvalue().splitlines()] == [

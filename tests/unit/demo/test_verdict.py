@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import json
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import date
 from typing import Any
 
@@ -52,23 +51,8 @@ class FakeWorker:
         return Stored({f"0_{number}" for number in self.tasks}, found)
 
 
-@dataclass
-class FakeTopics:
-    profiles: dict[str, Any] = field(default_factory=lambda: PROFILES)
-
-    def newest(self, _topic: str) -> tuple[dict[bytes, bytes], int]:
-        values = {row["key"].encode(): json.dumps(row["value"]) for row in rows(self.profiles)}
-        return {key: value.encode() for key, value in values.items()}, 3
-
-
-def verdict(workers: list[FakeWorker], topics: FakeTopics) -> Verdict:
-    return compare(
-        PURCHASES,
-        workers=workers,  # type: ignore[arg-type]
-        topics=topics,  # type: ignore[arg-type]
-        output="out",
-        say=lambda _text: None,
-    )
+def verdict(workers: list[FakeWorker]) -> Verdict:
+    return compare(PURCHASES, workers, say=lambda _text: None)  # type: ignore[arg-type]
 
 
 def halves() -> list[FakeWorker]:
@@ -80,33 +64,27 @@ def halves() -> list[FakeWorker]:
 
 
 def test_the_same_rows_over_two_workers_are_equal() -> None:
-    assert verdict(halves(), FakeTopics()) == Verdict(profiles=2, spending=2, results=3, wrong=[])
+    assert verdict(halves()) == Verdict(profiles=2, spending=2, results=0, wrong=[])
 
 
 def test_a_purchase_counted_twice_in_a_store_is_seen() -> None:
     workers = halves()
     workers[1].profiles[0]["value"]["orders"] = 3
-    (line,) = verdict(workers, FakeTopics()).wrong
+    (line,) = verdict(workers).wrong
     assert line.startswith("stored profile of 2: Profile(orders=3,")
 
 
 def test_a_lost_window_is_seen() -> None:
     workers = halves()
     workers[0].spending.clear()
-    (line,) = verdict(workers, FakeTopics()).wrong
+    (line,) = verdict(workers).wrong
     assert line.startswith(f"stored spending of (1, {WINDOW_MS}): none")
-
-
-def test_a_wrong_result_in_kafka_is_seen() -> None:
-    wrong = {**PROFILES, "00001": {**PROFILES["00001"], "cents": 501}}
-    (line,) = verdict(halves(), FakeTopics(wrong)).wrong
-    assert line.startswith("newest profile in out of 1: Profile(orders=1, cds=1, cents=501")
 
 
 def test_a_task_at_two_workers_is_seen() -> None:
     workers = halves()
     workers[1].tasks = range(3, 8)
-    wrong = verdict(workers, FakeTopics()).wrong
+    wrong = verdict(workers).wrong
     assert len(wrong) == 2
     assert all(line.startswith("rows came from tasks") for line in wrong)
 
