@@ -14,7 +14,7 @@ from streamer.topology.windows import Windowed
 from tests.unit.engine.cases import Case, Event, Input, Model, build, plain
 from tests.unit.engine.rig import Rig
 
-EXAMPLES = int(os.environ.get("STREAMER_TEST_EXAMPLES", "60"))
+EXAMPLES = int(os.environ.get("STREAMER_TEST_EXAMPLES", "100"))
 NAMES = ["filter", "map_values", "flat", "branch"]
 STEPS = st.tuples(st.sampled_from(NAMES), st.integers(min_value=2, max_value=4))
 SIZES = st.integers(min_value=1, max_value=12)

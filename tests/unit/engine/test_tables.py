@@ -6,6 +6,8 @@ from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any
 
+import pytest
+
 from streamer import App, Count, First, Last, Max, Min, Store, Sum
 from streamer.testing import TopologyTestDriver
 
@@ -156,6 +158,22 @@ def test_every_result_is_passed_on_also_when_the_aggregate_is_changed_in_place()
         driver.send_many("in", [("a", Sale(1)), ("a", Sale(2)), ("b", Sale(3)), ("a", Sale(4))])
         assert driver.read("out") == [("a", [1]), ("a", [1, 2]), ("b", [3]), ("a", [1, 2, 4])]
         assert driver.read("lengths") == [("a", 1), ("a", 2), ("b", 1), ("a", 3)]
+
+
+@pytest.mark.parametrize("size", [1, 2, 5])
+def test_a_results_time_is_the_latest_of_its_records(size: int) -> None:
+    app = App("times")
+    app.stream("in", key=str, value=Sale).group_by_key().count(store="s", emit="every").to("out")
+    stamps = [("a", 10), ("a", 5), ("b", 3), ("b", 12), ("a", 11)]
+    with TopologyTestDriver(app, auto_commit=False) as driver:
+        for start in range(0, len(stamps), size):
+            for key, at in stamps[start : start + size]:
+                driver.send("in", key, Sale(1), at=at)
+            driver.process()
+        driver.commit()
+        found = [(one.key, one.timestamp_ms) for one in driver.read_records("out")]
+        assert found == [("a", 10), ("a", 10), ("b", 3), ("b", 12), ("a", 11)]
+        assert driver.store("s").timestamp_ms("a") == 11
 
 
 def test_records_without_key_or_value_are_not_folded() -> None:

@@ -127,6 +127,16 @@ def test_a_session_may_grow_until_the_last_moment() -> None:
     assert rig.dropped()["late"] == 1
 
 
+def test_a_closed_session_can_be_joined_as_long_as_a_record_that_touches_it_may_come() -> None:
+    rig = counting(SessionWindows(ms(5), grace=ms(3)))
+    run(rig, 10)
+    assert run(rig, 23) == [(23, 23, 1)]
+    # 15 is not late at 23, and lies within the gap behind 10.
+    assert run(rig, 15) == [(10, 10, None), (10, 15, 2)]
+    assert run(rig, 24) == [(23, 23, None), (23, 24, 2)]
+    assert run(rig, 15) == []
+
+
 def test_a_late_record_that_touches_an_open_session_is_taken() -> None:
     rig = counting(SessionWindows(ms(5)))
     run(rig, 10, 14, 18)
