@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from confluent_kafka import (
-    ConsumerGroupTopicPartitions,
+    Consumer,
     IsolationLevel,
     KafkaError,
     KafkaException,
@@ -183,23 +183,41 @@ class Admin:
         entries = self._attempts(f"asking for the settings of {topic}", ask)
         return {name: entry.value for name, entry in entries.items() if entry.value is not None}
 
+    def message_limits(self, topics: Sequence[str]) -> dict[str, int]:
+        """The largest batch that each topic takes, in bytes."""
+        resources = [ConfigResource(ResourceType.TOPIC, topic) for topic in dict.fromkeys(topics)]
+
+        def ask(left_s: float) -> dict[str, int]:
+            answers = self._client.describe_configs(resources, request_timeout=left_s)
+            return {
+                resource.name: int(answer.result(left_s + 1)["max.message.bytes"].value or 0)
+                for resource, answer in answers.items()
+            }
+
+        return self._attempts("asking for the limits of topics", ask) if resources else {}
+
     def committed(
         self, group: str, partitions: Iterable[TopicPartition]
     ) -> dict[TopicPartition, int]:
         """The group's committed positions; partitions without one are left out."""
         addresses = [Address(*each) for each in partitions]
-        request = ConsumerGroupTopicPartitions(group, addresses)
+        made = settings.admin(self._config) | {
+            "group.id": group,
+            "isolation.level": "read_committed",
+        }
 
         def ask(left_s: float) -> Any:
-            answers = self._client.list_consumer_group_offsets(
-                [request], request_timeout=left_s, require_stable=True
-            )
-            return answers[group].result(left_s + 1)
+            # Not by the admin client, which crashes (librdkafka 2.16) when it is told that the
+            # group's coordinator still loads.
+            consumer = Consumer(made)
+            try:
+                return consumer.committed(addresses, timeout=left_s)
+            finally:
+                consumer.close()
 
-        found = self._attempts(f"asking for the positions of {group}", ask)
         return {
             TopicPartition(each.topic, each.partition): each.offset
-            for each in found.topic_partitions
+            for each in self._attempts(f"asking for the positions of {group}", ask)
             if each.offset >= 0
         }
 

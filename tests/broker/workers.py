@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 from urllib.request import urlopen
 
-from confluent_kafka import ConsumerGroupTopicPartitions, TopicPartition
+from confluent_kafka import Consumer, TopicPartition
 from confluent_kafka.admin import OffsetSpec
 
 if TYPE_CHECKING:
@@ -233,9 +233,14 @@ class Application:
             for topic in topics or (self.topic("in"),)
             for number in self.kafka.partitions(topic)
         ]
-        request = ConsumerGroupTopicPartitions(self.name, wanted)
-        answers = self.kafka.admin.list_consumer_group_offsets([request], require_stable=stable)
-        found = answers[self.name].result(15).topic_partitions
+        # Not by the admin client: librdkafka 2.16 crashes when the group's coordinator still loads.
+        level = "read_committed" if stable else "read_uncommitted"
+        settings = {**self.kafka.settings, "group.id": self.name, "isolation.level": level}
+        consumer = Consumer(settings)
+        try:
+            found = consumer.committed(wanted, timeout=15)
+        finally:
+            consumer.close()
         return {f"{one.topic}/{one.partition}": one.offset for one in found if one.offset >= 0}
 
     def ends(self, *topics: str) -> dict[str, int]:
