@@ -183,11 +183,7 @@ class Admin:
         entries = self._attempts(f"asking for the settings of {topic}", ask)
         return {name: entry.value for name, entry in entries.items() if entry.value is not None}
 
-    def message_limits(self, topics: Sequence[str]) -> dict[str, int]:
-        """The largest batch that each topic takes, in bytes."""
-        resources = [ConfigResource(ResourceType.TOPIC, topic) for topic in dict.fromkeys(topics)]
-
-        def ask(left_s: float) -> dict[str, int]:
+    def ask(left_s: float) -> dict[str, int]:
             answers = self._client.describe_configs(resources, request_timeout=left_s)
             return {
                 resource.name: int(answer.result(left_s + 1)["max.message.bytes"].value or 0)
