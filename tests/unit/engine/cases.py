@@ -233,10 +233,12 @@ def _stepped(rows: list[Input], steps: Sequence[tuple[str, int]]) -> list[Input]
         elif name == "flat":
             rows = [(row[0], one, *row[2:]) for row in rows for one in _copies(row[1], number)]
         elif name == "branch":
-            # The merge takes the odd branch's rows of a record before those of the even one.
-            even = [row for row in rows if row[1] is not None and row[1].n % number == 0]
-            odd = [row for row in rows if row not in even]
-            rows = [(row[0], _more(row[1], 0, "o"), *row[2:]) for row in odd] + even
+            rows = [
+                row
+                if row[1] is not None and row[1].n % number == 0
+                else (row[0], _more(row[1], 0, "o"), *row[2:])
+                for row in rows
+            ]
     return rows
 
 

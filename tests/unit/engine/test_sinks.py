@@ -52,6 +52,31 @@ def test_several_sinks_of_a_topic_keep_the_order_of_records() -> None:
         assert [n for _k, n in driver.read("out")] == [100, 1, 2, 200, 300, 3]
 
 
+def test_rows_of_one_record_keep_their_order_over_branches_and_sinks() -> None:
+    def split(_key: str, n: int) -> list[tuple[str, int]]:
+        return [("k", n + more) for more in range(4)]
+
+    def forward(record: Any, context: Any) -> None:
+        for more in range(3):
+            context.forward(value=record.value + more)
+
+    app = App("spread")
+    flat = app.stream("in", key=str, value=int).flat_map(split, key=str, value=int)
+    even, odd = flat.branch(lambda _k, n: n % 2 == 0, lambda _k, _n: True)
+    odd.merge(even).to("merged")
+    odd.to("shared")
+    even.to("shared")
+    processed = flat.process(forward, value=int)
+    small, large = processed.branch(lambda _k, n: n % 2 == 0, lambda _k, _n: True)
+    large.map_values(lambda n: -n, value=int).merge(small).to("processed")
+    with TopologyTestDriver(app) as driver:
+        driver.send_many("in", [("k", 1), ("k", 10)])
+        assert [n for _k, n in driver.read("merged")] == [1, 2, 3, 4, 10, 11, 12, 13]
+        assert [n for _k, n in driver.read("shared")] == [1, 2, 3, 4, 10, 11, 12, 13]
+        wanted = [n + more for n in (1, 2, 3, 4, 10, 11, 12, 13) for more in range(3)]
+        assert [abs(n) for _k, n in driver.read("processed")] == wanted
+
+
 def test_a_sink_may_choose_partitions_beside_one_that_does_not() -> None:
     app = App("chosen")
     stream = app.stream("in", key=str, value=int)
