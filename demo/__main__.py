@@ -8,6 +8,8 @@ import sys
 import time
 from types import FrameType
 
+from confluent_kafka import KafkaException
+
 from demo.cdnow import CUSTOMERS, PURCHASES
 from demo.scenario import DemoError, Options, Scenario, Summary
 from demo.screen import Screen, screen_for
@@ -28,7 +30,7 @@ def main() -> int:
         return _play(options, screen, keep=arguments.keep)
     except KeyboardInterrupt:
         return _INTERRUPTED
-    except (DemoError, OSError, ValueError, StreamerError) as error:
+    except (DemoError, KafkaException, OSError, ValueError, StreamerError) as error:
         print(f"demo: {error}", file=sys.stderr)
         return 1
 

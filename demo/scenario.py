@@ -94,6 +94,7 @@ class Scenario:
     def start(self) -> None:
         """Kafka, its topics, a backlog in them."""
         say = self._screen.say
+        self._history = cdnow.history()
         say("starting Apache Kafka (the very first time it is fetched: 44 MB)")
         path = self._stack.enter_context(tempfile.TemporaryDirectory(prefix="streamer-demo-"))
         self._directory = Path(path)
@@ -101,7 +102,6 @@ class Scenario:
         self._topics = Topics(kafka.bootstrap_servers)
         self._stack.callback(self._topics.close)
         self._topics.create([INPUT, OUTPUT])
-        self._history = cdnow.history()
         copies = self._options.copies
         self.summary = Summary(events=copies * len(self._history))
         self._feed = Feed(
