@@ -183,15 +183,6 @@ class Admin:
         entries = self._attempts(f"asking for the settings of {topic}", ask)
         return {name: entry.value for name, entry in entries.items() if entry.value is not None}
 
-    def ask(left_s: float) -> dict[str, int]:
-            answers = self._client.describe_configs(resources, request_timeout=left_s)
-            return {
-                resource.name: int(answer.result(left_s + 1)["max.message.bytes"].value or 0)
-                for resource, answer in answers.items()
-            }
-
-        return self._attempts("asking for the limits of topics", ask) if resources else {}
-
     def committed(
         self, group: str, partitions: Iterable[TopicPartition]
     ) -> dict[TopicPartition, int]:
