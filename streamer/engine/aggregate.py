@@ -207,6 +207,7 @@ class AggregateOperator(Operator):
                 decode_key=self._decode_key,
                 payloads=payloads,
                 headers=batch.headers,
+                order=batch.order,
             )
         )
 

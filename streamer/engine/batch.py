@@ -14,7 +14,9 @@ from typing import Any
 
 from streamer.record import Headers, RawBatch
 
-__all__ = ["Batch", "Source", "flushed"]
+__all__ = ["Batch", "Order", "Source", "flushed", "spread_order"]
+
+Order = tuple[int, ...]
 
 
 @dataclass(slots=True)
@@ -35,7 +37,8 @@ class Batch:
     """Rows: a decoded value, a timestamp, and the key as bytes, decoded, or both.
 
     `payloads` are the values' encoded bytes where they are known, so that a sink of the same serde
-    need not encode again. `is_whole` says that no key and no value is None.
+    need not encode again. `is_whole` says that no key and no value is None. `order` tells rows of
+    one record apart, where that matters: by the record, then by the row it was spread to.
     """
 
     source: Source
@@ -47,6 +50,7 @@ class Batch:
     payloads: Sequence[bytes | None] | None = None
     headers: Sequence[Headers] | None = None
     is_whole: bool = False
+    order: Sequence[Order] | None = None
     _keys: Sequence[Any] | None = field(default=None)
 
     def __len__(self) -> int:
@@ -72,6 +76,18 @@ class Batch:
             return []
         return raw.headers_at(self.index[row])
 
+    @property
+    def places(self) -> Sequence[Order]:
+        """What puts rows of several batches of one source back into order."""
+        return [(place,) for place in self.index] if self.order is None else self.order
+
+    def spread(self, rows: Sequence[int], *, keeps_order: bool) -> Batch:
+        """As `take`, with several rows for one; `keeps_order` tells them apart."""
+        batch = self.take(rows)
+        if keeps_order:
+            batch.order = spread_order(self.places, rows)
+        return batch
+
     def take(self, rows: Sequence[int]) -> Batch:
         """The rows at these places, in this order."""
         return Batch(
@@ -83,6 +99,7 @@ class Batch:
             decode_key=self.decode_key,
             payloads=_take(self.payloads, rows),
             headers=_take(self.headers, rows),
+            order=_take(self.order, rows),
             is_whole=self.is_whole,
             _keys=_take(self._keys, rows),
         )
@@ -97,6 +114,7 @@ class Batch:
             raw_keys=self.raw_keys,
             decode_key=self.decode_key,
             headers=self.headers,
+            order=self.order,
             _keys=self._keys,
         )
 
@@ -108,8 +126,19 @@ class Batch:
             timestamps=self.timestamps,
             index=self.index,
             headers=self.headers,
+            order=self.order,
             _keys=keys,
         )
+
+
+def spread_order(places: Sequence[Order], rows: Sequence[int]) -> list[Order]:
+    """The order of rows that were made from those at `rows`."""
+    order: list[Order] = []
+    number = 0
+    for at, row in enumerate(rows):
+        number = number + 1 if at and rows[at - 1] == row else 0
+        order.append((*places[row], number))
+    return order
 
 
 def _take(column: Sequence[Any] | None, rows: Sequence[int]) -> list[Any] | None:

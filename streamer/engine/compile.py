@@ -90,6 +90,14 @@ class Compiler:
                 elif not isinstance(node, Source):
                     made[node.number].children.append(made[child.number])
         self._share_topics(made)
+        operators = made.values()
+        meets_again = any(
+            isinstance(one, MergeOperator)
+            or (isinstance(one, SinkOperator) and one.shared is not None)
+            for one in operators
+        )
+        for operator in operators:
+            operator.keeps_order = meets_again
         for operator in made.values():
             if isinstance(operator, AggregateOperator):
                 operator.takes_payloads = all(

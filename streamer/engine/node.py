@@ -32,6 +32,8 @@ class Operator:
         self.name = name
         self.policy = policy
         self.children: list[Operator] = []
+        # Whether rows that this operator makes of one record meet again behind different ways.
+        self.keeps_order = False
 
     def run(self, batch: Batch) -> None:
         raise AssertionError(f"{self.name} does not take records")

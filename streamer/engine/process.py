@@ -6,7 +6,7 @@ import inspect
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from streamer.engine.batch import Batch, Source, flushed
+from streamer.engine.batch import Batch, Order, Source, flushed, spread_order
 from streamer.engine.context import ProcessContext
 from streamer.engine.node import Operator
 from streamer.engine.policy import Policy
@@ -81,26 +81,34 @@ class ProcessOperator(Operator):
                 self.policy.failed(batch, row, error=error, node=self.name)
             finally:
                 context.record = None
-            rows += [place] * len(context.forwarded)
+            rows += [row] * len(context.forwarded)
             records += context.forwarded
             context.forwarded.clear()
-        self._forward(batch.source, rows, records)
+        if records:
+            order = spread_order(batch.places, rows) if self.keeps_order else None
+            index = batch.index
+            self._forward(batch.source, [index[row] for row in rows], records, order=order)
 
     def _forward(
-        self, source: Source, rows: Sequence[int], records: list[tuple[Any, Any, int, Any]]
+        self,
+        source: Source,
+        index: Sequence[int],
+        records: list[tuple[Any, Any, int, Any]],
+        *,
+        order: Sequence[Order] | None = None,
     ) -> None:
-        if records:
-            keys, values, timestamps, headers = zip(*records, strict=True)
-            self.forward(
-                Batch(
-                    source=source,
-                    values=values,
-                    timestamps=timestamps,
-                    index=rows,
-                    headers=headers,
-                    _keys=keys,
-                )
+        keys, values, timestamps, headers = zip(*records, strict=True)
+        self.forward(
+            Batch(
+                source=source,
+                values=values,
+                timestamps=timestamps,
+                index=index,
+                headers=headers,
+                order=order,
+                _keys=keys,
             )
+        )
 
     def next_punctuation_ms(self, stream_time_ms: int) -> int | None:
         """The stream time at which the punctuations want to be asked next; None where there are
@@ -121,8 +129,9 @@ class ProcessOperator(Operator):
                 entry.function(now_ms)
         records = list(self.context.forwarded)
         self.context.forwarded.clear()
-        count = len(records)
-        self._forward(flushed(stream_time_ms, count), range(count), records)
+        if records:
+            count = len(records)
+            self._forward(flushed(stream_time_ms, count), range(count), records)
 
     def start(self, stream_time_ms: int) -> None:
         """Punctuate by stream time as if there had been no restart at this stream time."""

@@ -133,7 +133,8 @@ class SessionOperator(Operator):
 
     def _forward_each(self, batch: Batch, results: Sequence[_Result]) -> None:
         decode = self.state.decode
-        rows = batch.take([result.row for result in results])
+        taken = [result.row for result in results]
+        rows = batch.spread(taken, keeps_order=self.keeps_order)
         payloads = [result.payload for result in results]
         self.forward(
             Batch(
@@ -147,6 +148,7 @@ class SessionOperator(Operator):
                 decode_key=self._decode_key,
                 payloads=payloads,
                 headers=rows.headers,
+                order=rows.order,
             )
         )
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from itertools import groupby
 from typing import Any, Protocol
 
-from streamer.engine.batch import Batch
+from streamer.engine.batch import Batch, Order
 from streamer.engine.node import Operator
 from streamer.engine.policy import Policy
 from streamer.record import Headers
@@ -41,9 +41,9 @@ class SharedTopic:
     """Records for a topic that several sinks of a subtopology write. They wait for the end of the
     batch and leave in the order of their source records, so that no key is reordered."""
 
-    records: list[tuple[int, int, tuple[Any, ...]]] = field(default_factory=list)
+    records: list[tuple[Order, int, tuple[Any, ...]]] = field(default_factory=list)
 
-    def add(self, place: int, record: tuple[Any, ...]) -> None:
+    def add(self, place: Order, record: tuple[Any, ...]) -> None:
         self.records.append((place, len(self.records), record))
 
     def take(self) -> list[tuple[Any, ...]]:
@@ -126,7 +126,7 @@ class SinkOperator(Operator):
             partitions = self._by_inner_key(keys)
         headers = _headers(batch)
         if self.shared is not None:
-            for row, place in enumerate(batch.index):
+            for row, place in enumerate(batch.places):
                 given = headers[row] if headers else []
                 partition = partitions[row] if partitions else None
                 record = (keys[row], values[row], batch.timestamps[row], given, partition)

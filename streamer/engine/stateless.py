@@ -79,7 +79,7 @@ class FlatMapOperator(FunctionOperator):
         parts, left = self.call(self._pairs, batch, batch.keys, batch.values)
         batch = batch if left is None else batch.take(left)
         rows = [row for row, pairs in enumerate(parts) for _pair in pairs]
-        spread = batch.take(rows)
+        spread = batch.spread(rows, keeps_order=self.keeps_order)
         keys = [key for pairs in parts for key, _ in pairs]
         self.forward(spread.rekeyed(keys, [value for pairs in parts for _, value in pairs]))
 
@@ -91,7 +91,8 @@ class FlatMapValuesOperator(FunctionOperator):
     def run(self, batch: Batch) -> None:
         parts, left = self.call(self._listed, batch, batch.values)
         batch = batch if left is None else batch.take(left)
-        spread = batch.take([row for row, values in enumerate(parts) for _value in values])
+        rows = [row for row, values in enumerate(parts) for _value in values]
+        spread = batch.spread(rows, keeps_order=self.keeps_order)
         self.forward(spread.with_values([value for values in parts for value in values]))
 
     def _listed(self, value: Any) -> list[Any]:
@@ -151,9 +152,9 @@ class MergeOperator(Operator):
 def _in_order(parts: list[Batch]) -> Batch:
     """One batch of all rows, by source record; rows of one record in the order of the parts."""
     rows = sorted(
-        (part.index[row], number, row)
+        (place, number, row)
         for number, part in enumerate(parts)
-        for row in range(len(part))
+        for row, place in enumerate(part.places)
     )
     has_raw = all(part.raw_keys is not None for part in parts)
     # Without headers of their own, rows find those of their source record by the index.
@@ -162,7 +163,8 @@ def _in_order(parts: list[Batch]) -> Batch:
         source=parts[0].source,
         values=[parts[number].values[row] for _, number, row in rows],
         timestamps=[parts[number].timestamps[row] for _, number, row in rows],
-        index=[index for index, _number, _row in rows],
+        index=[place[0] for place, _number, _row in rows],
+        order=[place for place, _number, _row in rows],
         raw_keys=[parts[n].raw_keys[row] for _, n, row in rows] if has_raw else None,  # type: ignore[index]
         headers=[parts[number].headers_at(row) for _, number, row in rows] if has_own else None,
         _keys=[parts[number].keys[row] for _, number, row in rows],

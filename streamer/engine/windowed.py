@@ -35,7 +35,7 @@ class WindowedOperator(AggregateOperator):
             starts = [stamp - stamp % size for stamp in batch.timestamps]
         else:
             rows, starts = self._spread(batch.timestamps)
-            batch = batch.take(rows)
+            batch = batch.spread(rows, keeps_order=self.keeps_order)
         batch, starts = self._without_late(batch, starts)
         if len(batch):
             assert batch.raw_keys is not None
