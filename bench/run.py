@@ -44,6 +44,7 @@ class Source:
 
     def remove(self) -> None:
         self.topics.remove(self.name)
+        self.topics.close()
 
 
 def run_system(system: System, source: Source, *, processes: int = 1) -> Outcome:

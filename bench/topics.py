@@ -33,7 +33,12 @@ class Topics:
 
     def __init__(self, bootstrap: str) -> None:
         self.bootstrap = bootstrap
-        self._admin = AdminClient({"bootstrap.servers": bootstrap, "log_level": 0})
+        self._settings: dict[str, str | int | float | bool] = {
+            "bootstrap.servers": bootstrap,
+            "log_level": 0,
+        }
+        self._admin = AdminClient(self._settings)
+        self._readers: dict[str, Consumer] = {}
 
     def create(self, name: str, *, partitions: int, settings: Mapping[str, str] = FOREVER) -> None:
         topic = NewTopic(name, partitions, 1, config=dict(settings))
@@ -77,16 +82,23 @@ class Topics:
 
     def committed(self, group: str, *, topic: str, partitions: int) -> int:
         """The sum of the group's committed positions; 0 while there is no group."""
+        if group not in self._readers:
+            # The admin client's own call crashes the process when the broker answers that it is
+            # not the group's coordinator (librdkafka 2.16).
+            settings = {"group.id": group, "isolation.level": "read_uncommitted"}
+            self._readers[group] = Consumer({**self._settings, **settings})
         wanted = [TopicPartition(topic, partition) for partition in range(partitions)]
-        request = ConsumerGroupTopicPartitions(group, wanted)
         try:
-            future = self._admin.list_consumer_group_offsets([request], request_timeout=20)[group]
-            found: Sequence[TopicPartition] = future.result().topic_partitions
+            found = self._readers[group].committed(wanted, timeout=20)
         except KafkaException as error:
             if error.args[0].code() in _NOT_YET:
                 return 0
             raise
         return sum(max(0, partition.offset) for partition in found)
+
+    def close(self) -> None:
+        while self._readers:
+            self._readers.popitem()[1].close()
 
 
 _NOT_YET = (

@@ -26,6 +26,7 @@ from confluent_kafka import (
 )
 from confluent_kafka.admin import AdminClient, NewTopic
 
+from streamer.kafka.attempts import Attempts
 from streamer.sandbox import Sandbox
 from streamer.sandbox.registry import SchemaRegistry
 
@@ -158,7 +159,10 @@ class Kafka:
         consumer = Consumer({**self.settings, "group.id": group})
         try:
             asked = [TopicPartition(topic, number) for number in self.partitions(topic)]
-            answer = consumer.committed(asked, timeout=10)
+            answer = Attempts(30, self.bootstrap_servers)(
+                f"asking for the positions of {group}",
+                lambda left_s: consumer.committed(asked, timeout=left_s),
+            )
         finally:
             consumer.close()
         return {found.partition: found.offset for found in answer if found.offset >= 0}

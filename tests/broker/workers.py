@@ -21,6 +21,8 @@ from urllib.request import urlopen
 from confluent_kafka import Consumer, TopicPartition
 from confluent_kafka.admin import OffsetSpec
 
+from streamer.kafka.attempts import Attempts
+
 if TYPE_CHECKING:
     from tests.broker.conftest import Kafka
 
@@ -237,8 +239,12 @@ class Application:
         level = "read_committed" if stable else "read_uncommitted"
         settings = {**self.kafka.settings, "group.id": self.name, "isolation.level": level}
         consumer = Consumer(settings)
+        ask = Attempts(30, self.kafka.bootstrap_servers)
         try:
-            found = consumer.committed(wanted, timeout=15)
+            found = ask(
+                f"asking for the positions of {self.name}",
+                lambda left_s: consumer.committed(wanted, timeout=left_s),
+            )
         finally:
             consumer.close()
         return {f"{one.topic}/{one.partition}": one.offset for one in found if one.offset >= 0}
