@@ -30,15 +30,11 @@ class Record:
     offset: int | None = None
 
 
-def _no_headers(_index: int) -> Headers:
-    return []
-
-
 @dataclass(slots=True)
 class RawBatch:
     """Consecutive records of one topic partition, undecoded, as columns of equal length.
 
-    `headers_at` fetches the headers of one record by its index: most applications never look.
+    `read_headers` gives the column of headers, where there is one: most applications never look.
     """
 
     topic: str
@@ -47,18 +43,25 @@ class RawBatch:
     values: Sequence[bytes | None]
     timestamps: Sequence[int]
     offsets: Sequence[int]
-    headers_at: Callable[[int], Headers] = _no_headers
-    _has_headers: bool | None = None
+    read_headers: Callable[[], Sequence[Headers | None]] | None = None
+    _headers: Sequence[Headers | None] | None = None
 
     @property
-    def has_headers(self) -> bool:
-        """Whether any record has headers; found out once, on first use."""
-        if self._has_headers is None:
-            self._has_headers = any(map(self.headers_at, range(len(self.offsets))))
-        return self._has_headers
+    def headers(self) -> Sequence[Headers | None] | None:
+        """The headers of all records, None if not one has any; found out once, on first use."""
+        if self.read_headers is not None:
+            found = self.read_headers()
+            self._headers = found if any(found) else None
+            self.read_headers = None
+        return self._headers
+
+    def headers_at(self, row: int) -> Headers:
+        """The headers of one record, by its place."""
+        headers = self.headers
+        return [] if headers is None else list(headers[row] or ())
 
     def __len__(self) -> int:
-        return len(self.offsets)
+        return len(self.keys)
 
     @property
     def place(self) -> TopicPartition:
@@ -71,9 +74,8 @@ class RawBatch:
 
     def part(self, start: int, end: int) -> RawBatch:
         """The records [start, end) as a batch of their own."""
-        if start == 0 and end == len(self.offsets):
+        if start == 0 and end == len(self):
             return self
-        outer = self.headers_at
         return RawBatch(
             topic=self.topic,
             partition=self.partition,
@@ -81,5 +83,5 @@ class RawBatch:
             values=self.values[start:end],
             timestamps=self.timestamps[start:end],
             offsets=self.offsets[start:end],
-            headers_at=lambda index: outer(start + index),
+            read_headers=lambda: (self.headers or ())[start:end],
         )

@@ -11,7 +11,7 @@ from operator import eq
 from typing import Any
 
 from streamer.engine.batch import Batch, flushed
-from streamer.engine.fold import Cells, Loop, Rows
+from streamer.engine.fold import Cells, Collect, Loop, Rows
 from streamer.engine.node import Operator
 from streamer.engine.policy import Policy
 from streamer.store.cache import KeyValueState, newest_times
@@ -112,8 +112,9 @@ class AggregateOperator(Operator):
     def _fold(self, batch: Batch, row_keys: Sequence[bytes], newest: dict[bytes, int]) -> None:
         keys: Sequence[Any] = batch.keys if self._needs_keys else row_keys
         payloads: list[bytes | None] = []
-        emit = self._collect(payloads) if self.emit == "every" else None
-        failed = self._fold_rows(batch, row_keys, keys=keys, payloads=payloads, emit=emit)
+        is_passed_on = self.emit == "every"
+        collect = (self._encode, payloads.append) if is_passed_on else None
+        failed = self._fold_rows(batch, row_keys, keys=keys, payloads=payloads, collect=collect)
         if failed:
             kept = [row for row in range(len(batch)) if row not in failed]
             batch = batch.take(kept)
@@ -121,9 +122,9 @@ class AggregateOperator(Operator):
             newest = self._newest_times(batch, row_keys)
         if not len(batch):
             return
-        times = batch.timestamps if emit is None else self._result_times(batch, row_keys)
-        self.state.touch(newest, min(batch.timestamps), max(batch.timestamps))
-        if emit is not None:
+        times = self._result_times(batch, row_keys) if is_passed_on else batch.timestamps
+        self.state.touch(newest, *_bounds(batch))
+        if is_passed_on:
             self._forward_each(batch, row_keys, payloads, timestamps=times)
 
     def _fold_rows(
@@ -133,7 +134,7 @@ class AggregateOperator(Operator):
         *,
         keys: Sequence[Any],
         payloads: list[bytes | None],
-        emit: Callable[[Any], Any] | None,
+        collect: Collect | None,
     ) -> set[int]:
         """Run the loop over all rows, and again behind each record that failed and is skipped."""
         cells: Cells = self.state.values
@@ -148,7 +149,7 @@ class AggregateOperator(Operator):
                 else (zip(row_keys, keys, values, strict=True))
             )
             try:
-                loop(cells, rows, emit)
+                loop(cells, rows, collect)
                 return failed
             except Exception as error:
                 if self._needs_care:
@@ -160,14 +161,14 @@ class AggregateOperator(Operator):
                 start = self._behind(batch, row)
                 failed.update(range(row, start))
 
-    def _careful_loop(self, cells: Cells, rows: Rows, emit: Callable[[Any], Any] | None) -> None:
+    def _careful_loop(self, cells: Cells, rows: Rows, collect: Collect | None) -> None:
         """Fold so that a record which fails leaves its aggregate as it was, and that a result which
         cannot be stored fails at its record."""
         for row in rows:
             before = cells[row[0]]
             saved = None if before is None else self._encode(before)
             try:
-                self._loop(cells, (row,), emit)
+                self._loop(cells, (row,), collect)
                 after = cells[row[0]]
                 if after is not None:
                     self._encode(after)
@@ -178,12 +179,6 @@ class AggregateOperator(Operator):
     def _behind(self, batch: Batch, row: int) -> int:
         """The row after a failed one and the rest of its record's."""
         return row + 1
-
-    def _collect(self, payloads: list[bytes | None]) -> Callable[[Any], Any]:
-        """Encode each result at once: the next record may change the same object in place."""
-        encode = self._encode
-        append = payloads.append
-        return lambda result: append(None if result is None else encode(result))
 
     def _forward_each(
         self,
@@ -253,3 +248,11 @@ class AggregateOperator(Operator):
 
     def abort(self) -> None:
         self.state.abort()
+
+
+def _bounds(batch: Batch) -> tuple[int, int]:
+    """The least and the greatest timestamp."""
+    times = batch.timestamps
+    if times is batch.source.stream_times:  # in order
+        return times[0], times[-1]
+    return min(times), max(times)

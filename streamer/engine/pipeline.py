@@ -109,11 +109,14 @@ class Pipeline:
         return list(accumulate(timestamps, max, initial=self.stream_time_ms))[1:]
 
     def _decode(self, entry: Entry, raw: RawBatch, times: Sequence[int]) -> Batch:
-        values, failed = self._column(entry.value.decode, raw, raw.values, part="value")
+        is_whole = None not in raw.keys and None not in raw.values
+        values, failed = self._column(
+            entry.value.decode, raw, raw.values, part="value", is_whole=is_whole
+        )
         keys: list[Any] | None = None
         if entry.decodes_keys:
             keys, failed_keys = self._column(
-                entry.key.decode, raw, raw.keys, part="key", skipped=failed
+                entry.key.decode, raw, raw.keys, part="key", is_whole=is_whole, skipped=failed
             )
             failed |= failed_keys
         batch = Batch(
@@ -122,7 +125,7 @@ class Pipeline:
             timestamps=raw.timestamps,
             index=range(len(raw)),
             raw_keys=raw.keys,  # type: ignore[arg-type]
-            is_whole=None not in raw.keys and None not in raw.values and not failed,
+            is_whole=is_whole and not failed,
             _keys=keys,
         )
         if failed:
@@ -136,10 +139,11 @@ class Pipeline:
         encoded: Sequence[bytes | None],
         *,
         part: str,
+        is_whole: bool,
         skipped: set[int] | frozenset[int] = frozenset(),
     ) -> tuple[list[Any], set[int]]:
         """Decode a column at the speed of `map`; rows that fail are reported one by one."""
-        if None in encoded:
+        if not is_whole:
             some = decode
 
             def decode(item: bytes | None) -> Any:

@@ -172,7 +172,7 @@ class SinkOperator(Operator):
 
 def _headers(batch: Batch) -> list[Headers] | None:
     raw = batch.source.raw
-    if batch.headers is None and (raw is None or not raw.has_headers):
+    if batch.headers is None and (raw is None or raw.headers is None):
         return None
     headers = [batch.headers_at(row) for row in range(len(batch))]
     return headers if any(headers) else None

@@ -139,7 +139,7 @@ class Rig:
             values=[_encoded(serdes.value, one[1]) for one in records],
             timestamps=[one[2] for one in records],
             offsets=list(range(first, first + len(records))),
-            headers_at=lambda row: headers[row],
+            read_headers=lambda: headers,
         )
 
     def run(self, topic: str, records: Sequence[tuple[Any, ...]]) -> None:
