@@ -10,7 +10,7 @@ from collections.abc import Callable, Sequence
 from operator import eq
 from typing import Any
 
-from streamer.engine.batch import Batch, flushed
+from streamer.engine.batch import Batch, store_results
 from streamer.engine.fold import Cells, Collect, Loop, Rows
 from streamer.engine.node import Operator
 from streamer.engine.policy import Policy
@@ -235,14 +235,13 @@ class AggregateOperator(Operator):
         dirty = self.state.dirty()
         if dirty.keys:
             self.forward(
-                Batch(
-                    source=flushed(stream_time_ms, len(dirty.keys)),
-                    values=dirty.values,
+                store_results(
+                    stream_time_ms,
+                    self.result_keys(dirty.keys),
+                    dirty.values,
                     timestamps=dirty.timestamps,
-                    index=range(len(dirty.keys)),
-                    raw_keys=self.result_keys(dirty.keys),
-                    decode_key=self._decode_key,
                     payloads=dirty.payloads,
+                    decode_key=self._decode_key,
                 )
             )
 

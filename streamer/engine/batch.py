@@ -14,7 +14,7 @@ from typing import Any
 
 from streamer.record import Headers, RawBatch
 
-__all__ = ["Batch", "Order", "Source", "flushed", "spread_order"]
+__all__ = ["Batch", "Order", "Source", "flushed", "spread_order", "store_results"]
 
 Order = tuple[int, ...]
 
@@ -30,6 +30,27 @@ class Source:
 def flushed(stream_time_ms: int, count: int) -> Source:
     """The source of results that no single record made: they come at the task's stream time."""
     return Source(None, [stream_time_ms] * count)
+
+
+def store_results(
+    stream_time_ms: int,
+    raw_keys: Sequence[bytes],
+    values: Sequence[Any],
+    *,
+    timestamps: Sequence[int],
+    payloads: Sequence[bytes | None],
+    decode_key: Callable[[bytes], Any],
+) -> Batch:
+    """What a store passes on by itself, at a commit or when windows close."""
+    return Batch(
+        source=flushed(stream_time_ms, len(raw_keys)),
+        values=values,
+        timestamps=timestamps,
+        index=range(len(raw_keys)),
+        raw_keys=raw_keys,
+        decode_key=decode_key,
+        payloads=payloads,
+    )
 
 
 @dataclass(slots=True)

@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
 from streamer.engine.aggregate import Drop
-from streamer.engine.batch import Batch, flushed
+from streamer.engine.batch import Batch, store_results
 from streamer.engine.node import Operator
 from streamer.engine.policy import Policy
 from streamer.store.keys import session_key
@@ -158,14 +158,13 @@ class SessionOperator(Operator):
         dirty = self.state.dirty()
         if dirty.keys:
             self.forward(
-                Batch(
-                    source=flushed(stream_time_ms, len(dirty.keys)),
-                    values=dirty.values,
+                store_results(
+                    stream_time_ms,
+                    dirty.keys,
+                    dirty.values,
                     timestamps=dirty.timestamps,
-                    index=range(len(dirty.keys)),
-                    raw_keys=dirty.keys,
-                    decode_key=self._decode_key,
                     payloads=dirty.payloads,
+                    decode_key=self._decode_key,
                 )
             )
 
@@ -179,14 +178,13 @@ class SessionOperator(Operator):
             keys = [key for key, _value in found]
             values = [value for _key, value in found]
             self.forward(
-                Batch(
-                    source=flushed(stream_time_ms, len(keys)),
-                    values=values,
+                store_results(
+                    stream_time_ms,
+                    keys,
+                    values,
                     timestamps=[int.from_bytes(key[-16:-8], "big") for key in keys],
-                    index=range(len(keys)),
-                    raw_keys=keys,
-                    decode_key=self._decode_key,
                     payloads=[self._encode(value) for value in values],
+                    decode_key=self._decode_key,
                 )
             )
 

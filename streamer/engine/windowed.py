@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from streamer.engine.aggregate import AggregateOperator
-from streamer.engine.batch import Batch, flushed
+from streamer.engine.batch import Batch, store_results
 from streamer.topology.windows import HoppingWindows, TumblingWindows
 
 __all__ = ["WindowedOperator", "closed_windows"]
@@ -99,14 +99,13 @@ class WindowedOperator(AggregateOperator):
             keys = [key for key, _value in found]
             values: list[Any] = [value for _key, value in found]
             self.forward(
-                Batch(
-                    source=flushed(stream_time_ms, len(keys)),
-                    values=values,
+                store_results(
+                    stream_time_ms,
+                    self.result_keys(keys),
+                    values,
                     timestamps=[self.state.row_time(key) for key in keys],
-                    index=range(len(keys)),
-                    raw_keys=self.result_keys(keys),
-                    decode_key=self._decode_key,
                     payloads=[self._encode(value) for value in values],
+                    decode_key=self._decode_key,
                 )
             )
 
