@@ -6,6 +6,7 @@ KafkaUnavailableError. Nothing existing is ever changed or deleted here.
 
 from __future__ import annotations
 
+import logging
 import time
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -32,15 +33,18 @@ from streamer.config import Config
 from streamer.errors import InternalTopicError, KafkaUnavailableError, TopicMissingError
 from streamer.ids import TopicPartition
 from streamer.kafka import settings
-from streamer.kafka.attempts import PAUSE_S, Attempts
+from streamer.kafka.attempts import PAUSE_S, Attempts, refusal
 from streamer.kafka.faults import error_of
 
 __all__ = ["Admin", "GroupMember", "TopicSpec"]
 
+_log = logging.getLogger(__name__)
 Isolation = Literal["read_committed", "read_uncommitted"]
 
 # A rolling restart of a broker takes less; a worker that starts meanwhile should not fail.
 TIMEOUT_S = 60.0
+# A batch goes into one segment.
+_LIMITS = ("max.message.bytes", "segment.bytes")
 
 
 @dataclass(frozen=True, slots=True)
@@ -182,6 +186,29 @@ class Admin:
 
         entries = self._attempts(f"asking for the settings of {topic}", ask)
         return {name: entry.value for name, entry in entries.items() if entry.value is not None}
+
+    def message_limits(self, topics: Sequence[str]) -> dict[str, int]:
+        """The largest batch in bytes that each topic takes. Topics that are missing, or whose
+        settings this user may not read, are left out."""
+        resources = [ConfigResource(ResourceType.TOPIC, topic) for topic in topics]
+        if not resources:
+            return {}
+
+        def ask(left_s: float) -> dict[str, int]:
+            limits = {}
+            answers = self._client.describe_configs(resources, request_timeout=left_s)
+            for resource, answer in answers.items():
+                try:
+                    entries = answer.result(left_s + 1)
+                except KafkaException as error:
+                    if not (_is_missing(error) or refusal(error_of(error), "")):
+                        raise
+                    _log.warning("no settings of %s: %s", resource.name, error_of(error).str())
+                else:
+                    limits[resource.name] = min(int(entries[name].value) for name in _LIMITS)
+            return limits
+
+        return self._attempts(f"asking for the limits of {', '.join(topics)}", ask)
 
     def committed(
         self, group: str, partitions: Iterable[TopicPartition]

@@ -10,13 +10,25 @@ from streamer.errors import RecordTooLargeError, StreamerError
 from streamer.ids import TopicPartition
 from streamer.record import Headers, RawBatch
 
-__all__ = ["AbortableError", "Committed", "Fetched", "InputReader", "OnRefused", "ResultProducer"]
+__all__ = [
+    "AbortableError",
+    "Committed",
+    "Fetched",
+    "InputReader",
+    "OnRefused",
+    "RefusedError",
+    "ResultProducer",
+]
 
 OnRefused = Callable[[str, bytes | None, bytes | None, RecordTooLargeError], None]
 
 
 class AbortableError(StreamerError):
     """The transaction failed and must be aborted; what it held is processed again."""
+
+
+class RefusedError(AbortableError):
+    """Records were too large. The next try knows more of them and leaves them out."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,12 +124,16 @@ class ResultProducer(Protocol):
         headers: Sequence[Headers] | None = None,
         partitions: Sequence[int] | None = None,
     ) -> None:
-        """Send results. A record that is larger than may be sent goes to `on_refused`."""
+        """Send results. A record that is larger than may be sent goes to `on_refused`, or is
+        raised as RecordTooLargeError where there is none."""
 
     def send_changes(
         self, changelog: TopicPartition, changes: Sequence[tuple[bytes, bytes | None]]
     ) -> None:
-        """Send a store's changes to its changelog partition."""
+        """Send a store's changes to its changelog partition.
+
+        Raises RecordTooLargeError: a change of state is never left out.
+        """
 
     def partition_count(self, topic: str) -> int: ...
 

@@ -11,9 +11,9 @@ from streamer.errors import (
     StreamerError,
     TopicMissingError,
 )
-from streamer.kafka.api import AbortableError
+from streamer.kafka.api import AbortableError, RefusedError
 
-__all__ = ["error_of", "translated"]
+__all__ = ["error_of", "is_too_large", "producer_fault", "translated"]
 
 _FENCED = frozenset(
     {
@@ -35,6 +35,10 @@ def error_of(exception: KafkaException) -> KafkaError:
     return error
 
 
+def is_too_large(error: KafkaError) -> bool:
+    return error.code() in _TOO_LARGE
+
+
 def translated(exception: KafkaException, what: str) -> StreamerError:
     """The error to raise instead, saying what was attempted."""
     error = error_of(exception)
@@ -43,10 +47,10 @@ def translated(exception: KafkaException, what: str) -> StreamerError:
     if code in _FENCED or (error.fatal() and "fenced" in error.str().lower()):
         return FencedError(text, hint="another worker with this id has taken over")
     if code in _TOO_LARGE:
+        if error.txn_requires_abort():
+            return RefusedError(text)
         return RecordTooLargeError(
-            text,
-            hint="raise message.max.bytes of the topic (and of the broker), write smaller records,"
-            " or set production_error to skip or dead_letter",
+            text, hint="raise max.message.bytes of the topic, or write smaller records"
         )
     if code in _MISSING:
         return TopicMissingError(text, hint="create the topic, or mend its name")
@@ -55,3 +59,12 @@ def translated(exception: KafkaException, what: str) -> StreamerError:
     return KafkaUnavailableError(
         text, hint="check that the brokers run and that bootstrap_servers names them"
     )
+
+
+def producer_fault(reported: KafkaException, what: str) -> StreamerError:
+    """The error to raise for what a producer reported: one that can do no more is replaced."""
+    problem = translated(reported, what)
+    if error_of(reported).fatal() and not isinstance(problem, FencedError):
+        # Such as INVALID_TXN_STATE, when a transaction that never began at the broker is aborted.
+        return FencedError(str(problem), hint="the worker joins again with a new producer")
+    return problem

@@ -2,8 +2,8 @@
 
     init -> ( begin -> send... -> commit | abort )* -> close
 
-Deliveries are not reported one by one, which would cost as much as the rest. When one fails, the
-transaction is aborted and run again with reports on, so that the second failure names the record.
+Deliveries of a transaction are not reported one by one, which would cost as much as the rest. When
+one fails, it is aborted and run again with reports on, so that the second failure names the record.
 
 With `transactional_id=None` it is an idempotent producer whose `commit` flushes (at least once).
 Librdkafka's queue is never allowed to refuse records in the middle of a batch: that would reorder a
@@ -12,81 +12,74 @@ key. So the room is made before, by waiting for deliveries.
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from contextlib import suppress
 from itertools import chain, compress, islice, repeat
 from typing import Any, NoReturn
 
-from confluent_kafka import KafkaError, KafkaException, Message, Producer
+from confluent_kafka import KafkaError, KafkaException
 
 from streamer.config import Config
-from streamer.errors import (
-    FencedError,
-    KafkaUnavailableError,
-    RecordTooLargeError,
-    StreamerError,
-)
+from streamer.errors import FencedError, RecordTooLargeError, StreamerError
 from streamer.ids import TopicPartition
 from streamer.kafka import settings
-from streamer.kafka.api import AbortableError, Committed, OnRefused
-from streamer.kafka.consumer import with_metadata
-from streamer.kafka.faults import error_of, translated
+from streamer.kafka.api import AbortableError, Committed, OnRefused, RefusedError
+from streamer.kafka.deliveries import Deliveries
+from streamer.kafka.faults import error_of, producer_fault
+from streamer.kafka.refusals import Limits, Refusals, attempt
+from streamer.kafka.writer import Writer
 from streamer.record import Headers
 
 __all__ = ["WorkerProducer"]
 
-# Brokers may be away this long before a worker gives up; a commit whose outcome is not known can
-# only be tried again.
-_AWAY_S_MAX = 300.0
-_RETRY_PAUSE_S = 0.1
 # Several of these fill the queue; one alone never does.
 _CHUNK_RECORDS = 10_000
 _ANY_PARTITION = -1
-_Key = tuple[str, bytes | None, bytes | None]
+# So many refused records may be learnt of, one try each, before tries count as failures.
+_REFUSED_MAX = 200
+# Keys, values, headers.
+_Records = tuple[Sequence[bytes | None], Sequence[bytes | None], Sequence[Headers] | None]
 
 
 class WorkerProducer:
-    """Used by one thread. `ends()` after a commit tells where the changelogs end."""
+    """Used by one thread. `commit` returns where the changelogs end."""
 
-    def __init__(self, config: Config, transactional_id: str | None) -> None:
+    def __init__(
+        self,
+        config: Config,
+        transactional_id: str | None,
+        *,
+        limits: Callable[[], Limits] = dict,
+    ) -> None:
+        """`limits` asks for the largest batch that each written topic takes, in bytes."""
         made = settings.producer(config, transactional_id)
-        self._producer = Producer(made)
-        self._transactional_id = transactional_id
+        self._refusals = Refusals(limits, made)
+        made["batch.size"] = self._refusals.batch_bytes
+        self._writer = Writer(made, transactional_id)
         self._records_max = int(made["queue.buffering.max.messages"]) - 2 * _CHUNK_RECORDS
         self._bytes_max = int(made["queue.buffering.max.kbytes"]) * 1024 // 2
         self._queued_bytes = 0
-        self._ends: dict[TopicPartition, int] = {}
-        self._failure: StreamerError | None = None
+        self._deliveries = Deliveries(self._refusals)
         self._is_diagnosing = False
-        self._banned: dict[_Key, RecordTooLargeError] = {}
         self._partitions: dict[str, int] = {}
         self._is_open = False
         self.on_refused: OnRefused | None = None
 
     @property
     def is_transactional(self) -> bool:
-        return self._transactional_id is not None
+        return self._writer.transactional_id is not None
 
     @property
     def is_open(self) -> bool:
         return self._is_open
 
     def init(self) -> None:
-        if self._transactional_id is not None:
-            what = f"taking over transactional id {self._transactional_id!r}"
-            self._repeat(lambda left_s: self._producer.init_transactions(left_s), what)
+        self._writer.init()
 
     def begin(self) -> None:
         if self._is_open:
             return
-        self._ends = {}
-        self._failure = None
-        if self._transactional_id is not None:
-            try:
-                self._producer.begin_transaction()
-            except KafkaException as error:
-                raise _problem(error, "beginning a transaction") from error
+        self._deliveries.begin()
+        self._writer.begin()
         self._is_open = True
 
     # -- sending -------------------------------------------------------------------------------
@@ -103,13 +96,13 @@ class WorkerProducer:
     ) -> None:
         self._send(
             topic,
-            keys,
-            values,
+            (keys, values, headers),
             repeat(_ANY_PARTITION) if partitions is None else partitions,
-            repeat(self._reported if self._is_diagnosing else None),
+            repeat(self._report),
             repeat(None),  # `on_delivery`, another name of the parameter before it
             timestamps,
             *(() if headers is None else (map(list, headers),)),
+            on_refused=self.on_refused or _raise,
         )
 
     def send_changes(
@@ -117,25 +110,33 @@ class WorkerProducer:
     ) -> None:
         if changes:
             keys, rows = zip(*changes, strict=True)
-            report = self._reported if self._is_diagnosing else None
-            callbacks = chain(repeat(report, len(changes) - 1), (self._delivered,))
-            self._send(changelog.topic, keys, rows, repeat(changelog.partition), callbacks)
+            callbacks = chain(repeat(self._report, len(changes) - 1), (self._deliveries.delivered,))
+            self._send(
+                changelog.topic,
+                (keys, rows, None),
+                repeat(changelog.partition),
+                callbacks,
+                on_refused=_raise,
+            )
+
+    @property
+    def _report(self) -> Any:
+        """What hears of each delivery. Without a transaction nothing else tells that one failed."""
+        is_wanted = self._is_diagnosing or not self.is_transactional
+        return self._deliveries.reported if is_wanted else None
 
     def _send(
-        self,
-        topic: str,
-        keys: Sequence[bytes | None],
-        values: Sequence[bytes | None],
-        *columns: Iterable[Any],
+        self, topic: str, records: _Records, *columns: Iterable[Any], on_refused: OnRefused
     ) -> None:
         """One call of `produce` per record, made by `map` with positional arguments: as fast as
         `produce_batch`, which can neither set timestamps nor headers (measured)."""
         self.begin()
-        if self._banned:
-            passes = self._passes(topic, keys, values)
+        keys, values, _headers = records
+        if self._is_diagnosing:
+            passes = self._passes(topic, records, on_refused)
             keys, values = list(compress(keys, passes)), list(compress(values, passes))
             columns = tuple(compress(column, passes) for column in columns)
-        calls = map(self._producer.produce, repeat(topic), values, keys, *columns)
+        calls = map(self._writer.produce, repeat(topic), values, keys, *columns)
         for start in range(0, len(keys), _CHUNK_RECORDS):
             end = min(start + _CHUNK_RECORDS, len(keys))
             self._make_room(keys[start:end], values[start:end])
@@ -145,65 +146,54 @@ class WorkerProducer:
                     sent.extend(islice(calls, end - start - len(sent)))
                 except KafkaException as error:
                     row = start + len(sent)
-                    problem = translated(error, _what(topic, keys[row], values[row]))
-                    if not isinstance(problem, RecordTooLargeError):
-                        raise problem from error
-                    self._refuse(topic, keys[row], values[row], problem)
+                    self._refused(error, topic, (keys[row], values[row]), on_refused)
                     sent.append(None)
 
-    def _refuse(
-        self, topic: str, key: bytes | None, value: bytes | None, problem: RecordTooLargeError
+    def _refused(
+        self,
+        error: KafkaException,
+        topic: str,
+        record: tuple[bytes | None, bytes | None],
+        on_refused: OnRefused,
     ) -> None:
-        if self.on_refused is None:
-            raise problem
-        self.on_refused(topic, key, value, problem)
+        """The client did not take a record: for its size, or since the transaction has failed."""
+        if error_of(error).code() == KafkaError._STATE:
+            self._check()
+        problem = producer_fault(error, attempt(topic, *record))
+        if not isinstance(problem, RecordTooLargeError):
+            raise problem from error
+        on_refused(topic, *record, self._refusals.by_client(topic, *record))
 
-    def _passes(
-        self, topic: str, keys: Sequence[bytes | None], values: Sequence[bytes | None]
-    ) -> list[bool]:
-        """Which records may be sent: not those that a broker refused in an earlier try."""
+    def _passes(self, topic: str, records: _Records, on_refused: OnRefused) -> list[bool]:
+        """Which records may be sent, after some were refused: not those that will be again."""
+        keys, values, headers = records
         passes = [True] * len(keys)
         for row, (key, value) in enumerate(zip(keys, values, strict=True)):
-            problem = self._banned.get((topic, key, value))
+            extra = None if headers is None else headers[row]
+            problem = self._refusals.find(topic, key, value, headers=extra)
             if problem is not None:
-                self._refuse(topic, key, value, problem)
+                on_refused(topic, key, value, problem)
                 passes[row] = False
         return passes
 
     def _make_room(self, keys: Sequence[bytes | None], values: Sequence[bytes | None]) -> None:
-        self._queued_bytes += sum(map(len, filter(None, keys)))
-        self._queued_bytes += sum(map(len, filter(None, values)))
-        deadline = time.monotonic() + _AWAY_S_MAX
-        while (waiting := len(self._producer)) and (
-            waiting > self._records_max or self._queued_bytes > self._bytes_max
-        ):
-            self._poll(0.02)
-            if len(self._producer) < waiting // 2 or not len(self._producer):
-                self._queued_bytes //= 2
-            if time.monotonic() > deadline:
-                raise KafkaUnavailableError(
-                    f"{waiting} records could not be written in {_AWAY_S_MAX:.0f} s",
-                    hint="check that the brokers run",
-                )
+        added = sum(map(len, filter(None, keys))) + sum(map(len, filter(None, values)))
+        began = len(self._writer)
+        held = self._queued_bytes if began else 0
 
-    def _reported(self, error: KafkaError | None, message: Message) -> None:
-        if error is None or self._failure is not None:
-            return
-        topic, key, value = message.topic() or "", message.key(), message.value()
-        self._failure = translated(KafkaException(error), _what(topic, key, value))
-        if isinstance(self._failure, RecordTooLargeError):
-            self._banned[topic, key, value] = self._failure
+        def is_enough(left: int) -> bool:
+            return left <= self._records_max and held * left // began + added <= self._bytes_max
 
-    def _delivered(self, error: KafkaError | None, message: Message) -> None:
-        self._reported(error, message)
-        topic, partition, offset = message.topic(), message.partition(), message.offset()
-        if error is None and topic is not None and partition is not None and offset is not None:
-            self._ends[TopicPartition(topic, partition)] = offset + 1
+        try:
+            self._writer.wait_until(is_enough)
+        except AbortableError as error:
+            self._diagnose(error)
+        self._queued_bytes = (held * len(self._writer) // began if began else 0) + added
 
     def partition_count(self, topic: str) -> int:
         """How many partitions a topic has."""
         if topic not in self._partitions:
-            self._partitions[topic] = _count_partitions(self._producer, topic)
+            self._partitions[topic] = self._writer.partition_count(topic)
         return self._partitions[topic]
 
     # -- the end of a transaction --------------------------------------------------------------
@@ -213,115 +203,55 @@ class WorkerProducer:
     ) -> dict[TopicPartition, int]:
         self.begin()
         try:
-            self._commit(positions, group)
+            self._writer.commit(positions, group)
+            if self._deliveries.has_failed and not self.is_transactional:
+                raise AbortableError("not every record could be written")
         except AbortableError as error:
             self._diagnose(error)
         self._is_open = self._is_diagnosing = False
-        self._banned.clear()
+        self._refusals.committed()
         self._queued_bytes = 0
-        self._poll(0)
-        return self._ends
+        self._writer.poll(0)
+        return self._deliveries.ends
 
-    def _commit(self, positions: Mapping[TopicPartition, Committed], group: Any) -> None:
-        if self._transactional_id is None:
-            self._flush()
-            if self._failure is not None:
-                raise AbortableError(str(self._failure))
-            return
-        if positions:
-            offsets = with_metadata(positions)
-            self._repeat(
-                lambda left: self._producer.send_offsets_to_transaction(offsets, group, left),
-                "adding positions to the transaction",
-            )
-        self._repeat(self._producer.commit_transaction, "committing a transaction")
+    def _check(self) -> None:
+        try:
+            self._writer.check()
+        except AbortableError as error:
+            self._diagnose(error)
 
-    def _diagnose(self, error: AbortableError) -> NoReturn:
-        """A delivery failed: have the next try report why, unless this one already did."""
-        self._poll(0)
-        if self._is_diagnosing and self._failure is not None:
-            known = isinstance(self._failure, RecordTooLargeError) and self.on_refused is not None
-            if not known:
-                raise self._failure from error
-        self._is_diagnosing = True
+    def _diagnose(self, error: StreamerError) -> NoReturn:
+        """A delivery failed: raise the reason, or have the next try report it."""
+        self._writer.poll(0)
+        deliveries = self._deliveries
+        was_diagnosing, self._is_diagnosing = self._is_diagnosing, True
+        if isinstance(error, RefusedError) or deliveries.is_refused:
+            if reason := self._refusals.read_limits():
+                raise FencedError(
+                    f"batches have to become smaller: {reason}",
+                    hint="the worker joins again with a new producer",
+                ) from error
+            is_learnt = deliveries.refused or not was_diagnosing
+            if is_learnt and self._refusals.count <= _REFUSED_MAX:
+                raise RefusedError(f"records are too large: {error}") from error
+            raise AbortableError(deliveries.doubt or str(error)) from error
+        if was_diagnosing and deliveries.failure is not None:
+            raise deliveries.failure from error
         raise error
 
     def abort(self) -> None:
-        if self._is_open and self._transactional_id is not None:
-            self._repeat(self._producer.abort_transaction, "aborting a transaction")
-        elif self._is_open:
-            self._producer.purge()
+        if self._is_open:
+            self._writer.abort()
         self._is_open = False
         self._queued_bytes = 0
-        self._poll(0)
-
-    def _flush(self) -> None:
-        try:
-            left = self._producer.flush(_AWAY_S_MAX)
-        except (KafkaException, SystemError) as error:
-            raise _problem(_reported_by_binding(error), "writing") from error
-        if left:
-            raise KafkaUnavailableError(
-                f"{left} records could not be written in {_AWAY_S_MAX:.0f} s",
-                hint="check that the brokers run",
-            )
-
-    def _repeat(self, call: Callable[[float], Any], what: str) -> None:
-        """Call until it succeeds, or until a deadline for what may be tried again."""
-        deadline = time.monotonic() + _AWAY_S_MAX
-        while True:
-            left_s = max(deadline - time.monotonic(), 1.0)
-            try:
-                call(left_s)
-                return
-            except (KafkaException, SystemError) as error:
-                reported = _reported_by_binding(error)
-                if not error_of(reported).retriable() or time.monotonic() >= deadline:
-                    raise _problem(reported, what) from error
-                self._poll(_RETRY_PAUSE_S)
-
-    def _poll(self, timeout_s: float) -> None:
-        """Serve deliveries. The binding raises a fatal error of the client, such as a fence, from
-        whatever serves callbacks next."""
-        try:
-            self._producer.poll(timeout_s)
-        except (KafkaException, SystemError) as error:
-            raise _problem(_reported_by_binding(error), "writing") from error
+        self._writer.poll(0)
 
     def close(self) -> None:
         """Drop the client; an open transaction is left to the next owner of the id to abort."""
-        with suppress(KafkaException, SystemError):
-            if self._is_open:
-                self._producer.purge()
-            self._producer.flush(1.0)
+        self._writer.close(drops=self._is_open)
 
 
-def _count_partitions(producer: Producer, topic: str) -> int:
-    try:
-        found = producer.list_topics(topic, timeout=30).topics[topic]
-    except KafkaException as error:
-        raise translated(error, f"looking up {topic}") from error
-    if found.error is not None:
-        raise translated(KafkaException(found.error), f"looking up {topic}")
-    return len(found.partitions)
-
-
-def _reported_by_binding(error: Exception) -> KafkaException:
-    """What the client reported. A delivery that is served behind a fatal error makes of it a
-    SystemError ("returned a result with an exception set") with the error as its cause."""
-    reported = error.__cause__ if isinstance(error, SystemError) else error
-    if not isinstance(reported, KafkaException):
-        raise error
-    return reported
-
-
-def _problem(reported: KafkaException, what: str) -> StreamerError:
-    problem = translated(reported, what)
-    if error_of(reported).fatal() and not isinstance(problem, FencedError):
-        # Such as INVALID_TXN_STATE, when a transaction that never began at the broker is aborted.
-        return FencedError(str(problem), hint="the worker joins again with a new producer")
-    return problem
-
-
-def _what(topic: str, key: bytes | None, value: bytes | None) -> str:
-    return f"writing {len(key or b'') + len(value or b'')} bytes to {topic}, key {key!r}"
+def _raise(
+    _topic: str, _key: bytes | None, _value: bytes | None, problem: RecordTooLargeError
+) -> NoReturn:
+    raise problem

@@ -27,7 +27,7 @@ from streamer.errors import (
     StreamerError,
 )
 from streamer.ids import TaskId
-from streamer.kafka.api import AbortableError, InputReader, ResultProducer
+from streamer.kafka.api import AbortableError, InputReader, RefusedError, ResultProducer
 from streamer.task.active import ActiveTask
 from streamer.task.commit import TaskFailedError, commit
 from streamer.worker.appetite import Appetite
@@ -165,7 +165,7 @@ class Loop:
             except FencedError:
                 raise
             except (AbortableError, KafkaUnavailableError) as error:
-                self._abort(str(error))
+                self._abort(error)
                 return
             except Exception as error:
                 self._halt(task, _as_streamer_error(error, task))
@@ -224,7 +224,7 @@ class Loop:
             self._halt(failed.task, failed.error)
             return False
         except (AbortableError, RegistryUnavailableError) as error:
-            self._abort(str(error))
+            self._abort(error)
             return False
         except StreamerError:
             # What became of the transaction is not known: the next owner of its id will see.
@@ -239,13 +239,13 @@ class Loop:
         self._collector.after_commit()
         return not failures
 
-    def _abort(self, reason: str) -> None:
+    def _abort(self, reason: StreamerError) -> None:
         """Take back everything since the last commit; it is processed again."""
         self._producer.abort()
         self._tasks.rewind()
         metrics.transaction_aborts.inc()
-        self._aborts += 1
         _log.warning("transaction aborted, its records are processed again: %s", reason)
+        self._aborts = 0 if isinstance(reason, RefusedError) else self._aborts + 1
         if self._aborts > _ABORTS_MAX:
             raise KafkaUnavailableError(
                 f"{self._aborts} transactions in a row failed, the last one: {reason}",

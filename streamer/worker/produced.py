@@ -22,12 +22,12 @@ class WorkerOutput:
 
     def __init__(self, config: Config, producer: ResultProducer) -> None:
         self._config = config
-        self._producer = producer
         self.renew(producer)
 
     def renew(self, producer: ResultProducer) -> None:
         """Go on with another producer, after this one was fenced."""
         self._producer = producer
+        self._left_out = 0
         if self._config.production_error != "stop":
             producer.on_refused = self._refused
 
@@ -64,7 +64,15 @@ class WorkerOutput:
         self, changelog: TopicPartition, changes: Sequence[tuple[bytes, bytes | None]]
     ) -> None:
         metrics.changelog_records.labels(changelog.topic).inc(len(changes))
-        self._producer.send_changes(changelog, changes)
+        try:
+            self._producer.send_changes(changelog, changes)
+        except RecordTooLargeError as error:
+            raise RecordTooLargeError(
+                f"the state of a key is too large: {error}",
+                hint=f"raise max.message.bytes of {changelog.topic} and message.max.bytes in kafka,"
+                " or keep less under one key; a change of state is never skipped, so the task goes"
+                " on from its last commit once it fits",
+            ) from error
 
     def partition_count(self, topic: str) -> int:
         return self._producer.partition_count(topic)
@@ -72,9 +80,17 @@ class WorkerOutput:
     def commit(
         self, positions: Mapping[TopicPartition, Committed], group: Any
     ) -> dict[TopicPartition, int]:
-        return self._producer.commit(positions, group)
+        ends = self._producer.commit(positions, group)
+        if self._left_out:
+            action = self._config.production_error
+            metrics.errors.labels("-", "production", action).inc(self._left_out)
+            if action == "dead_letter":
+                metrics.dead_letters.labels("-").inc(self._left_out)
+            self._left_out = 0
+        return ends
 
     def abort(self) -> None:
+        self._left_out = 0
         self._producer.abort()
 
     def close(self) -> None:
@@ -83,13 +99,12 @@ class WorkerOutput:
     def _refused(
         self, topic: str, key: bytes | None, value: bytes | None, error: RecordTooLargeError
     ) -> None:
-        """A record is too large to be written: skip it, or keep its key and the reason."""
-        if topic.endswith("-changelog"):
-            # Without it the state could not be restored: that is never to be skipped.
+        """A result is too large to be written: skip it, or keep its key and the reason."""
+        if topic == self._config.dead_letter_topic:
+            # What was to be kept would be lost.
             raise error
-        action = self._config.production_error
-        metrics.errors.labels("-", "production", action).inc()
-        if action == "dead_letter":
+        self._left_out += 1  # counted with the commit: it is met again in every try
+        if self._config.production_error == "dead_letter":
             headers: Headers = [
                 ("__streamer.errors.message", str(error).encode()),
                 ("__streamer.errors.topic", topic.encode()),
@@ -100,4 +115,3 @@ class WorkerOutput:
             self._producer.send(
                 self._config.dead_letter_topic, [key], [None], timestamps=[0], headers=[headers]
             )
-            metrics.dead_letters.labels("-").inc()

@@ -13,7 +13,7 @@ from streamer.kafka.admin import Admin, TopicSpec
 from streamer.topology.graph import Topology
 from streamer.topology.partitions import Partitions, external_topics, partitions
 
-__all__ = ["check_unchanged", "prepare"]
+__all__ = ["check_unchanged", "prepare", "written_topics"]
 
 
 class Counts(Protocol):
@@ -47,6 +47,13 @@ def prepare(topology: Topology, config: Config, admin: Admin) -> Partitions:
     for name, count in admin.partitions([spec.name for spec in missing]).items():
         _check(name, count, planned, topology)
     return planned
+
+
+def written_topics(topology: Topology, planned: Partitions, config: Config) -> list[str]:
+    """All topics that a worker may write to."""
+    _read, written = external_topics(topology)
+    dead_letters = [config.dead_letter_topic] if config.dead_letter_topic else []
+    return list(dict.fromkeys((*written, *dead_letters, *planned.internal)))
 
 
 def _internal_topics(planned: Partitions, config: Config) -> dict[str, TopicSpec]:

@@ -16,9 +16,9 @@ from streamer.errors import KafkaUnavailableError, StreamerError
 from streamer.ids import TopicPartition
 from streamer.kafka.admin import Admin
 from streamer.topology.graph import Topology
-from streamer.topology.partitions import Partitions, external_topics
+from streamer.topology.partitions import Partitions
 from streamer.worker.tasks import TaskSet
-from streamer.worker.topics import check_unchanged
+from streamer.worker.topics import check_unchanged, written_topics
 
 __all__ = ["Upkeep"]
 
@@ -36,9 +36,7 @@ class Upkeep:
         self._planned = planned
         self._tasks = tasks
         self._admin = Admin(config)
-        _read, written = external_topics(topology)
-        dead_letters = [config.dead_letter_topic] if config.dead_letter_topic else []
-        named = (*planned.sources, *planned.changelogs, *written, *dead_letters)
+        named = (*planned.sources, *written_topics(topology, planned, config))
         self._named = list(dict.fromkeys(named))
         self._purged: dict[TopicPartition, int] = {}
         self._interval_s = config.metadata_max_age_ms / 1000

@@ -36,7 +36,7 @@ from streamer.worker.owners import Owners
 from streamer.worker.produced import WorkerOutput
 from streamer.worker.serving import WorkerServing
 from streamer.worker.tasks import TaskSet
-from streamer.worker.topics import prepare
+from streamer.worker.topics import prepare, written_topics
 from streamer.worker.upkeep import Upkeep
 from streamer.worker.watch import Watch
 
@@ -101,7 +101,7 @@ class Worker:
         show_budget(parts)
         reader = InputConsumer(self.config)
         closing.callback(reader.close)
-        output = WorkerOutput(self.config, self._producer())
+        output = WorkerOutput(self.config, self._producer(planned))
         tasks = self._tasks(planned, reader, output, closing=closing)
         serving = WorkerServing(self._topology, planned, tasks=tasks, config=self.config)
         self._serve(serving, closing)
@@ -114,7 +114,7 @@ class Worker:
             producer=output,
             member=member,
             keys_max=parts.record_cache_bytes // 2 // _KEY_BYTES,
-            renew=lambda: output.renew(self._producer()),
+            renew=lambda: output.renew(self._producer(planned)),
         )
         watch = Watch(self.config, loop, serving, gauges=Gauges(tasks), clock=self._clock)
         upkeep = Upkeep(self._topology, planned, tasks=tasks, config=self.config)
@@ -181,11 +181,13 @@ class Worker:
             restorer=restorer,
         )
 
-    def _producer(self) -> WorkerProducer:
+    def _producer(self, planned: Partitions) -> WorkerProducer:
         name = None
         if self.config.exactly_once:
             name = transactional_id(self._topology.application_id, self.worker_id)
-        producer = WorkerProducer(self.config, name)
+        written = written_topics(self._topology, planned, self.config)
+        admin = Admin(self.config)
+        producer = WorkerProducer(self.config, name, limits=lambda: admin.message_limits(written))
         producer.init()
         return producer
 

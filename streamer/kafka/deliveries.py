@@ -1,0 +1,67 @@
+"""What is known of the records that were handed to the client, since the last commit or abort.
+
+    begin -> (delivered | reported)* -> ends, or failure
+
+Reports cost as much as the sending itself. A transaction fails as a whole, so there they are asked
+for only when it is run again to find out why; without transactions nothing else would tell.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from confluent_kafka import KafkaError, KafkaException, Message
+
+from streamer.errors import StreamerError
+from streamer.ids import TopicPartition
+from streamer.kafka.faults import is_too_large, translated
+from streamer.kafka.refusals import Refusals, attempt
+
+__all__ = ["Deliveries"]
+
+# What was behind a failure in the queue, and dropped by an abort.
+_DROPPED = (KafkaError._PURGE_QUEUE, KafkaError._PURGE_INFLIGHT)
+
+
+class Deliveries:
+    """`ends`: where the changelogs end. `doubt`: a batch was refused although its records fit."""
+
+    def __init__(self, refusals: Refusals) -> None:
+        self._refusals = refusals
+        self.begin()
+
+    def begin(self) -> None:
+        self.ends: dict[TopicPartition, int] = {}
+        self.failure: StreamerError | None = None
+        self.refused = 0
+        self.doubt = ""
+
+    @property
+    def is_refused(self) -> bool:
+        """Whether the brokers refused a batch for its size."""
+        return bool(self.refused or self.doubt)
+
+    @property
+    def has_failed(self) -> bool:
+        return self.is_refused or self.failure is not None
+
+    def reported(self, error: KafkaError | None, message: Message) -> None:
+        """A callback for any record."""
+        if error is None or error.code() in _DROPPED:
+            return
+        headers: Any = message.headers()
+        topic, key, value = message.topic() or "", message.key(), message.value()
+        if not is_too_large(error):
+            if self.failure is None:
+                self.failure = translated(KafkaException(error), attempt(topic, key, value))
+        elif self._refusals.add(topic, key, value, headers=headers):
+            self.refused += 1
+        else:
+            self.doubt = self._refusals.doubt(topic)
+
+    def delivered(self, error: KafkaError | None, message: Message) -> None:
+        """A callback for the last change of a changelog."""
+        self.reported(error, message)
+        topic, partition, offset = message.topic(), message.partition(), message.offset()
+        if error is None and topic is not None and partition is not None and offset is not None:
+            self.ends[TopicPartition(topic, partition)] = offset + 1

@@ -1,0 +1,152 @@
+"""Which records the brokers refuse for their size: known exactly, so that no other is left out.
+
+A broker measures batches, and librdkafka never splits one that was refused. So batches are made
+smaller than the least limit of all topics that are written: one that is larger than its topic's
+limit then holds one record, whose own size says so. A refused batch of smaller ones means that the
+limit was lowered meanwhile, and the limits are read again.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Mapping
+from hashlib import blake2b
+from typing import Any
+
+from streamer.errors import KafkaUnavailableError, RecordTooLargeError
+from streamer.record import Headers
+
+__all__ = ["Refusals", "attempt", "record_batch_bytes"]
+
+_log = logging.getLogger(__name__)
+
+# What librdkafka uses for batch.size and message.max.bytes unless told otherwise.
+_DEFAULT_BYTES = 1_000_000
+_BATCH_HEADER_BYTES = 61
+# Librdkafka does not count the header of a batch; the rest is for its rounding.
+_FRAMING_BYTES = 2 * _BATCH_HEADER_BYTES
+_NOT_COMPRESSED = {"none", "inherit"}
+_SHOWN_KEY_BYTES = 100
+
+Limits = Mapping[str, int]
+
+
+class Refusals:
+    """`batch_bytes` is the batch.size to use. `ask` reads the limits of the topics, in bytes."""
+
+    def __init__(self, ask: Callable[[], Limits], made: Mapping[str, Any]) -> None:
+        self._ask = ask
+        self._batch_bytes_max = int(made.get("batch.size", _DEFAULT_BYTES))
+        self._client_limit = int(made.get("message.max.bytes", _DEFAULT_BYTES))
+        codecs = {made.get(name, "none") for name in ("compression.type", "compression.codec")}
+        self._compresses = not codecs <= _NOT_COMPRESSED
+        self._known: set[bytes] = set()
+        self._limits = ask()
+        self.batch_bytes = self._fitting()
+        if self.batch_bytes < self._batch_bytes_max:
+            _log.info("batches of at most %d bytes: %s", self.batch_bytes, self._least())
+
+    @property
+    def count(self) -> int:
+        """How many records were refused since the last commit."""
+        return len(self._known)
+
+    def read_limits(self) -> str:
+        """Ask for the limits again. Says why if batches of `batch_bytes` no longer fit, which only
+        another client can change."""
+        try:
+            self._limits = self._ask()
+        except KafkaUnavailableError as error:
+            _log.warning("the limits of the topics could not be read: %s", error)
+        return self._least() if self._fitting() < self.batch_bytes else ""
+
+    def _fitting(self) -> int:
+        least = min(self._limits.values(), default=self._batch_bytes_max + _FRAMING_BYTES)
+        return max(min(self._batch_bytes_max, least - _FRAMING_BYTES), 1)
+
+    def _least(self) -> str:
+        topic = min(self._limits, key=self._limits.__getitem__)
+        return f"{topic} takes no more than {self._limits[topic]} (max.message.bytes)"
+
+    def add(
+        self, topic: str, key: bytes | None, value: bytes | None, *, headers: Headers | None
+    ) -> bool:
+        """A broker refused a batch with this record: whether the record itself is the reason."""
+        limit = self._limits.get(topic)
+        if limit is None or record_batch_bytes(key, value, headers) <= limit:
+            return False
+        self._known.add(_digest(topic, key, value, headers))
+        return True
+
+    def find(
+        self, topic: str, key: bytes | None, value: bytes | None, *, headers: Headers | None
+    ) -> RecordTooLargeError | None:
+        """Why a record is not to be sent again. Without compression its size alone tells."""
+        limit = self._limits.get(topic)
+        if limit is None or record_batch_bytes(key, value, headers) <= limit:
+            return None
+        if self._compresses and _digest(topic, key, value, headers) not in self._known:
+            return None
+        even = " even compressed," if self._compresses else ""
+        return RecordTooLargeError(
+            f"{attempt(topic, key, value)}: too large,{even} for the {limit} bytes that the topic"
+            " takes (max.message.bytes)",
+            hint="raise max.message.bytes of the topic (no more than its segment.bytes), write"
+            " smaller records, or set production_error to skip or dead_letter",
+        )
+
+    def committed(self) -> None:
+        """What was refused is dealt with."""
+        self._known.clear()
+
+    def by_client(self, topic: str, key: bytes | None, value: bytes | None) -> RecordTooLargeError:
+        """The client itself takes no such record."""
+        return RecordTooLargeError(
+            f"{attempt(topic, key, value)}: too large for the {self._client_limit} bytes that this"
+            " worker's client takes (message.max.bytes)",
+            hint="set message.max.bytes in kafka, and max.message.bytes of the topic, or write"
+            " smaller records, or set production_error to skip or dead_letter",
+        )
+
+    def doubt(self, topic: str) -> str:
+        """What to say of refused batches whose every record should fit."""
+        limit = self._limits.get(topic)
+        if limit is None:
+            return (
+                f"the brokers refuse a batch to {topic} for its size, and the topic's"
+                " max.message.bytes may not be read: grant the right to describe its settings"
+            )
+        return f"the brokers refuse a batch to {topic} of records that fit its {limit} bytes"
+
+
+def record_batch_bytes(
+    key: bytes | None, value: bytes | None, headers: Headers | None = None
+) -> int:
+    """The size that a broker sees of this record alone, not compressed (format 2, KIP-98)."""
+    body = 3 + _part_bytes(key) + _part_bytes(value) + _varint_bytes(len(headers or ()))
+    for name, content in headers or ():
+        body += _part_bytes(name.encode()) + _part_bytes(content)
+    return _BATCH_HEADER_BYTES + _varint_bytes(body) + body
+
+
+def _digest(topic: str, key: bytes | None, value: bytes | None, headers: Headers | None) -> bytes:
+    """Stands for a record: keeping those that are too large would take too much memory."""
+    heads = (topic, key, value is None, headers or None)
+    return blake2b((value or b"") + repr(heads).encode(), digest_size=32).digest()
+
+
+def _part_bytes(part: bytes | None) -> int:
+    return 1 if part is None else _varint_bytes(len(part)) + len(part)
+
+
+def _varint_bytes(number: int) -> int:
+    """Seven bits a byte; a sign doubles the number."""
+    return max((2 * number).bit_length() + 6, 7) // 7
+
+
+def attempt(topic: str, key: bytes | None, value: bytes | None) -> str:
+    """What was tried, for an error's message."""
+    shown = repr(key)
+    if key is not None and len(key) > _SHOWN_KEY_BYTES:
+        shown = f"{key[:_SHOWN_KEY_BYTES]!r}... ({len(key)} bytes)"
+    return f"writing {len(key or b'') + len(value or b'')} bytes to {topic}, key {shown}"

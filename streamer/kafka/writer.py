@@ -1,0 +1,163 @@
+"""The client beneath the worker's producer: calls are repeated while brokers are away, errors are
+told in our words, and no wait outlasts a transaction that has failed.
+
+Librdkafka writes nothing more of such a transaction, and says so only when it is committed, after
+it has waited for its queue. So every wait here looks after it when the queue does not move.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping
+from contextlib import suppress
+from typing import Any
+
+from confluent_kafka import KafkaException, Producer
+
+from streamer.errors import KafkaUnavailableError
+from streamer.ids import TopicPartition
+from streamer.kafka.api import Committed
+from streamer.kafka.attempts import reported
+from streamer.kafka.consumer import with_metadata
+from streamer.kafka.faults import error_of, producer_fault, translated
+
+__all__ = ["Writer"]
+
+# Brokers may be away this long before a worker gives up; a commit whose outcome is not known can
+# only be tried again.
+_AWAY_S_MAX = 300.0
+_RETRY_PAUSE_S = 0.1
+_STALLED_S = 0.2
+
+
+class Writer:
+    """Used by one thread. With `transactional_id=None` it is idempotent, without transactions."""
+
+    def __init__(self, made: Mapping[str, Any], transactional_id: str | None) -> None:
+        self._producer = Producer(dict(made))
+        self.transactional_id = transactional_id
+        self.produce = self._producer.produce
+
+    def __len__(self) -> int:
+        """How many records wait for their delivery."""
+        return len(self._producer)
+
+    def init(self) -> None:
+        if self.transactional_id is not None:
+            what = f"taking over transactional id {self.transactional_id!r}"
+            self._repeat(lambda left_s: self._producer.init_transactions(left_s), what)
+
+    def begin(self) -> None:
+        if self.transactional_id is not None:
+            try:
+                self._producer.begin_transaction()
+            except KafkaException as error:
+                raise producer_fault(error, "beginning a transaction") from error
+
+    def check(self) -> None:
+        """Raise AbortableError if the transaction has failed. Its state cannot be asked for, but
+        beginning another one tells it, and does nothing else."""
+        if self.transactional_id is None:
+            return
+        try:
+            self._producer.begin_transaction()
+        except KafkaException as error:
+            if error_of(error).txn_requires_abort() or error_of(error).fatal():
+                raise producer_fault(error, "writing") from error
+
+    def poll(self, timeout_s: float) -> None:
+        """Serve deliveries. The binding raises a fatal error of the client, such as a fence, from
+        whatever serves callbacks next."""
+        try:
+            self._producer.poll(timeout_s)
+        except (KafkaException, SystemError) as error:
+            raise producer_fault(reported(error), "writing") from error
+
+    def wait_until(self, is_enough: Callable[[int], bool]) -> None:
+        """Wait until the number of records that are left is small enough, or 0."""
+        began = moved = time.monotonic()
+        waiting = len(self)
+        while waiting and not is_enough(waiting):
+            self.poll(0.02)
+            left, now = len(self), time.monotonic()
+            if left < waiting:
+                moved = now
+            elif now - moved > _STALLED_S:
+                moved = now
+                self.check()
+            if now - began > _AWAY_S_MAX:
+                raise _not_written(left)
+            waiting = left
+
+    def flush(self) -> None:
+        """Wait until everything was delivered or has failed."""
+        deadline = time.monotonic() + _AWAY_S_MAX
+        waiting = len(self)
+        while waiting:
+            try:
+                left = self._producer.flush(_STALLED_S)
+            except (KafkaException, SystemError) as error:
+                raise producer_fault(reported(error), "writing") from error
+            if left >= waiting:
+                self.check()
+            if left and time.monotonic() > deadline:
+                raise _not_written(left)
+            waiting = left
+
+    def commit(self, positions: Mapping[TopicPartition, Committed], group: Any) -> None:
+        """Flush, and commit where there are transactions."""
+        if self.transactional_id is not None and positions:
+            offsets = with_metadata(positions)
+            self._repeat(
+                lambda left_s: self._producer.send_offsets_to_transaction(offsets, group, left_s),
+                "adding positions to the transaction",
+            )
+        self.flush()
+        if self.transactional_id is not None:
+            self._repeat(self._producer.commit_transaction, "committing a transaction")
+
+    def abort(self) -> None:
+        if self.transactional_id is not None:
+            self._repeat(self._producer.abort_transaction, "aborting a transaction")
+        else:
+            # What is on its way has to arrive first, or it would overtake what comes instead.
+            self._producer.purge(in_flight=False)
+            self.flush()
+
+    def partition_count(self, topic: str) -> int:
+        try:
+            found = self._producer.list_topics(topic, timeout=30).topics[topic]
+        except KafkaException as error:
+            raise translated(error, f"looking up {topic}") from error
+        if found.error is not None:
+            raise translated(KafkaException(found.error), f"looking up {topic}")
+        return len(found.partitions)
+
+    def close(self, *, drops: bool) -> None:
+        """Drop the client, and with `drops` what was not sent yet; an open transaction is left to
+        the next owner of the id to abort."""
+        with suppress(KafkaException, SystemError):
+            if drops:
+                self._producer.purge(in_flight=self.transactional_id is not None)
+            self._producer.flush(1.0)
+
+    def _repeat(self, call: Callable[[float], Any], what: str) -> None:
+        """Call until it succeeds, or until a deadline for what may be tried again."""
+        deadline = time.monotonic() + _AWAY_S_MAX
+        while True:
+            left_s = max(deadline - time.monotonic(), 1.0)
+            try:
+                call(left_s)
+                return
+            except (KafkaException, SystemError) as error:
+                said = reported(error)
+                if not error_of(said).retriable() or time.monotonic() >= deadline:
+                    raise producer_fault(said, what) from error
+                self.poll(_RETRY_PAUSE_S)
+
+
+def _not_written(count: int) -> KafkaUnavailableError:
+    return KafkaUnavailableError(
+        f"{count} records could not be written in {_AWAY_S_MAX:.0f} s",
+        hint="check that the brokers run",
+    )
