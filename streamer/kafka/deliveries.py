@@ -19,9 +19,6 @@ from streamer.kafka.refusals import Refusals, attempt
 
 __all__ = ["Deliveries"]
 
-# What was behind a failure in the queue, and dropped by an abort.
-_DROPPED = (KafkaError._PURGE_QUEUE, KafkaError._PURGE_INFLIGHT)
-
 
 class Deliveries:
     """`ends`: where the changelogs end. `doubt`: a batch was refused although its records fit."""
@@ -47,7 +44,7 @@ class Deliveries:
 
     def reported(self, error: KafkaError | None, message: Message) -> None:
         """A callback for any record."""
-        if error is None or error.code() in _DROPPED:
+        if error is None:
             return
         headers: Any = message.headers()
         topic, key, value = message.topic() or "", message.key(), message.value()

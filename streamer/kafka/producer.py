@@ -54,9 +54,12 @@ class WorkerProducer:
         made = settings.producer(config, transactional_id)
         self._refusals = Refusals(limits, made)
         made["batch.size"] = self._refusals.batch_bytes
+        # One record always fits.
+        queue = "queue.buffering.max.kbytes"
+        made[queue] = max(int(made[queue]), 2 * self._refusals.client_limit // 1024)
         self._writer = Writer(made, transactional_id)
         self._records_max = int(made["queue.buffering.max.messages"]) - 2 * _CHUNK_RECORDS
-        self._bytes_max = int(made["queue.buffering.max.kbytes"]) * 1024 // 2
+        self._bytes_max = int(made[queue]) * 1024 // 2
         self._queued_bytes = 0
         self._deliveries = Deliveries(self._refusals)
         self._is_diagnosing = False
@@ -137,9 +140,9 @@ class WorkerProducer:
             keys, values = list(compress(keys, passes)), list(compress(values, passes))
             columns = tuple(compress(column, passes) for column in columns)
         calls = map(self._writer.produce, repeat(topic), values, keys, *columns)
-        for start in range(0, len(keys), _CHUNK_RECORDS):
-            end = min(start + _CHUNK_RECORDS, len(keys))
-            self._make_room(keys[start:end], values[start:end])
+        end = 0
+        while (start := end) < len(keys):
+            end = self._make_room(keys, values, start)
             sent: list[Any] = []
             while start + len(sent) < end:
                 try:
@@ -148,6 +151,8 @@ class WorkerProducer:
                     row = start + len(sent)
                     self._refused(error, topic, (keys[row], values[row]), on_refused)
                     sent.append(None)
+                except BufferError as error:  # an outlier in size; what follows must not overtake
+                    raise AbortableError(f"writing to {topic}: the queue is full") from error
 
     def _refused(
         self,
@@ -176,8 +181,13 @@ class WorkerProducer:
                 passes[row] = False
         return passes
 
-    def _make_room(self, keys: Sequence[bytes | None], values: Sequence[bytes | None]) -> None:
-        added = sum(map(len, filter(None, keys))) + sum(map(len, filter(None, values)))
+    def _make_room(
+        self, keys: Sequence[bytes | None], values: Sequence[bytes | None], start: int
+    ) -> int:
+        """Wait until records from `start` on fit into the queue; returns the end of those."""
+        count = min(_CHUNK_RECORDS, len(keys) - start)
+        while (added := _bytes(keys, values, start, start + count)) > self._bytes_max and count > 1:
+            count //= 2
         began = len(self._writer)
         held = self._queued_bytes if began else 0
 
@@ -189,6 +199,7 @@ class WorkerProducer:
         except AbortableError as error:
             self._diagnose(error)
         self._queued_bytes = (held * len(self._writer) // began if began else 0) + added
+        return start + count
 
     def partition_count(self, topic: str) -> int:
         """How many partitions a topic has."""
@@ -249,6 +260,14 @@ class WorkerProducer:
     def close(self) -> None:
         """Drop the client; an open transaction is left to the next owner of the id to abort."""
         self._writer.close(drops=self._is_open)
+
+
+def _bytes(
+    keys: Sequence[bytes | None], values: Sequence[bytes | None], start: int, end: int
+) -> int:
+    return sum(map(len, filter(None, keys[start:end]))) + sum(
+        map(len, filter(None, values[start:end]))
+    )
 
 
 def _raise(

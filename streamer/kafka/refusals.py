@@ -32,12 +32,13 @@ Limits = Mapping[str, int]
 
 
 class Refusals:
-    """`batch_bytes` is the batch.size to use. `ask` reads the limits of the topics, in bytes."""
+    """`batch_bytes` is the batch.size to use, `client_limit` the largest record that the client
+    takes. `ask` reads the limits of the topics. All in bytes."""
 
     def __init__(self, ask: Callable[[], Limits], made: Mapping[str, Any]) -> None:
         self._ask = ask
         self._batch_bytes_max = int(made.get("batch.size", _DEFAULT_BYTES))
-        self._client_limit = int(made.get("message.max.bytes", _DEFAULT_BYTES))
+        self.client_limit = int(made.get("message.max.bytes", _DEFAULT_BYTES))
         codecs = {made.get(name, "none") for name in ("compression.type", "compression.codec")}
         self._compresses = not codecs <= _NOT_COMPRESSED
         self._known: set[bytes] = set()
@@ -102,7 +103,7 @@ class Refusals:
     def by_client(self, topic: str, key: bytes | None, value: bytes | None) -> RecordTooLargeError:
         """The client itself takes no such record."""
         return RecordTooLargeError(
-            f"{attempt(topic, key, value)}: too large for the {self._client_limit} bytes that this"
+            f"{attempt(topic, key, value)}: too large for the {self.client_limit} bytes that this"
             " worker's client takes (message.max.bytes)",
             hint="set message.max.bytes in kafka, and max.message.bytes of the topic, or write"
             " smaller records, or set production_error to skip or dead_letter",

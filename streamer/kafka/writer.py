@@ -117,11 +117,11 @@ class Writer:
             self._repeat(self._producer.commit_transaction, "committing a transaction")
 
     def abort(self) -> None:
+        """Take back what was sent; without transactions, see it written instead: a purge reaches
+        the client's threads later, and may take with it what is sent next."""
         if self.transactional_id is not None:
             self._repeat(self._producer.abort_transaction, "aborting a transaction")
         else:
-            # What is on its way has to arrive first, or it would overtake what comes instead.
-            self._producer.purge(in_flight=False)
             self.flush()
 
     def partition_count(self, topic: str) -> int:

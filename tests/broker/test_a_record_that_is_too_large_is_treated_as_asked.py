@@ -6,7 +6,7 @@ from collections import Counter
 from typing import Any
 
 import pytest
-from confluent_kafka.admin import (
+from confluent_kafka.admin import (  # type: ignore[attr-defined]
     AlterConfigOpType,
     ConfigEntry,
     ConfigResource,
@@ -124,7 +124,8 @@ def test_skip_and_dead_letter_leave_out_those_alone(sizes: Application, too_larg
 
 def test_what_fits_when_it_is_compressed_is_written(sizes: Application) -> None:
     produce(sizes, ([100] * 50 + [BROKER, -BROKER]) * 4, who="a")
-    worker = sizes.run(**{"kafka.compression.type": "gzip"}, production_error="skip")
+    sizes.settings["kafka.compression.type"] = "gzip"
+    worker = sizes.run(production_error="skip")
     assert lengths(sizes) == {100: 200, BROKER: 4}
     assert worker.metric("streamer_errors_total", place="production", policy="skip") == 4
     assert counted(sizes) == {b"1": 208}
