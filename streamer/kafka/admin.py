@@ -8,9 +8,9 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import Any, Literal, TypeVar
 
 from confluent_kafka import (
     Consumer,
@@ -40,11 +40,17 @@ __all__ = ["Admin", "GroupMember", "TopicSpec"]
 
 _log = logging.getLogger(__name__)
 Isolation = Literal["read_committed", "read_uncommitted"]
+T = TypeVar("T")
 
 # A rolling restart of a broker takes less; a worker that starts meanwhile should not fail.
 TIMEOUT_S = 60.0
 # A batch goes into one segment.
 _LIMITS = ("max.message.bytes", "segment.bytes")
+_MOVED = (
+    KafkaError.NOT_LEADER_FOR_PARTITION,
+    KafkaError.FENCED_LEADER_EPOCH,
+    KafkaError.UNKNOWN_LEADER_EPOCH,
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -147,7 +153,8 @@ class Admin:
                 answer.result(left_s + 1)
 
         topics = sorted({place.topic for place in positions})
-        self._attempts(f"deleting processed records of {', '.join(topics)}", ask)
+        what = f"deleting processed records of {', '.join(topics)}"
+        self._attempts(what, _of_leaders(self._client, topics, ask))
 
     def group_members(self, group: str, *, timeout_s: float | None = None) -> list[GroupMember]:
         """The live members of a consumer group; none for a group that does not exist."""
@@ -299,11 +306,30 @@ class Admin:
 
         named = sorted({address.topic for address in request})
         try:
-            return self._attempts(f"asking for the {noun} of {', '.join(named)}", ask)
+            what = f"asking for the {noun} of {', '.join(named)}"
+            return self._attempts(what, _of_leaders(self._client, named, ask))
         except KafkaUnavailableError as error:
             if isinstance(error.__cause__, KafkaException) and _is_missing(error.__cause__):
                 self.partitions(named)
             raise
+
+
+def _of_leaders(
+    client: AdminClient, topics: Sequence[str], ask: Callable[[float], T]
+) -> Callable[[float], T]:
+    """The request, and a look at who leads these topics now where it went to who did before:
+    librdkafka's admin client keeps that for 15 minutes, whatever it is told."""
+
+    def asked(left_s: float) -> T:
+        try:
+            return ask(left_s)
+        except KafkaException as error:
+            if error_of(error).code() in _MOVED:
+                for topic in topics:
+                    client.list_topics(topic, timeout=left_s)
+            raise
+
+    return asked
 
 
 def _is_missing(error: KafkaException) -> bool:

@@ -52,6 +52,8 @@ _AGAIN = frozenset(
         KafkaError.COORDINATOR_NOT_AVAILABLE,
         KafkaError.NOT_COORDINATOR,
         KafkaError.NOT_CONTROLLER,
+        KafkaError.FENCED_LEADER_EPOCH,
+        KafkaError.UNKNOWN_LEADER_EPOCH,
         KafkaError.CONCURRENT_TRANSACTIONS,
         KafkaError.UNSTABLE_OFFSET_COMMIT,
         KafkaError.NOT_ENOUGH_REPLICAS,

@@ -26,6 +26,8 @@ from confluent_kafka import (
 )
 from confluent_kafka.admin import AdminClient, NewTopic
 
+from streamer.config import Config
+from streamer.kafka.admin import Admin
 from streamer.kafka.attempts import Attempts
 from streamer.sandbox import Sandbox
 from streamer.sandbox.registry import SchemaRegistry
@@ -60,6 +62,8 @@ class Kafka:
         # Scenarios take brokers away; librdkafka's lines about it would hide a real failure.
         self.settings = {"bootstrap.servers": bootstrap_servers, "log_level": 2}
         self.admin = AdminClient(self.settings)
+        # For what is to be asked again while a broker comes back.
+        self.requests = Admin(Config(application_id="test", bootstrap_servers=bootstrap_servers))
 
     def create(self, *topics: str, partitions: int = 4, **config: str) -> None:
         """`config` takes Kafka's names with `_` for `.`: `cleanup_policy="compact"`."""

@@ -19,8 +19,8 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from urllib.request import urlopen
 
 from confluent_kafka import Consumer, TopicPartition
-from confluent_kafka.admin import OffsetSpec
 
+from streamer.ids import TopicPartition as Place
 from streamer.kafka.attempts import Attempts
 
 if TYPE_CHECKING:
@@ -251,16 +251,13 @@ class Application:
 
     def ends(self, *topics: str) -> dict[str, int]:
         """The ends of the partitions, `topic/0` to next offset."""
-        wanted = {
-            TopicPartition(topic, number): OffsetSpec.latest()
+        places = [
+            Place(topic, number)
             for topic in topics or (self.topic("in"),)
             for number in self.kafka.partitions(topic)
-        }
-        answers = self.kafka.admin.list_offsets(wanted)
-        return {
-            f"{place.topic}/{place.partition}": answer.result(15).offset
-            for place, answer in answers.items()
-        }
+        ]
+        ends = self.kafka.requests.ends(places, "read_uncommitted")
+        return {f"{place.topic}/{place.partition}": end for place, end in ends.items()}
 
     def is_done(self, *topics: str) -> bool:
         # In this order: what is done by now can add nothing to a topic that comes after it.
