@@ -19,6 +19,10 @@ from streamer.kafka.refusals import Refusals, attempt
 
 __all__ = ["Deliveries"]
 
+# No reason of its own: what was in the queue when a transaction was aborted. Such a purge reaches
+# the client's threads late, and may take records of the next transaction with it.
+_DROPPED = (KafkaError._PURGE_QUEUE, KafkaError._PURGE_INFLIGHT)
+
 
 class Deliveries:
     """`ends`: where the changelogs end. `doubt`: a batch was refused although its records fit."""
@@ -32,6 +36,7 @@ class Deliveries:
         self.failure: StreamerError | None = None
         self.refused = 0
         self.doubt = ""
+        self._is_dropped = False
 
     @property
     def is_refused(self) -> bool:
@@ -40,11 +45,14 @@ class Deliveries:
 
     @property
     def has_failed(self) -> bool:
-        return self.is_refused or self.failure is not None
+        return self.is_refused or self._is_dropped or self.failure is not None
 
     def reported(self, error: KafkaError | None, message: Message) -> None:
         """A callback for any record."""
         if error is None:
+            return
+        if error.code() in _DROPPED:
+            self._is_dropped = True
             return
         headers: Any = message.headers()
         topic, key, value = message.topic() or "", message.key(), message.value()
