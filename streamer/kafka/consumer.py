@@ -17,7 +17,7 @@ from confluent_kafka import Consumer, KafkaError, KafkaException, Message
 from confluent_kafka import TopicPartition as Address
 
 from streamer.config import Config
-from streamer.errors import TaskCorruptedError
+from streamer.errors import StreamerError, TaskCorruptedError
 from streamer.ids import TopicPartition
 from streamer.kafka import settings
 from streamer.kafka.api import Committed, Fetched
@@ -88,15 +88,25 @@ class InputConsumer:
         if error.code() == KafkaError._PARTITION_EOF:
             fetched.ends[place] = message.offset() or 0
         elif error.code() in (KafkaError.OFFSET_OUT_OF_RANGE, KafkaError._AUTO_OFFSET_RESET):
-            fetched.failures[place] = TaskCorruptedError(
-                f"{place}: the position to read next is not in the topic any more ({error.str()})",
-                hint="its retention passed the committed position, or the topic was made anew;"
-                " records are missing. To accept that, reset the group's offset for this partition"
-                " (kafka-consumer-groups --reset-offsets) and restart",
-            )
+            fetched.failures[place] = self._gone(place, message.offset(), error)
         else:
             fetched.failures[place] = translated(KafkaException(error), f"reading {place}")
         return False
+
+    def _gone(
+        self, place: TopicPartition, position: int | None, error: KafkaError
+    ) -> TaskCorruptedError:
+        try:
+            first, end = self.bounds(place)
+            found = f"the topic begins at {first} and ends at {end}"
+        except StreamerError:
+            found = error.str()
+        return TaskCorruptedError(
+            f"{place}: position {position} is to be read next, but {found}",
+            hint="its retention passed the committed position, or the topic was made anew;"
+            " records are missing. To accept that, reset the group's offset for this partition"
+            " (kafka-consumer-groups --reset-offsets) and restart",
+        )
 
     def _general(self, error: KafkaError) -> None:
         if error.fatal():
