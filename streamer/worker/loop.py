@@ -134,14 +134,15 @@ class Loop:
     def _read(self) -> None:
         fetched = self._reader.fetch(self._appetite.records_max, self._wait_ms())
         self._appetite.saw(fetched.batches)
+        is_rewound = False
         for partition, error in fetched.failures.items():
             task = self._tasks.reading(partition)
             if task is not None:
                 self._halt(task, error)
-        if fetched.failures:
-            # All tasks went back to their last commit: what came with the failure comes again.
-            return
-        self._tasks.take(fetched)
+                is_rewound = True
+        # Where all tasks went back to their last commit, what came with the failure comes again.
+        if not is_rewound:
+            self._tasks.take(fetched)
 
     def _wait_ms(self) -> int:
         """How long the fetch may wait: not beyond the next commit."""
