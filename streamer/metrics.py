@@ -107,8 +107,8 @@ records_dropped = _declare(
     Counter,
     "records_dropped",
     "records",
-    "Records left out on purpose: null_key, null_value, late (the window was closed),"
-    " negative_time, or skip (an error policy).",
+    "Records left out on purpose: null_key, null_value, or late (the window was closed)."
+    " What an error policy left out is counted by streamer_errors_total.",
     "task",
     "reason",
 )

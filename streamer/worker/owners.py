@@ -59,6 +59,9 @@ class Owners:
             except StreamerError as error:
                 _log.info("who owns which task is not known now: %s", error)
                 self._closing.wait(_REFRESH_S)
+            except Exception:
+                _log.exception("looking for who owns which task failed, trying again")
+                self._closing.wait(_REFRESH_S)
 
     def _follow(self) -> None:
         """Read while somebody asks."""

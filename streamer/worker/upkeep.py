@@ -60,6 +60,9 @@ class Upkeep:
             except StreamerError as error:
                 self.failure = error
                 return
+            except Exception:
+                # Whatever it is, repartition topics must not grow unnoticed from here on.
+                _log.exception("upkeep failed, trying again in %d s", self._interval_s)
 
     def _check_topics(self) -> None:
         counts = self._admin.partitions_if_available(self._named)

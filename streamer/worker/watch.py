@@ -50,8 +50,11 @@ class Watch:
 
     def _run(self) -> None:
         while not self._closing.wait(_INTERVAL_S):
-            self._look()
-            self._gauges.measure()
+            try:
+                self._look()
+                self._gauges.measure()
+            except Exception:
+                _log.exception("the worker's gauges could not be measured, trying again")
 
     def _look(self) -> None:
         stuck_ms = self._clock.monotonic_ms() - self._loop.turned_ms
