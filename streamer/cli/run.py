@@ -61,10 +61,11 @@ def _execute(arguments: argparse.Namespace) -> int:
     config = resolved(app, arguments).config
     from streamer import log
     from streamer.kafka import settings
+    from streamer.store import options
 
     log.configure(config.log_level, config.log_format)
     settings.check(config)
-    app.topology()
+    options.check_topology(app.topology(), config.rocksdb)
     if arguments.processes > 1:
         _check_several(config)
         from streamer.worker import supervisor

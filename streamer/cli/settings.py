@@ -38,9 +38,12 @@ def add(commands: Commands) -> None:
 def _execute(arguments: argparse.Namespace) -> int:
     from streamer.config import Resolved
     from streamer.kafka.settings import check
+    from streamer.store.options import check_topology
 
-    found: Resolved = resolved(load_app(arguments.target), arguments)
+    app = load_app(arguments.target)
+    found: Resolved = resolved(app, arguments)
     check(found.config)
+    check_topology(app.topology(), found.config.rocksdb)
     rows = [row for row in _rows(found) if arguments.all or row["origin"] != "default"]
     if arguments.json:
         print_json(rows)

@@ -8,7 +8,7 @@ from __future__ import annotations
 from streamer.config.memory import Budget, budget
 from streamer.config.model import Config, settings
 from streamer.config.sources import Resolved, check_keywords, load, resolve
-from streamer.config.values import Setting
+from streamer.config.values import Setting, bytes_of
 
 __all__ = [
     "Budget",
@@ -16,6 +16,7 @@ __all__ = [
     "Resolved",
     "Setting",
     "budget",
+    "bytes_of",
     "check_keywords",
     "load",
     "resolve",

@@ -18,7 +18,7 @@ from typing import Any, Literal
 from streamer.config.names import nearest
 from streamer.errors import ConfigError
 
-__all__ = ["Kind", "Setting", "parse", "setting"]
+__all__ = ["Kind", "Setting", "bytes_of", "parse", "setting"]
 
 Kind = Literal["text", "path", "integer", "size", "choice", "mapping"]
 
@@ -120,7 +120,12 @@ def _integer(declared: Setting, raw: Any) -> int | None:
 def _size(_declared: Setting, raw: Any) -> int | None:
     if isinstance(raw, int) and not isinstance(raw, bool):
         return raw
-    match = _SIZE.fullmatch(raw.strip()) if isinstance(raw, str) else None
+    return bytes_of(raw) if isinstance(raw, str) else None
+
+
+def bytes_of(text: str) -> int | None:
+    """The number of bytes that a text such as 512MiB stands for; None if it is no size."""
+    match = _SIZE.fullmatch(text.strip())
     if match is None:
         return None
     unit = (match[2] or "B").upper()

@@ -16,9 +16,19 @@ import rocksdict
 from streamer.errors import ConfigError
 from streamer.store.pool import MemoryPool
 from streamer.store.settings import ALIASES, OWNED, Setting, apply, settings
+from streamer.store.values import natural
+from streamer.topology.graph import Topology
 from streamer.topology.stores import StoreSpec
 
-__all__ = ["DATABASE_WIDE", "DEFAULTS", "INDEX_DEFAULTS", "OptionSet", "check", "check_stores"]
+__all__ = [
+    "DATABASE_WIDE",
+    "DEFAULTS",
+    "INDEX_DEFAULTS",
+    "OptionSet",
+    "check",
+    "check_stores",
+    "check_topology",
+]
 
 _MIB = 1 << 20
 
@@ -121,7 +131,8 @@ def check(options: Mapping[str, Any], where: str) -> None:
     for given, value in options.items():
         setting = _find(given, where)
         try:
-            apply(setting, getattr(rocksdict, setting.holder)(), value)
+            plain = natural(setting, value)
+            apply(setting, getattr(rocksdict, setting.holder)(), plain)
         except (TypeError, ValueError) as error:
             raise ConfigError(
                 f"{where}: RocksDB option {given} = {value!r} is wrong: {error}",
@@ -135,6 +146,12 @@ def check_stores(specs: Sequence[StoreSpec], options: Mapping[str, Any]) -> None
     for spec in specs:
         check(spec.rocksdb, f"store {spec.name}")
     _database_layer(specs, options)
+
+
+def check_topology(topology: Topology, options: Mapping[str, Any]) -> None:
+    """Check the options of the worker and of all stores of an application."""
+    for subtopology in topology.subtopologies:
+        check_stores(subtopology.stores, options)
 
 
 def _find(given: str, where: str) -> Setting:
@@ -155,7 +172,9 @@ def _find(given: str, where: str) -> Setting:
 
 
 def _named(options: Mapping[str, Any]) -> dict[str, Any]:
-    return {ALIASES.get(name, name): value for name, value in options.items()}
+    """Options that were checked, by RocksDB's names and as what each takes."""
+    named = ((ALIASES.get(name, name), value) for name, value in options.items())
+    return {name: natural(settings()[name], value) for name, value in named}
 
 
 def _database_layer(specs: Sequence[StoreSpec], options: Mapping[str, Any]) -> dict[str, Any]:

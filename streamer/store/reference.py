@@ -10,6 +10,7 @@ import rocksdict
 
 from streamer.store.options import DATABASE_WIDE, DEFAULTS, INDEX_DEFAULTS
 from streamer.store.settings import ALIASES, NEEDED_CLASS, OWNED, UNUSABLE, Setting, settings
+from streamer.store.values import is_size
 
 __all__ = ["page", "takes"]
 
@@ -20,9 +21,10 @@ _HEAD = """\
 
 Set for all stores with `rocksdb={{...}}` in the configuration, for one with
 `Store(..., rocksdb={{"block_size": 16384}})`; a store's own win. Names are those of RocksDB, and
-all values are plain: numbers, true and false, names, lists and tables. What needs several values
-takes them as a list in the order shown, or as a table. An unknown name or a wrong value ends the
-start with the store and the nearest right name.
+all values are plain: numbers, true and false, names, lists and tables; a size is bytes, or text
+such as `4MiB`. What needs several values takes them as a list in the order shown, or as a table; in
+the environment and on the command line both are written as JSON. An unknown name or a wrong value
+ends the start with the store and the nearest right name, and so does `streamer settings`.
 
 An option marked with * is one of the whole database, which all stores of a task share: one of them
 may set it, or several alike. The defaults shown are Streamer's; where there is none, RocksDB's own
@@ -67,6 +69,8 @@ def takes(setting: Setting) -> str:
         return "bits per key, or bits_per_key, block_based"
     if len(setting.parameters) > 1:
         return ", ".join(setting.parameters)
+    if is_size(setting):
+        return "size"
     try:
         getattr(getattr(rocksdict, setting.holder)(), setting.method)(object())
     except TypeError as error:

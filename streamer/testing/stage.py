@@ -50,8 +50,7 @@ def build_stage(
         environment={},
         directory=folder,
     )
-    for spec in topology.stores:
-        options.check({**config.rocksdb, **spec.rocksdb}, f"store {spec.name!r}")
+    options.check_topology(topology, config.rocksdb)
     clock = ManualClock(start_ms)
     broker = FakeBroker(partition_of=partition_of, now_ms=clock.now_ms)
     planned = _create_topics(broker, topology, config, partitions)

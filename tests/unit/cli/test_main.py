@@ -52,6 +52,15 @@ def test_settings_as_a_table_with_defaults(capsys: pytest.CaptureFixture[str]) -
     assert ["zone", "-", "default"] in lines
 
 
+def test_settings_check_the_options_of_each_store(capsys: pytest.CaptureFixture[str]) -> None:
+    Path("main_module.py").write_text(
+        "from streamer import App, Store\napp = App('spend')\n"
+        "app.table('in', key=str, store=Store('totals', rocksdb={'block_sise': 1}))\n"
+    )
+    assert main(["settings", "main_module:app"]) == 2
+    assert "store totals: RocksDB has no option 'block_sise'" in capsys.readouterr().err
+
+
 def test_an_error_is_a_line_and_a_hint(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["settings", "main_module:ap"]) == 2
     assert capsys.readouterr().err == (
@@ -75,6 +84,12 @@ def test_debug_shows_where_an_error_came_from() -> None:
         (["--set", "kafka.acks=1"], "kafka setting acks cannot be set"),
         (["--set", "kafka.linger.mss=1"], "did you mean linger.ms?"),
         (["--config", "gone.toml"], "--config: there is no file gone.toml"),
+        (
+            ["--set", "rocksdb.compresion=zstd"],
+            "rocksdb: RocksDB has no option 'compresion' that can be set\n"
+            "hint: did you mean compression?",
+        ),
+        (["--set", "rocksdb.write_buffer_size=4QiB"], "it takes bytes, such as 4MiB"),
     ],
 )
 @pytest.mark.parametrize("command", ["settings", "run"])

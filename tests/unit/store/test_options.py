@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 import rocksdict
 
+from streamer.config import load
 from streamer.errors import ConfigError
 from streamer.store.options import DATABASE_WIDE, DEFAULTS, INDEX_DEFAULTS, check, check_stores
 from streamer.store.reference import page
@@ -50,6 +51,9 @@ def effective(directory: Path, section: str) -> dict[str, str]:
         {"max_bytes_for_level_multiplier": 8},
         {"sync": True, "fill_cache": False, "enable_statistics": False},
         {"optimize_for_point_lookup": 64},
+        {"write_buffer_size": "4194304", "max_open_files": "-1", "bloom_filter": "10"},
+        {"blob_gc_age_cutoff": "0.5", "sync": "true", "compression_options": "[-14, 3, 0, 0]"},
+        {"universal_compaction_options": '{"size_ratio": 2}', "db_log_dir": "12"},
     ],
 )
 def test_plain_values_are_accepted(options: Mapping[str, Any]) -> None:
@@ -66,7 +70,13 @@ def test_plain_values_are_accepted(options: Mapping[str, Any]) -> None:
             "mean level0_file_num_compaction_trigger?",
         ),
         ({"zzz": 1}, "has no option 'zzz'", "docs/rocksdb-options.md"),
-        ({"write_buffer_size": "8M"}, "write_buffer_size = '8M' is wrong", "lists every option"),
+        ({"write_buffer_size": "8Q"}, "write_buffer_size = '8Q' is wrong", "lists every option"),
+        ({"write_buffer_size": "8Q"}, "it takes bytes, such as 4MiB", ""),
+        ({"max_open_files": "4MiB"}, "it takes a whole number, not '4MiB'", ""),
+        ({"wal_size_limit_mb": "4MiB"}, "it takes a whole number, not '4MiB'", ""),
+        ({"optimize_for_point_lookup": "4MiB"}, "it takes a whole number, not '4MiB'", ""),
+        ({"memtable_prefix_bloom_ratio": "much"}, "it takes a number, not 'much'", ""),
+        ({"disable_auto_compactions": "1"}, "it takes true or false, not '1'", ""),
         ({"write_buffer_size": -1}, "can't convert negative int", ""),
         ({"write_buffer_size": 2**70}, "int too big", ""),
         ({"write_buffer_size": 1.5}, "cannot be interpreted as an integer", ""),
@@ -116,9 +126,36 @@ def test_every_option_is_documented_with_what_it_takes() -> None:
     text = page("")
     for name in settings():
         assert f"| `{name}`" in text
-    assert "| `block_size` | whole number | 8192 |" in text
+    assert "| `block_size` | size | 8192 |" in text
     assert "| `compression_type` | `bz2`, `lz4`, `lz4hc`, `none`, `snappy`, `zstd` | lz4 |" in text
     assert "| `anything` |" not in text
+
+
+def test_text_from_any_source_reaches_rocksdb(
+    open_database: Open, specs: Any, tmp_path: Path
+) -> None:
+    (tmp_path / "given.toml").write_text('[streamer.rocksdb]\nblock_size = "16KiB"\n')
+    config = load(
+        "spend",
+        file=tmp_path / "given.toml",
+        environment={"STREAMER_ROCKSDB__MAX_WRITE_BUFFER_NUMBER": "3"},
+        sets=["rocksdb.write_buffer_size=4194304", "rocksdb.use_fsync=true"],
+    )
+    open_database(specs.plain, **config.rocksdb).close()
+    family = effective(tmp_path / "0_3", 'CFOptions "store.plain"')
+    assert family["max_write_buffer_number"] == "3"
+    assert family["write_buffer_size"] == "4194304"
+    table = effective(tmp_path / "0_3", 'TableOptions/BlockBasedTable "store.plain"')
+    assert table["block_size"] == "16384"
+    assert effective(tmp_path / "0_3", "DBOptions")["use_fsync"] == "true"
+
+
+def test_stores_agree_whatever_form_their_values_have(specs: Any) -> None:
+    one = replace(specs.plain, rocksdb={"bytes_per_sync": "2MiB"})
+    other = replace(specs.ttl, rocksdb={"bytes_per_sync": 2 << 20})
+    check_stores([one, other], {})
+    with pytest.raises(ConfigError, match="but a database has one"):
+        check_stores([one, replace(other, rocksdb={"bytes_per_sync": "3MiB"})], {})
 
 
 def test_defaults_reach_rocksdb(open_database: Open, specs: Any, tmp_path: Path) -> None:
