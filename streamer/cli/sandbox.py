@@ -6,6 +6,7 @@ import argparse
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from streamer.cli import topics
 from streamer.cli.options import Commands, add_command, add_json
 from streamer.cli.output import print_json
 from streamer.errors import ConfigError
@@ -17,15 +18,17 @@ __all__ = ["add"]
 
 _DETAILS = """\
 The broker stays until `streamer sandbox down`, and so does its data. No Java and no Docker are
-needed: both the Java runtime and the broker are fetched once.
+needed: both the Java runtime and the broker are fetched once. Topics are not made by being used:
+create them, as for any other Kafka here.
 
   streamer sandbox up --port 9092
+  streamer sandbox topic purchases customer-totals --partitions 4
 """
 
 
 def add(commands: Commands) -> None:
     command = add_command(
-        commands, "sandbox", "start and stop a Kafka on this machine", details=_DETAILS
+        commands, "sandbox", "a Kafka on this machine: start, stop, write, read", details=_DETAILS
     )
     actions = command.add_subparsers(title="actions", metavar="ACTION", required=True)
     up = _action(actions, "up", "start it, or find the one that runs", _up)
@@ -46,18 +49,24 @@ def add(commands: Commands) -> None:
     )
     down = _action(actions, "down", "stop it", _down)
     down.add_argument("--remove-data", action="store_true", help="remove topics and records too")
-    _action(actions, "status", "say whether it runs (exit code 1 when it does not)", _status)
+    status = _action(
+        actions, "status", "say whether it runs (exit code 1 when it does not)", _status
+    )
+    for action in (up, down, status):
+        add_json(action)
+    topics.add(actions, _action)
 
 
-def _action(actions: Commands, name: str, summary: str, execute: Any) -> argparse.ArgumentParser:
-    action = add_command(actions, name, summary, execute=execute)
+def _action(
+    actions: Commands, name: str, summary: str, execute: Any, *, details: str = ""
+) -> argparse.ArgumentParser:
+    action = add_command(actions, name, summary, details=details, execute=execute)
     action.add_argument(
         "--directory",
         metavar="DIR",
         type=Path,
         help="where its data is (default: below the user's state directory)",
     )
-    add_json(action)
     return action
 
 

@@ -93,7 +93,9 @@ class Admin:
             raise TopicMissingError(
                 f"the {noun} not exist: {', '.join(missing)}",
                 hint="create them, for example: kafka-topics.sh --bootstrap-server"
-                f" {self._config.bootstrap_servers} --create --topic {missing[0]} --partitions 4",
+                f" {self._config.bootstrap_servers} --create --topic {missing[0]} --partitions 4,"
+                f" or streamer sandbox topic {' '.join(missing)} --bootstrap-servers"
+                f" {self._config.bootstrap_servers}",
             )
         return counts
 
