@@ -244,3 +244,8 @@ class Pipeline:
     def touched(self) -> int:
         """Keys that the open transaction holds, over all stores."""
         return sum(state.touched for state in self._states.values())
+
+    @property
+    def held_bytes(self) -> int:
+        """About how much memory they take."""
+        return sum(state.held_bytes for state in self._states.values())

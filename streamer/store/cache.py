@@ -14,6 +14,7 @@ from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 from streamer.errors import ProcessingError
+from streamer.store.footprint import Footprint
 from streamer.store.keys import ROW_HEAD_BYTES, payload, rows, timestamp
 from streamer.topology.serde import Serde
 from streamer.topology.stores import StoreSpec
@@ -99,6 +100,7 @@ class KeyValueState:
         self.committed_time_ms = _NEVER
         self._database = database
         self._serde = value
+        self._footprint = Footprint(value.encode)
         self._recent = RecentRows(recent_bytes_max)
         self._loaded: dict[bytes, bytes] = {}
         self._stamps: dict[bytes, int] = {}
@@ -122,6 +124,11 @@ class KeyValueState:
     def touched(self) -> int:
         """How many keys this transaction holds, read or written."""
         return len(self.values)
+
+    @property
+    def held_bytes(self) -> int:
+        """About how much memory they take."""
+        return self._footprint.estimate(self.values)
 
     # -- reading -------------------------------------------------------------------------------
 

@@ -67,7 +67,7 @@ class Loop:
         reader: InputReader,
         producer: ResultProducer,
         member: Membership,
-        keys_max: int,
+        held_bytes_max: int,
         renew: Callable[[], None],
     ) -> None:
         self._config = config
@@ -76,7 +76,7 @@ class Loop:
         self._reader = reader
         self._producer = producer
         self._member = member
-        self._keys_max = keys_max
+        self._held_bytes_max = held_bytes_max
         self._renew = renew
         self._collector = Collector()
         self._appetite = Appetite(budget(config).batch_bytes, config.max_poll_records)
@@ -202,8 +202,9 @@ class Loop:
             for task in self._tasks.running:
                 task.refresh_positions = True
         running = self._tasks.running
-        held = sum(task.pipeline.touched for task in running)
-        if held < self._keys_max and now_ms - self._committed_ms < self._config.commit_ms:
+        held_bytes = sum(task.pipeline.held_bytes for task in running)
+        is_full = held_bytes >= self._held_bytes_max
+        if not is_full and now_ms - self._committed_ms < self._config.commit_ms:
             return False
         return self._has_uncommitted()
 

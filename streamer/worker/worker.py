@@ -44,8 +44,6 @@ __all__ = ["Worker"]
 
 _log = logging.getLogger(__name__)
 
-# A key of the open transaction holds a value as object and as row: about this much (measured).
-_KEY_BYTES = 600
 _LEAVE_S = 5.0
 
 
@@ -65,8 +63,7 @@ class Worker:
         self._clock = clock or SystemClock()
         self._stopping = threading.Event()
         self._solo = solo
-        for subtopology in topology.subtopologies:
-            options.check_stores(subtopology.stores, config.rocksdb)
+        options.check_topology(topology, config.rocksdb)
         self._directory = WorkerDirectory.open(
             config.state_dir, topology.application_id, worker_id=config.worker_id, slot=slot
         )
@@ -113,7 +110,7 @@ class Worker:
             reader=reader,
             producer=output,
             member=member,
-            keys_max=parts.record_cache_bytes // 2 // _KEY_BYTES,
+            held_bytes_max=parts.record_cache_bytes // 2,
             renew=lambda: output.renew(self._producer(planned)),
         )
         watch = Watch(self.config, loop, serving, gauges=Gauges(tasks), clock=self._clock)

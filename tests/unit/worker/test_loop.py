@@ -28,7 +28,7 @@ class Input:
 
 class Pipeline:
     has_punctuation = False
-    touched = 0
+    held_bytes = 0
 
 
 class Task:
@@ -130,7 +130,7 @@ class Worker:
             reader=reader,
             producer=producer,
             member=member,
-            keys_max=1_000,
+            held_bytes_max=1_000,
             renew=lambda: None,
         )
 

@@ -65,7 +65,7 @@ def _read(failing: TopicPartition) -> Tasks:
         Config(application_id="app"),
         clock=clock,
         producer=broker.producer(None),
-        keys_max=1,
+        held_bytes_max=1,
         renew=lambda: None,
         **given,
     )
