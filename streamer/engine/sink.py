@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from itertools import groupby
 from typing import Any, Protocol
 
-from streamer.engine.batch import Batch, Order
+from streamer.engine.batch import Batch, Order, Source
 from streamer.engine.node import Operator
 from streamer.engine.policy import Policy
 from streamer.record import Headers
@@ -39,17 +39,28 @@ class Output(Protocol):
 @dataclass(slots=True)
 class SharedTopic:
     """Records for a topic that several sinks of a subtopology write. They wait for the end of the
-    batch and leave in the order of their source records, so that no key is reordered."""
+    batch and leave in the order of their source records, so that no key is reordered. Sources, of
+    which a commit has several, go in the order they came in."""
 
-    records: list[tuple[Order, int, tuple[Any, ...]]] = field(default_factory=list)
+    records: list[tuple[int, Order, int, tuple[Any, ...]]] = field(default_factory=list)
+    sources: list[Source] = field(default_factory=list)
 
-    def add(self, place: Order, record: tuple[Any, ...]) -> None:
-        self.records.append((place, len(self.records), record))
+    def add(self, source: Source, places: Sequence[Order], records: Iterable[Any]) -> None:
+        known = (number for number, one in enumerate(self.sources) if one is source)
+        number = next(known, len(self.sources))
+        if number == len(self.sources):
+            self.sources.append(source)
+        for place, record in zip(places, records, strict=True):
+            self.records.append((number, place, len(self.records), record))
 
     def take(self) -> list[tuple[Any, ...]]:
-        ordered = sorted(self.records, key=lambda entry: entry[:2])
+        ordered = sorted(self.records, key=lambda entry: entry[:3])
+        self.clear()
+        return [entry[3] for entry in ordered]
+
+    def clear(self) -> None:
         self.records.clear()
-        return [record for _place, _number, record in ordered]
+        self.sources.clear()
 
 
 class SinkOperator(Operator):
@@ -126,11 +137,11 @@ class SinkOperator(Operator):
             partitions = self._by_inner_key(keys)
         headers = _headers(batch)
         if self.shared is not None:
-            for row, place in enumerate(batch.places):
-                given = headers[row] if headers else []
-                partition = partitions[row] if partitions else None
-                record = (keys[row], values[row], batch.timestamps[row], given, partition)
-                self.shared.add(place, record)
+            count = len(batch)
+            given = headers or [[]] * count
+            chosen: Sequence[int | None] = partitions or [None] * count
+            records = zip(keys, values, batch.timestamps, given, chosen, strict=True)
+            self.shared.add(batch.source, batch.places, records)
             return
         self._output.send(
             self.topic,
@@ -167,7 +178,7 @@ class SinkOperator(Operator):
 
     def abort(self) -> None:
         if self.shared is not None:
-            self.shared.records.clear()
+            self.shared.clear()
 
 
 def _headers(batch: Batch) -> list[Headers] | None:

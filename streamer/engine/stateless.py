@@ -128,7 +128,11 @@ class BranchOperator(Operator):
 
 
 class MergeOperator(Operator):
-    """Puts the records of several branches back into the order of their source."""
+    """Puts the records of several branches back into the order of their source.
+
+    At a commit, aggregations and punctuations pass on results of sources of their own, which have
+    no order between them: those of one source leave together, sources in the order they came in.
+    """
 
     def __init__(self, name: str, policy: Policy) -> None:
         super().__init__(name, policy)
@@ -142,21 +146,27 @@ class MergeOperator(Operator):
 
     def end_of_batch(self) -> None:
         parts, self._parts = self._parts, []
-        if parts:
-            self.forward(parts[0] if len(parts) == 1 else _in_order(parts))
+        by_source: dict[int, list[Batch]] = {}
+        for part in parts:
+            by_source.setdefault(id(part.source), []).append(part)
+        for same in by_source.values():
+            self.forward(same[0] if len(same) == 1 else _in_order(same))
 
     def abort(self) -> None:
         self._parts = []
 
 
 def _in_order(parts: list[Batch]) -> Batch:
-    """One batch of all rows, by source record; rows of one record in the order of the parts."""
+    """One batch of all rows of one source, by its records; rows of one record in the order of the
+    parts."""
     rows = sorted(
         (place, number, row)
         for number, part in enumerate(parts)
         for row, place in enumerate(part.places)
     )
     has_raw = all(part.raw_keys is not None for part in parts)
+    # A dead letter made of a change is to have its value.
+    has_payloads = all(part.payloads is not None for part in parts)
     # Without headers of their own, rows find those of their source record by the index.
     has_own = any(part.headers is not None for part in parts)
     return Batch(
@@ -166,6 +176,7 @@ def _in_order(parts: list[Batch]) -> Batch:
         index=[place[0] for place, _number, _row in rows],
         order=[place for place, _number, _row in rows],
         raw_keys=[parts[n].raw_keys[row] for _, n, row in rows] if has_raw else None,  # type: ignore[index]
+        payloads=[parts[n].payloads[row] for _, n, row in rows] if has_payloads else None,  # type: ignore[index]
         headers=[parts[number].headers_at(row) for _, number, row in rows] if has_own else None,
         _keys=[parts[number].keys[row] for _, number, row in rows],
     )

@@ -141,7 +141,41 @@ def one_after_another(emit: Any) -> Callable[[], App]:
     return build
 
 
+def merged_changes(emit: Any) -> Callable[[], App]:
+    """Changes of several stores meet: each comes to the merge with rows of its own number."""
+
+    def shown(record: Record, context: Any) -> None:
+        context.forward(value=f"{record.value}@{context.stream_time_ms}")
+
+    def build() -> App:
+        app = App("merged")
+        stream = app.stream("in", key=str, value=Event)
+        some = stream.filter(lambda _key, event: event is not None and event.n % 3 == 0)
+        few = some.group_by_key().count(store="few", emit=emit).stream()
+        sums = stream.group_by_key().aggregate({"sum": Sum("n")}, store="sums", emit=emit)
+        windows = stream.group_by_key().windowed_by(TumblingWindows(ms(10)))
+        closed = windows.count(store="windows", emit="final").stream()
+        low, high = sums.stream().branch(lambda _key, one: one.sum < 9, lambda _key, _one: True)
+        all_of_them = (
+            few.map_values(lambda count: f"few {count}", value=str)
+            .merge(high.map_values(lambda one: f"high {one.sum}", value=str))
+            .merge(closed.map(lambda key, n: (key.key, f"window {n}"), key=str, value=str))
+            .merge(low.map_values(lambda one: f"low {one.sum}", value=str))
+        )
+        all_of_them.process(shown, value=str).to("out", key=str)
+        few.map_values(lambda count: str(count), value=str).to("out")
+        keyed = few.map_values(lambda count: Event(count), value=Event)
+        keyed.merge(low.map_values(lambda one: Event(one.sum), value=Event)).group_by_key().reduce(
+            lambda one, other: Event(one.n + other.n), store="again"
+        ).to("changes")
+        return app
+
+    return build
+
+
 APPS: dict[str, Callable[[], App]] = {
+    "merged changes, every": merged_changes("every"),
+    "merged changes, commit": merged_changes("commit"),
     "process": visits,
     "join": joined_with_a_table,
     "join with itself": joined_with_itself,
