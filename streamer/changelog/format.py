@@ -20,15 +20,17 @@ import struct
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
-from streamer.errors import StateDirectoryError, TaskCorruptedError
+from streamer.errors import InternalTopicError, StateDirectoryError, TaskCorruptedError
 from streamer.ids import TopicPartition
-from streamer.store.keys import ROW_VERSION
+from streamer.store.keys import ROW_FORMS, ROW_VERSION, kind_of
+from streamer.store.schema import CHANGELOG_POSITION
+from streamer.topology.stores import StoreKind
 
 __all__ = ["FORMAT_VERSION", "Positions", "check_rows"]
 
 FORMAT_VERSION = 1
 _NUMBER = struct.Struct(">Bq")
-_CHANGELOG, _INPUT = "changelog/", "input/"
+_CHANGELOG, _INPUT = CHANGELOG_POSITION, "input/"
 _STREAM_TIME, _AS_OF = "stream_time", "as_of"
 
 
@@ -87,14 +89,26 @@ def _number(name: str, value: bytes | None) -> int:
     return number
 
 
-def check_rows(place: TopicPartition, rows: Iterable[bytes | None]) -> None:
-    """Raise TaskCorruptedError unless every row is of the version that is read here."""
-    versions = {row[:1] for row in rows if row is not None}
-    unknown = versions - {bytes([ROW_VERSION])}
-    if unknown:
+def check_rows(place: TopicPartition, kind: StoreKind, rows: Iterable[bytes | None]) -> None:
+    """Raise unless every row was written by a store of this kind, in a form that is read here.
+
+    InternalTopicError for rows of another kind of store, TaskCorruptedError for an unknown form.
+    """
+    forms = {row[:1] for row in rows if row is not None} - {bytes([ROW_FORMS[kind]])}
+    if not forms:
+        return
+    form = min(forms)
+    written_by = kind_of(form)
+    if written_by is None:
         raise TaskCorruptedError(
-            f"changelog {place} has rows of version {min(unknown).hex() or 'none'}, "
+            f"changelog {place} has rows of form {form.hex() or 'none'}, "
             f"this version of Streamer reads version {ROW_VERSION}",
             hint="only the application may write to its changelogs; upgrade Streamer if a newer "
             "version wrote them",
         )
+    raise InternalTopicError(
+        f"changelog {place} holds rows of a {written_by.value} store, but the topology now makes "
+        f"it the changelog of a {kind.value} store",
+        hint="give the new store another name, or bring the old topology back: rows of one kind "
+        "cannot be read as another. Nothing was changed",
+    )

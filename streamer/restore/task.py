@@ -181,7 +181,7 @@ class TaskRestore:
         if one.position == one.saved and not one.rows:
             return
         failpoints.hit("restore.before_batch")
-        check_rows(one.place, one.rows.values())
+        check_rows(one.place, self.database.specs[one.store].kind, one.rows.values())
         position = Positions(changelogs={one.store: one.position}, as_of_ms=self._as_of_ms).encode()
         if one.is_bulk and len(one.rows) >= BULK_ROWS_MIN:
             self.database.ingest(one.store, one.rows)

@@ -17,7 +17,7 @@ from streamer.errors import ProcessingError
 from streamer.store.footprint import Footprint
 from streamer.store.keys import ROW_HEAD_BYTES, payload, rows, timestamp
 from streamer.topology.serde import Serde
-from streamer.topology.stores import StoreSpec
+from streamer.topology.stores import StoreKind, StoreSpec
 
 __all__ = ["Database", "Dirty", "KeyValueState", "RecentRows", "newest_times"]
 
@@ -81,8 +81,8 @@ class Dirty:
     payloads: list[bytes | None] = field(default_factory=list)
     timestamps: list[int] = field(default_factory=list)
 
-    def rows(self) -> list[bytes | None]:
-        return rows(self.timestamps, self.payloads)
+    def rows(self, kind: StoreKind) -> list[bytes | None]:
+        return rows(kind, self.timestamps, self.payloads)
 
 
 class KeyValueState:
@@ -297,7 +297,7 @@ class KeyValueState:
     def changes(self) -> list[tuple[bytes, bytes | None]]:
         """The rows to write, for the changelog and for RocksDB; None removes a row."""
         dirty = self.dirty()
-        changed = list(zip(dirty.keys, dirty.rows(), strict=True))
+        changed = list(zip(dirty.keys, dirty.rows(self.spec.kind), strict=True))
         purged = self._purged
         if purged:
             changed = [pair for pair in changed if pair[0] not in purged]

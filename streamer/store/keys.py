@@ -1,6 +1,8 @@
 """The layout of keys and rows at rest. A changelog record's value is the row, byte for byte.
 
-    row      version (1) | timestamp ms (8, big-endian) | the value's serde bytes
+    row      form (1) | timestamp ms (8, big-endian) | the value's serde bytes
+             form: the kind of the store (high half: 0 key-value, 1 window, 2 session) and the
+             version of the row (low half), so that a changelog says what its keys are
     key      key-value: the key's serde bytes
              window:    window start ms (8) | key        time first: expiry is one range, and the
                                                          windows that are written lie side by side
@@ -19,9 +21,12 @@ from collections.abc import Sequence
 from streamer.topology.stores import StoreKind, StoreSpec
 
 __all__ = [
+    "ROW_FORMS",
     "ROW_HEAD_BYTES",
+    "ROW_TIME",
     "ROW_VERSION",
     "index_key",
+    "kind_of",
     "partition_key",
     "payload",
     "row",
@@ -35,7 +40,15 @@ __all__ = [
 ]
 
 ROW_VERSION = 1
+ROW_FORMS = {
+    StoreKind.KEY_VALUE: 0x00 | ROW_VERSION,
+    StoreKind.WINDOW: 0x10 | ROW_VERSION,
+    StoreKind.SESSION: 0x20 | ROW_VERSION,
+}
+_KINDS = {form: kind for kind, form in ROW_FORMS.items()}
 ROW_HEAD_BYTES = 9
+# Where the time stands in a row: its bytes order as times do.
+ROW_TIME = slice(1, ROW_HEAD_BYTES)
 _HEAD = struct.Struct(">BQ")
 _TIME = struct.Struct(">Q")
 _TIMES = struct.Struct(">QQ")
@@ -45,17 +58,24 @@ _TIMES = struct.Struct(">QQ")
 TTL_BUCKETS = 64
 
 
-def row(timestamp_ms: int, value: bytes) -> bytes:
-    return _HEAD.pack(ROW_VERSION, timestamp_ms if timestamp_ms > 0 else 0) + value
+def row(timestamp_ms: int, value: bytes, kind: StoreKind = StoreKind.KEY_VALUE) -> bytes:
+    return _HEAD.pack(ROW_FORMS[kind], timestamp_ms if timestamp_ms > 0 else 0) + value
 
 
-def rows(timestamps: Sequence[int], values: Sequence[bytes | None]) -> list[bytes | None]:
-    """The rows of many values; None stays None."""
-    pack = _HEAD.pack
+def rows(
+    kind: StoreKind, timestamps: Sequence[int], values: Sequence[bytes | None]
+) -> list[bytes | None]:
+    """The rows of many values of one store; None stays None."""
+    pack, form = _HEAD.pack, ROW_FORMS[kind]
     return [
-        None if value is None else pack(ROW_VERSION, stamp if stamp > 0 else 0) + value
+        None if value is None else pack(form, stamp if stamp > 0 else 0) + value
         for stamp, value in zip(timestamps, values, strict=True)
     ]
+
+
+def kind_of(stored: bytes) -> StoreKind | None:
+    """The kind of store that a row was written by; None for a form that is not known here."""
+    return _KINDS.get(stored[0]) if stored else None
 
 
 def timestamp(stored: bytes) -> int:

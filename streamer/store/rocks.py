@@ -25,6 +25,7 @@ from streamer.store.pool import MemoryPool
 from streamer.store.schema import (
     DEFAULT,
     OWN_PREFIX,
+    Found,
     check_format,
     family_name,
     format_record,
@@ -40,14 +41,14 @@ _SCAN_ROWS_FIRST, _SCAN_ROWS_MAX = 16, 512
 
 
 class TaskDatabase:
-    """Open with `TaskDatabase.open`; `unknown_stores` are on disk, but not in the topology."""
+    """Open with `TaskDatabase.open`; `found` is what was there before."""
 
     def __init__(
         self, directory: Path, specs: Sequence[StoreSpec], *, pool: MemoryPool, options: OptionSet
     ) -> None:
         self.directory = directory
-        self.unknown_stores: tuple[str, ...] = ()
-        self._specs = {spec.name: spec for spec in specs}
+        self.found: Found
+        self.specs = {spec.name: spec for spec in specs}
         self._pool = pool
         self._options = options
         self._gate = Gate(lambda: closed(directory))
@@ -78,15 +79,14 @@ class TaskDatabase:
 
     def _open(self) -> None:
         self.directory.mkdir(parents=True, exist_ok=True)
-        found = on_disk(self.directory, self._specs.values())
-        self.unknown_stores = found.unknown_stores
-        wanted = {family_name(store) for store in self._specs}
+        found = self.found = on_disk(self.directory, self.specs.values())
+        wanted = {family_name(store) for store in self.specs}
         names = (found.existing | wanted) - {DEFAULT}
         self._families = Families(self.directory, names, self._options)
         records = dict(self._scan(DEFAULT, b"", None))
         check_format(self.directory, records)
         fresh = dict([format_record()])
-        for spec in self._specs.values():
+        for spec in self.specs.values():
             self._reconcile(spec, records, is_new=family_name(spec.name) not in found.existing)
             fresh.update([store_record(spec)])
         changed = {key: value for key, value in fresh.items() if records.get(key) != value}
@@ -96,7 +96,8 @@ class TaskDatabase:
     def _reconcile(self, spec: StoreSpec, records: Mapping[bytes, bytes], *, is_new: bool) -> None:
         """Bring a store's index in line with its specification."""
         index = family_name(spec.name, index=True)
-        change = index_change(self.directory, spec, records, is_new=is_new)
+        is_empty = next(self._scan(family_name(spec.name), b"", None), None) is None
+        change = index_change(self.directory, spec, records, is_new=is_new, is_empty=is_empty)
         if change is not None and index in self._families:
             self._families.drop(index)
         if spec.is_indexed_by_time and index not in self._families:
@@ -200,7 +201,7 @@ class TaskDatabase:
     ) -> None:
         with self._gate:
             is_first = True
-            for batch in batches(self._families, self._specs, changes=changes, records=records):
+            for batch in batches(self._families, self.specs, changes=changes, records=records):
                 if not is_first:
                     failpoints.hit("commit.between_store_chunks")
                 self._commit(batch)
@@ -220,7 +221,7 @@ class TaskDatabase:
         Metadata that covers them is written afterwards, with `write`: a crash in between leaves
         rows ahead of positions, as in `write`. Readers may see the rows before their index.
         """
-        spec = self._specs[store]
+        spec = self.specs[store]
         directory = self.directory / "ingest"
         ordered = sorted(rows.items())
         files = {family_name(store): ordered}

@@ -5,7 +5,8 @@
     index.<name>     time index of a store that has one
 
 `@format` is the version of this layout; `@store.<name>` says what kind of rows a store holds and
-whether its index is complete. A family without a specification is kept: its store may come back.
+whether its index is complete. Rows say their kind themselves, so that changelogs are as safe; here
+it is known before anything is read. A family without a specification is kept: its store may come back.
 """
 
 from __future__ import annotations
@@ -20,6 +21,7 @@ from streamer.errors import StateDirectoryError
 from streamer.topology.stores import StoreSpec
 
 __all__ = [
+    "CHANGELOG_POSITION",
     "DEFAULT",
     "FORMAT",
     "OWN_PREFIX",
@@ -35,6 +37,8 @@ __all__ = [
 DEFAULT = "default"
 FORMAT = b"1"
 OWN_PREFIX = b"@"
+# Metadata that the layer above keeps: how far the rows of a store have come.
+CHANGELOG_POSITION = "changelog/"
 _FORMAT_KEY = b"@format"
 _STORE_KEY = b"@store."
 _STORE, _INDEX = "store.", "index."
@@ -42,10 +46,12 @@ _INDEXED = b" indexed"
 
 
 class Found(NamedTuple):
-    """Names of stores: those on disk, and those on disk that nobody asked for."""
+    """The families on disk; stores there that nobody asked for; stores asked for that a database
+    which is there does not have."""
 
     existing: frozenset[str]
     unknown_stores: tuple[str, ...]
+    new_stores: tuple[str, ...]
 
 
 def family_name(store: str, *, index: bool = False) -> str:
@@ -55,11 +61,11 @@ def family_name(store: str, *, index: bool = False) -> str:
 def on_disk(directory: Path, specs: Iterable[StoreSpec]) -> Found:
     """The families of the database in a directory; none where there is no database yet."""
     if not (directory / "CURRENT").exists():
-        return Found(frozenset(), ())
+        return Found(frozenset(), (), ())
     existing = frozenset(Rdict.list_cf(str(directory), Options(raw_mode=True)))
-    wanted = {family_name(spec.name) for spec in specs}
-    unknown = (name for name in existing - wanted if name.startswith(_STORE))
-    return Found(existing, tuple(sorted(name.removeprefix(_STORE) for name in unknown)))
+    wanted = {spec.name for spec in specs}
+    known = {name.removeprefix(_STORE) for name in existing if name.startswith(_STORE)}
+    return Found(existing, tuple(sorted(known - wanted)), tuple(sorted(wanted - known)))
 
 
 def format_record() -> tuple[bytes, bytes]:
@@ -84,11 +90,17 @@ def store_record(spec: StoreSpec) -> tuple[bytes, bytes]:
 
 
 def index_change(
-    directory: Path, spec: StoreSpec, records: Mapping[bytes, bytes], *, is_new: bool
+    directory: Path,
+    spec: StoreSpec,
+    records: Mapping[bytes, bytes],
+    *,
+    is_new: bool,
+    is_empty: bool,
 ) -> bool | None:
     """What to do with a store's index: True build it, False drop it, None leave it.
 
-    Raises StateDirectoryError when the store on disk holds rows of another kind.
+    Raises StateDirectoryError when the store on disk is of another kind; one that never held a row
+    may change, such as after a changelog was refused because of its kind.
     """
     key, wanted = store_record(spec)
     found = records.get(key)
@@ -97,7 +109,8 @@ def index_change(
     if found is None:
         return True if spec.is_indexed_by_time else None
     kind = found.removesuffix(_INDEXED)
-    if kind != wanted.removesuffix(_INDEXED):
+    has_rows = not is_empty or (CHANGELOG_POSITION + spec.name).encode() in records
+    if kind != wanted.removesuffix(_INDEXED) and has_rows:
         raise StateDirectoryError(
             f"store {spec.name} in {directory} is a {kind.decode()} store, "
             f"but the topology now makes it a {spec.kind.value} store",

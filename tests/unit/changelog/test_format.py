@@ -3,9 +3,10 @@ from __future__ import annotations
 import pytest
 
 from streamer.changelog.format import Positions, check_rows
-from streamer.errors import StateDirectoryError, TaskCorruptedError
+from streamer.errors import InternalTopicError, StateDirectoryError, TaskCorruptedError
 from streamer.ids import TopicPartition
 from streamer.store.keys import row
+from streamer.topology.stores import StoreKind
 
 # Written by version 1; a later version must still read it.
 VERSION_1 = {
@@ -43,9 +44,19 @@ def test_an_unknown_version_is_refused(value: bytes) -> None:
 
 
 def test_rows_of_another_version_are_refused_with_the_partition() -> None:
+    place, kind = TopicPartition("app-totals-changelog", 3), StoreKind.KEY_VALUE
+    check_rows(place, kind, [row(1, b"x"), None, row(2, b"")])
+    with pytest.raises(TaskCorruptedError, match=r"app-totals-changelog/3 has rows of form 02"):
+        check_rows(place, kind, [row(1, b"x"), b"\x02rest"])
+    with pytest.raises(TaskCorruptedError, match="form none"):
+        check_rows(place, kind, [b""])
+
+
+def test_rows_of_another_kind_are_refused_with_both_kinds() -> None:
     place = TopicPartition("app-totals-changelog", 3)
-    check_rows(place, [row(1, b"x"), None, row(2, b"")])
-    with pytest.raises(TaskCorruptedError, match=r"app-totals-changelog/3 has rows of version 02"):
-        check_rows(place, [row(1, b"x"), b"\x02rest"])
-    with pytest.raises(TaskCorruptedError, match="version none"):
-        check_rows(place, [b""])
+    for kind in StoreKind:
+        check_rows(place, kind, [None, row(1, b"x", kind)])
+        for other in set(StoreKind) - {kind}:
+            wanted = f"changelog/3 holds rows of a {other.value} store, .* a {kind.value} store"
+            with pytest.raises(InternalTopicError, match=wanted):
+                check_rows(place, kind, [row(1, b"x", kind), None, row(1, b"x", other)])

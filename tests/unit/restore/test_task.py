@@ -9,15 +9,15 @@ import pytest
 
 from streamer import failpoints
 from streamer.changelog.format import Positions
-from streamer.errors import TaskCorruptedError
+from streamer.errors import InternalTopicError, TaskCorruptedError
 from streamer.failpoints import InjectedError
 from streamer.ids import TaskId, TopicPartition
 from streamer.kafka.changelog import Bounds, Records
-from streamer.restore.task import BULK_OFFSETS_MIN, RestoreState, TaskRestore
+from streamer.restore.task import BULK_OFFSETS_MIN, BULK_ROWS_MIN, RestoreState, TaskRestore
 from streamer.store.keys import row
 from streamer.store.pool import MemoryPool
 from streamer.store.rocks import TaskDatabase
-from streamer.topology.stores import Store
+from streamer.topology.stores import Store, StoreKind
 
 PLACE = TopicPartition("app-plain-changelog", 3)
 TASK = TaskId(0, 3)
@@ -220,6 +220,23 @@ def test_the_age_of_a_state_is_that_of_the_last_time_it_was_complete(
 def test_rows_of_an_unknown_version_are_not_taken_in(database: TaskDatabase) -> None:
     restore = begun(database, 0, 10)
     restore.add(Records(PLACE, [b"a"], [b"\x07abc"], [0]), 1)
-    with pytest.raises(TaskCorruptedError, match="rows of version 07"):
+    with pytest.raises(TaskCorruptedError, match="rows of form 07"):
         restore.save(restore.stores[PLACE])
+    assert stored(database).changelogs == {}
+
+
+@pytest.mark.parametrize("count", [3, BULK_ROWS_MIN])
+@pytest.mark.parametrize("kind", [StoreKind.WINDOW, StoreKind.SESSION])
+def test_rows_of_another_kind_of_store_are_not_taken_in(
+    database: TaskDatabase, kind: StoreKind, count: int
+) -> None:
+    restore = begun(database, 0, BULK_OFFSETS_MIN)
+    keys = [b"%016d" % number for number in range(count)]
+    rows = [row(1, b"v", kind)] * count
+    restore.add(Records(PLACE, keys, rows, list(range(count))), 1)
+    wanted = f"app-plain-changelog/3 holds rows of a {kind.value} store, .* key-value store"
+    with pytest.raises(InternalTopicError, match=wanted) as caught:
+        restore.save(restore.stores[PLACE])
+    assert "give the new store another name" in caught.value.hint
+    assert list(database.scan("plain", b"", None)) == []
     assert stored(database).changelogs == {}

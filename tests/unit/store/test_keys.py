@@ -21,6 +21,12 @@ def test_the_first_version_is_read_for_ever() -> None:
     row = bytes.fromhex("01000001946ab8e3807b7d")
     assert (keys.timestamp(row), keys.payload(row)) == (1736957289344, b"{}")
     assert keys.row(1736957289344, b"{}") == row
+    for kind, form in ((StoreKind.WINDOW, 0x11), (StoreKind.SESSION, 0x21)):
+        assert keys.row(1736957289344, b"{}", kind) == bytes([form]) + row[1:]
+        assert keys.rows(kind, [1736957289344], [b"{}"]) == [bytes([form]) + row[1:]]
+        assert keys.kind_of(bytes([form])) is kind
+    assert keys.kind_of(row) is StoreKind.KEY_VALUE
+    assert [keys.kind_of(other) for other in (b"", b"\x02", b"\x31")] == [None, None, None]
     window = bytes.fromhex("000001946ab8e380616e6e")
     assert keys.window_parts(window) == (1736957289344, b"ann")
     assert keys.window_key(1736957289344, b"ann") == window
@@ -33,7 +39,7 @@ def test_the_first_version_is_read_for_ever() -> None:
 
 def test_a_time_before_1970_is_stored_as_zero() -> None:
     assert keys.timestamp(keys.row(-1, b"x")) == 0
-    assert keys.rows([-1, 5], [b"x", None]) == [keys.row(0, b"x"), None]
+    assert keys.rows(StoreKind.KEY_VALUE, [-1, 5], [b"x", None]) == [keys.row(0, b"x"), None]
 
 
 @given(st.binary(max_size=20), TIMES, TIMES)

@@ -182,13 +182,13 @@ def test_a_store_that_left_the_topology_is_kept_and_reported(
 ) -> None:
     database = open_database(specs.plain, specs.ttl)
     database.write({"ttl": [(b"a", row(1, b"x"))]}, {})
-    assert database.unknown_stores == ()
+    assert database.found.unknown_stores == ()
     database.close()
     database = open_database(specs.plain)
-    assert database.unknown_stores == ("ttl",)
+    assert database.found.unknown_stores == ("ttl",)
     database.close()
     database = open_database(specs.plain, specs.ttl)
-    assert database.unknown_stores == ()
+    assert database.found.unknown_stores == ()
     assert database.get("ttl", b"a") == row(1, b"x")
     assert len(list(database.scan("ttl", b"", None, index=True))) == 1
 
@@ -227,12 +227,28 @@ def test_an_index_that_was_not_finished_is_built_again(open_database: Open, spec
 
 
 def test_rows_of_another_kind_are_refused_with_both_kinds(open_database: Open, specs: Any) -> None:
-    open_database(specs.plain).close()
+    database = open_database(specs.plain)
+    database.write({"plain": [(b"a", row(1, b"x"))]}, {})
+    database.close()
     other = replace(specs.plain, kind=StoreKind.SESSION, retention_ms=1)
     with pytest.raises(StateDirectoryError, match=r"plain .* is a key-value store, .* session"):
         open_database(other)
     # The refusal leaves nothing open.
     open_database(specs.plain)
+
+
+def test_a_store_that_never_held_a_row_may_become_one_of_another_kind(
+    open_database: Open, specs: Any
+) -> None:
+    """A restore that was refused because of its kind does not stand in the way of the old one."""
+    other = replace(specs.plain, kind=StoreKind.SESSION, retention_ms=1)
+    open_database(other).close()
+    database = open_database(specs.plain)
+    assert list(database.scan("plain", b"", None)) == []
+    database.write({}, {"changelog/plain": b"7"})
+    database.close()
+    with pytest.raises(StateDirectoryError, match=r"plain .* is a key-value store, .* session"):
+        open_database(other)
 
 
 def test_another_format_is_refused_with_both_versions(open_database: Open, specs: Any) -> None:

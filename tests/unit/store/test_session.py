@@ -19,7 +19,7 @@ def opened(*sessions: tuple[bytes, int, int, int]) -> tuple[SessionState, Memory
     """Over committed sessions (key, start, end, value)."""
     database = MemoryDatabase([SPEC])
     rows = [
-        (session_key(key, start, end), row(end, b"%d" % value))
+        (session_key(key, start, end), row(end, b"%d" % value, StoreKind.SESSION))
         for key, start, end, value in sessions
     ]
     database.write({"s": rows})
@@ -54,7 +54,7 @@ def test_one_session_takes_the_place_of_those_it_joins() -> None:
     assert state.changes() == [
         (session_key(b"a", 1, 5), None),
         (session_key(b"a", 9, 12), None),
-        (session_key(b"a", 1, 12), row(12, b"7")),
+        (session_key(b"a", 1, 12), row(12, b"7", StoreKind.SESSION)),
     ]
     database.write({"s": state.changes()})
     state.committed(state.changes())
@@ -66,7 +66,7 @@ def test_a_session_that_nobody_has_seen_leaves_no_trace() -> None:
     assert found(state, b"a", 0) == []
     state.replace(b"a", [], Session(5, 5, 1))
     state.replace(b"a", state.sessions(b"a", 0, 100), Session(5, 9, 2))
-    assert state.changes() == [(session_key(b"a", 5, 9), row(9, b"2"))]
+    assert state.changes() == [(session_key(b"a", 5, 9), row(9, b"2", StoreKind.SESSION))]
 
 
 def test_an_abort_brings_back_the_committed_sessions() -> None:
