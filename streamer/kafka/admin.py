@@ -173,6 +173,8 @@ class Admin:
         except KafkaUnavailableError as error:
             if _is_no_group(error.__cause__):
                 return []
+            # It may ask a coordinator in vain that it has dropped, as after brokers were away.
+            self._client = AdminClient(settings.admin(self._config))
             raise
         return [_member(each) for each in found.members]
 

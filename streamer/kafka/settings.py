@@ -135,7 +135,7 @@ def producer(config: Config, transactional_id: str | None = None) -> Settings:
     """Writes results and changelogs; without a transactional id it is idempotent."""
     # Half for payloads, half for what librdkafka keeps beside each of them.
     half = budget(config).producer_queue_bytes // 2
-    settings = _writing(config) | {
+    settings = _client(config) | {
         "allow.auto.create.topics": False,
         "enable.idempotence": True,
         "partitioner": "murmur2_random",
@@ -152,7 +152,7 @@ def producer(config: Config, transactional_id: str | None = None) -> Settings:
 
 def admin(config: Config) -> Settings:
     """Creates and describes topics and groups."""
-    return _writing(config) | _user(config, "admin")
+    return _client(config) | _user(config, "admin")
 
 
 def check(config: Config) -> None:
@@ -175,12 +175,6 @@ def _client(config: Config) -> Settings:
         # After an outage the default of 10 s is what one waits for.
         "reconnect.backoff.max.ms": 2_000,
     }
-
-
-def _writing(config: Config) -> Settings:
-    """Clients that ask coordinators now and then. When brokers were away librdkafka drops them to
-    begin anew, but remembers the coordinator that it dropped, and asks that one in vain."""
-    return _client(config) | {"metadata.recovery.strategy": "none"}
 
 
 def _consumer(config: Config, group: str) -> Settings:

@@ -7,14 +7,16 @@ it has waited for its queue. So every wait here looks after it when the queue do
 
 from __future__ import annotations
 
+import threading
 import time
 from collections.abc import Callable, Mapping
+from concurrent.futures import Future
 from contextlib import suppress
 from typing import Any
 
 from confluent_kafka import KafkaException, Producer
 
-from streamer.errors import KafkaUnavailableError
+from streamer.errors import FencedError, KafkaUnavailableError
 from streamer.ids import TopicPartition
 from streamer.kafka.api import Committed
 from streamer.kafka.attempts import reported
@@ -27,6 +29,8 @@ __all__ = ["Writer"]
 # only be tried again.
 _AWAY_S_MAX = 300.0
 _RETRY_PAUSE_S = 0.1
+# Adding positions to a transaction takes milliseconds, and seconds behind a new coordinator.
+_ADD_S, _ANSWER_S = 5.0, 2.0
 _STALLED_S = 0.2
 
 
@@ -107,14 +111,40 @@ class Writer:
     def commit(self, positions: Mapping[TopicPartition, Committed], group: Any) -> None:
         """Flush, and commit where there are transactions."""
         if self.transactional_id is not None and positions:
-            offsets = with_metadata(positions)
-            self._repeat(
-                lambda left_s: self._producer.send_offsets_to_transaction(offsets, group, left_s),
-                "adding positions to the transaction",
-            )
+            self._add(with_metadata(positions), group)
         self.flush()
         if self.transactional_id is not None:
             self._repeat(self._producer.commit_transaction, "committing a transaction")
+
+    def _add(self, offsets: list[Any], group: Any) -> None:
+        """Librdkafka remembers a coordinator that it has dropped, as after all brokers were away,
+        and waits for it whatever timeout it was given (its issue 5511). So where brokers answer
+        and this does not end, a new client is needed, which comes with joining again."""
+        what = "adding positions to the transaction"
+
+        def add(left_s: float) -> None:
+            send = self._producer.send_offsets_to_transaction
+            waiting = _started(lambda: send(offsets, group, left_s))
+            is_known_to_answer = False
+            while True:
+                try:
+                    return waiting.result(_ADD_S)
+                except TimeoutError:
+                    if is_known_to_answer:
+                        raise FencedError(
+                            f"{what}: no end in {_ADD_S:.0f} s, though brokers answer",
+                            hint="the worker joins again with a new producer",
+                        ) from None
+                    is_known_to_answer = self._is_answered(offsets[0].topic)
+
+        self._repeat(add, what)
+
+    def _is_answered(self, topic: str) -> bool:
+        try:
+            self._producer.list_topics(topic, timeout=_ANSWER_S)
+        except KafkaException:
+            return False
+        return True
 
     def abort(self) -> None:
         """Take back what was sent; without transactions, see it written instead: a purge reaches
@@ -154,6 +184,21 @@ class Writer:
                 if not error_of(said).retriable() or time.monotonic() >= deadline:
                     raise producer_fault(said, what) from error
                 self.poll(_RETRY_PAUSE_S)
+
+
+def _started(call: Callable[[], None]) -> Future[None]:
+    """A call in a thread that may be left behind, which no executor allows at the end."""
+    future: Future[None] = Future()
+
+    def run() -> None:
+        try:
+            call()
+            future.set_result(None)
+        except BaseException as error:
+            future.set_exception(error)
+
+    threading.Thread(target=run, name="positions", daemon=True).start()
+    return future
 
 
 def _not_written(count: int) -> KafkaUnavailableError:
