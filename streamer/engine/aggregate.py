@@ -11,9 +11,11 @@ from operator import eq
 from typing import Any
 
 from streamer.engine.batch import Batch, store_results
+from streamer.engine.fields import Fields
 from streamer.engine.fold import Cells, Collect, Loop, Rows
 from streamer.engine.node import Operator
 from streamer.engine.policy import Policy
+from streamer.kafka.api import AbortableError
 from streamer.store.cache import KeyValueState, newest_times
 from streamer.store.expiry import is_past_ttl
 from streamer.topology.graph import Emit
@@ -40,6 +42,7 @@ class AggregateOperator(Operator):
         needs_keys: bool,
         needs_care: bool,
         drop: Drop,
+        fields: Fields | None = None,
     ) -> None:
         super().__init__(name, policy)
         self.state = state
@@ -54,6 +57,8 @@ class AggregateOperator(Operator):
         if needs_care:
             state.on_unencodable = policy.take_care
         self._needs_care = needs_care
+        self._fields = fields
+        self._has_all_checks = False
 
     def run(self, batch: Batch) -> None:
         batch = self._without_nulls(batch)
@@ -141,7 +146,7 @@ class AggregateOperator(Operator):
         failed: set[int] = set()
         start = 0
         values = batch.values
-        loop = self._careful_loop if self._needs_care and self.policy.care.is_taken else self._loop
+        loop = self._loop_now()
         while True:
             rows = (
                 zip(row_keys[start:], keys[start:], values[start:], strict=True)
@@ -160,6 +165,11 @@ class AggregateOperator(Operator):
                 self.policy.failed(batch, row, error=error, node=self.name)
                 start = self._behind(batch, row)
                 failed.update(range(row, start))
+
+    def _loop_now(self) -> Loop:
+        if self._fields is not None and self._has_all_checks:
+            return self._fields.loop
+        return self._careful_loop if self._needs_care and self.policy.care.is_taken else self._loop
 
     def _careful_loop(self, cells: Cells, rows: Rows, collect: Collect | None) -> None:
         """Fold so that a record which fails leaves its aggregate as it was, and that a result which
@@ -229,7 +239,18 @@ class AggregateOperator(Operator):
         """The result's key bytes for each row key."""
         return row_keys
 
+    def _check_results(self) -> None:
+        """Raise AbortableError where JSON would store null for a number: the records are folded
+        again one by one, so that the one at fault is refused and not whatever comes after it."""
+        fields = self._fields
+        if fields is None or self._has_all_checks or not fields.floats:
+            return
+        if not all(map(fields.are_finite, self.state.dirty().values)):
+            self._has_all_checks = True
+            raise AbortableError(f"a result of {self.name} is infinite: again one by one")
+
     def flush(self, stream_time_ms: int) -> None:
+        self._check_results()
         if self.emit != "commit":
             return
         dirty = self.state.dirty()

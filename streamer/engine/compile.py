@@ -8,6 +8,7 @@ from typing import Any
 
 from streamer.engine.aggregate import AggregateOperator, Drop
 from streamer.engine.context import ProcessContext
+from streamer.engine.fields import Fields
 from streamer.engine.fold import fold_loop, needs_keys
 from streamer.engine.node import Operator
 from streamer.engine.policy import Policy
@@ -20,7 +21,7 @@ from streamer.engine.windowed import WindowedOperator
 from streamer.ids import repartition_topic
 from streamer.store.cache import KeyValueState
 from streamer.store.session import SessionState
-from streamer.topology.aggregates import BuiltIn, Fold, Reduce
+from streamer.topology.aggregates import Fold, Reduce
 from streamer.topology.graph import (
     Aggregate,
     Arm,
@@ -35,6 +36,7 @@ from streamer.topology.graph import (
     Subtopology,
     TableUpdate,
 )
+from streamer.topology.results import float_results
 from streamer.topology.serde import Json, MessagePack, Serde
 from streamer.topology.windowed_serde import WindowedKey
 from streamer.topology.windows import SessionWindows
@@ -164,10 +166,12 @@ class Compiler:
 
     def _aggregate(self, node: Aggregate) -> AggregateOperator:
         state = self.states[node.store.name]
+        fields = _fields(node)
         loop = fold_loop(
             node.aggregate,
             result=getattr(node.value, "type", None),
             by_item=_by_item(node.input),
+            fields=fields,
         )
         kind = AggregateOperator if node.windows is None else WindowedOperator
         decode_key = state.spec.key.decode
@@ -183,6 +187,7 @@ class Compiler:
             decode=state.decode,
             decode_key=decode_key,
             needs_keys=needs_keys(node.aggregate),
+            fields=fields,
             needs_care=not isinstance(node.aggregate, Mapping),
             drop=self.drop,
         )
@@ -201,11 +206,7 @@ class Compiler:
             self.policy,
             state=state,
             windows=node.windows,
-            fold=_session_fold(
-                node.aggregate,
-                result=getattr(node.value, "type", None),
-                by_item=_by_item(node.input),
-            ),
+            fold=_session_fold(node),
             emit=node.emit,
             encode=state.serde.encode,
             decode_key=WindowedKey(state.spec.key, node.store).decode,
@@ -332,9 +333,23 @@ def _by_item(value: Serde[Any] | None) -> bool | None:
     return issubclass(kind, Mapping)
 
 
-def _session_fold(
-    aggregate: Fold | Reduce | Mapping[str, BuiltIn], *, result: Any, by_item: bool | None
-) -> SessionFold:
+def _fields(node: Aggregate) -> Fields | None:
+    """The fields of built-in aggregates."""
+    if isinstance(node.aggregate, Fold | Reduce):
+        return None
+    stored_as_json = isinstance(node.value, Json)
+    return Fields(
+        node.aggregate,
+        result=getattr(node.value, "type", None),
+        by_item=_by_item(node.input),
+        floats=float_results(node.aggregate, node.input) if stored_as_json else frozenset(),
+    )
+
+
+def _session_fold(node: Aggregate) -> SessionFold:
+    aggregate, fields = node.aggregate, _fields(node)
+    if fields is not None:
+        return SessionFold(fields.step, fields.merge)
     if isinstance(aggregate, Fold):
         initial, step, merge = aggregate.initial, aggregate.step, aggregate.merge
         assert merge is not None
@@ -342,15 +357,9 @@ def _session_fold(
             lambda key, value, before: step(key, value, initial() if before is None else before),
             merge,
         )
-    if isinstance(aggregate, Reduce):
-        reduce = aggregate.step
-        return SessionFold(
-            lambda _key, value, before: value if before is None else reduce(before, value),
-            lambda _key, one, other: reduce(one, other),
-        )
-    from streamer.engine.merge import built_in_merge, built_in_step
-
+    assert isinstance(aggregate, Reduce)
+    reduce = aggregate.step
     return SessionFold(
-        built_in_step(aggregate, result=result, by_item=by_item),
-        built_in_merge(aggregate, result=result),
+        lambda _key, value, before: value if before is None else reduce(before, value),
+        lambda _key, one, other: reduce(one, other),
     )

@@ -2,7 +2,8 @@
 
 Each loop takes the cells of a store (row key -> aggregate or None) and the rows of a batch, and
 changes the cells in record order. The loop of built-in aggregates is generated for its fields, as
-dataclasses generate `__init__`: a general loop over fields costs twice as much (measured).
+dataclasses generate `__init__`: a general loop over fields costs twice as much (measured). It looks
+at nothing: a row at which it fails goes through `Fields.fold`, which knows nulls and what to blame.
 """
 
 from __future__ import annotations
@@ -10,6 +11,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping, MutableMapping
 from typing import Any
 
+from streamer.engine.fields import Fields
 from streamer.topology.aggregates import BuiltIn, Count, First, Fold, Last, Max, Min, Reduce, Sum
 
 __all__ = ["Cells", "Collect", "Loop", "Rows", "fold_loop", "needs_keys"]
@@ -33,14 +35,17 @@ def fold_loop(
     *,
     result: Any = None,
     by_item: bool | None = None,
+    fields: Fields | None = None,
 ) -> Loop:
-    """The loop of an aggregation. Built-in ones need the type of their `result`; `by_item` says
-    whether values are mappings or objects with attributes, None that each is to be looked at."""
+    """The loop of an aggregation. Built-in ones need the type of their `result` and their `fields`;
+    `by_item` says whether values are mappings or objects with attributes, None that each is to be
+    looked at."""
     if isinstance(aggregate, Fold):
         return _function_loop(aggregate.initial, aggregate.step)
     if isinstance(aggregate, Reduce):
         return _reduce_loop(aggregate.step)
-    return _built_in_loop(aggregate, result=result, by_item=by_item)
+    assert fields is not None
+    return _built_in_loop(aggregate, result=result, by_item=by_item, again=fields.fold)
 
 
 def _function_loop(initial: Callable[[], Any], step: Callable[[Any, Any, Any], Any]) -> Loop:
@@ -98,7 +103,23 @@ def _read(field: str, by_item: bool | None) -> str:
     return attribute
 
 
-def _built_in_loop(fields: Mapping[str, BuiltIn], *, result: Any, by_item: bool | None) -> Loop:
+def _try_first(aggregate: BuiltIn, read: str) -> str | None:
+    """Fails for what later values could not be combined with, so that they are not blamed."""
+    match aggregate:
+        case Sum():
+            return f"{read} + {read} - {read}"
+        case Min() | Max():
+            return f"{read} < {read}"
+    return None
+
+
+def _built_in_loop(
+    fields: Mapping[str, BuiltIn],
+    *,
+    result: Any,
+    by_item: bool | None,
+    again: Callable[[Cells, bytes, Any], Any],
+) -> Loop:
     read: dict[str, str] = {}
     for aggregate in fields.values():
         if aggregate.field is not None:
@@ -111,16 +132,20 @@ def _built_in_loop(fields: Mapping[str, BuiltIn], *, result: Any, by_item: bool 
         for number, (name, aggregate) in enumerate(fields.items())
     ]
     stores = [f"a.{name} = n{number}" for number, name in enumerate(fields)]
+    tries = [_try_first(each, read.get(each.field or "", "")) for each in fields.values()]
     first = ", ".join(
         "1" if isinstance(aggregate, Count) else read[aggregate.field or ""]
         for aggregate in fields.values()
     )
-    steps = [*reads, "a = cells[k]", "if a is None:", f"    a = cells[k] = make({first})", "else:"]
+    steps = [*reads, "a = cells[k]", "if a is None:"]
+    steps += [f"    {line}" for line in dict.fromkeys(tries) if line is not None]
+    steps += [f"    a = cells[k] = make({first})", "else:"]
     steps += [f"    {line}" for line in (*nexts, *stores)]
 
     def body(*, emits: bool) -> str:
-        lines = ["for k, _key, v in rows:"]
-        lines += [f"    {line}" for line in steps]
+        lines = ["for k, _key, v in rows:", "    try:"]
+        lines += [f"        {line}" for line in steps]
+        lines += ["    except Exception:", "        a = again(cells, k, v)"]
         if emits:
             lines.append("    append(encode(a))")
         return "\n".join(f"        {line}" for line in lines)
@@ -130,7 +155,7 @@ def _built_in_loop(fields: Mapping[str, BuiltIn], *, result: Any, by_item: bool 
         f"    if collect is None:\n{body(emits=False)}\n"
         f"    else:\n        encode, append = collect\n{body(emits=True)}\n"
     )
-    names: dict[str, Any] = {"make": result, "Mapping": Mapping}
+    names: dict[str, Any] = {"make": result, "again": again, "Mapping": Mapping}
     exec(compile(text, "<built-in aggregates>", "exec"), names)
     loop: Loop = names["loop"]
     return loop

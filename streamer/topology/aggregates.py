@@ -40,23 +40,23 @@ class _OfField:
 
 
 class Sum(_OfField):
-    """The sum of a field of the values."""
+    """The sum of a field of the values. A null is left out, as in SQL: null until a value comes."""
 
 
 class Min(_OfField):
-    """The least value of a field."""
+    """The least value of a field; nulls are left out."""
 
 
 class Max(_OfField):
-    """The greatest value of a field."""
+    """The greatest value of a field; nulls are left out."""
 
 
 class First(_OfField):
-    """A field of the first record that was processed."""
+    """A field of the first record that was processed, also if it is null there."""
 
 
 class Last(_OfField):
-    """A field of the last record that was processed."""
+    """A field of the last record that was processed, also if it is null there."""
 
 
 BuiltIn = Count | Sum | Min | Max | First | Last

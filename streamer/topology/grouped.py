@@ -10,7 +10,7 @@ from typing import Any
 from streamer.errors import TopologyError
 from streamer.topology.aggregates import BuiltIn, Fold, Reduce, built_in
 from streamer.topology.graph import Aggregate, Emit
-from streamer.topology.results import result_type
+from streamer.topology.results import check_fields, result_type
 from streamer.topology.serde import Json, Serde, serde_of
 from streamer.topology.stores import Store, StoreKind, StoreSpec, milliseconds
 from streamer.topology.stream import Stream
@@ -49,7 +49,8 @@ class GroupedStream:
     ) -> Table:
         """Fold the records of each key: `step(key, value, aggregate) -> aggregate`, from
         `initial()`; or compute built-in aggregates given as data:
-        `aggregate({"orders": Count(), "cents": Sum("amount")}, store="totals")`.
+        `aggregate({"orders": Count(), "cents": Sum("amount")}, store="totals")`. A record whose
+        field is missing, is no number to a Sum, or makes it infinite is a failing record.
 
         Returning None removes the key. `emit="commit"` (default) passes on each key's newest
         result once per commit, `emit="every"` every result.
@@ -82,6 +83,8 @@ class GroupedStream:
         given = Store(store) if isinstance(store, str) else store
         _check_emit(emit, windows)
         stream = self._co_located(given.name)
+        if not isinstance(definition, Fold | Reduce):
+            check_fields(definition, stream._value)
         serde = _value_serde(definition, value if value is not None else given.value, stream)
         _check_key(given, stream)
         spec = given.spec(key=stream._key, value=serde)
