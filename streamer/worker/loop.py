@@ -84,10 +84,8 @@ class Loop:
         self._aborts = 0
         self._is_in_doubt = False
         self._slow: set[TaskId] = set()
-        self._committed_ms = clock.monotonic_ms()
-        self._refreshed_ms = clock.monotonic_ms()
+        self._committed_ms = self._refreshed_ms = self.turned_ms = clock.monotonic_ms()
         self._reported_ms = 0
-        self.turned_ms = clock.monotonic_ms()
 
     # -- one turn ------------------------------------------------------------------------------
 
