@@ -6,7 +6,8 @@
 
 `@format` is the version of this layout; `@store.<name>` says what kind of rows a store holds and
 whether its index is complete. Rows say their kind themselves, so that changelogs are as safe; here
-it is known before anything is read. A family without a specification is kept: its store may come back.
+it is known before anything is read. A family without a specification is kept: its store may come
+back.
 """
 
 from __future__ import annotations

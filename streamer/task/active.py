@@ -20,24 +20,9 @@ from streamer.record import RawBatch
 from streamer.store.rocks import TaskDatabase
 from streamer.task.input import TaskInput
 from streamer.task.lifecycle import TaskState, checked_move
+from streamer.task.metadata import Metadata, marks
 
-__all__ = ["ActiveTask", "decode_stream_time", "encode_stream_time"]
-
-# What stands beside a committed position: the version of this text, and the task's stream time, so
-# that a task which lost its disk goes on with the time it had (KAFKA-9368 does the same).
-_METADATA_VERSION = "1"
-
-
-def encode_stream_time(stream_time_ms: int) -> str:
-    return f"{_METADATA_VERSION}:{stream_time_ms}"
-
-
-def decode_stream_time(metadata: str) -> int:
-    """The stream time, -1 where there is none or another program committed the position."""
-    version, _, text = metadata.partition(":")
-    if version != _METADATA_VERSION or not text.lstrip("-").isdigit():
-        return -1
-    return int(text)
+__all__ = ["ActiveTask"]
 
 
 class ActiveTask:
@@ -66,6 +51,7 @@ class ActiveTask:
         self.refresh_positions = False
         self._pipeline: Pipeline | None = None
         self._input: TaskInput | None = None
+        self._marks = marks(partition.topic for partition in partitions)
 
     # -- life ----------------------------------------------------------------------------------
 
@@ -151,7 +137,7 @@ class ActiveTask:
 
     def offsets(self) -> dict[TopicPartition, Committed]:
         """The positions to commit, with the stream time beside them."""
-        metadata = encode_stream_time(self.stream_time_ms)
+        metadata = Metadata(self.stream_time_ms, self._marks).encode()
         return {
             partition: Committed(position, metadata)
             for partition, position in self.positions.items()

@@ -2,22 +2,26 @@
 
 Brokers forget committed offsets of a group without members after offsets.retention.minutes (7 days
 by default, KIP-496). Beginning anew above state that already holds those records would count them
-twice, so a lost position is only replaced where that is certain to be right.
+twice, so a lost position is only replaced where that is certain to be right. An input that the
+application did not read before has none to lose, and begins as `auto_offset_reset` says.
 """
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from streamer.changelog.format import Positions
 from streamer.config import Config
 from streamer.errors import TaskCorruptedError
 from streamer.ids import TaskId, TopicPartition
 from streamer.kafka.api import Committed, InputReader
-from streamer.task.active import decode_stream_time
+from streamer.task.metadata import Metadata, mark, marks
 
 __all__ = ["Start", "resolve_start"]
+
+_log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,6 +31,21 @@ class Start:
     positions: dict[TopicPartition, int]
     stream_time_ms: int
     is_new: bool
+
+
+@dataclass(frozen=True, slots=True)
+class _Past:
+    """What is known of a task's past. `inputs` are those whose positions the state is exactly at;
+    `topics`, by their marks, those that it ever read."""
+
+    committed: Mapping[TopicPartition, Committed]
+    inputs: Mapping[TopicPartition, int]
+    topics: frozenset[str]
+    has_rows: bool
+
+    def is_new(self, topic: str) -> bool:
+        """Whether the task went on without this topic so far, for certain."""
+        return bool(self.committed and self.topics) and mark(topic) not in self.topics
 
 
 def resolve_start(
@@ -45,19 +64,16 @@ def resolve_start(
     added to it. Raises TaskCorruptedError where a position is lost and cannot be told.
     """
     committed = reader.committed(partitions)
-    times = [decode_stream_time(one.metadata) for one in committed.values()]
+    beside = [Metadata.decode(one.metadata) for one in committed.values()]
+    times = [one.stream_time_ms for one in beside]
+    topics = marks(place.topic for place in stored.inputs).union(*(one.inputs for one in beside))
+    past = _Past(committed, {}, topics, has_rows)
     if restored_records == 0:
+        # The changelog held nothing newer, so the state is exactly that of the stored positions.
         times.append(stored.stream_time_ms)
+        past = replace(past, inputs=stored.inputs)
     positions = {
-        partition: _position(
-            task,
-            partition,
-            reader=reader,
-            committed=committed,
-            stored=stored if restored_records == 0 else Positions(),
-            has_rows=has_rows,
-            config=config,
-        )
+        partition: _position(task, partition, reader=reader, past=past, config=config)
         for partition in partitions
     }
     is_new = len(committed) < len(partitions)
@@ -65,27 +81,18 @@ def resolve_start(
 
 
 def _position(
-    task: TaskId,
-    partition: TopicPartition,
-    *,
-    reader: InputReader,
-    committed: Mapping[TopicPartition, Committed],
-    stored: Positions,
-    has_rows: bool,
-    config: Config,
+    task: TaskId, partition: TopicPartition, *, reader: InputReader, past: _Past, config: Config
 ) -> int:
-    if partition in committed:
-        return committed[partition].position
-    if partition in stored.inputs:
-        # The changelog held nothing newer, so the state is exactly that of this position.
-        return stored.inputs[partition]
-    if has_rows:
+    if partition in past.committed:
+        return past.committed[partition].position
+    if partition in past.inputs:
+        return past.inputs[partition]
+    is_new = past.is_new(partition.topic)
+    if past.has_rows and not is_new:
         raise TaskCorruptedError(
             f"task {task} has state, but group {config.application_id!r} has no committed offset"
             f" for {partition}",
-            hint="the broker has forgotten it (offsets.retention.minutes) or somebody deleted the"
-            " group. Set the offset that belongs to the state (kafka-consumer-groups"
-            " --reset-offsets), or begin anew under another application id",
+            hint=_hint(partition, past),
         )
     if config.auto_offset_reset == "none":
         raise TaskCorruptedError(
@@ -94,4 +101,30 @@ def _position(
             hint="set auto_offset_reset to earliest or latest, or commit an offset for the group",
         )
     first, end = reader.bounds(partition)
-    return first if config.auto_offset_reset == "earliest" else end
+    position = first if config.auto_offset_reset == "earliest" else end
+    if is_new:
+        _log.warning(
+            "task %s: %s is a new input of an application that has run before; it is read from"
+            " offset %d (auto_offset_reset = %s)",
+            task,
+            partition,
+            position,
+            config.auto_offset_reset,
+        )
+    return position
+
+
+def _hint(partition: TopicPartition, past: _Past) -> str:
+    remedy = (
+        "Set the offset that belongs to the state (kafka-consumer-groups --reset-offsets), or"
+        " begin anew under another application id"
+    )
+    if past.committed and not past.topics:
+        return (
+            f"nothing tells whether {partition.topic} is a new input or its position was lost"
+            f" (offsets.retention.minutes). {remedy}"
+        )
+    return (
+        "the broker has forgotten it (offsets.retention.minutes) or somebody deleted the group."
+        f" {remedy}"
+    )

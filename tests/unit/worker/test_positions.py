@@ -1,0 +1,117 @@
+"""Where a task goes on reading: lost positions are told from inputs that are new."""
+
+from __future__ import annotations
+
+import logging
+
+import pytest
+
+from streamer.changelog.format import Positions
+from streamer.config import Config
+from streamer.errors import TaskCorruptedError
+from streamer.ids import TaskId, TopicPartition
+from streamer.kafka.api import Committed
+from streamer.kafka.fake import FakeBroker
+from streamer.task.metadata import Metadata, marks
+from streamer.topology.partitioner import partition_of
+from streamer.worker.positions import Start, resolve_start
+
+TASK = TaskId(0, 0)
+OLD, NEW = TopicPartition("old", 0), TopicPartition("new", 0)
+NOTE = Metadata(50, marks(["old"])).encode()
+RAN = Positions(changelogs={"s": 3}, inputs={OLD: 7}, stream_time_ms=40)
+
+
+def start(
+    committed: dict[TopicPartition, Committed],
+    stored: Positions,
+    *,
+    restored_records: int = 0,
+    has_rows: bool = True,
+    reset: str = "earliest",
+) -> Start:
+    broker = FakeBroker(partition_of=partition_of, now_ms=lambda: 7)
+    for topic in ("old", "new"):
+        broker.create(topic, 1)
+        producer = broker.producer(None)
+        producer.send(topic, [b"k"] * 9, [b"v"] * 9, timestamps=[1] * 9)
+        producer.commit({}, None)
+    broker.delete_before(NEW, 2)
+    reader = broker.reader("app")
+    reader.commit(committed)
+    return resolve_start(
+        TASK,
+        (OLD, NEW),
+        reader=reader,
+        stored=stored,
+        restored_records=restored_records,
+        has_rows=has_rows,
+        config=Config(application_id="app", auto_offset_reset=reset),
+    )
+
+
+@pytest.mark.parametrize(("reset", "position"), [("earliest", 2), ("latest", 9)])
+@pytest.mark.parametrize(
+    ("note", "stored", "restored"),
+    [
+        (NOTE, RAN, 0),
+        (NOTE, RAN, 5),  # a disk that is behind
+        (NOTE, Positions(), 5),  # a disk that was lost: the group knows the inputs
+        ("1:50", RAN, 0),  # committed before the inputs were noted: the disk knows them
+    ],
+)
+def test_a_new_input_begins_as_the_reset_policy_says(
+    note: str,
+    stored: Positions,
+    restored: int,
+    *,
+    reset: str,
+    position: int,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    with caplog.at_level(logging.INFO, "streamer"):
+        found = start({OLD: Committed(8, note)}, stored, restored_records=restored, reset=reset)
+    assert found == Start({OLD: 8, NEW: position}, 50, is_new=True)
+    assert "task 0_0: new/0 is a new input of an application" in caplog.text
+    assert f"offset {position} (auto_offset_reset = {reset})" in caplog.text
+
+
+def test_a_new_input_needs_a_policy() -> None:
+    with pytest.raises(TaskCorruptedError, match="new/0, and auto_offset_reset is none"):
+        start({OLD: Committed(8, NOTE)}, RAN, reset="none")
+
+
+@pytest.mark.parametrize(
+    "stored", [Positions(), RAN, Positions(inputs={OLD: 7, NEW: 1}), Positions(inputs={NEW: 1})]
+)
+def test_a_position_that_the_group_has_lost_is_refused(stored: Positions) -> None:
+    """The group knows that the task has read the topic, whatever the disk knows."""
+    note = Metadata(50, marks(["new", "old"])).encode()
+    with pytest.raises(TaskCorruptedError, match="'app' has no committed offset for new/0") as told:
+        start({OLD: Committed(8, note)}, stored, restored_records=5)
+    assert "the broker has forgotten it" in told.value.hint
+
+
+def test_a_topic_that_the_disk_knows_is_not_new() -> None:
+    stored = Positions(inputs={OLD: 7, TopicPartition("new", 5): 1})
+    with pytest.raises(TaskCorruptedError, match="no committed offset for new/0"):
+        start({OLD: Committed(8, "")}, stored)
+
+
+def test_all_positions_lost_are_refused_unless_the_disk_has_them() -> None:
+    with pytest.raises(TaskCorruptedError, match="no committed offset for old/0"):
+        start({}, RAN, restored_records=1)
+    with pytest.raises(TaskCorruptedError, match="no committed offset for new/0"):
+        start({}, RAN)
+    whole = Positions(inputs={OLD: 7, NEW: 4}, stream_time_ms=40)
+    assert start({}, whole) == Start({OLD: 7, NEW: 4}, 40, is_new=True)
+
+
+def test_where_nothing_tells_the_error_says_so() -> None:
+    with pytest.raises(TaskCorruptedError, match="no committed offset for new/0") as told:
+        start({OLD: Committed(8, "1:50")}, Positions(), restored_records=5)
+    assert "nothing tells whether new is a new input or its position was lost" in told.value.hint
+
+
+def test_a_task_without_state_begins_as_the_policy_says() -> None:
+    assert start({}, Positions(), has_rows=False) == Start({OLD: 0, NEW: 2}, -1, is_new=True)
