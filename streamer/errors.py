@@ -139,6 +139,10 @@ class KafkaUnavailableError(StreamerError):
     """The brokers did not answer within the deadline."""
 
 
+class StoppedError(StreamerError):
+    """The worker was asked to stop while it waited for brokers."""
+
+
 class RegistryUnavailableError(KafkaUnavailableError):
     """The schema registry did not answer: no fault of the record that needed it."""
 

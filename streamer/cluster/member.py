@@ -49,11 +49,18 @@ _REJOINS_MS = 60_000
 class Member:
     """One process of a worker among the others. All methods may be called by any thread.
 
-    `tasks` are all tasks of the application; `address` is where this worker answers queries.
+    `tasks` are all tasks of the application; `address` is where this worker answers queries. Once
+    `stopping` is set, `start` waits for brokers no longer.
     """
 
     def __init__(
-        self, config: Config, *, tasks: Sequence[TaskId], clock: Clock, address: str = ""
+        self,
+        config: Config,
+        *,
+        tasks: Sequence[TaskId],
+        clock: Clock,
+        address: str = "",
+        stopping: threading.Event | None = None,
     ) -> None:
         if config.worker_id is None:
             raise ConfigError("a worker joins under a worker_id, and there is none")
@@ -70,6 +77,7 @@ class Member:
         self._rejoined_ms: deque[int] = deque(maxlen=_REJOINS_MAX)
         self._failure: StreamerError | None = None
         self._admin = Admin(config)
+        self._stopping = stopping
         self._topics: ControlTopics | None = None
         self._writer: TableWriter | None = None
         self._controller = Controller(
@@ -92,9 +100,11 @@ class Member:
     def start(self) -> None:
         """Create the control topics where they are missing, and join; returns soon.
 
-        Raises KafkaUnavailableError, ConfigError or InternalTopicError when that cannot be.
+        Raises KafkaUnavailableError, StoppedError, ConfigError or InternalTopicError when that
+        cannot be.
         """
-        self._topics = ControlTopics.prepare(self._config, self._admin)
+        admin = Admin(self._config, stopping=self._stopping)
+        self._topics = ControlTopics.prepare(self._config, admin)
         self._writer = TableWriter(self._config)
         self._publish()
         self._controller.start()
@@ -272,9 +282,15 @@ class Solo:
     """All tasks at once and for ever, without any cluster: tests, benchmarks, single runs."""
 
     def __init__(
-        self, config: Config, *, tasks: Sequence[TaskId], clock: Clock, address: str = ""
+        self,
+        config: Config,
+        *,
+        tasks: Sequence[TaskId],
+        clock: Clock,
+        address: str = "",
+        stopping: threading.Event | None = None,
     ) -> None:
-        del clock, address
+        del clock, address, stopping
         self.worker_id = config.worker_id or "solo"
         self._incarnation = Incarnation(fresh_session())
         self._desired = Desired(1, frozenset(tasks))

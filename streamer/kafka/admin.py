@@ -7,6 +7,7 @@ KafkaUnavailableError. Nothing existing is ever changed or deleted here.
 from __future__ import annotations
 
 import logging
+import threading
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -73,12 +74,18 @@ class GroupMember:
 
 
 class Admin:
-    """May be used by several threads."""
+    """May be used by several threads. Once `stopping` is set, waiting ends with StoppedError."""
 
-    def __init__(self, config: Config, *, timeout_s: float = TIMEOUT_S) -> None:
+    def __init__(
+        self,
+        config: Config,
+        *,
+        timeout_s: float = TIMEOUT_S,
+        stopping: threading.Event | None = None,
+    ) -> None:
         self._config = config
         self._client = AdminClient(settings.admin(config))
-        self._attempts = Attempts(timeout_s, config.bootstrap_servers)
+        self._attempts = Attempts(timeout_s, config.bootstrap_servers, stopping=stopping)
         self._timeout_s = timeout_s
 
     def partitions(self, topics: Sequence[str]) -> dict[str, int]:

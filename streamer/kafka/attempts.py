@@ -1,26 +1,32 @@
 """Requests that are repeated while brokers are away, up to a deadline, and then say what was tried.
 
 What is refused for good (a missing right, a wrong password) is not repeated: it is a ConfigError,
-since only whoever set it up can mend it.
+since only whoever set it up can mend it. Who waits says so in the log, and can be told to stop.
 """
 
 from __future__ import annotations
 
+import logging
+import threading
 import time
 from collections.abc import Callable
 from typing import TypeVar
 
 from confluent_kafka import KafkaError, KafkaException
 
-from streamer.errors import ConfigError, KafkaUnavailableError, StreamerError
+from streamer.errors import ConfigError, KafkaUnavailableError, StoppedError, StreamerError
 from streamer.kafka.faults import error_of, translated
 
 __all__ = ["PAUSE_S", "REQUEST_S", "Attempts", "refusal", "reported", "unless_away"]
 
+_log = logging.getLogger(__name__)
 T = TypeVar("T")
 
 # One request. A broker that answers does so in milliseconds; electing a leader takes seconds.
 REQUEST_S = 10.0
+# The same where somebody may ask to stop, which a request that waits does not hear.
+_STOPPABLE_S = 2.0
+_LOG_S = 5.0
 PAUSE_S = 0.2
 
 _REFUSED = frozenset(
@@ -90,35 +96,56 @@ def unless_away(error: KafkaError, what: str) -> StreamerError | None:
 
 
 class Attempts:
-    """Repeats one request until `timeout_s` is over."""
+    """Repeats one request until `timeout_s` is over, or until `stopping` is set."""
 
-    def __init__(self, timeout_s: float, where: str) -> None:
+    def __init__(
+        self, timeout_s: float, where: str, *, stopping: threading.Event | None = None
+    ) -> None:
         self._timeout_s = timeout_s
         self._where = where
+        self._stopping = stopping
+        self._request_s = REQUEST_S if stopping is None else _STOPPABLE_S
 
     def __call__(self, what: str, call: Callable[[float], T]) -> T:
         """`call` gets the seconds that it may take.
 
-        Raises KafkaUnavailableError at the deadline, and at once what no repetition can mend.
+        Raises KafkaUnavailableError at the deadline, StoppedError when it is to stop, and at once
+        what no repetition can mend.
         """
-        began = time.monotonic()
+        began = logged = time.monotonic()
         count = 0
         while True:
+            self._check_stop(what)
             left_s = self._timeout_s - (time.monotonic() - began)
             try:
                 count += 1
-                return call(max(0.5, min(REQUEST_S, left_s)))
+                return call(max(0.5, min(self._request_s, left_s)))
             except (KafkaException, SystemError) as error:
-                last = error_of(reported(error))
-                if problem := unless_away(last, what):
+                found = error_of(reported(error))
+                if problem := unless_away(found, what):
                     raise problem from error
+                last = found.str()
                 spent_s = time.monotonic() - began
                 if spent_s + PAUSE_S >= self._timeout_s:
-                    raise self._gave_up(what, count, spent_s=spent_s, last=last.str()) from error
+                    raise self._gave_up(what, count, spent_s=spent_s, last=last) from error
             except TimeoutError as error:
+                last = "no answer"
                 if (spent_s := time.monotonic() - began) >= self._timeout_s:
-                    raise self._gave_up(what, count, spent_s=spent_s, last="no answer") from error
+                    raise self._gave_up(what, count, spent_s=spent_s, last=last) from error
+            if time.monotonic() - logged >= _LOG_S:
+                logged = time.monotonic()
+                _log.warning("waiting for brokers at %s, %s: %s", self._where, what, last)
+            self._pause()
+
+    def _pause(self) -> None:
+        if self._stopping is None:
             time.sleep(PAUSE_S)
+        else:
+            self._stopping.wait(PAUSE_S)
+
+    def _check_stop(self, what: str) -> None:
+        if self._stopping is not None and self._stopping.is_set():
+            raise StoppedError(f"{what}: asked to stop while waiting for brokers at {self._where}")
 
     def _gave_up(
         self, what: str, count: int, *, spent_s: float, last: str

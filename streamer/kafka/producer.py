@@ -12,6 +12,7 @@ key. So the room is made before, by waiting for deliveries.
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from itertools import chain, compress, islice, repeat
 from typing import Any, NoReturn
@@ -49,15 +50,17 @@ class WorkerProducer:
         transactional_id: str | None,
         *,
         limits: Callable[[], Limits] = dict,
+        stopping: threading.Event | None = None,
     ) -> None:
-        """`limits` asks for the largest batch that each written topic takes, in bytes."""
+        """`limits` asks for the largest batch that each written topic takes, in bytes. Once
+        `stopping` is set, `init` waits for brokers no longer and raises StoppedError."""
         made = settings.producer(config, transactional_id)
         self._refusals = Refusals(limits, made)
         made["batch.size"] = self._refusals.batch_bytes
         # One record always fits.
         queue = "queue.buffering.max.kbytes"
         made[queue] = max(int(made[queue]), 2 * self._refusals.client_limit // 1024)
-        self._writer = Writer(made, transactional_id)
+        self._writer = Writer(made, transactional_id, stopping=stopping)
         self._records_max = int(made["queue.buffering.max.messages"]) - 2 * _CHUNK_RECORDS
         self._bytes_max = int(made[queue]) * 1024 // 2
         self._queued_bytes = 0

@@ -19,7 +19,7 @@ from confluent_kafka import KafkaException, Producer
 from streamer.errors import FencedError, KafkaUnavailableError
 from streamer.ids import TopicPartition
 from streamer.kafka.api import Committed
-from streamer.kafka.attempts import reported
+from streamer.kafka.attempts import Attempts, reported
 from streamer.kafka.consumer import with_metadata
 from streamer.kafka.faults import error_of, producer_fault, translated
 
@@ -37,8 +37,15 @@ _STALLED_S = 0.2
 class Writer:
     """Used by one thread. With `transactional_id=None` it is idempotent, without transactions."""
 
-    def __init__(self, made: Mapping[str, Any], transactional_id: str | None) -> None:
+    def __init__(
+        self,
+        made: Mapping[str, Any],
+        transactional_id: str | None,
+        *,
+        stopping: threading.Event | None = None,
+    ) -> None:
         self._producer = Producer(dict(made))
+        self._init = Attempts(_AWAY_S_MAX, str(made["bootstrap.servers"]), stopping=stopping)
         self.transactional_id = transactional_id
         self.produce = self._producer.produce
 
@@ -49,7 +56,7 @@ class Writer:
     def init(self) -> None:
         if self.transactional_id is not None:
             what = f"taking over transactional id {self.transactional_id!r}"
-            self._repeat(lambda left_s: self._producer.init_transactions(left_s), what)
+            self._init(what, self._producer.init_transactions)
 
     def begin(self) -> None:
         if self.transactional_id is not None:

@@ -17,7 +17,7 @@ from streamer import failpoints, metrics
 from streamer.clock import Clock, SystemClock
 from streamer.cluster.member import Member, Solo
 from streamer.config import Config, budget
-from streamer.errors import StreamerError
+from streamer.errors import StoppedError, StreamerError
 from streamer.http.server import Server
 from streamer.ids import transactional_id
 from streamer.kafka.admin import Admin
@@ -78,13 +78,23 @@ class Worker:
         self._stopping.set()
 
     def run(self) -> int:
-        """Work until stopped. Returns 1 if tasks had failed, else 0.
+        """Work until stopped. Returns 1 if tasks had failed, else 0, also when it was stopped while
+        it waited for brokers to begin.
 
         Raises the StreamerError that made going on impossible; the state is kept in any case.
         """
+        try:
+            return self._begin()
+        except StoppedError as stopped:
+            _log.info("stopped: %s", stopped)
+            return 0
+
+    def _begin(self) -> int:
         with ExitStack() as closing:
             closing.callback(self._directory.close)
-            planned = prepare(self._topology, self.config, Admin(self.config))
+            planned = prepare(
+                self._topology, self.config, Admin(self.config, stopping=self._stopping)
+            )
             _log.info(
                 "worker %s of %s: %d tasks in all",
                 self.worker_id,
@@ -184,13 +194,24 @@ class Worker:
             name = transactional_id(self._topology.application_id, self.worker_id)
         written = written_topics(self._topology, planned, self.config)
         admin = Admin(self.config)
-        producer = WorkerProducer(self.config, name, limits=lambda: admin.message_limits(written))
+        producer = WorkerProducer(
+            self.config,
+            name,
+            limits=lambda: admin.message_limits(written),
+            stopping=self._stopping,
+        )
         producer.init()
         return producer
 
     def _member(self, planned: Partitions, address: str) -> Member | Solo:
         kind = Solo if self._solo else Member
-        return kind(self.config, tasks=planned.tasks, clock=self._clock, address=address)
+        return kind(
+            self.config,
+            tasks=planned.tasks,
+            clock=self._clock,
+            address=address,
+            stopping=self._stopping,
+        )
 
     def _serve(self, serving: WorkerServing, closing: ExitStack) -> None:
         metrics.worker_info.labels(

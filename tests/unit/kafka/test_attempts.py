@@ -2,10 +2,19 @@
 
 from __future__ import annotations
 
+import threading
+
 import pytest
 from confluent_kafka import KafkaError, KafkaException
 
-from streamer.errors import ConfigError, FencedError, KafkaUnavailableError, TopicMissingError
+from streamer.errors import (
+    ConfigError,
+    FencedError,
+    KafkaUnavailableError,
+    StoppedError,
+    TopicMissingError,
+)
+from streamer.kafka import attempts
 from streamer.kafka.attempts import PAUSE_S, Attempts
 
 
@@ -70,3 +79,41 @@ def test_a_system_error_of_another_kind_is_not_swallowed() -> None:
 
     with pytest.raises(SystemError, match="something else"):
         Attempts(10, "b:1")("asking", call)
+
+
+class Away:
+    """Never answers, and takes as long as it may by a clock that moves with it."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch, *, stops_after: int) -> None:
+        self.stopping = threading.Event()
+        self.asked: list[float] = []
+        self._stops_after = stops_after
+        self._now_s = 0.0
+        monkeypatch.setattr(attempts.time, "monotonic", lambda: self._now_s)
+
+    def __call__(self, left_s: float) -> None:
+        self.asked.append(left_s)
+        self._now_s += left_s
+        if len(self.asked) == self._stops_after:
+            self.stopping.set()
+        raise KafkaException(KafkaError(KafkaError._TRANSPORT))
+
+
+def test_who_is_asked_to_stop_does_not_wait_for_brokers(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    away = Away(monkeypatch, stops_after=4)
+    with pytest.raises(StoppedError, match=r"looking up in: asked to stop .* brokers at b:1"):
+        Attempts(60, "b:1", stopping=away.stopping)("looking up in", away)
+    # No request waits for longer than a stop may take.
+    assert away.asked == [2.0] * 4
+    [line] = caplog.messages
+    assert line.startswith("waiting for brokers at b:1, looking up in: ")
+
+
+def test_who_was_asked_before_asks_nothing() -> None:
+    stopping, broker = threading.Event(), Broker()
+    stopping.set()
+    with pytest.raises(StoppedError):
+        Attempts(60, "b:1", stopping=stopping)("asking", broker)
+    assert broker.calls == 0
