@@ -51,7 +51,7 @@ class ActiveTask:
         self.refresh_positions = False
         self._pipeline: Pipeline | None = None
         self._input: TaskInput | None = None
-        self._marks = marks(partition.topic for partition in partitions)
+        self._marks = marks((one.topic for one in partitions), database.specs.values())
 
     # -- life ----------------------------------------------------------------------------------
 

@@ -99,6 +99,7 @@ class Life:
             reader=self._reader,
             stored=stored,
             restored_records=self.restored[task],
+            stores=database.specs.values(),
             has_rows=any(next(database.scan(name, b"", None), None) for name in active.changelogs),
             config=stage.config,
         )

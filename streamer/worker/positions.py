@@ -4,20 +4,22 @@ Brokers forget committed offsets of a group without members after offsets.retent
 by default, KIP-496). Beginning anew above state that already holds those records would count them
 twice, so a lost position is only replaced where that is certain to be right. An input that the
 application did not read before has none to lose, and begins as `auto_offset_reset` says.
+What stands beside the positions tells the one from the other.
 """
 
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, replace
 
 from streamer.changelog.format import Positions
 from streamer.config import Config
-from streamer.errors import TaskCorruptedError
+from streamer.errors import InternalTopicError, TaskCorruptedError
 from streamer.ids import TaskId, TopicPartition
 from streamer.kafka.api import Committed, InputReader
-from streamer.task.metadata import Metadata, mark, marks
+from streamer.task.metadata import Metadata, input_mark, marks, store_mark
+from streamer.topology.stores import StoreKind, StoreSpec
 
 __all__ = ["Start", "resolve_start"]
 
@@ -36,16 +38,16 @@ class Start:
 @dataclass(frozen=True, slots=True)
 class _Past:
     """What is known of a task's past. `inputs` are those whose positions the state is exactly at;
-    `topics`, by their marks, those that it ever read."""
+    `marks` are of all inputs and stores that it ever had."""
 
     committed: Mapping[TopicPartition, Committed]
     inputs: Mapping[TopicPartition, int]
-    topics: frozenset[str]
+    marks: frozenset[str]
     has_rows: bool
 
     def is_new(self, topic: str) -> bool:
         """Whether the task went on without this topic so far, for certain."""
-        return bool(self.committed and self.topics) and mark(topic) not in self.topics
+        return bool(self.committed and self.marks) and input_mark(topic) not in self.marks
 
 
 def resolve_start(
@@ -55,19 +57,23 @@ def resolve_start(
     reader: InputReader,
     stored: Positions,
     restored_records: int,
+    stores: Collection[StoreSpec],
     has_rows: bool,
     config: Config,
 ) -> Start:
     """The positions at which a restored task goes on.
 
     `stored` is what its database held before the restore, and `restored_records` what the restore
-    added to it. Raises TaskCorruptedError where a position is lost and cannot be told.
+    added to it. Raises TaskCorruptedError where a position is lost and cannot be told, and
+    InternalTopicError for a store that was of another kind.
     """
     committed = reader.committed(partitions)
     beside = [Metadata.decode(one.metadata) for one in committed.values()]
     times = [one.stream_time_ms for one in beside]
-    topics = marks(place.topic for place in stored.inputs).union(*(one.inputs for one in beside))
-    past = _Past(committed, {}, topics, has_rows)
+    known = frozenset[str]().union(*(one.marks for one in beside))
+    _check_kinds(task, stores, known)
+    known |= marks((place.topic for place in stored.inputs), ())
+    past = _Past(committed, {}, known, has_rows)
     if restored_records == 0:
         # The changelog held nothing newer, so the state is exactly that of the stored positions.
         times.append(stored.stream_time_ms)
@@ -78,6 +84,19 @@ def resolve_start(
     }
     is_new = len(committed) < len(partitions)
     return Start(positions, max(times, default=-1), is_new)
+
+
+def _check_kinds(task: TaskId, stores: Collection[StoreSpec], known: frozenset[str]) -> None:
+    """A changelog without a row does not tell: other partitions of it would be another kind."""
+    for spec in stores:
+        for kind in set(StoreKind) - {spec.kind}:
+            if store_mark(spec.name, kind) in known:
+                raise InternalTopicError(
+                    f"store {spec.name} of task {task} was a {kind.value} store until its last"
+                    f" commit, but the topology now makes it a {spec.kind.value} store",
+                    hint="give the new store another name, or bring the old topology back: rows of"
+                    " one kind cannot be read as another. Nothing was changed",
+                )
 
 
 def _position(
@@ -119,7 +138,7 @@ def _hint(partition: TopicPartition, past: _Past) -> str:
         "Set the offset that belongs to the state (kafka-consumer-groups --reset-offsets), or"
         " begin anew under another application id"
     )
-    if past.committed and not past.topics:
+    if past.committed and not past.marks:
         return (
             f"nothing tells whether {partition.topic} is a new input or its position was lost"
             f" (offsets.retention.minutes). {remedy}"

@@ -150,6 +150,7 @@ class TaskSet:
             reader=self._reader,
             stored=self._stored.pop(task),
             restored_records=progress.restored_records,
+            stores=active.database.specs.values(),
             has_rows=any(active.database.approximate_rows(name) for name in active.changelogs),
             config=self.config,
         )

@@ -23,8 +23,9 @@ from streamer.task.build import Plan, changelogs, input_partitions
 from streamer.task.commit import TaskFailedError, commit
 from streamer.task.input import TaskInput
 from streamer.task.lifecycle import TaskState, checked_move
-from streamer.task.metadata import Metadata, mark, marks
+from streamer.task.metadata import Metadata, marks
 from streamer.topology.partitioner import partition_of
+from streamer.topology.stores import Store
 
 TASK = TaskId(0, 0)
 IN, CHANGELOG = TopicPartition("in", 0), TopicPartition("app-s-changelog", 0)
@@ -36,6 +37,11 @@ def application() -> App:
         lambda one, other: one + other, store="s"
     ).to("out")
     return app
+
+
+def beside(stream_time_ms: int) -> str:
+    """What the task of `application` writes beside its positions."""
+    return Metadata(stream_time_ms, marks(["in"], [Store("s", str, int).spec()])).encode()
 
 
 class Worker:
@@ -123,7 +129,7 @@ def test_a_commit_moves_everything_together(worker: Worker) -> None:
     assert worker.commit() == {}
     assert not worker.task.needs_commit
     assert worker.results() == [9]
-    assert worker.reader.committed([IN]) == {IN: Committed(3, Metadata(5, marks(["in"])).encode())}
+    assert worker.reader.committed([IN]) == {IN: Committed(3, beside(5))}
     assert worker.stored() == Positions({"s": 1}, {IN: 3}, stream_time_ms=5, as_of_ms=99)
     (change,) = worker.broker.records("app-s-changelog")
     assert (change.key, change.value) == (b"k", worker.task.database.get("s", b"k"))
@@ -208,7 +214,7 @@ def test_an_idle_task_commits_again_only_when_asked(worker: Worker) -> None:
     assert worker.task.offsets() == {}
     worker.task.refresh_positions = True
     assert worker.task.needs_commit
-    assert worker.task.offsets() == {IN: Committed(1, f"2:1:{mark('in')}")}
+    assert worker.task.offsets() == {IN: Committed(1, beside(1))}
     worker.commit()
     assert not worker.task.needs_commit
 
@@ -218,7 +224,7 @@ def test_without_transactions_positions_follow_the_results(worker: Worker) -> No
     worker.send(1)
     worker.process()
     commit([worker.task], worker.producer, worker.reader, now_ms=0)
-    assert worker.reader.committed([IN]) == {IN: Committed(1, f"2:1:{mark('in')}")}
+    assert worker.reader.committed([IN]) == {IN: Committed(1, beside(1))}
 
 
 def test_a_database_that_cannot_be_written_fails_its_task_alone(
@@ -248,9 +254,10 @@ def test_a_value_that_cannot_be_stored_fails_before_the_transaction(worker: Work
 
 
 def test_stream_time_is_kept_beside_the_position() -> None:
-    for known in (Metadata(17, marks(["in", "a:b"])), Metadata(-1), Metadata(5, marks(["x"]))):
+    spec = Store("s", str, int).spec()
+    for known in (Metadata(17, marks(["in", "a:b"], [spec])), Metadata(-1)):
         assert Metadata.decode(known.encode()) == known
-    assert Metadata(17, marks(["in", "out"])).encode() == "2:17:5fec8e4e,b9ea6d99"
+    assert Metadata(17, marks(["in", "out"], [])).encode() == "2:17:5fec8e4e,b9ea6d99"
     assert Metadata.decode("1:17") == Metadata(17)
     for other in ("", "someone else's", "3:17:ab", "1:", "2:x:ab"):
         assert Metadata.decode(other) == Metadata()

@@ -3,22 +3,25 @@
 from __future__ import annotations
 
 import logging
+from dataclasses import replace
 
 import pytest
 
 from streamer.changelog.format import Positions
 from streamer.config import Config
-from streamer.errors import TaskCorruptedError
+from streamer.errors import InternalTopicError, TaskCorruptedError
 from streamer.ids import TaskId, TopicPartition
 from streamer.kafka.api import Committed
 from streamer.kafka.fake import FakeBroker
-from streamer.task.metadata import Metadata, marks
+from streamer.task.metadata import Metadata, marks, store_mark
 from streamer.topology.partitioner import partition_of
+from streamer.topology.stores import Store, StoreKind, StoreSpec
 from streamer.worker.positions import Start, resolve_start
 
 TASK = TaskId(0, 0)
 OLD, NEW = TopicPartition("old", 0), TopicPartition("new", 0)
-NOTE = Metadata(50, marks(["old"])).encode()
+SPEC = Store("s", str, int).spec()
+NOTE = Metadata(50, marks(["old"], [SPEC])).encode()
 RAN = Positions(changelogs={"s": 3}, inputs={OLD: 7}, stream_time_ms=40)
 
 
@@ -29,6 +32,7 @@ def start(
     restored_records: int = 0,
     has_rows: bool = True,
     reset: str = "earliest",
+    spec: StoreSpec = SPEC,
 ) -> Start:
     broker = FakeBroker(partition_of=partition_of, now_ms=lambda: 7)
     for topic in ("old", "new"):
@@ -45,6 +49,7 @@ def start(
         reader=reader,
         stored=stored,
         restored_records=restored_records,
+        stores=[spec],
         has_rows=has_rows,
         config=Config(application_id="app", auto_offset_reset=reset),
     )
@@ -86,7 +91,7 @@ def test_a_new_input_needs_a_policy() -> None:
 )
 def test_a_position_that_the_group_has_lost_is_refused(stored: Positions) -> None:
     """The group knows that the task has read the topic, whatever the disk knows."""
-    note = Metadata(50, marks(["new", "old"])).encode()
+    note = Metadata(50, marks(["new", "old"], [SPEC])).encode()
     with pytest.raises(TaskCorruptedError, match="'app' has no committed offset for new/0") as told:
         start({OLD: Committed(8, note)}, stored, restored_records=5)
     assert "the broker has forgotten it" in told.value.hint
@@ -115,3 +120,15 @@ def test_where_nothing_tells_the_error_says_so() -> None:
 
 def test_a_task_without_state_begins_as_the_policy_says() -> None:
     assert start({}, Positions(), has_rows=False) == Start({OLD: 0, NEW: 2}, -1, is_new=True)
+
+
+@pytest.mark.parametrize("kind", [StoreKind.WINDOW, StoreKind.SESSION])
+def test_a_store_that_became_another_kind_is_refused_though_its_changelog_is_empty(
+    kind: StoreKind,
+) -> None:
+    wanted = f"store s of task 0_0 was a key-value store .* now makes it a {kind.value} store"
+    with pytest.raises(InternalTopicError, match=wanted):
+        start({OLD: Committed(8, NOTE)}, RAN, has_rows=False, spec=replace(SPEC, kind=kind))
+    other = replace(SPEC, kind=kind, name="t")
+    assert start({OLD: Committed(8, NOTE)}, RAN, has_rows=False, spec=other).positions[OLD] == 8
+    assert len({store_mark("s", each) for each in StoreKind}) == len(StoreKind)
