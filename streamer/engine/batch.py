@@ -8,15 +8,19 @@ Columns are never changed in place: nodes share them.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from itertools import islice
+from typing import Any, TypeVar
 
 from streamer.record import Headers, RawBatch
 
-__all__ = ["Batch", "Order", "Source", "flushed", "spread_order", "store_results"]
+__all__ = ["Batch", "Order", "Source", "flushed", "pages", "spread_order", "store_results"]
 
 Order = tuple[int, ...]
+Row = TypeVar("Row")
+
+PAGE_ROWS = 5_000
 
 
 @dataclass(slots=True)
@@ -30,6 +34,13 @@ class Source:
 def flushed(stream_time_ms: int, count: int) -> Source:
     """The source of results that no single record made: they come at the task's stream time."""
     return Source(None, [stream_time_ms] * count)
+
+
+def pages(rows: Iterable[Row]) -> Iterator[list[Row]]:
+    """Rows in lists of bounded length, so that what a store passes on is never all in memory."""
+    rest = iter(rows)
+    while page := list(islice(rest, PAGE_ROWS)):
+        yield page
 
 
 def store_results(

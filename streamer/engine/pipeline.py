@@ -22,7 +22,7 @@ from streamer.engine.process import ProcessOperator
 from streamer.engine.sessions import SessionOperator
 from streamer.engine.windowed import WindowedOperator
 from streamer.record import RawBatch
-from streamer.store.cache import KeyValueState
+from streamer.store.cache import ANY_TIME_MS, KeyValueState
 from streamer.store.expiry import Expiry
 
 __all__ = ["Pipeline"]
@@ -54,11 +54,16 @@ class Pipeline:
         self.stream_time_ms = stream_time_ms
         self._committed_time_ms = stream_time_ms
         for state in self._states.values():
-            state.committed_time_ms = stream_time_ms
+            state.committed_time_ms = self._row_time_max_ms
         for operator in self._windowed:
             operator.committed(stream_time_ms)
         for processor in self._processors:
             processor.start(stream_time_ms)
+
+    @property
+    def _row_time_max_ms(self) -> int:
+        """What no committed row is later than: stream time, but `process` may forward any time."""
+        return ANY_TIME_MS if self._processors else self.stream_time_ms
 
     # -- records -------------------------------------------------------------------------------
 
@@ -190,12 +195,14 @@ class Pipeline:
         another store is in that store's changes as well; then find what has expired."""
         for operator in self._operators:
             if isinstance(operator, WindowedOperator | SessionOperator):
-                operator.close(self.stream_time_ms)
+                for _page in operator.close(self.stream_time_ms):
+                    self._settle()
             operator.flush(self.stream_time_ms)
         for name, expiry in self._expiries.items():
             state = self._states[name]
-            expired = expiry.find(self.stream_time_ms)
-            state.purge(expired.keys, expiry.among(state.dirty(), self.stream_time_ms))
+            dirty = state.dirty()
+            expired = expiry.find(self.stream_time_ms, changed=len(dirty.keys))
+            state.purge(expired.keys, expiry.among(dirty, self.stream_time_ms))
             self._index_keys[name] = expired.index_keys
 
     def changes(self) -> Changes:
@@ -210,7 +217,9 @@ class Pipeline:
         """The changes are durable, in the changelog and in the store."""
         for name, state in self._states.items():
             state.committed(changes[name])
-            state.committed_time_ms = self.stream_time_ms
+            state.committed_time_ms = self._row_time_max_ms
+        for expiry in self._expiries.values():
+            expiry.committed()
         self._index_keys = {}
         self._committed_time_ms = self.stream_time_ms
         for operator in self._windowed:

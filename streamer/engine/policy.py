@@ -72,6 +72,11 @@ class Policy:
         self._count = count
         self._last: dict[str, tuple[str, int, int]] = {}
 
+    @property
+    def goes_on(self) -> bool:
+        """Whether a record on which user code raises is left out, and those behind it are not."""
+        return self._actions["processing"] != "stop"
+
     def undecodable(self, raw: RawBatch, row: int, *, error: Exception, part: str) -> None:
         """A source record whose key or value cannot be decoded."""
         self._decide("deserialization", raw, row, error=error, place=f"decoding its {part}")
@@ -126,7 +131,7 @@ class Policy:
     def take_care(self, error: Exception) -> None:
         """Raise AbortableError if a failure may have left something half-done that is not to stop
         the task: what was done since the last commit is done again, with care."""
-        if self._actions["processing"] == "stop" or self.care.is_taken:
+        if not self.goes_on or self.care.is_taken:
             return
         self.care.is_taken = True
         raise AbortableError(f"a record failed, {_shown(error)}: again with care") from error

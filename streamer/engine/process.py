@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from streamer.engine.batch import Batch, Order, Source, flushed, spread_order
-from streamer.engine.context import ProcessContext
+from streamer.engine.context import ProcessContext, Schedule
 from streamer.engine.node import Operator
 from streamer.engine.policy import Policy
 from streamer.errors import ProcessingError, StreamerError
@@ -38,6 +38,9 @@ class ProcessOperator(Operator):
         if opened is not None:
             self._begun(opened, context)
         context.may_schedule = False
+        # Where a failure stops the task, the whole transaction is taken back.
+        if policy.goes_on:
+            context.moment.undo = []
 
     def _begun(self, function: Callable[..., Any], *arguments: Any) -> Any:
         """What a processor does before any record: its errors are those of its task alone."""
@@ -55,18 +58,22 @@ class ProcessOperator(Operator):
     def close(self) -> None:
         closed = getattr(self._processor, "close", None)
         if closed is not None:
+            self.context.moment.call += 1
             closed()
 
     def run(self, batch: Batch) -> None:
         context = self.context
+        moment, forwarded = context.moment, context.forwarded
         rows: list[int] = []
         records: list[tuple[Any, Any, int, Any]] = []
         raw = batch.source.raw
         times = batch.source.stream_times
+        cancelled = self._cancelled()
         for row, place in enumerate(batch.index):
-            context.stream_time_ms = times[place]
+            moment.call += 1
+            moment.stream_time_ms = times[place]
             try:
-                context.record = Record(
+                moment.record = Record(
                     key=batch.keys[row],
                     value=batch.values[row],
                     timestamp_ms=batch.timestamps[row],
@@ -75,19 +82,35 @@ class ProcessOperator(Operator):
                     partition=raw.partition if raw is not None else None,
                     offset=raw.offsets[place] if raw is not None else None,
                 )
-                self._process(context.record, context)
+                self._process(moment.record, context)
             except Exception as error:
-                context.forwarded.clear()
+                self._undo(cancelled)
                 self.policy.failed(batch, row, error=error, node=self.name)
             finally:
-                context.record = None
-            rows += [row] * len(context.forwarded)
-            records += context.forwarded
-            context.forwarded.clear()
+                moment.record = None
+            if moment.undo:
+                moment.undo.clear()
+            if context.schedules:
+                cancelled = self._cancelled()
+            rows += [row] * len(forwarded)
+            records += forwarded
+            forwarded.clear()
         if records:
             order = spread_order(batch.places, rows) if self.keeps_order else None
             index = batch.index
             self._forward(batch.source, [index[row] for row in rows], records, order=order)
+
+    def _cancelled(self) -> list[Schedule]:
+        return [entry for entry in self.context.schedules if not entry.is_active]
+
+    def _undo(self, cancelled: list[Schedule]) -> None:
+        """Take back what a record did before it failed."""
+        context = self.context
+        context.forwarded.clear()
+        for saved in reversed(context.moment.undo or ()):
+            saved.state.put_back(saved)
+        for entry in context.schedules:
+            entry.is_active = not any(entry is other for other in cancelled)
 
     def _forward(
         self,
@@ -122,11 +145,16 @@ class ProcessOperator(Operator):
 
     def punctuate(self, by: str, now_ms: int, stream_time_ms: int) -> None:
         """Run what is due by stream time, or by the wall clock."""
-        self.context.stream_time_ms = stream_time_ms
+        moment = self.context.moment
+        moment.stream_time_ms = stream_time_ms
         for entry in self.context.schedules:
             if entry.by == by and entry.is_due(now_ms):
                 self.has_punctuated = True
+                moment.call += 1
                 entry.function(now_ms)
+        if moment.undo:
+            # It has no record that could be left out: it stops its task where it fails.
+            moment.undo.clear()
         records = list(self.context.forwarded)
         self.context.forwarded.clear()
         if records:
@@ -144,10 +172,10 @@ class ProcessOperator(Operator):
         """What the punctuations did so far is committed."""
         self.has_punctuated = False
         for entry in self.context.schedules:
-            entry.committed_ms = entry.next_ms
+            entry.committed = (entry.next_ms, entry.is_active)
 
     def abort(self) -> None:
         self.has_punctuated = False
         self.context.forwarded.clear()
         for entry in self.context.schedules:
-            entry.next_ms = entry.committed_ms
+            entry.next_ms, entry.is_active = entry.committed

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any, NamedTuple
 
 from streamer.engine.aggregate import Drop
-from streamer.engine.batch import Batch, store_results
+from streamer.engine.batch import Batch, pages, store_results
 from streamer.engine.node import Operator
 from streamer.engine.policy import Policy
 from streamer.store.keys import session_key
@@ -168,25 +168,25 @@ class SessionOperator(Operator):
                 )
             )
 
-    def close(self, stream_time_ms: int) -> None:
-        """Pass on the sessions that closed since the last call (emit="final")."""
+    def close(self, stream_time_ms: int) -> Iterator[None]:
+        """Pass on the sessions that closed since the last call (emit="final"), a page at a time;
+        the caller settles each page before it asks for the next."""
         bound = self._closed(stream_time_ms)
         if self.emit != "final" or bound <= self.emitted_ms:
             return
-        found = self.state.ended(max(self.emitted_ms, 0), bound)
-        if found:
-            keys = [key for key, _value in found]
-            values = [value for _key, value in found]
+        for found in pages(self.state.ended(max(self.emitted_ms, 0), bound)):
+            keys, values = zip(*found, strict=True)
             self.forward(
                 store_results(
                     stream_time_ms,
                     keys,
                     values,
                     timestamps=[int.from_bytes(key[-16:-8], "big") for key in keys],
-                    payloads=[self._encode(value) for value in values],
+                    payloads=list(map(self._encode, values)),
                     decode_key=self._decode_key,
                 )
             )
+            yield
 
     def committed(self, stream_time_ms: int) -> None:
         """The results passed on at this stream time are committed."""

@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import struct
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Iterator, Sequence
 
 from streamer.engine.aggregate import AggregateOperator
-from streamer.engine.batch import Batch, store_results
+from streamer.engine.batch import Batch, pages, store_results
 from streamer.topology.windows import HoppingWindows, TumblingWindows
 
 __all__ = ["WindowedOperator", "closed_windows"]
@@ -88,26 +87,26 @@ class WindowedOperator(AggregateOperator):
         """Key, then window start, as Kafka Streams writes windowed keys."""
         return [row_key[8:] + row_key[:8] for row_key in row_keys]
 
-    def close(self, stream_time_ms: int) -> None:
-        """Pass on the results of windows that closed since the last call (emit="final")."""
+    def close(self, stream_time_ms: int) -> Iterator[None]:
+        """Pass on the results of windows that closed since the last call (emit="final"), a page at
+        a time; the caller settles each page before it asks for the next."""
         bound = closed_windows(stream_time_ms, self.windows)
         if self.emit != "final" or bound <= self.emitted_ms:
             return
         start = _TIME.pack(max(self.emitted_ms, 0))
-        found = list(self.state.scan(start, _TIME.pack(bound)))
-        if found:
-            keys = [key for key, _value in found]
-            values: list[Any] = [value for _key, value in found]
+        for found in pages(self.state.scan(start, _TIME.pack(bound))):
+            keys, values, timestamps = zip(*found, strict=True)
             self.forward(
                 store_results(
                     stream_time_ms,
                     self.result_keys(keys),
                     values,
-                    timestamps=[self.state.row_time(key) for key in keys],
-                    payloads=[self._encode(value) for value in values],
+                    timestamps=timestamps,
+                    payloads=list(map(self._encode, values)),
                     decode_key=self._decode_key,
                 )
             )
+            yield
 
     def committed(self, stream_time_ms: int) -> None:
         """The results passed on at this stream time are committed."""

@@ -54,7 +54,9 @@ def deletions(handle: Any, keys: Sequence[bytes]) -> Iterator[WriteBatch]:
     """Removals of keys of one family."""
     for start in range(0, len(keys), ROWS_MAX):
         batch = WriteBatch(raw_mode=True)
-        _put(batch, [(key, None) for key in keys[start : start + ROWS_MAX]], handle)
+        delete = batch.delete
+        for key in keys[start : start + ROWS_MAX]:
+            delete(key, handle)
         yield batch
 
 

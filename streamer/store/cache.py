@@ -3,28 +3,37 @@
 What a task reads and writes between two commits lives in `values`; at the commit each touched key
 is encoded once, for changelog, output and RocksDB alike. Nothing reaches RocksDB before the Kafka
 transaction has committed, so local state is never ahead, and an abort only clears dictionaries.
-Committed rows that were used lately stay in `RecentRows` as bytes: bytes cost the cyclic garbage
-collector nothing, where millions of live objects made it the largest cost of all (measured).
+Committed rows that were used lately stay at hand as bytes, in `RecentRows`.
 """
 
 from __future__ import annotations
 
+from bisect import bisect_left, insort
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Protocol
+from typing import Any, NamedTuple, Protocol
 
 from streamer.errors import ProcessingError
 from streamer.store.footprint import Footprint
 from streamer.store.keys import ROW_HEAD_BYTES, payload, rows, timestamp
+from streamer.store.recent import RecentRows
 from streamer.topology.serde import Serde
 from streamer.topology.stores import StoreKind, StoreSpec
 
-__all__ = ["Database", "Dirty", "KeyValueState", "RecentRows", "newest_times"]
+__all__ = [
+    "ANY_TIME_MS",
+    "Database",
+    "Dirty",
+    "Found",
+    "KeyValueState",
+    "Saved",
+    "merged",
+    "newest_times",
+]
 
-# What a dictionary entry costs beside its key's and row's bytes: two bytes objects and the slot.
-_ENTRY_BYTES = 170
 _ABSENT = object()
-_NEVER = 1 << 63
+# Later than any record.
+ANY_TIME_MS = 1 << 63
 
 
 class Database(Protocol):
@@ -35,41 +44,6 @@ class Database(Protocol):
     def scan(
         self, store: str, start: bytes, end: bytes | None, *, reverse: bool = ..., index: bool = ...
     ) -> Iterator[tuple[bytes, bytes]]: ...
-
-
-class RecentRows:
-    """Committed rows by key, bounded in bytes: two generations, the older is dropped whole."""
-
-    __slots__ = ("_bytes_max", "_old", "_young", "_young_bytes")
-
-    def __init__(self, bytes_max: int) -> None:
-        self._bytes_max = bytes_max // 2
-        self._young: dict[bytes, bytes | None] = {}
-        self._old: dict[bytes, bytes | None] = {}
-        self._young_bytes = 0
-
-    @property
-    def generations(self) -> tuple[dict[bytes, bytes | None], dict[bytes, bytes | None]]:
-        """(younger, older) rows by key; None is a row that is known to be absent."""
-        return self._young, self._old
-
-    @property
-    def size_bytes(self) -> int:
-        return self._young_bytes + len(self._old) * _ENTRY_BYTES
-
-    def resize(self, bytes_max: int) -> None:
-        """Change the bound; it takes effect as rows come in."""
-        self._bytes_max = bytes_max // 2
-
-    def add(self, keys: Sequence[bytes], rows: Sequence[bytes | None]) -> None:
-        self._young.update(zip(keys, rows, strict=True))
-        added = sum(map(len, filter(None, rows))) + sum(map(len, keys))
-        self._young_bytes += added + len(keys) * _ENTRY_BYTES
-        if self._young_bytes > self._bytes_max:
-            self._old, self._young, self._young_bytes = self._young, {}, 0
-
-    def clear(self) -> None:
-        self._young, self._old, self._young_bytes = {}, {}, 0
 
 
 @dataclass(slots=True)
@@ -85,6 +59,20 @@ class Dirty:
         return rows(kind, self.timestamps, self.payloads)
 
 
+class Saved(NamedTuple):
+    """A key as it was: its value, and the times and the row that stand for it, None for none."""
+
+    state: KeyValueState
+    key: bytes
+    value: Any
+    stamp: int | None
+    row: bytes | None
+
+
+# (key, value, timestamp ms)
+Found = tuple[bytes, Any, int]
+
+
 class KeyValueState:
     """One store of one task between two commits.
 
@@ -97,7 +85,7 @@ class KeyValueState:
     ) -> None:
         self.spec = spec
         self.values: dict[bytes, Any] = {}
-        self.committed_time_ms = _NEVER
+        self.committed_time_ms = ANY_TIME_MS
         self._database = database
         self._serde = value
         self._footprint = Footprint(value.encode)
@@ -105,7 +93,9 @@ class KeyValueState:
         self._loaded: dict[bytes, bytes] = {}
         self._stamps: dict[bytes, int] = {}
         self._newest = -1
-        self._oldest = _NEVER
+        self._oldest = ANY_TIME_MS
+        # The keys of `_stamps` in order, once a scan asked for them.
+        self._ordered: list[bytes] | None = None
         self._dirty: Dirty | None = None
         self._purged: dict[bytes, None] = {}
         # Called when a value that was computed cannot be encoded, before that is raised.
@@ -178,40 +168,24 @@ class KeyValueState:
         """The serde's bytes of a value. Raises what the serde raises."""
         return self._serde.encode(value)
 
-    def row_time(self, key: bytes) -> int:
-        """The timestamp of a row that may not be loaded yet."""
-        self.load((key,))
-        return self.timestamp_of(key)
-
     def forget(self, key: bytes) -> None:
         """Make a key absent without a change of its own: its row is past its time."""
         self.values[key] = None
         self._loaded.pop(key, None)
         self._stamps.pop(key, None)
+        self._ordered = None
         self._dirty = None
 
-    def scan(self, start: bytes, end: bytes | None) -> Iterator[tuple[bytes, Any]]:
-        """Rows of [start, end) in the order of their bytes, this transaction included."""
-        own = sorted(key for key in self._stamps if key >= start and (end is None or key < end))
-        place = 0
-        for key, stored in self._database.scan(self.spec.name, start, end):
-            while place < len(own) and own[place] < key:
-                yield from self._own(own[place])
-                place += 1
-            if place < len(own) and own[place] == key:
-                yield from self._own(key)
-                place += 1
-            elif key in self.values:
-                yield from self._own(key)
-            else:
-                yield key, self._serde.decode(payload(stored))
-        for key in own[place:]:
-            yield from self._own(key)
-
-    def _own(self, key: bytes) -> Iterator[tuple[bytes, Any]]:
-        value = self.values[key]
-        if value is not None:
-            yield key, value
+    def scan(self, start: bytes, end: bytes | None) -> Iterator[Found]:
+        """Rows of [start, end) as of this call, in the order of their bytes, this transaction
+        included. Stored rows are read as the iterator goes on, and do not become part of it."""
+        if self._ordered is None:
+            self._ordered = sorted(self._stamps)
+        keys = self._ordered
+        low = bisect_left(keys, start)
+        high = len(keys) if end is None else bisect_left(keys, end, low)
+        own = [(key, self.values[key], self.timestamp_of(key)) for key in keys[low:high]]
+        return merged(self._database.scan(self.spec.name, start, end), own, self._serde.decode)
 
     # -- writing -------------------------------------------------------------------------------
 
@@ -223,13 +197,31 @@ class KeyValueState:
         self._dirty = None
         self._newest = max(self._newest, timestamp_ms)
         self._oldest = min(self._oldest, timestamp_ms)
-        before = self._stamps.get(key, -1)
-        self._stamps[key] = timestamp_ms if timestamp_ms > before else before
+        before = self._stamps.get(key)
+        if before is None and self._ordered is not None:
+            insort(self._ordered, key)
+        if before is None or timestamp_ms > before:
+            self._stamps[key] = timestamp_ms
+
+    def saved(self, key: bytes) -> Saved:
+        """What this transaction knows of a key, for `put_back`."""
+        self.load((key,))
+        return Saved(self, key, self.values[key], self._stamps.get(key), self._loaded.get(key))
+
+    def put_back(self, saved: Saved) -> None:
+        """Undo what was done to a key by `put` and `forget` since it was saved."""
+        key = saved.key
+        self._dirty = None
+        self._ordered = None
+        self.values[key] = saved.value
+        _set(self._stamps, key, saved.stamp)
+        _set(self._loaded, key, saved.row)
 
     def touch(self, newest: Mapping[bytes, int], oldest_ms: int, newest_ms: int) -> None:
         """Note that these rows of `values` changed, each with its newest timestamp; all of them
         lie between `oldest_ms` and `newest_ms`."""
         self._dirty = None
+        self._ordered = None
         if not newest:
             return
         if oldest_ms >= self._newest:
@@ -306,9 +298,12 @@ class KeyValueState:
 
     def committed(self, changes: Sequence[tuple[bytes, bytes | None]]) -> None:
         """The changes are durable: keep their rows at hand and begin anew."""
-        if changes:
-            keys, rows = zip(*changes, strict=True)
+        purged = self._purged
+        kept = [pair for pair in changes if pair[0] not in purged] if purged else changes
+        if kept:
+            keys, rows = zip(*kept, strict=True)
             self._recent.add(keys, rows)
+        self._recent.drop(purged)
         self._begin()
 
     def abort(self) -> None:
@@ -321,8 +316,33 @@ class KeyValueState:
         self._loaded = {}
         self._stamps = {}
         self._newest = -1
-        self._oldest = _NEVER
+        self._oldest = ANY_TIME_MS
+        self._ordered = None
         self._dirty = None
+
+
+def _set(known: dict[bytes, Any], key: bytes, value: Any) -> None:
+    if value is None:
+        known.pop(key, None)
+    else:
+        known[key] = value
+
+
+def merged(
+    stored: Iterator[tuple[bytes, bytes]], own: list[Found], decode: Callable[[bytes], Any]
+) -> Iterator[Found]:
+    """Stored rows and changed ones in the order of their keys; a change hides the stored row."""
+    place, count = 0, len(own)
+    for key, row in stored:
+        while place < count and own[place][0] < key:
+            if own[place][1] is not None:
+                yield own[place]
+            place += 1
+        if place == count or own[place][0] != key:
+            yield key, decode(payload(row)), timestamp(row)
+    for one in own[place:]:
+        if one[1] is not None:
+            yield one
 
 
 def newest_times(

@@ -3,22 +3,26 @@
 Expiry is by stream time, so it is the same in every replay. It never changes a result: a window is
 kept at least for its grace, and a row past its TTL is not read even before it is removed. Removed
 rows get a tombstone in the changelog, or compaction would keep them for ever.
+
+Each commit goes on where the last one stopped. Nothing is missed so: what a later transaction
+changes below that place is past its time already, and is removed with its own commit.
 """
 
 from __future__ import annotations
 
 import struct
-from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import islice
 
 from streamer.store.cache import Database, Dirty
-from streamer.store.keys import timestamp, ttl_bucket
+from streamer.store.keys import ROW_TIME, ttl_bucket
 from streamer.topology.stores import StoreKind, StoreSpec
 
 __all__ = ["Expired", "Expiry", "is_past_ttl"]
 
-# One commit removes this many rows at most, so that a long-idle store does not stall processing.
-ROWS_MAX = 10_000
+# A commit removes so many rows, or twice as many as it changed: so removing keeps up with writing,
+# since a row that was written once expires once, and a bucket that ends at once stalls nothing.
+ROWS_MIN = 1_000
 _TIME = struct.Struct(">Q")
 
 
@@ -40,7 +44,9 @@ class Expiry:
     def __init__(self, spec: StoreSpec, database: Database) -> None:
         self._spec = spec
         self._database = database
-        self._done_ms = 0
+        # Rows, or entries of the index, below `_next` were found; those below `_safe` are gone.
+        self._next = b""
+        self._safe = b""
 
     def bound_ms(self, stream_time_ms: int) -> int:
         """Rows with a time below this are expired; 0 where nothing ever is."""
@@ -57,24 +63,32 @@ class Expiry:
             return 0
         return max(stream_time_ms - kept + 1, 0)
 
-    def find(self, stream_time_ms: int, rows_max: int = ROWS_MAX) -> Expired:
-        """The rows that are expired now, at most `rows_max`."""
+    def find(self, stream_time_ms: int, changed: int = 0) -> Expired:
+        """Stored rows that are expired, as many as suit a commit that changes `changed` rows. Rows
+        past a TTL are found once all of their bucket are."""
+        spec = self._spec
+        rows_max = max(ROWS_MIN, 2 * changed)
         bound = self.bound_ms(stream_time_ms)
-        if bound <= self._done_ms:
+        if spec.ttl_ms is not None:
+            bound = ttl_bucket(bound, spec.ttl_ms)
+        end = _TIME.pack(bound)
+        if not bound or end <= self._next:
             return Expired([], [])
-        scan = self._windows if self._spec.kind is StoreKind.WINDOW else self._indexed
-        expired = Expired([], [])
-        for examined, (time_ms, key, index_key) in enumerate(scan(bound)):
-            if examined >= rows_max:
-                # The next commit goes on from this row's time: equal times may remain.
-                self._done_ms = time_ms
-                return expired
-            if index_key is not None:
-                expired.index_keys.append(index_key)
-            if key is not None:
-                expired.keys.append(key)
-        self._done_ms = bound
-        return expired
+        scan = self._database.scan(spec.name, self._next, end, index=spec.is_indexed_by_time)
+        found = [key for key, _row in islice(scan, rows_max)]
+        self._next = end if len(found) < rows_max else found[-1] + b"\0"
+        if spec.kind is StoreKind.WINDOW:
+            return Expired(found, [])
+        keys = [index_key[8:] for index_key in found]
+        if spec.kind is StoreKind.SESSION:
+            # An entry of a session goes with its row.
+            return Expired(keys, [])
+        # An update may have moved a row on and left its entry behind.
+        rows = self._database.get_many(spec.name, keys) if keys else []
+        pairs = zip(keys, rows, strict=True)
+        return Expired(
+            [key for key, row in pairs if row is not None and row[ROW_TIME] < end], found
+        )
 
     def among(self, dirty: Dirty, stream_time_ms: int) -> list[bytes]:
         """The changed rows that are expired as soon as they are committed."""
@@ -91,29 +105,11 @@ class Expiry:
             return [key for key in dirty.keys if key[-16:-8] < head]
         return [key for key in dirty.keys if key < head] if min(dirty.keys) < head else []
 
+    def committed(self) -> None:
+        """What was found is removed. What RocksDB keeps of it until it compacts is not walked
+        through again."""
+        self._safe = self._next
+
     def rewind(self) -> None:
-        """Look from the beginning again: an aborted transaction kept what had been found."""
-        self._done_ms = 0
-
-    def _windows(self, bound: int) -> Iterator[tuple[int, bytes | None, bytes | None]]:
-        start = _TIME.pack(self._done_ms)
-        for key, _row in self._database.scan(self._spec.name, start, _TIME.pack(bound)):
-            yield int.from_bytes(key[:8], "big"), key, None
-
-    def _indexed(self, bound: int) -> Iterator[tuple[int, bytes | None, bytes | None]]:
-        name = self._spec.name
-        end = _TIME.pack(bound)
-        start = _TIME.pack(0)
-        for index_key, _none in self._database.scan(name, start, end, index=True):
-            time_ms = int.from_bytes(index_key[:8], "big")
-            key = index_key[8:]
-            stored = self._database.get_many(name, [key])[0]
-            if stored is None or not self._is_of(stored, time_ms):
-                yield time_ms, None, index_key
-            elif self._spec.ttl_ms is None or timestamp(stored) < bound:
-                yield time_ms, key, index_key
-
-    def _is_of(self, stored: bytes, time_ms: int) -> bool:
-        """Whether an index entry still speaks of the row: an update may have moved it on."""
-        ttl_ms = self._spec.ttl_ms
-        return ttl_ms is None or ttl_bucket(timestamp(stored), ttl_ms) == time_ms
+        """Go back: an aborted transaction kept what had been found since the last commit."""
+        self._next = self._safe

@@ -7,15 +7,20 @@ is read when an older record comes.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import islice
+from operator import itemgetter
 from typing import Any
 
-from streamer.store.cache import Database, KeyValueState
+from streamer.store.cache import Database, Found, KeyValueState, merged
 from streamer.store.keys import payload, session_key, session_parts
 from streamer.topology.serde import Serde
 from streamer.topology.stores import StoreSpec
 
 __all__ = ["Session", "SessionState"]
+
+_ROWS_AT_ONCE = 1_000
 
 
 @dataclass(slots=True)
@@ -94,15 +99,28 @@ class SessionState(KeyValueState):
             self.values.pop(stored_key, None)
             self._stamps.pop(stored_key, None)
 
-    def ended(self, from_ms: int, to_ms: int) -> list[tuple[bytes, Any]]:
-        """Rows of sessions that end in [from_ms, to_ms), by end, this transaction included."""
+    def ended(self, from_ms: int, to_ms: int) -> Iterator[tuple[bytes, Any]]:
+        """Rows of sessions that end in [from_ms, to_ms) as of this call, by end and key, this
+        transaction included. Stored rows are read as the iterator goes on."""
         start, end = from_ms.to_bytes(8, "big"), to_ms.to_bytes(8, "big")
-        keys = {key for key in self._stamps if start <= key[-16:-8] < end}
-        stored = self._database.scan(self.spec.name, start, end, index=True)
-        keys.update(index_key[8:] for index_key, _none in stored)
-        self.load(keys)
-        found = [(key, self.values[key]) for key in keys if self.values[key] is not None]
-        return sorted(found, key=lambda pair: (pair[0][-16:], pair[0]))
+        own: list[Found] = [
+            (key[-16:-8] + key, self.values[key], stamp)
+            for key, stamp in self._stamps.items()
+            if start <= key[-16:-8] < end
+        ]
+        own.sort(key=itemgetter(0))
+        index = self._database.scan(self.spec.name, start, end, index=True)
+        found = merged(self._rows(index), own, self._serde.decode)
+        return ((index_key[8:], value) for index_key, value, _end_ms in found)
+
+    def _rows(self, index: Iterator[tuple[bytes, bytes]]) -> Iterator[tuple[bytes, bytes]]:
+        """The rows that entries of the index point to, by their entries."""
+        while entries := [index_key for index_key, _none in islice(index, _ROWS_AT_ONCE)]:
+            keys = [index_key[8:] for index_key in entries]
+            rows = self._database.get_many(self.spec.name, keys)
+            for index_key, row in zip(entries, rows, strict=True):
+                if row is not None:
+                    yield index_key, row
 
     def _begin(self) -> None:
         super()._begin()

@@ -17,7 +17,8 @@ from streamer.store.cache import KeyValueState
 from streamer.store.expiry import Expiry
 from streamer.store.rocks import TaskDatabase
 from streamer.store.session import SessionState
-from streamer.topology.graph import Subtopology, Topology
+from streamer.topology.graph import Process, Subtopology, Topology
+from streamer.topology.serde import Bytes
 from streamer.topology.stores import StoreKind, StoreSpec
 
 __all__ = ["Plan", "changelogs", "input_partitions"]
@@ -91,10 +92,12 @@ class Plan:
         states: dict[str, KeyValueState] = {}
         for spec in subtopology.stores:
             topic = changelog_topic(self.topology.application_id, spec.name)
+            key = spec.key.bind(topic, True, self.config.schema_registry)
             value = spec.value.bind(topic, False, self.config.schema_registry)
-            spec = replace(spec, key=spec.key.bind(topic, True, self.config.schema_registry))
+            spec = replace(spec, key=key, value=value)
             kind = SessionState if spec.kind is StoreKind.SESSION else KeyValueState
-            states[spec.name] = kind(spec, database, value=value, recent_bytes_max=share)
+            cell = Bytes if _is_of_process(spec, subtopology) else value
+            states[spec.name] = kind(spec, database, value=cell, recent_bytes_max=share)
         return states
 
     def _policy(self, task: TaskId) -> Policy:
@@ -119,6 +122,16 @@ class Plan:
 
     def _count(self, task: TaskId, failure: Failure) -> None:
         metrics.errors.labels(str(task), failure.stage, failure.action).inc()
+
+
+def _is_of_process(spec: StoreSpec, subtopology: Subtopology) -> bool:
+    """Whether only `process` steps use a store: then its open transaction holds bytes, which they
+    encode and decode."""
+    return all(
+        isinstance(node, Process)
+        for node in subtopology.nodes
+        if any(spec.name == one.name for one in node.stores)
+    )
 
 
 def _expires(spec: StoreSpec) -> bool:

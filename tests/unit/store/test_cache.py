@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import replace
 from typing import Any
 
@@ -10,8 +11,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from streamer import ProcessingError
-from streamer.store.cache import KeyValueState, RecentRows, newest_times
+from streamer.store.cache import KeyValueState, newest_times
 from streamer.store.keys import payload, row, timestamp
+from streamer.store.recent import RecentRows
 from streamer.topology.serde import Json
 from streamer.topology.stores import Store, StoreSpec
 from tests.unit.engine.rig import MemoryDatabase
@@ -43,6 +45,10 @@ def commit(state: KeyValueState, database: MemoryDatabase) -> list[tuple[bytes, 
     database.write({"s": changes})
     state.committed(changes)
     return changes
+
+
+def pairs(found: Iterable[tuple[bytes, Any, int]]) -> list[tuple[bytes, Any]]:
+    return [(key, value) for key, value, _timestamp in found]
 
 
 def test_what_was_written_is_read_before_and_after_the_commit() -> None:
@@ -206,8 +212,9 @@ def test_it_behaves_like_a_dictionary_with_transactions(
             now = dict(committed)
         else:
             wanted = sorted((k, v) for k, v in now.items() if k >= key and k < other)
-            assert list(state.scan(key, other)) == wanted
-            assert list(state.scan(key, None)) == sorted((k, v) for k, v in now.items() if k >= key)
+            assert pairs(state.scan(key, other)) == wanted
+            behind = sorted((k, v) for k, v in now.items() if k >= key)
+            assert pairs(state.scan(key, None)) == behind
     stored = {key: int(payload(found)) for key, found in database.rows["s"].items()}
     assert stored == committed
 

@@ -89,7 +89,7 @@ def test_ended_sessions_come_by_their_end_this_transaction_included() -> None:
     state.replace(b"a", state.sessions(b"a", 0, 100), Session(1, 7, 4))
     state.sessions(b"d", 0, 100)
     state.replace(b"d", [], Session(6, 6, 5))
-    assert state.ended(5, 20) == [
+    assert list(state.ended(5, 20)) == [
         (session_key(b"d", 6, 6), 5),
         (session_key(b"a", 1, 7), 4),
         (session_key(b"b", 2, 9), 2),
