@@ -228,6 +228,15 @@ class Admin:
 
         return self._attempts(f"asking for the limits of {', '.join(topics)}", ask)
 
+    def topics(self) -> dict[str, int]:
+        """All topics that this user may see, with the number of their partitions."""
+
+        def ask(left_s: float) -> dict[str, int]:
+            found = self._client.list_topics(timeout=left_s).topics
+            return {topic: len(about.partitions) for topic, about in found.items()}
+
+        return self._attempts("listing topics", ask)
+
     def committed(
         self, group: str, partitions: Iterable[TopicPartition]
     ) -> dict[TopicPartition, int]:

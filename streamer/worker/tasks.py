@@ -26,6 +26,7 @@ from streamer.task.build import Plan, changelogs, input_partitions
 from streamer.task.input import TaskInput
 from streamer.task.lifecycle import TaskState
 from streamer.topology.partitions import Partitions
+from streamer.worker.new_stores import warn_of_left_state
 from streamer.worker.positions import resolve_start
 from streamer.worker.reports import report
 
@@ -117,6 +118,9 @@ class TaskSet:
             options=self.config.rocksdb,
         )
         failpoints.hit("task.after_open")
+        warn_of_left_state(
+            task, database.directory, database.found, application_id=topology.application_id
+        )
         return ActiveTask(
             task,
             database=database,

@@ -12,6 +12,7 @@ from streamer.errors import InternalTopicError, PartitionsChangedError, TopicMis
 from streamer.kafka.admin import Admin, TopicSpec
 from streamer.topology.graph import Topology
 from streamer.topology.partitions import Partitions, external_topics, partitions
+from streamer.worker.new_stores import warn_of_new_stores
 
 __all__ = ["check_unchanged", "prepare", "written_topics"]
 
@@ -46,6 +47,8 @@ def prepare(topology: Topology, config: Config, admin: Admin) -> Partitions:
     admin.create(missing)
     for name, count in admin.partitions([spec.name for spec in missing]).items():
         _check(name, count, planned, topology)
+    created = [spec.name for spec in missing]
+    warn_of_new_stores(topology, planned, created=created, admin=admin)
     return planned
 
 
