@@ -42,7 +42,7 @@ def add(commands: Commands) -> None:
     for name, summary, execute in (
         ("workers", "show the workers: alive or not, controller, zone, tasks, lag", _workers),
         ("tasks", "show the tasks: owner, state, lag, what is left to restore", _tasks),
-        ("lag", "show how many records each task has yet to read", _lag),
+        ("lag", "show how many records each task has yet to read, also while none runs", _lag),
         ("stores", "show the stores: kind, types, tasks, approximate number of rows", _stores),
     ):
         thing = add_command(things, name, summary, execute=_executed(execute))
@@ -95,11 +95,13 @@ def _tasks(control: Control) -> tuple[Rows, Rows, tuple[str, ...]]:
 
 
 def _lag(control: Control) -> tuple[Rows, Rows, tuple[str, ...]]:
+    workers = {each.task: each.worker for each in control.tasks()}
     full: Rows = [
-        {"task": each.task, "worker": each.worker, "lag_records": each.lag_records}
-        for each in control.tasks()
+        {"task": task, "worker": workers.get(task, ""), "lag_records": records}
+        for task, records in control.lag().items()
     ]
-    total = {"task": "all", "lag_records": sum(row["lag_records"] for row in full)}
+    said = [row["lag_records"] for row in full]
+    total = {"task": "all", "lag_records": control.unread() if None in said else sum(said)}
     return full, [*full, total] if full else [], ("task", "worker", "lag_records")
 
 

@@ -22,7 +22,8 @@ from streamer.control.messages import (
     decode_status,
 )
 from streamer.control.topics import ControlTopics
-from streamer.control.view import TaskInfo, WorkerInfo, tasks_of, workers_of
+from streamer.control.view import TaskInfo, WorkerInfo, lags_of, tasks_of, workers_of
+from streamer.ids import TopicPartition
 from streamer.kafka.admin import Admin
 from streamer.kafka.table import TableReader
 
@@ -58,9 +59,29 @@ class Control:
         self._read()
         return tasks_of(self._assignments, self._statuses, self._workers())
 
-    def lag(self) -> dict[str, int]:
-        """Records that each task has yet to read, as its owner said last."""
-        return {each.task: each.lag_records for each in self.tasks()}
+    def lag(self) -> dict[str, int | None]:
+        """Records that each task has yet to read: as its owner said last, else from its group's
+        positions and the ends of the topics; None where neither tells."""
+        tasks = self.tasks()
+        behind = {} if all(each.lag_records is not None for each in tasks) else self._behind()
+        return lags_of(tasks, self._statuses.values(), behind)
+
+    def unread(self) -> int | None:
+        """Records that nobody has processed, in all partitions for which the application's group
+        has committed a position, whether or not it runs; None where it never committed any."""
+        behind = self._behind()
+        return sum(behind.values()) if behind else None
+
+    def _behind(self) -> dict[TopicPartition, int]:
+        group = self._config.application_id
+        places = [
+            TopicPartition(topic, number)
+            for topic, count in self._admin.topics().items()
+            for number in range(count)
+        ]
+        positions = self._admin.committed(group, places)
+        ends = self._admin.ends(positions)
+        return {place: max(ends[place] - at, 0) for place, at in positions.items()}
 
     def close(self) -> None:
         self._reader.close()

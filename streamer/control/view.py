@@ -12,9 +12,9 @@ from msgspec import Struct
 
 from streamer.control.identity import session_of
 from streamer.control.messages import AssignmentRecord, StatusRecord, TaskReport
-from streamer.ids import TaskId
+from streamer.ids import TaskId, TopicPartition
 
-__all__ = ["TaskInfo", "WorkerInfo", "tasks_of", "workers_of"]
+__all__ = ["TaskInfo", "WorkerInfo", "lags_of", "tasks_of", "workers_of"]
 
 _WAITING = TaskReport(state="restoring")
 
@@ -30,7 +30,8 @@ class WorkerInfo(Struct, frozen=True, kw_only=True):
     zone: str
     assigned: tuple[str, ...]
     tasks: tuple[str, ...]
-    lag_records: int
+    lag_records: int | None
+    """Of the tasks that it runs; None where it is gone, or has yet to run one of its tasks."""
     status_age_ms: int
 
 
@@ -40,8 +41,9 @@ class TaskInfo(Struct, frozen=True, kw_only=True):
     task: str
     worker: str
     state: str
-    lag_records: int
-    restore_left_records: int
+    lag_records: int | None
+    """What its owner says; None while nobody runs it."""
+    restore_left_records: int | None
     positions: dict[str, int]
     is_moving: bool
     """Another worker than the owner is to have it."""
@@ -71,9 +73,7 @@ def workers_of(
                 zone=status.zone if status else "",
                 assigned=granted.tasks if granted else (),
                 tasks=_in_order(status.tasks if status else ()),
-                lag_records=sum(each.lag_records for each in status.tasks.values())
-                if status
-                else 0,
+                lag_records=_lag_said(status) if process in members else None,
                 status_age_ms=max(0, now_ms - status.at_ms) if status else -1,
             )
         )
@@ -107,13 +107,49 @@ def tasks_of(
                 task=task,
                 worker=owner or to,
                 state=report.state if owner else "waiting",
-                lag_records=report.lag_records,
-                restore_left_records=report.restore_left_records,
+                lag_records=report.lag_records if report.state == "running" else None,
+                restore_left_records=report.restore_left_records if owner else None,
                 positions=report.positions,
                 is_moving=bool(owner) and owner != to,
             )
         )
     return infos
+
+
+def lags_of(
+    tasks: Iterable[TaskInfo],
+    statuses: Iterable[StatusRecord],
+    behind: Mapping[TopicPartition, int],
+) -> dict[str, int | None]:
+    """How far each task is behind: as its owner says, else by what its group has yet to read in
+    each partition. None where nothing tells which partitions it reads, or nothing was committed."""
+    infos = list(tasks)
+    read = {
+        task: places
+        for status in statuses
+        for task, report in status.tasks.items()
+        if (places := frozenset(report.positions))
+    }
+    is_only_one = len({TaskId.parse(each.task).subtopology for each in infos}) == 1
+    lags: dict[str, int | None] = {}
+    for each in infos:
+        number = TaskId.parse(each.task).partition
+        found = [
+            records
+            for place, records in behind.items()
+            if str(place) in read.get(each.task, ())
+            or (is_only_one and each.task not in read and place.partition == number)
+        ]
+        unread = sum(found) if found else None
+        lags[each.task] = unread if each.lag_records is None else each.lag_records
+    return lags
+
+
+def _lag_said(status: StatusRecord | None) -> int | None:
+    reports = status.tasks.values() if status else ()
+    if any(each.state != "running" for each in reports):
+        return None
+    return sum(each.lag_records for each in reports)
 
 
 def _granted(record: AssignmentRecord | None) -> AssignmentRecord | None:

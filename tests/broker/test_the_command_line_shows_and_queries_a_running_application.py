@@ -95,8 +95,8 @@ def running(shell: CommandLine) -> CommandLine:
         code, out, _err = shell.run("show", "tasks", "--json")
         tasks = json.loads(out) if code == 0 else []
         owners = {task["worker"] for task in tasks if task["state"] == "running"}
-        lag = sum(task["lag_records"] for task in tasks)
-        if len(tasks) == 4 and len(owners) == 2 and lag == 0 and _total(shell) == 6:
+        lags = [task["lag_records"] for task in tasks]
+        if len(tasks) == 4 and len(owners) == 2 and lags == [0] * 4 and _total(shell) == 6:
             return shell
         assert time.monotonic() < deadline, (tasks, (shell.directory / "log").read_text()[-4000:])
         time.sleep(0.2)

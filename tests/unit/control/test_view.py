@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from streamer.control.messages import AssignmentRecord, StatusRecord, TaskReport
-from streamer.control.view import tasks_of, workers_of
+from streamer.control.view import TaskInfo, lags_of, tasks_of, workers_of
+from streamer.ids import TopicPartition
 
 RUNNING = TaskReport(state="running", lag_records=4)
 
@@ -96,3 +97,62 @@ def test_a_worker_known_by_its_assignment_alone() -> None:
     workers, _ = look([granted("a", "0_0")], [], {("a", "as"): False})
     assert workers["a"]["alive"] is True
     assert workers["a"]["age"] == -1
+
+
+def _info(task: str, lag: int | None) -> TaskInfo:
+    return TaskInfo(
+        task=task,
+        worker="",
+        state="waiting" if lag is None else "running",
+        lag_records=lag,
+        restore_left_records=None,
+        positions={},
+        is_moving=False,
+    )
+
+
+def _at(**positions: int) -> dict[TopicPartition, int]:
+    return {TopicPartition(name[:-1], int(name[-1])): behind for name, behind in positions.items()}
+
+
+def test_nobody_knows_the_lag_of_a_task_that_does_not_run() -> None:
+    restoring = StatusRecord(
+        format=1,
+        number=1,
+        worker="b",
+        incarnation="bs.0",
+        tasks={"0_1": TaskReport(state="restoring")},
+    )
+    told = {"a": status("a", "0_0"), "b": restoring}
+    workers = workers_of({}, told, members={("b", "bs"): False}, now_ms=1_000)
+    assert [each.lag_records for each in workers] == [None, None]
+    granted_by = {"a": granted("a", "0_0"), "b": granted("b", "0_1")}
+    tasks = tasks_of(granted_by, told, workers)
+    assert [(each.task, each.lag_records, each.restore_left_records) for each in tasks] == [
+        ("0_0", None, None),
+        ("0_1", None, 0),
+    ]
+
+
+def test_the_lag_of_a_stopped_application_is_what_its_group_left_unread() -> None:
+    tasks = [_info("0_0", None), _info("0_1", None), _info("0_2", 5)]
+    behind = _at(in0=30, other0=4, in1=7, in2=100)
+    assert lags_of(tasks, [], behind) == {"0_0": 34, "0_1": 7, "0_2": 5}
+
+
+def test_what_its_last_owner_read_tells_what_a_task_reads() -> None:
+    tasks = [_info("0_0", None), _info("1_0", None), _info("1_1", None)]
+    last = StatusRecord(
+        format=1,
+        number=1,
+        worker="a",
+        incarnation="as.0",
+        tasks={"0_0": TaskReport(state="running", positions={"in/0": 3})},
+    )
+    # Which of the two parts reads partition 0 of the other topic, nobody has said.
+    behind = _at(in0=30, again0=4)
+    assert lags_of(tasks, [last], behind) == {"0_0": 30, "1_0": None, "1_1": None}
+
+
+def test_where_nothing_was_committed_nothing_is_known() -> None:
+    assert lags_of([_info("0_0", None)], [], {}) == {"0_0": None}
