@@ -11,13 +11,13 @@ import signal
 import socket
 import struct
 import subprocess
-import sys
 import threading
 import time
 from collections.abc import Sequence
 from pathlib import Path
 
 from streamer.errors import SandboxError
+from streamer.launch import launched
 
 __all__ = ["ServerProcess", "cluster_id", "tail", "wait_until_it_answers"]
 
@@ -55,9 +55,7 @@ class ServerProcess:
     def _keep(self) -> None:
         command = self._command
         if self._signal is not None:
-            launcher = Path(__file__).with_name("launch.py")
-            parent = [str(int(self._signal)), str(os.getpid())]
-            command = [sys.executable, "-I", "-S", str(launcher), *parent, *command]
+            command = launched(command, self._signal)
         try:
             with self._log.open("ab") as output:
                 # A group of its own keeps a Ctrl-C at the terminal from reaching the broker first.

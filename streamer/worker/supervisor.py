@@ -2,7 +2,8 @@
 
 Processes are started anew, never forked: RocksDB does not survive a fork (it hung every time that
 this was tried). A process that ends by itself is not started again: whoever supervises this one
-(systemd, Kubernetes) decides, and the other workers take its tasks over meanwhile.
+(systemd, Kubernetes) decides, and the other workers take its tasks over meanwhile. Where this one
+is killed, its workers stop as by SIGTERM (on Linux), and free their slots.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ from collections.abc import Sequence
 from types import FrameType
 
 from streamer.config import Config
+from streamer.launch import launched
 
 __all__ = ["run_processes"]
 
@@ -29,7 +31,9 @@ def run_processes(command: Sequence[str], config: Config, processes: int) -> int
     """Run `command --slot N` for each slot until a signal; returns the worst exit code."""
     # In a session of their own the children do not get Ctrl-C from the terminal a second time.
     children = [
-        subprocess.Popen([*command, "--slot", str(slot)], start_new_session=True)
+        subprocess.Popen(
+            launched([*command, "--slot", str(slot)], signal.SIGTERM), start_new_session=True
+        )
         for slot in range(processes)
     ]
     stopping = _pass_signals_on(children)

@@ -10,8 +10,17 @@ from __future__ import annotations
 import ctypes
 import os
 import sys
+from collections.abc import Sequence
+
+__all__ = ["launched"]
 
 PR_SET_PDEATHSIG = 1
+
+
+def launched(command: Sequence[str], signal: int) -> list[str]:
+    """The command, to be started by the calling thread, so that it gets `signal` when that ends."""
+    launcher = [sys.executable, "-I", "-S", os.path.abspath(__file__)]
+    return [*launcher, str(int(signal)), str(os.getpid()), *command]
 
 
 def main() -> None:
