@@ -101,7 +101,11 @@ class KeyValueStore:
 
     def get(self, key: Any) -> Any:
         """The value, or None. To change it, change what you got and `put` that."""
-        return self._opened(self._key.encode(key))
+        raw = self._key.encode(key)
+        cell = self._state.get(raw)
+        if cell is None or (self._has_ttl and self._is_past(raw)):
+            return None
+        return self._cells.opened(cell)
 
     def put(self, key: Any, value: Any) -> None:
         """Set a value; None removes the key. It is taken as it is now: what is done to the object
@@ -114,9 +118,8 @@ class KeyValueStore:
 
     def delete(self, key: Any) -> Any:
         """Remove a key and return what it held."""
-        raw = self._key.encode(key)
-        before = self._opened(raw)
-        self._cells.write(raw, None)
+        before = self.get(key)
+        self._cells.write(self._key.encode(key), None)
         return before
 
     def range(self, start: Any = None, end: Any = None) -> Iterator[tuple[Any, Any]]:
@@ -141,12 +144,6 @@ class KeyValueStore:
             rows = (row for row in rows if not is_past_ttl(spec, row[2], now_ms))
         decode, opened = self._key.decode, self._cells.opened
         return ((decode(raw), opened(cell)) for raw, cell, _stamp in rows)
-
-    def _opened(self, raw: bytes) -> Any:
-        cell = self._state.get(raw)
-        if cell is None or (self._has_ttl and self._is_past(raw)):
-            return None
-        return self._cells.opened(cell)
 
     def _is_past(self, raw: bytes) -> bool:
         state = self._state

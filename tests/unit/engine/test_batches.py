@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import os
 from collections import Counter
+from collections.abc import Iterator
 from typing import Any
 
+import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from streamer.engine import batch
 from streamer.store.keys import session_parts, window_parts
 from streamer.topology.windows import Windowed
 from tests.unit.engine.cases import Case, Event, Input, Model, build, plain
@@ -18,6 +21,14 @@ EXAMPLES = int(os.environ.get("STREAMER_TEST_EXAMPLES", "100"))
 NAMES = ["filter", "map_values", "flat", "branch"]
 STEPS = st.tuples(st.sampled_from(NAMES), st.integers(min_value=2, max_value=4))
 SIZES = st.integers(min_value=1, max_value=12)
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _small_pages() -> Iterator[None]:
+    """So that closed windows come in several."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(batch, "PAGE_ROWS", 2)
+        yield
 
 
 @st.composite

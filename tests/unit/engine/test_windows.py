@@ -5,10 +5,12 @@ from __future__ import annotations
 from datetime import timedelta
 from typing import Any
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from streamer import App, HoppingWindows, SessionWindows, TumblingWindows, Windowed
+from streamer.engine import batch
 from tests.unit.engine.rig import Rig
 
 
@@ -171,3 +173,33 @@ def test_each_key_has_windows_of_its_own() -> None:
         (Windowed("b", 0, 10), 1),
         (Windowed("a", 0, 10), 2),
     ]
+
+
+@pytest.mark.parametrize(
+    "windows", [TumblingWindows(ms(10)), SessionWindows(ms(10))], ids=["windows", "sessions"]
+)
+def test_windows_that_close_together_leave_in_pages(
+    windows: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(batch, "PAGE_ROWS", 3)
+    rig = counting(windows, emit="final")
+    sizes: list[int] = []
+    send = rig.output.send
+
+    def sending(topic: str, keys: Any, *rest: Any, **more: Any) -> None:
+        sizes.append(len(keys))
+        send(topic, keys, *rest, **more)
+
+    monkeypatch.setattr(rig.output, "send", sending)
+    for transaction in ("abcd", "cefg"):
+        rig.run("in", [(key, 1, 5) for key in transaction])
+        rig.commit()
+    # Stored ones, one of the same transaction, and one that changes again in it.
+    rig.run("in", [("a", 1, 6), ("h", 1, 7), ("z", 1, 100)])
+    rig.commit()
+    assert sizes == [3, 3, 2]
+    found = [(key.key, value, stamp) for key, value, stamp, _headers in rig.sent("out")]
+    counts = {"a": (2, 6), "c": (2, 5), "h": (1, 7)}
+    assert sorted(found) == [(key, *counts.get(key, (1, 5))) for key in "abcdefgh"]
+    # What is at rest is read as it is needed, and not kept for the transaction.
+    assert rig.pipeline.touched == 0
