@@ -6,21 +6,27 @@ The error names the path and what to do next, and whatever lies there is left as
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
+from itertools import count
 from pathlib import Path
 from typing import Any
+from uuid import uuid4
 
 import pytest
 from rocksdict import Options, Rdict
 
 from tests.broker.exact import assert_exact
 from tests.broker.feeder import OUTPUTS, START_MS
-from tests.broker.workers import Application, Worker
+from tests.broker.workers import Application
 
 BLOCK = 600
 
 
-def produce(application: Application, block: int) -> None:
-    begin = START_MS + block * BLOCK
+_block = count()
+
+
+def produce(application: Application) -> None:
+    begin = START_MS + next(_block) * BLOCK
     records = [(f"customer-{row % 20}", str(row)) for row in range(BLOCK)]
     application.kafka.produce(
         application.topic("in"), records, timestamp_ms=lambda row: begin + row
@@ -45,41 +51,45 @@ def refused(application: Application, **settings: object) -> str:
     return worker.error
 
 
-@pytest.fixture
-def stopped(application: Any) -> Application:
+@pytest.fixture(scope="module")
+def stopped(kafka: Any, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Application]:
     """An application that has state, and no worker."""
-    made: Application = application("counts", outputs=OUTPUTS)
-    produce(made, 0)
+    name = f"refused-{uuid4().hex[:8]}"
+    made = Application(kafka, name, "counts", tmp_path_factory.mktemp("refused"))
+    kafka.create(*map(made.topic, ("in", *OUTPUTS)), partitions=2, retention_ms="-1")
+    produce(made)
     assert made.run().stop() == 0
-    return made
+    yield made
+    made.close()
 
 
-def goes_on(application: Application) -> Worker:
-    """Nothing was lost by the refusals: the state is used as it is."""
-    produce(application, 1)
+def goes_on(application: Application) -> None:
+    """Nothing was lost by the refusal: the state is used as it is."""
+    produce(application)
     worker = application.run()
     assert {task.restored for task in worker.started().values()} == {0}
     assert worker.processed() == BLOCK
+    assert worker.stop() == 0
     assert_exact(application)
-    return worker
 
 
 def slot_of(application: Application) -> Path:
     return application.state_dir() / application.name / "worker-0"
 
 
-def test_one_that_another_process_uses(application: Any) -> None:
-    made: Application = application("counts", outputs=OUTPUTS, worker_id="one")
-    produce(made, 0)
-    holder = made.run()
+def test_one_that_another_process_uses(stopped: Application) -> None:
+    own = json.loads((slot_of(stopped) / "streamer.json").read_text())["worker_id"]
+    holder = stopped.worker(worker_id=own)
+    holder.wait_started(2)
 
-    error = refused(made)
+    error = refused(stopped, worker_id=own)
 
-    assert f"the state directory {slot_of(made)} is in use by process {holder.process.pid}" in error
+    slot = slot_of(stopped)
+    assert f"the state directory {slot} is in use by process {holder.process.pid}" in error
     assert "stop that process, or give this worker a state_dir of its own" in error
     assert holder.is_alive
     assert holder.stop() == 0
-    goes_on(made)
+    goes_on(stopped)
 
 
 def test_one_of_another_application(stopped: Application) -> None:

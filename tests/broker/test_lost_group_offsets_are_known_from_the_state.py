@@ -11,7 +11,7 @@ from typing import Any
 
 from confluent_kafka import ConsumerGroupTopicPartitions, TopicPartition
 
-from tests.broker.exact import assert_exact
+from tests.broker.exact import assert_exact, judged
 from tests.broker.feeder import OUTPUTS, START_MS
 from tests.broker.workers import Application
 
@@ -46,7 +46,7 @@ def set_offsets(application: Application, positions: dict[str, int]) -> None:
         assert all(one.error is None for one in done.result(15).topic_partitions)
 
 
-def test_state_that_is_there_goes_on_where_it_was(application: Any) -> None:
+def test_it_goes_on_where_it_was_or_asks(application: Any) -> None:
     made: Application = application("counts", outputs=OUTPUTS)
     produce(made, 0)
     assert made.run().stop() == 0
@@ -62,14 +62,9 @@ def test_state_that_is_there_goes_on_where_it_was(application: Any) -> None:
     assert_exact(made)
     assert worker.stop() == 0
 
-
-def test_without_the_disk_it_is_refused_until_somebody_tells(application: Any) -> None:
-    made: Application = application("counts", outputs=OUTPUTS)
-    produce(made, 0)
-    assert made.run().stop() == 0
     before = forget(made)
     shutil.rmtree(made.state_dir())
-    produce(made, 1)
+    produce(made, 2)
     topics = [made.changelog("totals"), made.topic("totals")]
     ends = made.ends(*topics)
 
@@ -84,5 +79,7 @@ def test_without_the_disk_it_is_refused_until_somebody_tells(application: Any) -
     set_offsets(made, before)
     worker = made.run()
     assert worker.processed() == BLOCK
-    assert_exact(made)
+    # Not the windows: which of them are final already was told beside the positions alone.
+    verdict = judged(made)
+    assert verdict, verdict
     assert worker.stop() == 0
