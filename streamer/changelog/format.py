@@ -7,11 +7,12 @@ record's own timestamp is the broker's.
 Positions live in the metadata of the task's database, in the same write batch as the rows:
 
     changelog/<store>             the next offset to apply to the store
+    topic/<store>                 Kafka's id of the changelog topic that this is an offset of
     input/<topic>/<partition>     the next offset to process
     stream_time                   ms; the latest event time that the task has seen
     as_of                         ms; when the changelog positions were last known to be the ends
 
-Each value is a version byte and a signed 64-bit number, big-endian.
+Each value is a version byte, and a signed 64-bit number, big-endian, or the id as text.
 """
 
 from __future__ import annotations
@@ -31,6 +32,7 @@ __all__ = ["FORMAT_VERSION", "Positions", "check_rows"]
 FORMAT_VERSION = 1
 _NUMBER = struct.Struct(">Bq")
 _CHANGELOG, _INPUT = CHANGELOG_POSITION, "input/"
+_TOPIC = "topic/"
 _STREAM_TIME, _AS_OF = "stream_time", "as_of"
 
 
@@ -46,6 +48,7 @@ class Positions:
     inputs: Mapping[TopicPartition, int] = field(default_factory=dict)
     stream_time_ms: int = -1
     as_of_ms: int = -1
+    topic_ids: Mapping[str, str] = field(default_factory=dict)
 
     def encode(self) -> dict[str, bytes]:
         """As metadata of a database."""
@@ -55,16 +58,22 @@ class Positions:
             numbers[_STREAM_TIME] = self.stream_time_ms
         if self.as_of_ms >= 0:
             numbers[_AS_OF] = self.as_of_ms
-        return {name: _NUMBER.pack(FORMAT_VERSION, number) for name, number in numbers.items()}
+        encoded = {name: _NUMBER.pack(FORMAT_VERSION, number) for name, number in numbers.items()}
+        version = bytes([FORMAT_VERSION])
+        ids = {_TOPIC + store: version + one.encode() for store, one in self.topic_ids.items()}
+        return encoded | ids
 
     @classmethod
     def decode(cls, metadata: Mapping[str, bytes]) -> Positions:
         """Raises StateDirectoryError for a version that is not known."""
         changelogs: dict[str, int] = {}
         inputs: dict[TopicPartition, int] = {}
+        topic_ids: dict[str, str] = {}
         for name, value in metadata.items():
             if name.startswith(_CHANGELOG):
                 changelogs[name.removeprefix(_CHANGELOG)] = _number(name, value)
+            elif name.startswith(_TOPIC):
+                topic_ids[name.removeprefix(_TOPIC)] = _text(name, value)
             elif name.startswith(_INPUT):
                 topic, _, partition = name.removeprefix(_INPUT).rpartition("/")
                 inputs[TopicPartition(topic, int(partition))] = _number(name, value)
@@ -73,6 +82,7 @@ class Positions:
             inputs=inputs,
             stream_time_ms=_number(_STREAM_TIME, metadata.get(_STREAM_TIME)),
             as_of_ms=_number(_AS_OF, metadata.get(_AS_OF)),
+            topic_ids=topic_ids,
         )
 
 
@@ -80,13 +90,23 @@ def _number(name: str, value: bytes | None) -> int:
     if value is None:
         return -1
     if len(value) != _NUMBER.size or value[0] != FORMAT_VERSION:
-        raise StateDirectoryError(
-            f"the stored position {name} has an unknown format: {value.hex()}",
-            hint=f"this version of Streamer reads version {FORMAT_VERSION}; run the version that "
-            "wrote it, or move the task's directory away to restore it from its changelog",
-        )
+        raise _unknown(name, value)
     number: int = _NUMBER.unpack(value)[1]
     return number
+
+
+def _text(name: str, value: bytes) -> str:
+    if value[:1] != bytes([FORMAT_VERSION]):
+        raise _unknown(name, value)
+    return value[1:].decode()
+
+
+def _unknown(name: str, value: bytes) -> StateDirectoryError:
+    return StateDirectoryError(
+        f"the stored position {name} has an unknown format: {value.hex()}",
+        hint=f"this version of Streamer reads version {FORMAT_VERSION}; run the version that "
+        "wrote it, or move the task's directory away to restore it from its changelog",
+    )
 
 
 def check_rows(place: TopicPartition, kind: StoreKind, rows: Iterable[bytes | None]) -> None:

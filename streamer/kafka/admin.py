@@ -11,6 +11,7 @@ import threading
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any, Literal, TypeVar
 
 from confluent_kafka import (
@@ -125,7 +126,7 @@ class Admin:
             return
         self._attempts(
             f"creating {', '.join(spec.name for spec in topics)}",
-            lambda left_s: self._create(topics, left_s),
+            lambda left_s: _create(self._client, topics, left_s),
         )
         deadline = time.monotonic() + self._timeout_s
         while len(counts := self._existing([spec.name for spec in topics])) < len(topics):
@@ -262,41 +263,21 @@ class Admin:
             if each.offset >= 0
         }
 
+    def topic_ids(self, topics: Sequence[str]) -> dict[str, str]:
+        """Kafka's own id of each topic that exists, which a topic made anew does not share
+        (KIP-516); "" where the brokers give none."""
+        ids = {topic: about.topic_id for topic, about in self._described(topics).items()}
+        return {topic: str(one) if one and any(_bits(one)) else "" for topic, one in ids.items()}
+
     def _existing(self, topics: Sequence[str]) -> dict[str, int]:
+        return {topic: len(about.partitions) for topic, about in self._described(topics).items()}
+
+    def _described(self, topics: Sequence[str]) -> dict[str, Any]:
         if not topics:
             return {}
-
-        def ask(left_s: float) -> dict[str, int]:
-            wanted = TopicCollection(list(dict.fromkeys(topics)))
-            counts = {}
-            for topic, answer in self._client.describe_topics(
-                wanted, request_timeout=left_s
-            ).items():
-                try:
-                    counts[topic] = len(answer.result(left_s + 1).partitions)
-                except KafkaException as error:
-                    if not _is_missing(error):
-                        raise
-            return counts
-
+        wanted = list(dict.fromkeys(topics))
+        ask = partial(_descriptions, self._client, wanted)
         return self._attempts(f"looking up {', '.join(topics)}", ask)
-
-    def _create(self, topics: Sequence[TopicSpec], left_s: float) -> None:
-        wanted = [
-            NewTopic(
-                each.name, each.partitions, each.replication_factor, config=dict(each.settings)
-            )
-            for each in topics
-        ]
-        answers = self._client.create_topics(
-            wanted, operation_timeout=left_s, request_timeout=left_s
-        )
-        for answer in answers.values():
-            try:
-                answer.result(left_s + 1)
-            except KafkaException as error:
-                if error_of(error).code() != KafkaError.TOPIC_ALREADY_EXISTS:
-                    raise
 
     def _offsets(
         self,
@@ -332,6 +313,37 @@ class Admin:
             if isinstance(error.__cause__, KafkaException) and _is_missing(error.__cause__):
                 self.partitions(named)
             raise
+
+
+def _descriptions(client: AdminClient, topics: list[str], left_s: float) -> dict[str, Any]:
+    """What brokers say of each topic that exists."""
+    found = {}
+    answers = client.describe_topics(TopicCollection(topics), request_timeout=left_s)
+    for topic, answer in answers.items():
+        try:
+            found[topic] = answer.result(left_s + 1)
+        except KafkaException as error:
+            if not _is_missing(error):
+                raise
+    return found
+
+
+def _bits(topic_id: Any) -> tuple[int, int]:
+    return topic_id.get_most_significant_bits(), topic_id.get_least_significant_bits()
+
+
+def _create(client: AdminClient, topics: Sequence[TopicSpec], left_s: float) -> None:
+    wanted = [
+        NewTopic(each.name, each.partitions, each.replication_factor, config=dict(each.settings))
+        for each in topics
+    ]
+    answers = client.create_topics(wanted, operation_timeout=left_s, request_timeout=left_s)
+    for answer in answers.values():
+        try:
+            answer.result(left_s + 1)
+        except KafkaException as error:
+            if error_of(error).code() != KafkaError.TOPIC_ALREADY_EXISTS:
+                raise
 
 
 def _of_leaders(

@@ -34,10 +34,11 @@ _offset: Any = Message.offset
 
 
 class Bounds(NamedTuple):
-    """First offset and end of a partition, open transactions included."""
+    """First offset and end of a partition, open transactions included, and its topic's id."""
 
     start: int
     end: int
+    topic_id: str = ""
 
 
 class Records(NamedTuple):
@@ -74,7 +75,10 @@ class ChangelogConsumer:
         """Ask the brokers. Raises TopicMissingError, or KafkaUnavailableError after seconds."""
         starts = self._admin.starts(places)
         ends = self._admin.ends(places, "read_uncommitted")
-        return {place: Bounds(starts[place], ends[place]) for place in places}
+        ids = self._admin.topic_ids([place.topic for place in places])
+        return {
+            place: Bounds(starts[place], ends[place], ids.get(place.topic, "")) for place in places
+        }
 
     def add(self, positions: Mapping[TopicPartition, int]) -> None:
         """Begin to read these partitions at these positions."""

@@ -50,6 +50,7 @@ class StoreRestore:
     end: int
     saved: int
     is_bulk: bool
+    topic_id: str = ""
     rows: dict[bytes, bytes | None] = field(default_factory=dict)
     gathered_bytes: int = 0
 
@@ -115,11 +116,13 @@ class TaskRestore:
         for store, place in self.changelogs.items():
             position, end = max(stored.changelogs.get(store, 0), 0), bounds[place].end
             check_position(self.database, place, position=position, bounds=bounds[place])
+            topic_id = bounds[place].topic_id
+            if position:
+                self._check_topic(place, stored.topic_ids.get(store, ""), topic_id)
             if 0 < position < end:
                 self._check_age(place, stored.as_of_ms, now_ms - delete_retention_ms)
-            stores[place] = StoreRestore(
-                store, place, position, end, position, end - position >= BULK_OFFSETS_MIN
-            )
+            is_bulk = end - position >= BULK_OFFSETS_MIN
+            stores[place] = StoreRestore(store, place, position, end, position, is_bulk, topic_id)
         self._began_ms = now_ms
         self._rate = Rate(now_ms)
         # A row that is there now can only be removed by a tombstone that comes after now.
@@ -127,6 +130,17 @@ class TaskRestore:
         self.stores = stores
         self.state = RestoreState.READING
         return {place: one.position for place, one in stores.items() if one.remaining_offsets}
+
+    def _check_topic(self, place: TopicPartition, stored_id: str, topic_id: str) -> None:
+        """Made anew and written since, a topic may be longer than the position in the old one."""
+        if stored_id and topic_id and stored_id != topic_id:
+            raise TaskCorruptedError(
+                f"the state in {self.database.directory} is of another topic than the changelog "
+                f"{place} of today: its id was {stored_id} and is {topic_id}",
+                hint="the topic was deleted and made anew, or this is another cluster; if the "
+                "topic is right, move the directory away and start again, else bring the old one "
+                "back. Nothing was changed",
+            )
 
     def _check_age(self, place: TopicPartition, as_of_ms: int, oldest_ms: int) -> None:
         if 0 <= as_of_ms < oldest_ms:
@@ -182,7 +196,11 @@ class TaskRestore:
             return
         failpoints.hit("restore.before_batch")
         check_rows(one.place, self.database.specs[one.store].kind, one.rows.values())
-        position = Positions(changelogs={one.store: one.position}, as_of_ms=self._as_of_ms).encode()
+        position = Positions(
+            changelogs={one.store: one.position},
+            as_of_ms=self._as_of_ms,
+            topic_ids={one.store: one.topic_id} if one.topic_id else {},
+        ).encode()
         if one.is_bulk and len(one.rows) >= BULK_ROWS_MIN:
             self.database.ingest(one.store, one.rows)
             self.database.write({}, position)
@@ -195,7 +213,8 @@ class TaskRestore:
         """Everything was read: save it, and that the state was current when the restore began."""
         for one in self.stores.values():
             self.save(one)
-        self.database.write({}, Positions(as_of_ms=self._began_ms).encode())
+        ids = {one.store: one.topic_id for one in self.stores.values() if one.topic_id}
+        self.database.write({}, Positions(as_of_ms=self._began_ms, topic_ids=ids).encode())
         failpoints.hit("restore.before_ready")
         self.state = RestoreState.DONE
 

@@ -9,7 +9,7 @@ from confluent_kafka import TopicPartition as Address
 
 from streamer.config import Config
 from streamer.errors import TaskCorruptedError, TopicMissingError
-from streamer.kafka.changelog import Bounds, ChangelogConsumer
+from streamer.kafka.changelog import ChangelogConsumer
 from tests.broker.changelogs import (
     Changelog,
     changelog_of,
@@ -49,6 +49,17 @@ def test_a_topic_that_was_made_anew_is_refused_and_nothing_is_wiped(
         assert "deleted and made anew" in caught.value.hint
         assert tasks.position() == 501
         assert contents(tasks.database()) == dict(numbered(range(500)))
+
+    # Longer than the position in the old topic: only its id tells that it is another one.
+    Changelog(kafka.bootstrap_servers, topic).write(numbered(range(1_000, 1_600)))
+    with restoring(kafka.bootstrap_servers, tmp_path) as tasks:
+        with pytest.raises(TaskCorruptedError, match=f"another topic than .* {topic}/0 of today"):
+            tasks.restore(log.place)
+        assert tasks.position() == 501
+        assert contents(tasks.database()) == dict(numbered(range(500)))
+        # A task without state begins with the topic as it is.
+        count, _database = tasks.restore(log.place, number=1)
+        assert count == 620
 
 
 def test_a_changelog_that_begins_later_is_refused_and_nothing_is_wiped(
@@ -90,7 +101,9 @@ def test_a_reader_out_of_range_is_told_so_and_never_jumps(
         Config(application_id=names.application, bootstrap_servers=kafka.bootstrap_servers)
     )
     try:
-        assert consumer.bounds([log.place]) == {log.place: Bounds(50, 101)}
+        bounds = consumer.bounds([log.place])[log.place]
+        assert bounds[:2] == (50, 101)
+        assert len(bounds.topic_id) == 22
         consumer.add({log.place: position})
         deadline = time.monotonic() + 20
         fetched = consumer.fetch(1_000, 100)

@@ -15,12 +15,14 @@ VERSION_1 = {
     "input/orders/in/3": bytes.fromhex("0100000000000003e8"),
     "stream_time": bytes.fromhex("010000018bcfe56800"),
     "as_of": bytes.fromhex("010000018bcfe56801"),
+    "topic/totals": b"\x01DyP19fjBQomVrd5eUGZ6LA",
 }
 POSITIONS = Positions(
     changelogs={"totals": 0, "a.b/c": 42},
     inputs={TopicPartition("orders/in", 3): 1000},
     stream_time_ms=1_700_000_000_000,
     as_of_ms=1_700_000_000_001,
+    topic_ids={"totals": "DyP19fjBQomVrd5eUGZ6LA"},
 )
 
 
@@ -41,6 +43,9 @@ def test_what_is_not_known_is_neither_written_nor_made_up() -> None:
 def test_an_unknown_version_is_refused(value: bytes) -> None:
     with pytest.raises(StateDirectoryError, match="changelog/totals has an unknown format"):
         Positions.decode({"changelog/totals": value})
+    if value != b"\x01" + bytes(7):
+        with pytest.raises(StateDirectoryError, match="topic/totals has an unknown format"):
+            Positions.decode({"topic/totals": value})
 
 
 def test_rows_of_another_version_are_refused_with_the_partition() -> None:

@@ -240,3 +240,29 @@ def test_rows_of_another_kind_of_store_are_not_taken_in(
     assert "give the new store another name" in caught.value.hint
     assert list(database.scan("plain", b"", None)) == []
     assert stored(database).changelogs == {}
+
+
+def test_a_topic_with_another_id_is_refused_however_long_it_is(database: TaskDatabase) -> None:
+    def begun_with(topic_id: str, end: int = 10) -> TaskRestore:
+        restore = TaskRestore(TASK, database, {"plain": PLACE})
+        bounds = {PLACE: Bounds(0, end, topic_id)}
+        restore.begin(bounds, now_ms=NOW_MS, delete_retention_ms=1)
+        return restore
+
+    begun_with("made-and-deleted").complete()
+    assert stored(database).topic_ids == {"plain": "made-and-deleted"}
+    # Nothing was taken from it, so nothing is lost with it.
+    restore = begun_with("first")
+    restore.add(records(range(10)), 1)
+    restore.save(restore.stores[PLACE])
+    assert stored(database).topic_ids == {"plain": "first"}
+    for end in (10, 20):
+        with pytest.raises(TaskCorruptedError, match="its id was first and is second") as caught:
+            begun_with("second", end)
+        assert str(PLACE) in caught.value.message
+        assert "move the directory away" in caught.value.hint
+    assert stored(database).topic_ids == {"plain": "first"}
+    # Brokers that give no ids are taken as they are, and the id that is known stays.
+    begun_with("").complete()
+    assert stored(database).topic_ids == {"plain": "first"}
+    begun_with("first").complete()
