@@ -1,0 +1,40 @@
+"""The broker stands still for longer than sessions and transactions last by default settings."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import pytest
+
+from streamer.sandbox import Sandbox
+from tests.broker.away import outlive
+from tests.broker.conftest import Kafka
+
+AWAY_S = 70.0
+
+
+@pytest.fixture
+def own() -> Iterator[Sandbox]:
+    with Sandbox(heap_mib=256) as running:
+        yield running
+
+
+@pytest.fixture
+def kafka(own: Sandbox) -> Kafka:
+    return Kafka(own.bootstrap_servers)
+
+
+@pytest.mark.timeout(400)
+def test_two_workers_go_on_by_themselves(
+    own: Sandbox, application: Any, wait_until: Callable[..., None]
+) -> None:
+    outlive(
+        application,
+        own.pause,
+        own.resume,
+        away_s=AWAY_S,
+        wait_until=wait_until,
+        session_timeout_ms=6_000,
+        heartbeat_interval_ms=2_000,
+    )
