@@ -1,0 +1,1 @@
+"""One application over its lifetime: a module for each state of its code."""
