@@ -107,7 +107,9 @@ class ProcessOperator(Operator):
         """Take back what a record did before it failed."""
         context = self.context
         context.forwarded.clear()
-        for saved in reversed(context.moment.undo or ()):
+        undo = context.moment.undo or []
+        while undo:
+            saved = undo.pop()
             saved.state.put_back(saved)
         for entry in context.schedules:
             entry.is_active = not any(entry is other for other in cancelled)
@@ -177,5 +179,7 @@ class ProcessOperator(Operator):
     def abort(self) -> None:
         self.has_punctuated = False
         self.context.forwarded.clear()
+        if self.context.moment.undo:
+            self.context.moment.undo.clear()
         for entry in self.context.schedules:
             entry.next_ms, entry.is_active = entry.committed

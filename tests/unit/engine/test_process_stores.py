@@ -248,6 +248,35 @@ def test_a_record_that_fails_leaves_nothing_behind(
         assert list(driver.store("w").values()) == [2]
 
 
+def test_an_aborted_punctuation_leaves_nothing_to_take_back() -> None:
+    class Ticking:
+        def open(self, context: Any) -> None:
+            self.context = context
+            self.fails = True
+            context.schedule(ms(10), self.tick)
+
+        def process(self, record: Record, context: Any) -> None:
+            if record.value == 13:
+                raise ValueError("thirteen")
+            context.store("s").put("row", record.value)
+
+        def tick(self, now_ms: int) -> None:
+            self.context.store("s").put("row", -1)
+            if self.fails:
+                self.fails = False
+                raise AbortableError("again")
+
+    rig = Rig(app_of(Ticking, Store("s", str, int), **SKIP))
+    rig.run("in", [("x", 1, 1)])
+    rig.commit()
+    with pytest.raises(AbortableError):
+        rig.run("in", [("x", 2, 12)])
+    rig.abort()
+    rig.run("in", [("x", 13, 3)])
+    rig.commit()
+    assert rig.rows("s") == {b"row": (1, 1)}
+
+
 def test_a_schedule_that_a_failing_record_cancelled_goes_on() -> None:
     class Ticking:
         def open(self, context: Any) -> None:
