@@ -81,9 +81,7 @@ class TaskSet:
     @property
     def failures(self) -> dict[TaskId, StreamerError]:
         """Why tasks have stopped."""
-        halted = {
-            active.task: active.failure for active in self.all if active.failure is not None
-        }
+        halted = {active.task: active.failure for active in self.all if active.failure is not None}
         return self.unopened.copy() | halted
 
     def reading(self, partition: TopicPartition) -> ActiveTask | None:
