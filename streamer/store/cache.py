@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple, Protocol
 
-from streamer.errors import ProcessingError
+from streamer.errors import ProcessingError, TopologyError
 from streamer.store.footprint import Footprint
 from streamer.store.keys import ROW_HEAD_BYTES, payload, rows, timestamp
 from streamer.store.recent import RecentRows
@@ -29,6 +29,7 @@ __all__ = [
     "Saved",
     "merged",
     "newest_times",
+    "undecodable",
 ]
 
 _ABSENT = object()
@@ -142,12 +143,15 @@ class KeyValueState:
             rows = self._database.get_many(self.spec.name, unknown)
             found.extend(zip(unknown, rows, strict=True))
         values, loaded, decode = self.values, self._loaded, self._serde.decode
-        for key, stored in found:
-            if stored is None:
-                values[key] = None
-            else:
-                loaded[key] = stored
-                values[key] = decode(stored[ROW_HEAD_BYTES:])
+        try:
+            for key, stored in found:
+                if stored is None:
+                    values[key] = None
+                else:
+                    loaded[key] = stored
+                    values[key] = decode(stored[ROW_HEAD_BYTES:])
+        except Exception as error:
+            raise undecodable(self.spec, key, error) from error
 
     def get(self, key: bytes) -> Any:
         if key not in self.values:
@@ -356,3 +360,12 @@ def newest_times(
         if stamp > newest.get(key, -1):
             newest[key] = stamp
     return newest
+
+
+def undecodable(spec: StoreSpec, key: bytes, error: Exception) -> TopologyError:
+    """For a stored value that this topology cannot read; no record is at fault."""
+    return TopologyError(
+        f"store {spec.name!r}: the value of key {key!r} is not {spec.value.name}: {error}",
+        hint="the type of its values was changed: give new fields a default, so that the type"
+        " accepts the old values too, or give the store a new name, so that it begins anew",
+    )

@@ -13,7 +13,7 @@ from itertools import islice
 from operator import itemgetter
 from typing import Any
 
-from streamer.store.cache import Database, Found, KeyValueState, merged
+from streamer.store.cache import Database, Found, KeyValueState, merged, undecodable
 from streamer.store.keys import payload, session_key, session_parts
 from streamer.topology.serde import Serde
 from streamer.topology.stores import StoreSpec
@@ -62,7 +62,10 @@ class SessionState(KeyValueState):
             if len(stored_key) != len(key) + 16:
                 continue
             _key, start_ms, end_ms = session_parts(stored_key)
-            value = self._serde.decode(payload(stored))
+            try:
+                value = self._serde.decode(payload(stored))
+            except Exception as error:
+                raise undecodable(self.spec, key, error) from error
             self._loaded[stored_key] = stored
             self.values[stored_key] = value
             found.append(Session(start_ms, end_ms, value))

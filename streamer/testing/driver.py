@@ -16,7 +16,7 @@ from typing import Any, Self
 
 from streamer.changelog.format import Positions
 from streamer.config import Config
-from streamer.errors import StreamerError
+from streamer.errors import SerdeError, StreamerError
 from streamer.ids import TaskId, TopicPartition
 from streamer.kafka.fake import FakeBroker
 from streamer.record import Headers, Record
@@ -121,13 +121,13 @@ class TopologyTestDriver:
         partition: int | None = None,
     ) -> None:
         serdes = self._topics.source(topic)
-        raw_key = _encoded(serdes.key, key)
+        raw_key = _encoded(serdes.key, key, f"the key for {topic!r}")
         broker = self._stage.broker
         chosen = broker.choose(topic, raw_key) if partition is None else partition
         broker.append(
             TopicPartition(topic, chosen),
             raw_key,
-            _encoded(serdes.value, value),
+            _encoded(serdes.value, value, f"the value for {topic!r}"),
             timestamp_ms=self.now_ms if at is None else milliseconds_of(at),
             headers=headers,
         )
@@ -274,7 +274,13 @@ class TopologyTestDriver:
         self.close()
 
 
-def _encoded(serde: Serde[Any], item: Any) -> bytes | None:
+def _encoded(serde: Serde[Any], item: Any, what: str) -> bytes | None:
     if item is None or isinstance(item, bytes):
         return item
-    return serde.encode(item)
+    try:
+        return serde.encode(item)
+    except Exception as error:
+        raise SerdeError(
+            f"{what} is {item!r} ({type(item).__name__}), not {serde.name}: {error}",
+            hint="send what the source's serde takes, or the bytes themselves",
+        ) from error

@@ -8,6 +8,7 @@ from typing import Any
 from streamer.errors import TopologyError
 from streamer.ids import check_application_id
 from streamer.topology.graph import Graph, Source, TableUpdate, Topology
+from streamer.topology.loops import check_loops
 from streamer.topology.serde import Bytes, serde_of
 from streamer.topology.stores import Store, WindowStore
 from streamer.topology.stream import Stream
@@ -69,7 +70,9 @@ class App:
         return decorate
 
     def topology(self) -> Topology:
-        """The topology described so far. Raises TopologyError when it reads nothing."""
+        """The topology described so far. Raises TopologyError when it reads nothing, or what
+        it writes without an end."""
+        check_loops(self._graph.nodes)
         return self._graph.build()
 
     def _source(self, topic: str | Sequence[str], *, key: Any, value: Any) -> Source:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from datetime import timedelta
@@ -9,6 +10,7 @@ from typing import Any
 
 from streamer.errors import TopologyError
 from streamer.topology.aggregates import BuiltIn, Fold, Reduce, built_in
+from streamer.topology.calls import check_call
 from streamer.topology.graph import Aggregate, Emit
 from streamer.topology.results import check_fields, result_type
 from streamer.topology.serde import Json, Serde, serde_of
@@ -19,6 +21,7 @@ from streamer.topology.windows import HoppingWindows, SessionWindows, TumblingWi
 
 __all__ = ["GroupedStream", "WindowedStream"]
 
+_log = logging.getLogger(__name__)
 _EMITS = ("commit", "every", "final")
 
 
@@ -82,6 +85,8 @@ class GroupedStream:
     ) -> Table:
         given = Store(store) if isinstance(store, str) else store
         _check_emit(emit, windows)
+        if isinstance(definition, Reduce):
+            check_call("reduce()", definition.step, "aggregate", "value")
         stream = self._co_located(given.name)
         if not isinstance(definition, Fold | Reduce):
             check_fields(definition, stream._value)
@@ -209,6 +214,10 @@ def _definition(
             "aggregate() needs a function (key, value, aggregate) -> aggregate",
             hint='or built-in aggregates as data: {"orders": Count()}',
         )
+    check_call("aggregate(initial=)", initial)
+    check_call("aggregate()", step, "key", "value", "aggregate")
+    if merge is not None:
+        check_call("aggregate(merge=)", merge, "key", "one", "other")
     return Fold(initial, step, merge)
 
 
@@ -258,11 +267,21 @@ def _windowed_spec(spec: StoreSpec, windows: Windows, retention: timedelta | Non
         )
     length_ms = windows.gap_ms if isinstance(windows, SessionWindows) else windows.size_ms
     kept_ms = length_ms if retention is None else milliseconds(retention, "retention")
+    asked_ms = kept_ms
     kept_ms = max(kept_ms, windows.grace_ms)
     if isinstance(windows, SessionWindows):
         # A session can grow as long as a record that touches it may still come: one gap behind the
         # last record that belongs to a session which is open for another gap and the grace.
         kept_ms = max(kept_ms, 2 * windows.gap_ms + windows.grace_ms)
+    if retention is not None and kept_ms > asked_ms:
+        _log.warning(
+            "store %s: records may change a window for longer than its retention of %d ms:"
+            " it is kept for %d ms",
+            spec.name,
+            asked_ms,
+            kept_ms,
+        )
+    if isinstance(windows, SessionWindows):
         return replace(spec, kind=StoreKind.SESSION, retention_ms=kept_ms)
     return replace(
         spec,

@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterable, Sequence
 from typing import TYPE_CHECKING, Any, get_type_hints
 
 from streamer.errors import TopologyError
+from streamer.topology.calls import check_call
 from streamer.topology.graph import (
     Arm,
     Branch,
@@ -57,6 +58,7 @@ class Stream:
 
     def filter(self, predicate: Predicate) -> Stream:
         """Keep the records for which `predicate(key, value)` holds."""
+        check_call("filter()", predicate, "key", "value")
         return self._stateless("filter", predicate, value=self._value)
 
     def map_values(self, function: Callable[[Any], Any], *, value: Any = None) -> Stream:
@@ -64,12 +66,14 @@ class Stream:
 
         `value` is the new type, where the function's annotation does not tell it.
         """
+        check_call("map_values()", function, "value")
         return self._stateless("map_values", function, value=_result(function, value))
 
     def flat_map_values(
         self, function: Callable[[Any], Iterable[Any]], *, value: Any = None
     ) -> Stream:
         """Replace each record by one per value of `function(value)`, under the same key."""
+        check_call("flat_map_values()", function, "value")
         return self._stateless("flat_map_values", function, value=_explicit(value))
 
     def map(
@@ -99,6 +103,7 @@ class Stream:
 
     def peek(self, function: Callable[[Any, Any], Any]) -> Stream:
         """Call `function(key, value)` for its side effect, which may happen again after a crash."""
+        check_call("peek()", function, "key", "value")
         return self._stateless("peek", function, value=self._value)
 
     # -- several streams ---------------------------------------------------------------------
@@ -129,6 +134,8 @@ class Stream:
         """
         if not predicates:
             raise TopologyError("branch() needs at least one predicate")
+        for predicate in predicates:
+            check_call("branch()", predicate, "key", "value")
         branch = Branch(
             number=self._graph.next_number(), parents=(self._node,), predicates=predicates
         )
@@ -205,6 +212,8 @@ class Stream:
         partition: Callable[[Any, Any, int], int] | None = None,
     ) -> None:
         """Write to a topic. `partition(key, value, count)` chooses; by default Kafka's murmur2."""
+        if partition is not None:
+            check_call("to(partition=)", partition, "key", "value", "count")
         self._graph.add(
             Sink(
                 number=self._graph.next_number(),
@@ -230,6 +239,9 @@ class Stream:
 
         `key` and `value` are the types of what it forwards; keys are as before where left out.
         """
+        called = getattr(processor, "process", processor)
+        itself = ("self",) if inspect.isclass(processor) else ()
+        check_call("process()", called, *itself, "record", "context")
         specs = tuple(self._process_store(store) for store in stores)
         node = Process(
             number=self._graph.next_number(),
@@ -276,6 +288,7 @@ class Stream:
         key: Serde[Any] | None,
         value: Serde[Any] | None,
     ) -> Stream:
+        check_call(f"{operation}()", function, "key", "value")
         node = _operation(self._graph, self._node, operation, function)
         return Stream(self._graph, node, key=key, value=value, is_rekeyed=True)
 
@@ -288,6 +301,15 @@ def _joined(
     value: Any,
     is_left: bool,
 ) -> Stream:
+    from streamer.topology.table import Table
+
+    if not isinstance(table, Table):
+        raise TopologyError(
+            f"join() takes a table, not {type(table).__name__}",
+            hint="make a table of it: app.table(topic, ...), or group_by_key() and an aggregation;"
+            " two streams meet in process(..., stores=[...])",
+        )
+    check_call("join()", joiner, "value", "table_value")
     if stream._is_rekeyed:
         raise TopologyError(
             "the stream's key was changed, so its records may not be where the table's are",
@@ -319,8 +341,6 @@ def _joined(
 
 
 def _operation(graph: Graph, parent: Node, operation: str, function: Callable[..., Any]) -> Node:
-    if not callable(function):
-        raise TopologyError(f"{operation}() needs a function, not {function!r}")
     node = Stateless(
         number=graph.next_number(), parents=(parent,), operation=operation, function=function
     )

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+from streamer.topology.calls import check_call
 from streamer.topology.graph import Graph, Node, Stateless
 from streamer.topology.serde import Serde, serde_of
 from streamer.topology.stores import StoreKind, StoreSpec
@@ -41,6 +42,7 @@ class Table:
 
     def filter(self, predicate: Callable[[Any, Any], bool]) -> Table:
         """Rows for which `predicate(key, value)` holds; a row that stops to hold is removed."""
+        check_call("filter()", predicate, "key", "value")
 
         def keep(key: Any, value: Any) -> Any:
             return value if value is not None and predicate(key, value) else None
@@ -49,6 +51,7 @@ class Table:
 
     def map_values(self, function: Callable[[Any], Any], *, value: Any = None) -> Table:
         """The same keys with `function(value)`."""
+        check_call("map_values()", function, "value")
 
         def mapped(_key: Any, old: Any) -> Any:
             return None if old is None else function(old)
