@@ -58,7 +58,6 @@ class Stream:
 
     def filter(self, predicate: Predicate) -> Stream:
         """Keep the records for which `predicate(key, value)` holds."""
-        check_call("filter()", predicate, "key", "value")
         return self._stateless("filter", predicate, value=self._value)
 
     def map_values(self, function: Callable[[Any], Any], *, value: Any = None) -> Stream:
@@ -66,14 +65,12 @@ class Stream:
 
         `value` is the new type, where the function's annotation does not tell it.
         """
-        check_call("map_values()", function, "value")
         return self._stateless("map_values", function, value=_result(function, value))
 
     def flat_map_values(
         self, function: Callable[[Any], Iterable[Any]], *, value: Any = None
     ) -> Stream:
         """Replace each record by one per value of `function(value)`, under the same key."""
-        check_call("flat_map_values()", function, "value")
         return self._stateless("flat_map_values", function, value=_explicit(value))
 
     def map(
@@ -103,7 +100,6 @@ class Stream:
 
     def peek(self, function: Callable[[Any, Any], Any]) -> Stream:
         """Call `function(key, value)` for its side effect, which may happen again after a crash."""
-        check_call("peek()", function, "key", "value")
         return self._stateless("peek", function, value=self._value)
 
     # -- several streams ---------------------------------------------------------------------
@@ -134,8 +130,7 @@ class Stream:
         """
         if not predicates:
             raise TopologyError("branch() needs at least one predicate")
-        for predicate in predicates:
-            check_call("branch()", predicate, "key", "value")
+        _check_predicates(predicates)
         branch = Branch(
             number=self._graph.next_number(), parents=(self._node,), predicates=predicates
         )
@@ -239,9 +234,7 @@ class Stream:
 
         `key` and `value` are the types of what it forwards; keys are as before where left out.
         """
-        called = getattr(processor, "process", processor)
-        itself = ("self",) if inspect.isclass(processor) else ()
-        check_call("process()", called, *itself, "record", "context")
+        _check_processor(processor)
         specs = tuple(self._process_store(store) for store in stores)
         node = Process(
             number=self._graph.next_number(),
@@ -288,7 +281,6 @@ class Stream:
         key: Serde[Any] | None,
         value: Serde[Any] | None,
     ) -> Stream:
-        check_call(f"{operation}()", function, "key", "value")
         node = _operation(self._graph, self._node, operation, function)
         return Stream(self._graph, node, key=key, value=value, is_rekeyed=True)
 
@@ -340,7 +332,20 @@ def _joined(
     return stream._next(node, key=stream._key, value=_result(joiner, value))
 
 
+def _check_processor(processor: Any) -> None:
+    called = getattr(processor, "process", processor)
+    itself = ("self",) if inspect.isclass(processor) else ()
+    check_call("process()", called, *itself, "record", "context")
+
+
+def _check_predicates(predicates: Iterable[Predicate]) -> None:
+    for predicate in predicates:
+        check_call("branch()", predicate, "key", "value")
+
+
 def _operation(graph: Graph, parent: Node, operation: str, function: Callable[..., Any]) -> Node:
+    parameters = ("value",) if operation.endswith("map_values") else ("key", "value")
+    check_call(f"{operation}()", function, *parameters)
     node = Stateless(
         number=graph.next_number(), parents=(parent,), operation=operation, function=function
     )
