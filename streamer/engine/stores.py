@@ -14,7 +14,7 @@ from typing import Any
 
 from streamer.errors import ConfigError
 from streamer.record import Record
-from streamer.store.cache import Found, KeyValueState, Saved
+from streamer.store.cache import Found, KeyValueState, Saved, undecodable
 from streamer.store.expiry import is_past_ttl
 from streamer.store.keys import window_key
 from streamer.topology.serde import Bytes
@@ -54,12 +54,18 @@ class _Cells:
         self.state = state
         self.moment = moment
         encode, decode = state.spec.value.encode, state.spec.value.decode
-        self.opened: Callable[[Any], Any] = decode
         self.closed: Callable[[Any], Any] = encode
+        self._opened: Callable[[Any], Any] = decode
         if state.serde is not Bytes:
             self.closed = lambda value: decode(encode(value))
             is_immutable = getattr(state.spec.value, "type", None) in _IMMUTABLE
-            self.opened = (lambda cell: cell) if is_immutable else self.closed
+            self._opened = (lambda cell: cell) if is_immutable else self.closed
+
+    def opened(self, raw: bytes, cell: Any) -> Any:
+        try:
+            return self._opened(cell)
+        except Exception as error:
+            raise undecodable(self.state.spec, raw, error) from error
 
     def write(self, raw: bytes, cell: Any, *, forgets: bool = False) -> None:
         """Put a cell; `forgets` what was there, so that its time does not count."""
@@ -105,7 +111,7 @@ class KeyValueStore:
         cell = self._state.get(raw)
         if cell is None or (self._has_ttl and self._is_past(raw)):
             return None
-        return self._cells.opened(cell)
+        return self._cells.opened(raw, cell)
 
     def put(self, key: Any, value: Any) -> None:
         """Set a value; None removes the key. It is taken as it is now: what is done to the object
@@ -143,7 +149,7 @@ class KeyValueStore:
             spec, now_ms = self._state.spec, self._moment.stream_time_ms
             rows = (row for row in rows if not is_past_ttl(spec, row[2], now_ms))
         decode, opened = self._key.decode, self._cells.opened
-        return ((decode(raw), opened(cell)) for raw, cell, _stamp in rows)
+        return ((decode(raw), opened(raw, cell)) for raw, cell, _stamp in rows)
 
     def _is_past(self, raw: bytes) -> bool:
         state = self._state
@@ -165,8 +171,9 @@ class WindowedStore:
         """The value of a key's window that begins at `start_ms`, or None."""
         if start_ms < self._kept_from_ms:
             return None
-        cell = self._state.get(window_key(start_ms, self._key.encode(key)))
-        return None if cell is None else self._cells.opened(cell)
+        raw = window_key(start_ms, self._key.encode(key))
+        cell = self._state.get(raw)
+        return None if cell is None else self._cells.opened(raw, cell)
 
     def put(self, key: Any, value: Any, start_ms: int) -> None:
         """Set the value of a window; None removes it. Beyond its retention it is not kept."""
@@ -183,7 +190,7 @@ class WindowedStore:
         rows = self._cells.rows(low, high)
         decode, opened = self._key.decode, self._cells.opened
         return (
-            (int.from_bytes(raw[:8], "big"), decode(raw[8:]), opened(cell))
+            (int.from_bytes(raw[:8], "big"), decode(raw[8:]), opened(raw, cell))
             for raw, cell, _stamp in rows
         )
 

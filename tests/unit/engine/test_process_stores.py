@@ -11,11 +11,15 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from streamer import App, ConfigError, ProcessingError, Record, Store, WindowStore
+from streamer import App, ConfigError, ProcessingError, Record, Store, TopologyError, WindowStore
 from streamer.ids import TopicPartition
 from streamer.kafka.api import AbortableError
+from streamer.store.keys import row
 from streamer.testing import TopologyTestDriver
 from tests.unit.engine.rig import Rig
+
+SKIP = {"processing_error": "skip"}
+DEAD = {"processing_error": "dead_letter", "dead_letter_topic": "dead"}
 
 
 def ms(value: int) -> timedelta:
@@ -107,6 +111,21 @@ def test_a_table_is_not_changed_by_who_reads_it(auto_commit: bool) -> None:
             ["row", 2, 3],
         ]
         assert dict(driver.store("rows")) == {"a": ["row", 2]}
+
+
+@pytest.mark.parametrize("reads", ["get", "range"])
+def test_a_stored_value_of_another_type_is_no_fault_of_the_record(reads: str) -> None:
+    def use(record: Record, context: Any) -> None:
+        store = context.store("s")
+        if reads == "get":
+            store.get(record.key)
+        else:
+            list(store.range())
+
+    rig = Rig(app_of(use, Store("s", str, int), **SKIP))
+    rig.database.write({"s": [(b"k", row(1, b"text"))]})
+    with pytest.raises(TopologyError, match="store 's': the value of key b'k' is not int64"):
+        rig.run("in", [("k", 1, 1)])
 
 
 # -- ranges ----------------------------------------------------------------------------------------
@@ -214,9 +233,6 @@ def test_an_iterator_that_is_kept_is_harmless_after_an_abort_and_a_close() -> No
 
 
 # -- failures --------------------------------------------------------------------------------------
-
-SKIP = {"processing_error": "skip"}
-DEAD = {"processing_error": "dead_letter", "dead_letter_topic": "dead"}
 
 
 @pytest.mark.parametrize("auto_commit", [True, False])
