@@ -7,13 +7,14 @@ batches, and closed after a commit. None of it runs inside a callback of Kafka's
 from __future__ import annotations
 
 import logging
+import time
 from collections.abc import Iterable
 
 from streamer import failpoints, metrics
 from streamer.changelog.format import Positions
 from streamer.config import Config
 from streamer.control.messages import TaskReport
-from streamer.errors import StreamerError
+from streamer.errors import KafkaUnavailableError, StreamerError
 from streamer.ids import TaskId, TopicPartition
 from streamer.kafka.api import Fetched, InputReader
 from streamer.log import task_context
@@ -33,6 +34,8 @@ from streamer.worker.reports import report
 __all__ = ["TaskSet"]
 
 _log = logging.getLogger(__name__)
+
+_AGAIN_S = 1.0
 
 
 class TaskSet:
@@ -59,6 +62,8 @@ class TaskSet:
         self._stored: dict[TaskId, Positions] = {}
         self._by_partition: dict[TopicPartition, ActiveTask] = {}
         self._paused: set[TopicPartition] = set()
+        self._waiting: set[TaskId] = set()
+        self._again_s = 0.0
         self.unopened: dict[TaskId, StreamerError] = {}
 
     @property
@@ -127,18 +132,27 @@ class TaskSet:
         )
 
     def start_restored(self) -> bool:
-        """Start the tasks whose restore has ended; returns whether there were any."""
+        """Start the tasks whose restore has ended; returns whether there were any. Where brokers
+        are away just then, it is tried again."""
         self._restorer.beside_processing = bool(self._by_partition)
-        ended = self._restorer.finished()
-        for task, error in ended:
+        ended = dict(self._restorer.finished())
+        if time.monotonic() >= self._again_s:
+            ended.update(dict.fromkeys(self._waiting))
+        for task, error in ended.items():
+            self._waiting.discard(task)
             active = self._tasks.get(task)
             if active is None or active.state is not TaskState.RESTORING:
                 continue
             with task_context(task):
                 try:
-                    if error is not None:
-                        raise error
-                    self._start(active)
+                    if error is None:
+                        self._start(active)
+                    else:
+                        self.fail(active, error)
+                except KafkaUnavailableError as away:
+                    _log.warning("task %s waits to be started: %s", task, away)
+                    self._waiting.add(task)
+                    self._again_s = time.monotonic() + _AGAIN_S
                 except StreamerError as problem:
                     self.fail(active, problem)
         return bool(ended)
@@ -150,7 +164,7 @@ class TaskSet:
             task,
             active.partitions,
             reader=self._reader,
-            stored=self._stored.pop(task),
+            stored=self._stored[task],
             restored_records=progress.restored_records,
             stores=active.database.specs.values(),
             has_rows=any(active.database.approximate_rows(name) for name in active.changelogs),
@@ -178,6 +192,7 @@ class TaskSet:
         for partition in active.partitions:
             self._by_partition[partition] = active
         self._reader.add(start.positions)
+        del self._stored[task]
         metrics.set_task_state(task, active.state.value)
         _log.info(
             "task %s runs: restored %d records, goes on at %s",
@@ -201,6 +216,7 @@ class TaskSet:
                     self._restorer.cancel(task)
                 self._stop_reading(active)
                 self._stored.pop(task, None)
+                self._waiting.discard(task)
                 active.close()
                 metrics.forget_task(task)
                 _log.info("task %s is closed", task)
