@@ -192,10 +192,9 @@ def measure(
 
 def _bound() -> list[str]:
     """A launcher: it asks for SIGKILL when this process ends, then becomes the command."""
-    from streamer.sandbox import launch
+    from streamer.launch import launched
 
-    arguments = [str(int(signal.SIGKILL)), str(os.getpid())]
-    return [sys.executable, "-I", "-S", launch.__file__, *arguments]
+    return launched([], signal.SIGKILL)
 
 
 def _sample(children: Sequence[Child], started: float, events: int) -> Sample:

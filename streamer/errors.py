@@ -12,6 +12,7 @@
     ├── StateDirectoryError       1   locked, of another application, of another format
     ├── KafkaUnavailableError     1   outside: retry until a deadline, then say what was tried
     │   └── RegistryUnavailableError  1
+    ├── StoppedError              1   asked to stop while it waited for brokers
     ├── TopicMissingError         1
     ├── PartitionsChangedError    1
     ├── RecordTooLargeError       1
@@ -41,6 +42,7 @@ __all__ = [
     "SandboxError",
     "SerdeError",
     "StateDirectoryError",
+    "StoppedError",
     "StreamerError",
     "TaskCorruptedError",
     "TaskMigratedError",
