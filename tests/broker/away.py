@@ -52,7 +52,7 @@ def outlive(
         bring_back()
         back_at = [one.processed() for one in workers]
         feeder.stop()
-    made.wait_until_done(watch=workers, timeout=60)
+    made.wait_until_done(watch=workers, timeout=120)
 
     assert sum(one.processed() for one in workers) > sum(back_at)
     assert running(workers[0]) | running(workers[1]) == {f"0_{n}" for n in range(PARTITIONS)}
