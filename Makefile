@@ -47,7 +47,8 @@ lint: setup
 	$(PY) -m mypy $(CODE)
 
 test: lint  ## linters, types and all tests, a real Kafka included
-	$(PY) -m pytest tests $(wildcard examples/tests) -m "not chaos and not bench" $(ARGS)
+	$(PY) -m pytest tests $(wildcard examples/tests) -m "not chaos and not bench" \
+	  --numprocesses 2 --dist loadfile $(ARGS)
 
 test-fast: setup  ## tests without Kafka, about a minute
 	$(PY) -m pytest tests/unit tests/tidy $(wildcard tests/simulation examples/tests) -m "not broker and not chaos and not bench" $(ARGS)

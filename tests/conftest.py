@@ -1,15 +1,22 @@
-"""For all tests: where a test lies decides its marker, and what was not run is said at the end."""
+"""For all tests: where a test lies decides its marker, and what was not run is said at the end.
+
+Where the tests are divided among processes (`-n 2`), this one starts the broker for all of them.
+"""
 
 from __future__ import annotations
 
+import os
 from collections import Counter
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 TESTS = Path(__file__).parent
 MARKED_DIRECTORIES = ("broker", "chaos", "bench")
 HOW_TO_RUN = {"broker": "make test", "chaos": "make chaos", "bench": "make bench"}
+
+BROKER = "STREAMER_TEST_BROKER"
 
 _not_run: list[tuple[str, str]] = []
 _deselected: Counter[str] = Counter()
@@ -19,6 +26,17 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption(
         "--strict-skips", action="store_true", help="end with an error if a test was not run"
     )
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    is_first = not hasattr(config, "workerinput")
+    if is_first and getattr(config.option, "numprocesses", None) and BROKER not in os.environ:
+        from streamer.sandbox import Sandbox
+
+        sandbox = Sandbox().start()
+        config.add_cleanup(sandbox.stop)
+        os.environ[BROKER] = sandbox.bootstrap_servers
+        config.add_cleanup(lambda: os.environ.pop(BROKER))
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
@@ -50,8 +68,16 @@ def pytest_collectreport(report: pytest.CollectReport) -> None:
 
 
 def pytest_sessionfinish(session: pytest.Session, exitstatus: int) -> None:
+    if hasattr(session.config, "workeroutput"):
+        session.config.workeroutput["deselected"] = dict(_deselected)
     if exitstatus == pytest.ExitCode.OK and _not_run and session.config.option.strict_skips:
         session.exitstatus = pytest.ExitCode.TESTS_FAILED
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_testnodedown(node: Any) -> None:
+    # Each process has seen all tests.
+    _deselected.update(Counter(getattr(node, "workeroutput", {}).get("deselected")) - _deselected)
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
