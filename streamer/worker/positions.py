@@ -61,16 +61,16 @@ def resolve_start(
     has_rows: bool,
     config: Config,
 ) -> Start:
-    """The positions at which a restored task goes on.
+    """The positions at which a restored task goes on; at least once, new ones are committed.
 
     `stored` is what its database held before the restore, and `restored_records` what the restore
     added to it. Raises TaskCorruptedError where a position is lost and cannot be told, and
     InternalTopicError for a store that was of another kind.
     """
     committed = reader.committed(partitions)
-    beside = [Metadata.decode(one.metadata) for one in committed.values()]
-    times = [one.stream_time_ms for one in beside]
-    known = frozenset[str]().union(*(one.marks for one in beside))
+    found = [Metadata.decode(one.metadata) for one in committed.values()]
+    times = [one.stream_time_ms for one in found]
+    known = frozenset[str]().union(*(one.marks for one in found))
     _check_kinds(task, stores, known)
     known |= marks((place.topic for place in stored.inputs), ())
     past = _Past(committed, {}, known, has_rows)
@@ -82,8 +82,13 @@ def resolve_start(
         partition: _position(task, partition, reader=reader, past=past, config=config)
         for partition in partitions
     }
-    is_new = len(committed) < len(partitions)
-    return Start(positions, max(times, default=-1), is_new)
+    start = Start(positions, max(times, default=-1), len(committed) < len(partitions))
+    if start.is_new and not config.exactly_once:
+        # Without transactions the changes of state are durable before the position is: a crash
+        # in between the first time would leave a state whose position nobody knows.
+        beside = Metadata(start.stream_time_ms, marks({one.topic for one in partitions}, stores))
+        reader.commit({one: Committed(at, beside.encode()) for one, at in positions.items()})
+    return start
 
 
 def _check_kinds(task: TaskId, stores: Collection[StoreSpec], known: frozenset[str]) -> None:

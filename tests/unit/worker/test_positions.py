@@ -132,3 +132,34 @@ def test_a_store_that_became_another_kind_is_refused_though_its_changelog_is_emp
     other = replace(SPEC, kind=kind, name="t")
     assert start({OLD: Committed(8, NOTE)}, RAN, has_rows=False, spec=other).positions[OLD] == 8
     assert len({store_mark("s", each) for each in StoreKind}) == len(StoreKind)
+
+
+@pytest.mark.parametrize("guarantee", ["exactly_once", "at_least_once"])
+def test_without_transactions_a_state_never_comes_before_its_first_position(guarantee: str) -> None:
+    broker = FakeBroker(partition_of=partition_of, now_ms=lambda: 7)
+    broker.create("old", 1)
+    reader = broker.reader("app")
+
+    def begin(*, has_rows: bool) -> Start:
+        return resolve_start(
+            TASK,
+            (OLD,),
+            reader=reader,
+            stored=Positions(),
+            restored_records=int(has_rows),
+            stores=[SPEC],
+            has_rows=has_rows,
+            config=Config(application_id="app", processing_guarantee=guarantee),  # type: ignore[arg-type]
+        )
+
+    assert begin(has_rows=False) == Start({OLD: 0}, -1, is_new=True)
+    if guarantee == "at_least_once":
+        # Its first change was written, and then the worker was killed.
+        assert begin(has_rows=True) == Start({OLD: 0}, -1, is_new=False)
+        assert (
+            reader.committed([OLD])[OLD].metadata == Metadata(-1, marks(["old"], [SPEC])).encode()
+        )
+    else:
+        assert reader.committed([OLD]) == {}
+        with pytest.raises(TaskCorruptedError, match="no committed offset"):
+            begin(has_rows=True)
