@@ -5,8 +5,10 @@ Where the tests are divided among processes (`-n 2`), this one starts the broker
 
 from __future__ import annotations
 
+import logging
 import os
 from collections import Counter
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +28,15 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption(
         "--strict-skips", action="store_true", help="end with an error if a test was not run"
     )
+
+
+@pytest.fixture(autouse=True)
+def _own_level() -> Iterator[None]:
+    """A command sets the level of its process's log, which ends with it; here others come after."""
+    logger = logging.getLogger("streamer")
+    level = logger.level
+    yield
+    logger.setLevel(level)
 
 
 def pytest_configure(config: pytest.Config) -> None:

@@ -100,7 +100,7 @@ def test_nothing_is_lost_doubled_or_done_needlessly(
     assert any(tail.values()) == (point in ("commit.after_transaction_commit", POINTS[4][0]))
 
     worker = counts.run()
-    started = worker.started()
+    started = worker.wait_started(len(tail))
     positions = {place: at for task in started.values() for place, at in task.positions.items()}
     assert positions == committed
     assert {task: one.restored for task, one in started.items()} == tail
@@ -123,6 +123,7 @@ def test_a_kill_between_two_chunks_of_one_store_write_loses_nothing(application:
     assert any(committed.values())
     assert any(tail.values())
     worker = made.run(commit_interval_ms=100)
-    assert {task: one.restored for task, one in worker.started().items()} == tail
+    started = worker.wait_started(len(tail))
+    assert {task: one.restored for task, one in started.items()} == tail
     assert worker.processed() == sum(made.ends().values()) - sum(committed.values())
     check(made)

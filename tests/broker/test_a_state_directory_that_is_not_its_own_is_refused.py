@@ -67,7 +67,7 @@ def goes_on(application: Application) -> None:
     """Nothing was lost by the refusal: the state is used as it is."""
     produce(application)
     worker = application.run()
-    assert {task.restored for task in worker.started().values()} == {0}
+    assert {task.restored for task in worker.wait_started(2).values()} == {0}
     assert worker.processed() == BLOCK
     assert worker.stop() == 0
     assert_exact(application)

@@ -71,5 +71,5 @@ def test_every_start_goes_on_where_the_killed_one_was(application: Any) -> None:
     produce(made, 5)
     worker = made.run()
     assert worker.processed() == BLOCK
-    assert {task.restored for task in worker.started().values()} == {0}
+    assert {task.restored for task in worker.wait_started(2).values()} == {0}
     check(made)

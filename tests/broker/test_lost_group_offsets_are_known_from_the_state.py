@@ -55,7 +55,7 @@ def test_it_goes_on_where_it_was_or_asks(application: Any) -> None:
 
     worker = made.run()
 
-    started = worker.started().values()
+    started = worker.wait_started(2).values()
     assert {place: at for one in started for place, at in one.positions.items()} == before
     assert {one.restored for one in started} == {0}
     assert worker.processed() == BLOCK
