@@ -15,7 +15,7 @@ from typing import TypeVar
 from confluent_kafka import KafkaError, KafkaException
 
 from streamer.errors import ConfigError, KafkaUnavailableError, StoppedError, StreamerError
-from streamer.kafka.faults import error_of, translated
+from streamer.kafka.faults import as_exception, error_of, translated
 
 __all__ = ["PAUSE_S", "REQUEST_S", "Attempts", "refusal", "reported", "unless_away"]
 
@@ -119,7 +119,8 @@ class Attempts:
             left_s = self._timeout_s - (time.monotonic() - began)
             try:
                 count += 1
-                return call(max(0.5, min(self._request_s, left_s)))
+                with as_exception:
+                    return call(max(0.5, min(self._request_s, left_s)))
             except (KafkaException, SystemError) as error:
                 found = error_of(reported(error))
                 if problem := unless_away(found, what):

@@ -13,7 +13,7 @@ from streamer.errors import (
 )
 from streamer.kafka.api import AbortableError, RefusedError
 
-__all__ = ["error_of", "is_too_large", "producer_fault", "translated"]
+__all__ = ["as_exception", "error_of", "is_too_large", "producer_fault", "translated"]
 
 _FENCED = frozenset(
     {
@@ -37,6 +37,21 @@ def error_of(exception: KafkaException) -> KafkaError:
 
 def is_too_large(error: KafkaError) -> bool:
     return error.code() in _TOO_LARGE
+
+
+class _AsException:
+    """Around calls that serve callbacks. Behind a fatal error the binding may throw a bare
+    KafkaError out of them, which is no exception: no `except` that names a type catches it."""
+
+    def __enter__(self) -> None:
+        pass
+
+    def __exit__(self, _kind: object, thrown: object, _trace: object) -> None:
+        if isinstance(thrown, KafkaError):
+            raise KafkaException(thrown)
+
+
+as_exception = _AsException()
 
 
 def translated(exception: KafkaException, what: str) -> StreamerError:

@@ -12,8 +12,6 @@ from difflib import get_close_matches
 from functools import cache
 from typing import Any, Literal
 
-from confluent_kafka import KafkaError
-
 from streamer.config import Config, budget
 from streamer.errors import ConfigError
 from streamer.ids import control_topic
@@ -140,7 +138,6 @@ def producer(config: Config, transactional_id: str | None = None) -> Settings:
     settings = _client(config) | {
         "allow.auto.create.topics": False,
         "enable.idempotence": True,
-        "error_cb": _noted,
         "partitioner": "murmur2_random",
         # A commit flushes, which ends the lingering; until then larger batches cost less.
         "linger.ms": 20,
@@ -178,12 +175,6 @@ def _client(config: Config) -> Settings:
         # After an outage the default of 10 s is what one waits for.
         "reconnect.backoff.max.ms": 2_000,
     }
-
-
-def _noted(error: KafkaError) -> None:
-    """Without it the binding throws a fatal error out of any call that serves callbacks, as an
-    object that no `except` can catch. The calls of a transaction tell it by themselves."""
-    _log.debug("reported to the producer: %s", error.str())
 
 
 def _consumer(config: Config, group: str) -> Settings:

@@ -29,7 +29,7 @@ from streamer.errors import KafkaUnavailableError, StreamerError
 from streamer.ids import TopicPartition
 from streamer.kafka import settings
 from streamer.kafka.attempts import Attempts, reported, unless_away
-from streamer.kafka.faults import error_of, translated
+from streamer.kafka.faults import as_exception, error_of, translated
 
 __all__ = ["ExclusiveWriter", "Row", "TableReader", "TableWriter"]
 
@@ -184,17 +184,19 @@ class ExclusiveWriter:
         if self._failure is not None:
             raise self._failure
         try:
-            self._producer.begin_transaction()
-            for place, key, value in rows:
-                self._producer.produce(place.topic, value, key.encode(), place.partition)
-            self._producer.commit_transaction(_WRITE_S)
+            with as_exception:
+                self._producer.begin_transaction()
+                for place, key, value in rows:
+                    self._producer.produce(place.topic, value, key.encode(), place.partition)
+                self._producer.commit_transaction(_WRITE_S)
         except (KafkaException, SystemError) as error:
             what, found = f"writing as {self._id}", reported(error)
             self._failure = unless_away(error_of(found), what) or translated(found, what)
             raise self._failure from error
 
     def close(self) -> None:
-        with suppress(KafkaException, SystemError):  # a fenced client says so at every call
+        # A fenced client says so at every call.
+        with suppress(KafkaException, SystemError), as_exception:
             self._producer.purge()
             self._producer.flush(0)
 

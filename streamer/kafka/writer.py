@@ -21,7 +21,7 @@ from streamer.ids import TopicPartition
 from streamer.kafka.api import Committed
 from streamer.kafka.attempts import Attempts, reported
 from streamer.kafka.consumer import with_metadata
-from streamer.kafka.faults import error_of, producer_fault, translated
+from streamer.kafka.faults import as_exception, error_of, producer_fault, translated
 
 __all__ = ["Writer"]
 
@@ -31,6 +31,7 @@ _AWAY_S_MAX = 300.0
 _RETRY_PAUSE_S = 0.1
 # Adding positions to a transaction takes milliseconds, and seconds behind a new coordinator.
 _ADD_S, _ANSWER_S = 5.0, 2.0
+_CLOSE_S = 3.0
 _STALLED_S = 0.2
 
 
@@ -48,6 +49,7 @@ class Writer:
         self._init = Attempts(_AWAY_S_MAX, str(made["bootstrap.servers"]), stopping=stopping)
         self.transactional_id = transactional_id
         self.produce = self._producer.produce
+        self._is_closed = False
 
     def __len__(self) -> int:
         """How many records wait for their delivery."""
@@ -80,7 +82,8 @@ class Writer:
         """Serve deliveries. The binding raises a fatal error of the client, such as a fence, from
         whatever serves callbacks next."""
         try:
-            self._producer.poll(timeout_s)
+            with as_exception:
+                self._producer.poll(timeout_s)
         except (KafkaException, SystemError) as error:
             raise producer_fault(reported(error), "writing") from error
 
@@ -106,7 +109,8 @@ class Writer:
         waiting = len(self)
         while waiting:
             try:
-                left = self._producer.flush(_STALLED_S)
+                with as_exception:
+                    left = self._producer.flush(_STALLED_S)
             except (KafkaException, SystemError) as error:
                 raise producer_fault(reported(error), "writing") from error
             if left >= waiting:
@@ -131,7 +135,7 @@ class Writer:
 
         def add(left_s: float) -> None:
             send = self._producer.send_offsets_to_transaction
-            waiting = _started(lambda: send(offsets, group, left_s))
+            waiting = _started(lambda: send(offsets, group, left_s), "positions")
             is_known_to_answer = False
             while True:
                 try:
@@ -172,11 +176,27 @@ class Writer:
 
     def close(self, *, drops: bool) -> None:
         """Drop the client, and with `drops` what was not sent yet; an open transaction is left to
-        the next owner of the id to abort."""
-        with suppress(KafkaException, SystemError):
-            if drops:
-                self._producer.purge(in_flight=self.transactional_id is not None)
-            self._producer.flush(1.0)
+        the next owner of the id to abort. May be called twice.
+
+        The client goes in a thread of its own: whatever its last calls and its end wait for, after
+        brokers were away or it failed for good, must not hold up its successor.
+        """
+        if self._is_closed:
+            return
+        self._is_closed = True
+        clients = [self._producer]
+        del self._producer, self.produce
+        in_flight = self.transactional_id is not None
+
+        def end() -> None:
+            client = clients.pop()
+            with suppress(KafkaException, SystemError), as_exception:
+                if drops:
+                    client.purge(in_flight=in_flight)
+                client.flush(1.0)
+
+        with suppress(TimeoutError):
+            _started(end, "closing").result(_CLOSE_S)
 
     def _repeat(self, call: Callable[[float], Any], what: str) -> None:
         """Call until it succeeds, or until a deadline for what may be tried again."""
@@ -184,7 +204,8 @@ class Writer:
         while True:
             left_s = max(deadline - time.monotonic(), 1.0)
             try:
-                call(left_s)
+                with as_exception:
+                    call(left_s)
                 return
             except (KafkaException, SystemError) as error:
                 said = reported(error)
@@ -193,18 +214,19 @@ class Writer:
                 self.poll(_RETRY_PAUSE_S)
 
 
-def _started(call: Callable[[], None]) -> Future[None]:
+def _started(call: Callable[[], None], name: str) -> Future[None]:
     """A call in a thread that may be left behind, which no executor allows at the end."""
     future: Future[None] = Future()
 
     def run() -> None:
         try:
-            call()
+            with as_exception:
+                call()
             future.set_result(None)
         except BaseException as error:
             future.set_exception(error)
 
-    threading.Thread(target=run, name="positions", daemon=True).start()
+    threading.Thread(target=run, name=name, daemon=True).start()
     return future
 
 
