@@ -27,10 +27,14 @@ from confluent_kafka import (
 from confluent_kafka.admin import AdminClient, NewTopic
 
 from streamer.config import Config
+from streamer.ids import TopicPartition as Place
 from streamer.kafka.admin import Admin
 from streamer.kafka.attempts import Attempts
 from streamer.sandbox import Sandbox
 from streamer.sandbox.registry import SchemaRegistry
+
+# How long the end of a transaction may take after its commit was told.
+HELD_UP_S = 3.0
 
 
 class Read(NamedTuple):
@@ -137,9 +141,12 @@ class Kafka:
     def read(
         self, topic: str, *, timeout: float = 30.0, isolation: str = "read_committed"
     ) -> list[Read]:
-        """All records from the start to the end of every partition, ordered by partition."""
+        """All records from the start to the end of every partition, ordered by partition. What an
+        open transaction holds up is waited for a little: markers come after the commit is told."""
         partitions = self.partitions(topic)
         assert partitions, f"topic {topic} does not exist"
+        places = [Place(topic, number) for number in partitions]
+        ends = self.requests.ends(places, "read_uncommitted")
         consumer = Consumer(
             {
                 **self.settings,
@@ -154,7 +161,8 @@ class Kafka:
         )
         try:
             consumer.assign([TopicPartition(topic, number, 0) for number in partitions])
-            return sorted(_read_to_end(consumer, topic, set(partitions), timeout))
+            wanted = {place.partition: end for place, end in ends.items()}
+            return sorted(_read_to_end(consumer, topic, wanted, timeout))
         finally:
             consumer.close()
 
@@ -173,9 +181,11 @@ class Kafka:
 
 
 def _read_to_end(
-    consumer: Consumer, topic: str, unfinished: set[int], timeout: float
+    consumer: Consumer, topic: str, unfinished: dict[int, int], timeout: float
 ) -> Iterator[Read]:
-    deadline = time.monotonic() + timeout
+    began = time.monotonic()
+    deadline = began + timeout
+    held_up: set[int] = set()
     while unfinished:
         left = deadline - time.monotonic()
         assert left > 0, f"{topic}: partitions {sorted(unfinished)} had no end within {timeout} s"
@@ -184,9 +194,15 @@ def _read_to_end(
             if error is None:
                 yield _as_read(message)
             elif error.code() == KafkaError._PARTITION_EOF:
-                unfinished.discard(message.partition())
+                partition = message.partition() or 0
+                if (message.offset() or 0) >= unfinished.get(partition, 0):
+                    unfinished.pop(partition, None)
+                else:
+                    held_up.add(partition)
             else:
                 raise AssertionError(f"{topic}: {error}")
+        if held_up >= unfinished.keys() and time.monotonic() > began + HELD_UP_S:
+            return
 
 
 def _as_read(message: Message) -> Read:
