@@ -262,7 +262,8 @@ class WorkerProducer:
 
     def close(self) -> None:
         """Drop the client; an open transaction is left to the next owner of the id to abort."""
-        self._writer.close(drops=self._is_open)
+        drops, self._is_open = self._is_open, False  # nothing is left to commit or to abort
+        self._writer.close(drops=drops)
 
 
 def _bytes(
