@@ -109,6 +109,10 @@ class Child:
                 cwd=ROOT,
             )
 
+    @property
+    def pid(self) -> int:
+        return self._process.pid
+
     def check(self) -> None:
         """Raises MeasureError if the process has ended."""
         code = self._process.poll()

@@ -13,6 +13,7 @@ from pathlib import Path
 from bench.check import Verdict, check_topic
 from bench.events import Expected, Workload
 from bench.measure import Child, MeasureError, Measurement, Sample, measure
+from bench.quota import Quota, quota
 from bench.systems import Case, System
 from bench.topics import CHANGELOG, Topics, fill
 
@@ -47,8 +48,14 @@ class Source:
         self.topics.close()
 
 
-def run_system(system: System, source: Source, *, processes: int = 1) -> Outcome:
-    """Raises MeasureError if the system ends early or stands still."""
+def run_system(
+    system: System, source: Source, *, processes: int = 1, cores: float | None = None
+) -> Outcome:
+    """``cores`` holds each process to as many.
+
+    Raises MeasureError if the system ends early or stands still, QuotaError without the right to
+    hold it to anything.
+    """
     application = f"bench-{uuid.uuid4().hex[:8]}"
     state = Path(tempfile.mkdtemp(prefix="streamer-bench-"))
     partitions = source.workload.partitions
@@ -67,14 +74,15 @@ def run_system(system: System, source: Source, *, processes: int = 1) -> Outcome
         for topic in system.topics:
             name = f"{application}-{topic}"
             source.topics.create(name, partitions=partitions, settings=CHANGELOG)
-        measurement = measure(
-            lambda: start(system, case),
-            progress=lambda: source.topics.committed(
-                application, topic=source.name, partitions=partitions
-            ),
-            total=source.workload.events,
-            on_sample=Progress(system.title),
-        )
+        with quota(cores) as limit:
+            measurement = measure(
+                lambda: start(system, case, limit=limit),
+                progress=lambda: source.topics.committed(
+                    application, topic=source.name, partitions=partitions
+                ),
+                total=source.workload.events,
+                on_sample=Progress(system.title),
+            )
         verdict = check_topic(case.bootstrap, case.target, expected=source.expected)
         return Outcome(measurement, verdict)
     finally:
@@ -82,12 +90,15 @@ def run_system(system: System, source: Source, *, processes: int = 1) -> Outcome
         shutil.rmtree(state, ignore_errors=True)
 
 
-def start(system: System, case: Case) -> Sequence[Child]:
+def start(system: System, case: Case, *, limit: Quota | None = None) -> Sequence[Child]:
     children = []
     for process in range(case.processes):
         own = replace(case, process=process)
         command, environment = system.command(own), system.environment(own)
-        children.append(Child(command, environment=environment, log=system.log(own)))
+        child = Child(command, environment=environment, log=system.log(own))
+        if limit is not None:
+            limit.admit(child.pid)
+        children.append(child)
     return children
 
 

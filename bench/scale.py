@@ -1,14 +1,16 @@
 """Does an event cost the same with more events, more keys, more partitions and more processes?
 
-Three series, each with a topic of its own per point; customers are a tenth of the events. Cost and
-rate of a point are compared with the first of its series: of two processes with those of one.
+Each series varies one thing alone: how many events, over how many customers, over how many
+partitions, by how many processes. Cost and rate of a point are compared with the first of its
+series: of two processes with those of one.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
+from bench import quota
 from bench.broker import running_broker
 from bench.events import Workload
 from bench.options import Options, UsageError
@@ -25,6 +27,7 @@ COLUMNS = (
     Column("customers", "customers", ","),
     Column("partitions", "partitions", ","),
     Column("processes", "processes", ","),
+    Column("results_per_event", "results per event", ".2f", spread=True),
     Column("events_per_s_warm", "events/s", ",.0f", spread=True),
     Column("cpu_s_per_million", "CPU s per million", ".2f", spread=True),
     Column("cost_ratio", "cost to the first", ".2f", spread=True),
@@ -48,18 +51,34 @@ class Point:
 
     series: str
     events: int
+    customers: int
     partitions: int = 4
+    zipf: float = 1.1
     processes: int = 1
+    cores: float | None = None
 
     @property
     def workload(self) -> Workload:
-        return Workload(events=self.events, customers=self.events // 10, partitions=self.partitions)
+        return Workload(
+            events=self.events,
+            customers=self.customers,
+            partitions=self.partitions,
+            zipf=self.zipf,
+        )
 
 
+# As many keys as the largest point needs: with fewer at the small ones, two things would vary.
+MANY = 5_000_000
+# No customer outweighs the others: two processes are as fast as the one that has more to do.
+EVEN = Point("processes", 8_000_000, 200_000, partitions=8, zipf=0.5)
+# Leaves room for the broker on a machine of two cores.
+HALF = replace(EVEN, series="half a core each", events=4_000_000, cores=0.5)
 POINTS = (
-    *(Point("events", events) for events in (1_000_000, 10_000_000, 50_000_000)),
-    *(Point("partitions", 4_000_000, partitions=count) for count in (4, 16, 64)),
-    *(Point("processes", 8_000_000, partitions=8, processes=count) for count in (1, 2)),
+    *(Point("events", events, MANY) for events in (1_000_000, 10_000_000, 50_000_000)),
+    *(Point("customers", 10_000_000, count) for count in (100_000, 1_000_000, MANY)),
+    *(Point("partitions", 4_000_000, 400_000, partitions=count) for count in (4, 16, 64)),
+    *(replace(EVEN, processes=count) for count in (1, 2)),
+    *(replace(HALF, processes=count) for count in (1, 2)),
 )
 
 
@@ -76,6 +95,7 @@ def run(options: Options, emit: Callable[[list[Row]], None]) -> None:
     ]
     if not points:
         raise UsageError("no point is as small as that; the smallest has 1,000,000 events")
+    points = _possible(points)
     systems = options.chosen(SYSTEMS if options.only else SYSTEMS[:1])
     for system in systems:
         system.prepare()
@@ -104,15 +124,26 @@ def remarks(rows: list[Row]) -> list[str]:
     return lines
 
 
+def _possible(points: list[Point]) -> list[Point]:
+    """Without the points that this user may not measure, each of which is told."""
+    try:
+        quota.check()
+    except quota.QuotaError as error:
+        for point in (point for point in points if point.cores is not None):
+            say(f"not run: {point}: {error}")
+        return [point for point in points if point.cores is None]
+    return points
+
+
 def _runs(system: System, point: Point, *, source: Source, count: int) -> list[Row]:
     rows: list[Row] = []
     for turn in range(1, count + 1):
         say(f"run {turn} of {count}: {system.title}, {point}")
-        row = measured_row(system, source, processes=point.processes)
+        row = measured_row(system, source, processes=point.processes, cores=point.cores)
         shape = {
             "series": point.series,
             "events": point.events,
-            "customers": point.workload.customers,
+            "customers": point.customers,
             "partitions": point.partitions,
             "processes": point.processes,
         }

@@ -58,7 +58,9 @@ def run(options: Options, emit: Callable[[list[Row]], None]) -> None:
             source.remove()
 
 
-def measured_row(system: System, source: Source, *, processes: int = 1) -> dict[str, object]:
+def measured_row(
+    system: System, source: Source, *, processes: int = 1, cores: float | None = None
+) -> dict[str, object]:
     """One run as a row; a run that failed has ``error`` in place of figures."""
     row: dict[str, object] = {
         "system": system.name,
@@ -66,7 +68,7 @@ def measured_row(system: System, source: Source, *, processes: int = 1) -> dict[
         "commit_ms": system.commit_ms,
     }
     try:
-        outcome = run_system(system, source, processes=processes)
+        outcome = run_system(system, source, processes=processes, cores=cores)
     except Exception as error:
         return {**row, "correct": False, "error": failure(error)}
     for fault in outcome.verdict.faults:
