@@ -15,6 +15,7 @@ from streamer.engine.stores import KeyValueStore, Moment, WindowedStore
 from streamer.errors import ConfigError, ProcessingError
 from streamer.record import Headers, Record
 from streamer.store.cache import KeyValueState
+from streamer.topology.calls import check_call
 from streamer.topology.stores import StoreKind
 
 __all__ = ["ProcessContext", "Schedule"]
@@ -147,6 +148,7 @@ class ProcessContext:
         every_ms = every // timedelta(milliseconds=1)
         if every_ms <= 0 or by not in ("stream", "wall"):
             raise ConfigError(f"schedule(every={every!r}, by={by!r}) is not possible")
+        check_call("schedule()", function, "now_ms")
         entry = Schedule(every_ms, function, by)
         self.schedules.append(entry)
         return entry

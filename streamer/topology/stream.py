@@ -336,6 +336,10 @@ def _check_processor(processor: Any) -> None:
     called = getattr(processor, "process", processor)
     itself = ("self",) if inspect.isclass(processor) else ()
     check_call("process()", called, *itself, "record", "context")
+    for name, parameters in (("open", ("context",)), ("close", ())):
+        function = getattr(processor, name, None)
+        if called is not processor and function is not None:
+            check_call(f"process() with {name}()", function, *itself, *parameters)
 
 
 def _check_predicates(predicates: Iterable[Predicate]) -> None:

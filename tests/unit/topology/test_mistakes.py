@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from datetime import timedelta
+from functools import partial
 from typing import Any
 
 import pytest
@@ -58,6 +59,122 @@ def test_a_function_that_cannot_be_called_is_refused_with_its_parameters(name: s
         make(_stream(App("a")))
     assert message in caught.value.message
     assert "does not accept" in caught.value.message
+
+
+async def _waits(*_any: Any) -> Any:
+    return False
+
+
+async def _waits_and_yields(*_any: Any) -> Any:
+    yield False
+
+
+def _yields(*_any: Any) -> Iterator[Any]:
+    yield False
+
+
+class Waits:
+    async def process(self, record: Any, context: Any) -> None: ...
+
+
+class Yields:
+    def process(self, record: Any, context: Any) -> Iterator[Any]:
+        yield record
+
+
+class WaitsToOpen:
+    def process(self, record: Any, context: Any) -> None: ...
+
+    async def open(self, context: Any) -> None: ...
+
+
+class Calls:
+    async def __call__(self, *_any: Any) -> Any: ...
+
+
+NOT_RUN = {
+    "async": (_waits, "'async def'"),
+    "async generator": (_waits_and_yields, "'async def'"),
+    "generator": (_yields, "'yield'"),
+    "partial": (partial(partial(_waits, 1), 2), "'async def'"),
+    "object": (Calls(), "'async def'"),
+    "bound method": (Calls().__call__, "'async def'"),
+}
+TAKERS: dict[str, Callable[[Stream, Any], Any]] = {
+    "filter": lambda s, f: s.filter(f),
+    "map": lambda s, f: s.map(f),
+    "map_values": lambda s, f: s.map_values(f),
+    "select_key": lambda s, f: s.select_key(f),
+    "peek": lambda s, f: s.peek(f),
+    "branch": lambda s, f: s.branch(lambda k, v: True, f),
+    "group_by": lambda s, f: s.group_by(f),
+    "process": lambda s, f: s.process(f),
+    "partition": lambda s, f: s.to("out", partition=f),
+    "step": lambda s, f: s.group_by_key().aggregate(int, f, store="s"),
+    "initial": lambda s, f: s.group_by_key().aggregate(f, lambda k, v, a: a, store="s"),
+    "reduce": lambda s, f: s.group_by_key().reduce(f, store="s"),
+    "table filter": lambda s, f: s.group_by_key().count(store="s").filter(f),
+    "table map_values": lambda s, f: s.group_by_key().count(store="s").map_values(f),
+}
+
+
+@pytest.mark.parametrize("taker", TAKERS)
+@pytest.mark.parametrize("name", NOT_RUN)
+def test_a_function_that_would_not_run_when_called_is_refused(name: str, taker: str) -> None:
+    function, said = NOT_RUN[name]
+    with pytest.raises(TopologyError) as caught:
+        TAKERS[taker](_stream(App("a")), function)
+    assert said in caught.value.message
+    assert "nothing of it would run" in caught.value.message
+    assert caught.value.hint
+
+
+@pytest.mark.parametrize(
+    ("processor", "said"),
+    [
+        (Waits, "Waits.process is 'async def'"),
+        (Waits(), "Waits.process is 'async def'"),
+        (Yields, "Yields.process has a 'yield'"),
+        (WaitsToOpen, "WaitsToOpen.open is 'async def'"),
+    ],
+)
+def test_a_processor_whose_methods_would_not_run_is_refused(processor: Any, said: str) -> None:
+    with pytest.raises(TopologyError) as caught:
+        _stream(App("a")).process(processor)
+    assert said in caught.value.message
+
+
+def test_flat_maps_take_generators_and_no_coroutines() -> None:
+    def twice(value: int) -> Iterator[int]:
+        yield value
+        yield value + 1
+
+    def pairs(key: str, value: int) -> Iterator[tuple[str, int]]:
+        yield key + "!", value
+
+    app = App("a")
+    spread = _stream(app).flat_map_values(twice, value=int).flat_map(pairs, key=str, value=int)
+    spread.to("out")
+    with TopologyTestDriver(app) as driver:
+        driver.send("in", "k", 1)
+        assert driver.read("out") == [("k!", 1), ("k!", 2)]
+    for take in (_stream(App("a")).flat_map, _stream(App("a")).flat_map_values):
+        for function in (_waits, _waits_and_yields):
+            with pytest.raises(TopologyError, match="'async def'"):
+                take(function)
+
+
+def test_a_punctuation_that_would_not_run_is_refused() -> None:
+    class Ticks:
+        def open(self, context: Any) -> None:
+            context.schedule(SECOND, _waits)
+
+        def process(self, record: Any, context: Any) -> None: ...
+
+    app = App("a")
+    _stream(app).process(Ticks)
+    with pytest.raises(TopologyError, match=r"schedule\(\).*_waits is 'async def'"):
+        TopologyTestDriver(app)
 
 
 def test_functions_that_can_be_called_are_taken() -> None:
