@@ -14,7 +14,7 @@ from typing import Any, Literal
 from streamer.engine.stores import KeyValueStore, Moment, WindowedStore
 from streamer.errors import ConfigError, ProcessingError
 from streamer.record import Headers, Record
-from streamer.store.cache import KeyValueState
+from streamer.store.cache import ANY_TIME_MS, KeyValueState
 from streamer.topology.calls import check_call
 from streamer.topology.stores import StoreKind
 
@@ -110,17 +110,16 @@ class ProcessContext:
     ) -> None:
         """Pass a record on. What is left out is as in the record that is being processed.
 
-        Raises ProcessingError for a negative timestamp, which Kafka takes for none at all.
+        Raises ProcessingError for a timestamp or headers that no record can have.
         """
         moment = self.moment
         record = moment.record
         if timestamp_ms is None:
             timestamp_ms = moment.timestamp_ms
-        elif timestamp_ms < 0:
-            raise ProcessingError(
-                f"forward(timestamp_ms={timestamp_ms!r}): a record cannot have a negative time",
-                hint="give milliseconds since 1970, or leave it out to keep the record's",
-            )
+        else:
+            _check_time(timestamp_ms)
+        if headers is not None:
+            _check_headers(headers)
         self.forwarded.append(
             (
                 (None if record is None else record.key) if key is ... else key,
@@ -152,3 +151,41 @@ class ProcessContext:
         entry = Schedule(every_ms, function, by)
         self.schedules.append(entry)
         return entry
+
+
+def _check_time(timestamp_ms: Any) -> None:
+    """Kafka takes a negative time for none at all, and has 63 bits for others."""
+    if not isinstance(timestamp_ms, int):
+        wrong = f"a time is a whole number of milliseconds, not {type(timestamp_ms).__name__}"
+    elif timestamp_ms < 0:
+        wrong = "a record cannot have a negative time"
+    elif timestamp_ms >= ANY_TIME_MS:
+        wrong = "a time in milliseconds is less than 2^63"
+    else:
+        return
+    raise ProcessingError(
+        f"forward(timestamp_ms={timestamp_ms!r}): {wrong}",
+        hint="give milliseconds since 1970 as an int, or leave it out to keep the record's",
+    )
+
+
+def _check_headers(headers: Any) -> None:
+    """What the client library would refuse when the record is long gone."""
+    if not isinstance(headers, list | tuple):
+        wrong = f"headers are a list, not {type(headers).__name__}"
+    else:
+        others = [header for header in headers if not _is_header(header)]
+        if not others:
+            return
+        wrong = f"{others[0]!r} is not a header"
+    raise ProcessingError(
+        f"forward(headers={headers!r}): {wrong}",
+        hint='write a list of (str, bytes or None): headers=[("source", b"web")]',
+    )
+
+
+def _is_header(header: Any) -> bool:
+    if not isinstance(header, tuple) or len(header) != 2:
+        return False
+    name, value = header
+    return isinstance(name, str) and (value is None or isinstance(value, bytes))

@@ -329,3 +329,50 @@ def test_a_failing_open_stops_the_start() -> None:
 
     with pytest.raises(ProcessingError, match=r"open.*ValueError: no connection"):
         TopologyTestDriver(app_of(Failing)).close()
+
+
+WRONG_FORWARDS: list[tuple[dict[str, Any], str]] = [
+    ({"headers": {"a": b"1"}}, "forward(headers={'a': b'1'}): headers are a list, not dict"),
+    ({"headers": [("a", 1)]}, "('a', 1) is not a header"),
+    ({"headers": [("b", b"2"), ("a",)]}, "('a',) is not a header"),
+    ({"headers": [(b"a", b"1")]}, "(b'a', b'1') is not a header"),
+    ({"headers": ("a", b"1")}, "'a' is not a header"),
+    ({"timestamp_ms": 1.5}, "forward(timestamp_ms=1.5): a time is a whole number"),
+    ({"timestamp_ms": "5"}, "milliseconds, not str"),
+    ({"timestamp_ms": 10**20}, "less than 2^63"),
+    ({"timestamp_ms": -1}, "a record cannot have a negative time"),
+]
+
+
+@pytest.mark.parametrize(("given", "said"), WRONG_FORWARDS)
+def test_what_no_record_can_have_is_its_records_fault(given: dict[str, Any], said: str) -> None:
+    """The client library would refuse it at the commit, where no record can be left out."""
+
+    def forward(record: Record, context: Any) -> None:
+        context.forward(value="before")
+        context.forward(value="wrong", **(given if record.value == 2 else {}))
+
+    with TopologyTestDriver(app_of(forward)) as driver:
+        with pytest.raises(ProcessingError) as caught:
+            driver.send("in", "k", 2)
+        assert said in caught.value.message
+        assert "step process-1" in caught.value.message
+        assert (caught.value.topic, caught.value.offset) == ("in", 0)
+    with TopologyTestDriver(app_of(forward), processing_error="skip") as driver:
+        driver.send_many("in", [("a", 1), ("b", 2), ("c", 3)])
+        assert [key for key, _value in driver.read("out")] == ["a", "a", "c", "c"]
+
+
+def test_all_that_a_record_can_have_is_forwarded() -> None:
+    headers: Any = [("a", b"1"), ("a", None), ("", b"")]
+
+    def forward(record: Record, context: Any) -> None:
+        context.forward(value="x", headers=headers, timestamp_ms=2**63 - 1)
+        context.forward(value="y", headers=tuple(headers), timestamp_ms=0)
+        context.forward(value="z", headers=[])
+
+    with TopologyTestDriver(app_of(forward)) as driver:
+        driver.send("in", "k", 1, at=7, headers=[("of", b"the record")])
+        records = driver.read_records("out")
+        assert [record.headers for record in records] == [headers, headers, []]
+        assert [record.timestamp_ms for record in records] == [2**63 - 1, 0, 7]
