@@ -58,6 +58,9 @@ class AggregateOperator(Operator):
             state.on_unencodable = policy.take_care
         self._needs_care = needs_care
         self._fields = fields
+        # Where a row may be too old, its time must be right behind an aggregate of None.
+        tells_absence = fields is None and state.spec.ttl_ms is not None
+        self._collected = encode if emit == "every" else _no_bytes if tells_absence else None
         self._has_all_checks = False
 
     def run(self, batch: Batch) -> None:
@@ -118,7 +121,7 @@ class AggregateOperator(Operator):
         keys: Sequence[Any] = batch.keys if self._needs_keys else row_keys
         payloads: list[bytes | None] = []
         is_passed_on = self.emit == "every"
-        collect = (self._encode, payloads.append) if is_passed_on else None
+        collect = None if self._collected is None else (self._collected, payloads.append)
         failed = self._fold_rows(batch, row_keys, keys=keys, payloads=payloads, collect=collect)
         if failed:
             kept = [row for row in range(len(batch)) if row not in failed]
@@ -127,8 +130,11 @@ class AggregateOperator(Operator):
             newest = self._newest_times(batch, row_keys)
         if not len(batch):
             return
-        times = self._result_times(batch, row_keys) if is_passed_on else batch.timestamps
-        self.state.touch(newest, *_bounds(batch))
+        if self.state.has_removed or None in payloads:
+            times = _stamp_each(self.state, row_keys, batch.timestamps, payloads=payloads)
+        else:
+            times = self._result_times(batch, row_keys) if is_passed_on else batch.timestamps
+            self.state.touch(newest, *_bounds(batch))
         if is_passed_on:
             self._forward_each(batch, row_keys, payloads, timestamps=times)
 
@@ -276,3 +282,23 @@ def _bounds(batch: Batch) -> tuple[int, int]:
     if times is batch.source.stream_times:  # in order
         return times[0], times[-1]
     return min(times), max(times)
+
+
+def _stamp_each(
+    state: KeyValueState,
+    row_keys: Sequence[bytes],
+    timestamps: Sequence[int],
+    *,
+    payloads: Sequence[bytes | None],
+) -> Sequence[int]:
+    """Notes changes one by one, since some remove their row; returns the results' times."""
+    times = []
+    for key, stamp, payload in zip(row_keys, timestamps, payloads, strict=True):
+        latest = max(stamp, state.timestamp_of(key))
+        state.stamp(key, stamp, is_absent=payload is None)
+        times.append(latest if payload is None else state.timestamp_of(key))
+    return times
+
+
+def _no_bytes(_value: Any) -> bytes:
+    return b""

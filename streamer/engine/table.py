@@ -37,8 +37,12 @@ class TableOperator(Operator):
             times = batch.timestamps
             newest = newest_times(keys, times, is_in_order=times is batch.source.stream_times)
             self.state.load(newest)
-            self.state.values.update(zip(keys, batch.values, strict=True))
-            self.state.touch(newest, min(times), max(times))
+            if self.state.has_removed or None in batch.values:
+                for key, value, time_ms in zip(keys, batch.values, times, strict=True):
+                    self.state.put(key, value, time_ms)
+            else:
+                self.state.values.update(zip(keys, batch.values, strict=True))
+                self.state.touch(newest, min(times), max(times))
         self.forward(batch)
 
     def abort(self) -> None:

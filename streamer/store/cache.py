@@ -8,7 +8,6 @@ Committed rows that were used lately stay at hand as bytes, in `RecentRows`.
 
 from __future__ import annotations
 
-from bisect import bisect_left, insort
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple, Protocol
@@ -17,6 +16,7 @@ from streamer.errors import ProcessingError, TopologyError
 from streamer.store.footprint import Footprint
 from streamer.store.keys import ROW_HEAD_BYTES, payload, rows, timestamp
 from streamer.store.recent import RecentRows
+from streamer.store.stamps import ANY_TIME_MS, Stamps
 from streamer.topology.serde import Serde
 from streamer.topology.stores import StoreKind, StoreSpec
 
@@ -33,8 +33,6 @@ __all__ = [
 ]
 
 _ABSENT = object()
-# Later than any record.
-ANY_TIME_MS = 1 << 63
 
 
 class Database(Protocol):
@@ -92,11 +90,7 @@ class KeyValueState:
         self._footprint = Footprint(value.encode)
         self._recent = RecentRows(recent_bytes_max)
         self._loaded: dict[bytes, bytes] = {}
-        self._stamps: dict[bytes, int] = {}
-        self._newest = -1
-        self._oldest = ANY_TIME_MS
-        # The keys of `_stamps` in order, once a scan asked for them.
-        self._ordered: list[bytes] | None = None
+        self._stamps = Stamps()
         self._dirty: Dirty | None = None
         self._purged: dict[bytes, None] = {}
         # Called when a value that was computed cannot be encoded, before that is raised.
@@ -162,7 +156,7 @@ class KeyValueState:
         """The timestamp of a present key's value, this transaction included."""
         stored = self._loaded.get(key)
         before = -1 if stored is None else timestamp(stored)
-        return max(before, self._stamps.get(key, -1))
+        return max(before, self._stamps.times.get(key, -1))
 
     def decode(self, encoded: bytes) -> Any:
         """A value from its serde's bytes."""
@@ -176,19 +170,14 @@ class KeyValueState:
         """Make a key absent without a change of its own: its row is past its time."""
         self.values[key] = None
         self._loaded.pop(key, None)
-        self._stamps.pop(key, None)
-        self._ordered = None
+        self._stamps.put_back(key, None, is_removed=False)
         self._dirty = None
 
     def scan(self, start: bytes, end: bytes | None) -> Iterator[Found]:
         """Rows of [start, end) as of this call, in the order of their bytes, this transaction
         included. Stored rows are read as the iterator goes on, and do not become part of it."""
-        if self._ordered is None:
-            self._ordered = sorted(self._stamps)
-        keys = self._ordered
-        low = bisect_left(keys, start)
-        high = len(keys) if end is None else bisect_left(keys, end, low)
-        own = [(key, self.values[key], self.timestamp_of(key)) for key in keys[low:high]]
+        changed = self._stamps.between(start, end)
+        own = [(key, self.values[key], self.timestamp_of(key)) for key in changed]
         return merged(self._database.scan(self.spec.name, start, end), own, self._serde.decode)
 
     # -- writing -------------------------------------------------------------------------------
@@ -198,52 +187,48 @@ class KeyValueState:
         if key not in self.values:
             self.load((key,))
         self.values[key] = value
+        self.stamp(key, timestamp_ms, is_absent=value is None)
+
+    def stamp(self, key: bytes, timestamp_ms: int, *, is_absent: bool) -> None:
+        """Note one change of `values`, in order."""
         self._dirty = None
-        self._newest = max(self._newest, timestamp_ms)
-        self._oldest = min(self._oldest, timestamp_ms)
-        before = self._stamps.get(key)
-        if before is None and self._ordered is not None:
-            insort(self._ordered, key)
-        if before is None or timestamp_ms > before:
-            self._stamps[key] = timestamp_ms
+        self._stamps.note(key, timestamp_ms, is_absent=is_absent)
+        if is_absent:
+            self._loaded.pop(key, None)
+
+    @property
+    def has_removed(self) -> bool:
+        """Whether a key was removed since the last commit: times are then noted one by one."""
+        return bool(self._stamps.removed)
 
     def saved(self, key: bytes) -> Saved:
         """What this transaction knows of a key, for `put_back`."""
         self.load((key,))
-        return Saved(self, key, self.values[key], self._stamps.get(key), self._loaded.get(key))
+        return Saved(
+            self, key, self.values[key], self._stamps.times.get(key), self._loaded.get(key)
+        )
 
     def put_back(self, saved: Saved) -> None:
         """Undo what was done to a key by `put` and `forget` since it was saved."""
         key = saved.key
         self._dirty = None
-        self._ordered = None
         self.values[key] = saved.value
-        _set(self._stamps, key, saved.stamp)
+        is_removed = saved.value is None and saved.stamp is not None
+        self._stamps.put_back(key, saved.stamp, is_removed=is_removed)
         _set(self._loaded, key, saved.row)
 
     def touch(self, newest: Mapping[bytes, int], oldest_ms: int, newest_ms: int) -> None:
         """Note that these rows of `values` changed, each with its newest timestamp; all of them
         lie between `oldest_ms` and `newest_ms`."""
         self._dirty = None
-        self._ordered = None
-        if not newest:
-            return
-        if oldest_ms >= self._newest:
-            self._stamps.update(newest)
-        else:
-            stamps = self._stamps
-            for key, stamp in newest.items():
-                if stamp > stamps.get(key, -1):
-                    stamps[key] = stamp
-        self._oldest = min(self._oldest, oldest_ms)
-        self._newest = max(self._newest, newest_ms)
+        self._stamps.note_all(newest, oldest_ms, newest_ms)
 
     # -- commit --------------------------------------------------------------------------------
 
     def dirty(self) -> Dirty:
         """All changed keys with value, encoded value and timestamp; encoded at most once."""
         if self._dirty is None:
-            self._dirty = self._encode(self._stamps)
+            self._dirty = self._encode(self._stamps.times)
         return self._dirty
 
     def _encode(self, stamps: Mapping[bytes, int]) -> Dirty:
@@ -255,7 +240,7 @@ class KeyValueState:
             dirty.payloads = [None if value is None else encode(value) for value in dirty.values]
         except Exception as error:
             raise self._unencodable(dirty, error) from error
-        if self._oldest >= self.committed_time_ms:
+        if self._stamps.oldest_ms >= self.committed_time_ms:
             # No stored row is later than the stream time of its commit.
             dirty.timestamps = list(stamps.values())
             return dirty
@@ -286,7 +271,7 @@ class KeyValueState:
     def purge(self, stored: Sequence[bytes], changed: Sequence[bytes]) -> None:
         """Remove rows that are past their time: stored ones, unless they were changed, and changed
         ones. What results said of them was passed on before."""
-        stamps = self._stamps
+        stamps = self._stamps.times
         self._purged = dict.fromkeys(key for key in stored if key not in stamps)
         self._purged.update(dict.fromkeys(changed))
 
@@ -318,10 +303,7 @@ class KeyValueState:
         self.values = {}
         self._purged = {}
         self._loaded = {}
-        self._stamps = {}
-        self._newest = -1
-        self._oldest = ANY_TIME_MS
-        self._ordered = None
+        self._stamps = Stamps()
         self._dirty = None
 
 

@@ -79,8 +79,7 @@ class SessionState(KeyValueState):
             self._remove(session_key(key, old.start_ms, old.end_ms), old.end_ms)
         stored_key = session_key(key, session.start_ms, session.end_ms)
         self.values[stored_key] = session.value
-        self._stamps[stored_key] = session.end_ms
-        self._oldest = min(self._oldest, session.end_ms)
+        self._stamps.note(stored_key, session.end_ms, is_absent=False)
         left = [old for old in self._sessions[key] if not any(old is other for other in merged)]
         if session.value is not None:
             left.append(session)
@@ -95,12 +94,11 @@ class SessionState(KeyValueState):
     def _remove(self, stored_key: bytes, end_ms: int) -> None:
         if stored_key in self._loaded:
             self.values[stored_key] = None
-            self._stamps[stored_key] = end_ms
-            self._oldest = min(self._oldest, end_ms)
+            self._stamps.note(stored_key, end_ms, is_absent=False)
         else:
             # Made and merged away between two commits: nobody has ever seen it.
             self.values.pop(stored_key, None)
-            self._stamps.pop(stored_key, None)
+            self._stamps.put_back(stored_key, None, is_removed=False)
 
     def ended(self, from_ms: int, to_ms: int) -> Iterator[tuple[bytes, Any]]:
         """Rows of sessions that end in [from_ms, to_ms) as of this call, by end and key, this
@@ -108,7 +106,7 @@ class SessionState(KeyValueState):
         start, end = from_ms.to_bytes(8, "big"), to_ms.to_bytes(8, "big")
         own: list[Found] = [
             (key[-16:-8] + key, self.values[key], stamp)
-            for key, stamp in self._stamps.items()
+            for key, stamp in self._stamps.times.items()
             if start <= key[-16:-8] < end
         ]
         own.sort(key=itemgetter(0))
