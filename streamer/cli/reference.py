@@ -33,7 +33,8 @@ wins over an earlier one:
 
 1. the defaults below;
 2. a TOML file: `streamer.toml` in the working directory, or the file that `--config` or the
-   variable `STREAMER_CONFIG` names; in a table `[streamer]`, or at the top when there is none;
+   variable `STREAMER_CONFIG` names; in a table `[streamer]`, or at the top when there is none
+   (with one, a setting beside it is refused, and other tools' tables are left alone);
 3. keywords of the application: `App("spend", commit_interval_ms=500)`;
 4. the environment: `STREAMER_COMMIT_INTERVAL_MS=500`;
 5. the command line: `--set commit_interval_ms=500`.

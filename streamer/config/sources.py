@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from streamer.config.model import Config, settings
-from streamer.config.names import advice
+from streamer.config.names import advice, nearest
 from streamer.config.values import Setting, parse
 from streamer.errors import ConfigError
 
@@ -155,8 +155,30 @@ def _from_file(path: Path | None) -> Iterator[Given]:
     table = content.get("streamer", content)
     if not isinstance(table, dict):
         raise ConfigError(f"{path}: streamer is a value, not a table", hint="write [streamer]")
+    if table is not content:
+        _check_beside(content, str(path))
     for name, raw in table.items():
         yield _given(name, raw, str(path))
+
+
+def _check_beside(content: Mapping[str, Any], origin: str) -> None:
+    """What stands beside [streamer] is another tool's, as in pyproject.toml; but no name that is,
+    or nearly is, a setting: it would be silently ignored."""
+    known = [declared.name for declared in settings()]
+    for name in content:
+        dotted = _given(name, content[name], origin).name
+        spelt = [re.sub(r"[.-]", "_", one.lower()) for one in (dotted, name)]
+        near = [nearest(one, known, likeness=0.8) for one in spelt]
+        likely = near[0] or near[1]
+        if name == "streamer" or likely is None:
+            continue
+        is_table = isinstance(content[name], dict) and near[1] is not None
+        written = f"[{name}]" if is_table else dotted
+        ours = f"[streamer.{likely}]" if is_table else f"{likely} = ... below [streamer]"
+        raise ConfigError(
+            f"{origin}: {written} stands beside [streamer], where no setting is read",
+            hint=f"write {ours}; without a table [streamer] settings stand at the top",
+        )
 
 
 def _given(name: str, raw: Any, origin: str) -> Given:

@@ -76,6 +76,52 @@ def test_tables_are_merged_name_by_name(tmp_path: Path) -> None:
     assert config.internal_topics == {"min.insync.replicas": 2}
 
 
+@pytest.mark.parametrize(
+    ("beside", "said", "hint"),
+    [
+        ("poll_ms = 5", "poll_ms stands beside", "write poll_ms = ... below [streamer]"),
+        ("comit_interval_ms = 5", "comit_interval_ms stands", "write commit_interval_ms = ..."),
+        ("commit.interval.ms = 5", "commit.interval.ms stands", "write commit_interval_ms = ..."),
+        ("http-port = 5", "http-port stands", "write http_port = ..."),
+        ("[kafka]\n'security.protocol' = 'SSL'", "[kafka] stands", "write [streamer.kafka]"),
+        ("[rocksdb]\nwrite_bufer_size = 1", "[rocksdb] stands", "write [streamer.rocksdb]"),
+        ("[kafak]\nx = 1\ny = 2", "[kafak] stands", "write [streamer.kafka]"),
+        ("[kafak]\nx = 1", "[kafak] stands", "write [streamer.kafka]"),
+    ],
+)
+def test_no_setting_is_overlooked_beside_a_streamer_table(
+    tmp_path: Path, beside: str, said: str, hint: str
+) -> None:
+    _file(tmp_path, f"{beside}\n[streamer]\npoll_ms = 7\n")
+    with pytest.raises(ConfigError) as caught:
+        _load(tmp_path)
+    assert said in caught.value.message
+    assert "where no setting is read" in caught.value.message
+    assert hint in (caught.value.hint or "")
+
+
+def test_tables_and_values_of_other_tools_may_stand_beside(tmp_path: Path) -> None:
+    text = """
+    requires = ["x"]
+    version = 3
+    [project]
+    name = "shop"
+    [build-system]
+    requires = []
+    [tool.ruff]
+    line-length = 100
+    [dependency-groups]
+    dev = []
+    [streamer]
+    poll_ms = 7
+    [streamer.kafka]
+    security.protocol = "SSL"
+    """
+    _file(tmp_path, text)
+    config = _load(tmp_path)
+    assert (config.poll_ms, config.kafka) == (7, {"security.protocol": "SSL"})
+
+
 def test_a_streamer_table_makes_the_rest_of_the_file_somebody_elses(tmp_path: Path) -> None:
     _file(tmp_path, "[streamer]\npoll_ms = 7\n[other]\nnonsense = 1\n")
     assert _load(tmp_path).poll_ms == 7
