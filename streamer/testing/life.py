@@ -6,7 +6,6 @@ What is done here is what the worker's loop does, without waiting: fetch, proces
 
 from __future__ import annotations
 
-import shutil
 from pathlib import Path
 
 from streamer.changelog.format import Positions
@@ -21,6 +20,7 @@ from streamer.task.commit import TaskFailedError, commit
 from streamer.task.input import TaskInput
 from streamer.task.lifecycle import TaskState
 from streamer.testing.changelogs import restore
+from streamer.testing.disk import copy_at_rest
 from streamer.testing.stage import Stage
 from streamer.worker.positions import resolve_start
 from streamer.worker.produced import WorkerOutput
@@ -28,8 +28,6 @@ from streamer.worker.produced import WorkerOutput
 __all__ = ["Life"]
 
 _WORKER = "driver"
-# A copy of files that a compaction removes meanwhile is tried again.
-_COPY_TRIES = 5
 
 
 class Life:
@@ -200,14 +198,7 @@ class Life:
 
     def copy_files(self, target: Path) -> None:
         """What a kill at this moment leaves on disk."""
-        for tries_left in reversed(range(_COPY_TRIES)):
-            try:
-                shutil.copytree(self.directory, target, dirs_exist_ok=True)
-                return
-            except (shutil.Error, FileNotFoundError):
-                shutil.rmtree(target)
-                if not tries_left:
-                    raise
+        copy_at_rest(self.directory, target)
 
     def close(self) -> None:
         """Close the databases; what was not committed is neither committed nor aborted."""
