@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import logging
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -14,6 +15,8 @@ from streamer.errors import ProcessingError, StreamerError
 from streamer.record import Record
 
 __all__ = ["ProcessOperator"]
+
+_log = logging.getLogger(__name__)
 
 
 class ProcessOperator(Operator):
@@ -57,9 +60,14 @@ class ProcessOperator(Operator):
 
     def close(self) -> None:
         closed = getattr(self._processor, "close", None)
-        if closed is not None:
-            self.context.moment.call += 1
+        if closed is None:
+            return
+        self.context.moment.call += 1
+        try:
             closed()
+        except Exception:
+            # All that it had is committed, and the worker's other tasks have no part in this.
+            _log.exception("close() of step %s failed; its task is closed all the same", self.name)
 
     def run(self, batch: Batch) -> None:
         context = self.context

@@ -31,8 +31,10 @@ def fault(error: Exception, doing: str, directory: Path) -> Exception:
     """The error to raise instead. What RocksDB did not report is returned as it is."""
     if isinstance(error, DbClosedError):
         return closed(directory)
-    # The binding raises what RocksDB says as plain Exception, which nothing else does.
-    return _spoken(str(error), doing, directory) if type(error) is Exception else error
+    # The binding raises what RocksDB says as plain Exception, which nothing else does; directories
+    # are made by Python, which raises OSError for the same disk.
+    is_of_the_disk = type(error) is Exception or isinstance(error, OSError)
+    return _spoken(str(error), doing, directory) if is_of_the_disk else error
 
 
 def _spoken(text: str, doing: str, directory: Path) -> StreamerError:

@@ -278,6 +278,25 @@ def test_a_processor_is_made_for_each_task_opened_and_closed() -> None:
     assert log == ["made", "open 0_0", "made", "open 0_1", "process 0_1", "close", "close"]
 
 
+def test_a_close_that_fails_is_told_and_the_tasks_are_closed_all_the_same(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    class Life:
+        def process(self, record: Record, context: Any) -> None:
+            context.forward(value=str(record.value))
+
+        def close(self) -> None:
+            raise ValueError("connection lost")
+
+    with TopologyTestDriver(app_of(Life)) as driver:
+        driver.send("in", "k", 1)
+        driver.crash()
+        driver.send("in", "k", 2)
+        assert [value for _key, value in driver.read("out")] == ["1", "2"]
+    assert "close() of step" in caplog.text
+    assert "connection lost" in caplog.text
+
+
 def test_two_steps_share_a_store() -> None:
     shared = Store("shared", key=str, value=int)
     app = App("shared")

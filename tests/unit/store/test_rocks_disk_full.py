@@ -118,3 +118,28 @@ def test_a_file_that_may_not_grow_is_a_full_disk_too(
     database = open_database(specs.plain)
     assert acknowledged(database) == int(count)
     assert len(list(database.scan("plain", b"", None))) == int(count) * 200
+
+
+def test_a_disk_without_room_for_a_file_is_told_like_a_full_one(tmp_path: Path, specs: Any) -> None:
+    place = tmp_path / "disk"
+    place.mkdir()
+    mount = ["mount", "-t", "tmpfs", "-o", "size=12m,nr_inodes=1", "tmpfs", str(place)]
+    if subprocess.run(mount, capture_output=True, check=False).returncode != 0:
+        pytest.skip(
+            "mounting a small file system needs root; a path that is no directory is tested"
+        )
+    try:
+        with pytest.raises(StateDirectoryError, match="the disk is full: opening the database"):
+            TaskDatabase.open(
+                place / "0_3", [specs.plain], pool=MemoryPool(4 * MIB, 4 * MIB), options={}
+            )
+    finally:
+        subprocess.run(["umount", str(place)], check=True)
+
+
+def test_what_python_says_of_a_disk_names_the_directory_too(tmp_path: Path, specs: Any) -> None:
+    (tmp_path / "file").write_text("no directory")
+    with pytest.raises(StateDirectoryError, match=r"opening the database in .*file/0_3 failed"):
+        TaskDatabase.open(
+            tmp_path / "file" / "0_3", [specs.plain], pool=MemoryPool(4 * MIB, 4 * MIB), options={}
+        )
