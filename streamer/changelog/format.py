@@ -8,7 +8,7 @@ Positions live in the metadata of the task's database, in the same write batch a
 
     changelog/<store>             the next offset to apply to the store
     topic/<store>                 Kafka's id of the changelog topic that this is an offset of
-    input/<topic>/<partition>     the next offset to process
+    input/<topic>/<partition>     the next offset to process; -1 where a restore has passed it
     stream_time                   ms; the latest event time that the task has seen
     as_of                         ms; when the changelog positions were last known to be the ends
 
@@ -27,9 +27,11 @@ from streamer.store.keys import ROW_FORMS, ROW_VERSION, kind_of
 from streamer.store.schema import CHANGELOG_POSITION
 from streamer.topology.stores import StoreKind
 
-__all__ = ["FORMAT_VERSION", "Positions", "check_rows"]
+__all__ = ["FORMAT_VERSION", "PASSED", "Positions", "check_rows"]
 
 FORMAT_VERSION = 1
+# An input position that the state has been moved beyond, nobody knows how far.
+PASSED = -1
 _NUMBER = struct.Struct(">Bq")
 _CHANGELOG, _INPUT = CHANGELOG_POSITION, "input/"
 _TOPIC = "topic/"

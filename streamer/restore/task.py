@@ -16,7 +16,7 @@ from dataclasses import dataclass, field
 from enum import Enum
 
 from streamer import failpoints, metrics
-from streamer.changelog.format import Positions, check_rows
+from streamer.changelog.format import PASSED, Positions, check_rows
 from streamer.errors import StreamerError, TaskCorruptedError
 from streamer.ids import TaskId, TopicPartition
 from streamer.kafka.changelog import Bounds, Records
@@ -83,6 +83,7 @@ class TaskRestore:
         self.stores: dict[TopicPartition, StoreRestore] = {}
         self._began_ms = 0
         self._as_of_ms = -1
+        self._passed_inputs: dict[TopicPartition, int] = {}
         self._offsets = 0
         self._records = 0
         self._bytes = 0
@@ -127,6 +128,8 @@ class TaskRestore:
         self._rate = Rate(now_ms)
         # A row that is there now can only be removed by a tombstone that comes after now.
         self._as_of_ms = now_ms if stored.as_of_ms < 0 else stored.as_of_ms
+        # What another worker committed moves the state on: it is not at these positions any more.
+        self._passed_inputs = dict.fromkeys(stored.inputs, PASSED)
         self.stores = stores
         self.state = RestoreState.READING
         return {place: one.position for place, one in stores.items() if one.remaining_offsets}
@@ -198,6 +201,7 @@ class TaskRestore:
         check_rows(one.place, self.database.specs[one.store].kind, one.rows.values())
         position = Positions(
             changelogs={one.store: one.position},
+            inputs=self._passed_inputs if one.rows else {},
             as_of_ms=self._as_of_ms,
             topic_ids={one.store: one.topic_id} if one.topic_id else {},
         ).encode()

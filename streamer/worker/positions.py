@@ -13,7 +13,7 @@ import logging
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, replace
 
-from streamer.changelog.format import Positions
+from streamer.changelog.format import PASSED, Positions
 from streamer.config import Config
 from streamer.errors import InternalTopicError, TaskCorruptedError
 from streamer.ids import TaskId, TopicPartition
@@ -77,7 +77,8 @@ def resolve_start(
     if restored_records == 0:
         # The changelog held nothing newer, so the state is exactly that of the stored positions.
         times.append(stored.stream_time_ms)
-        past = replace(past, inputs=stored.inputs)
+        inputs = {place: at for place, at in stored.inputs.items() if at != PASSED}
+        past = replace(past, inputs=inputs)
     positions = {
         partition: _position(task, partition, reader=reader, past=past, config=config)
         for partition in partitions

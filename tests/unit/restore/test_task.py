@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from streamer import failpoints
-from streamer.changelog.format import Positions
+from streamer.changelog.format import PASSED, Positions
 from streamer.errors import InternalTopicError, TaskCorruptedError
 from streamer.failpoints import InjectedError
 from streamer.ids import TaskId, TopicPartition
@@ -95,6 +95,20 @@ def test_a_removal_removes_and_the_last_record_of_a_key_wins(database: TaskDatab
     restore.add(records([200], value=None), 4)
     restore.save(restore.stores[PLACE])
     assert list(database.scan("plain", b"", None)) == []
+
+
+def test_rows_of_others_pass_the_stored_input_positions(database: TaskDatabase) -> None:
+    """A later restore that finds nothing new must not take them for those of the state."""
+    place = TopicPartition("in", 3)
+    database.write({}, Positions(changelogs={"plain": 5}, inputs={place: 100}).encode())
+    markers = begun(database, 0, 7)
+    markers.reach(PLACE, 7, 1)
+    markers.complete()
+    assert stored(database).inputs == {place: 100}
+    more = begun(database, 0, 9)
+    more.add(records([7, 8]), 1)
+    more.complete()
+    assert stored(database).inputs == {place: PASSED}
 
 
 @pytest.mark.parametrize("failpoint", ["restore.before_batch", "restore.after_batch"])

@@ -7,7 +7,7 @@ from dataclasses import replace
 
 import pytest
 
-from streamer.changelog.format import Positions
+from streamer.changelog.format import PASSED, Positions
 from streamer.config import Config
 from streamer.errors import InternalTopicError, TaskCorruptedError
 from streamer.ids import TaskId, TopicPartition
@@ -110,6 +110,9 @@ def test_all_positions_lost_are_refused_unless_the_disk_has_them() -> None:
         start({}, RAN)
     whole = Positions(inputs={OLD: 7, NEW: 4}, stream_time_ms=40)
     assert start({}, whole) == Start({OLD: 7, NEW: 4}, 40, is_new=True)
+    # Another worker went on from here since, and its rows were restored: nobody knows how far.
+    with pytest.raises(TaskCorruptedError, match="no committed offset for old/0"):
+        start({}, replace(whole, inputs={OLD: PASSED, NEW: 4}))
 
 
 def test_where_nothing_tells_the_error_says_so() -> None:
