@@ -19,6 +19,7 @@ __all__ = [
     "changelog_topic",
     "check_application_id",
     "check_store_name",
+    "check_topic",
     "control_topic",
     "repartition_topic",
     "transactional_id",
@@ -29,6 +30,7 @@ FIRST_LAYOUT = Layout(1)
 
 # A store's name becomes part of a topic's name, and Kafka allows these characters there.
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,119}")
+_TOPIC = re.compile(r"(?!\.{1,2}\Z)[A-Za-z0-9._-]{1,249}")
 
 
 class TopicPartition(NamedTuple):
@@ -79,6 +81,17 @@ def check_store_name(name: str) -> str:
 def check_application_id(name: str) -> str:
     """Return the name, or raise TopologyError: it prefixes topics, groups and transactions."""
     return _check("application id", name)
+
+
+def check_topic(name: str) -> str:
+    """Return the name, or raise TopologyError for one that no topic of Kafka can have."""
+    if not isinstance(name, str) or _TOPIC.fullmatch(name) is None:
+        raise TopologyError(
+            f"{name!r} is not a topic's name",
+            hint="Kafka's are of letters, digits, '.', '_' and '-', at most 249, and not '.' or"
+            " '..'; patterns are not read: list the topics",
+        )
+    return name
 
 
 def _suffix(layout: Layout) -> str:

@@ -6,11 +6,11 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from streamer.errors import TopologyError
-from streamer.ids import check_application_id
+from streamer.ids import check_application_id, check_topic
 from streamer.topology.graph import Graph, Source, TableUpdate, Topology
 from streamer.topology.loops import check_loops
 from streamer.topology.serde import Bytes, serde_of
-from streamer.topology.stores import Store, WindowStore
+from streamer.topology.stores import Store, WindowStore, given_store
 from streamer.topology.stream import Stream
 from streamer.topology.table import Table
 
@@ -40,7 +40,7 @@ class App:
     def table(self, topic: str, *, key: Any = None, value: Any = None, store: str | Store) -> Table:
         """Read a topic as a table: the newest value per key, a None value removes the key."""
         source = self._source(topic, key=key, value=value)
-        given = Store(store) if isinstance(store, str) else store
+        given = given_store(store)
         spec = self._graph.claim_store(given.spec(key=source.key, value=source.value))
         node = TableUpdate(number=self._graph.next_number(), parents=(source,), store=spec)
         self._graph.add(node)
@@ -76,12 +76,12 @@ class App:
         return self._graph.build()
 
     def _source(self, topic: str | Sequence[str], *, key: Any, value: Any) -> Source:
-        topics = (topic,) if isinstance(topic, str) else tuple(topic)
-        if not topics or not all(isinstance(name, str) and name for name in topics):
-            raise TopologyError(f"{topic!r} is not a topic's name nor a list of them")
+        topics = tuple(topic) if isinstance(topic, list | tuple) else (topic,)
+        if not topics:
+            raise TopologyError(f"{topic!r} has no topic", hint='write app.stream("purchases")')
         source = Source(
             number=self._graph.next_number(),
-            topics=topics,
+            topics=tuple(check_topic(name) for name in topics),
             key=Bytes if key is None else serde_of(key),
             value=Bytes if value is None else serde_of(value),
         )

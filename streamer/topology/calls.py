@@ -8,7 +8,7 @@ from typing import Any
 
 from streamer.errors import TopologyError
 
-__all__ = ["check_call"]
+__all__ = ["check_call", "check_processor"]
 
 _MAY_YIELD = ("flat_map()", "flat_map_values()")
 
@@ -35,6 +35,18 @@ def check_call(operation: str, function: Any, *parameters: str) -> None:
             f" {error}",
             hint=f"write it with {len(parameters)} parameters: {', '.join(parameters) or 'none'}",
         ) from error
+
+
+def check_processor(processor: Any) -> None:
+    """Raise TopologyError for what `process` cannot call: a function, or a class or object with
+    `process`, `open` and `close`."""
+    called = getattr(processor, "process", processor)
+    itself = ("self",) if inspect.isclass(processor) else ()
+    check_call("process()", called, *itself, "record", "context")
+    for name, parameters in (("open", ("context",)), ("close", ())):
+        function = getattr(processor, name, None)
+        if called is not processor and function is not None:
+            check_call(f"process() with {name}()", function, *itself, *parameters)
 
 
 def _check_runs(operation: str, function: Any) -> None:

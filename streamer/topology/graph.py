@@ -253,6 +253,12 @@ class Graph:
 
     def add_repartition(self, sink: Sink, source: Source) -> None:
         """A sink and a source of one internal topic. Raises TopologyError if its name is taken."""
+        count = sink.partitions
+        if count is not None and (not isinstance(count, int) or count < 1):
+            raise TopologyError(
+                f"repartition {sink.topic!r} cannot have {count!r} partitions",
+                hint="partitions= is a number of 1 or more; left out, as many as are read",
+            )
         if sink.topic in self._internal:
             raise TopologyError(
                 f"repartition {sink.topic!r} is used twice",
@@ -277,8 +283,15 @@ class Graph:
         known = self._stores.get(spec.name)
         if known is None:
             return self.claim_store(spec)
-        if (known.kind, known.ttl_ms, known.rocksdb) != (spec.kind, spec.ttl_ms, spec.rocksdb):
-            raise TopologyError(f"store {spec.name!r} is declared twice, and not alike")
+        one, other = _shown(known), _shown(spec)
+        different = [name for name in one if one[name] != other[name]]
+        if different:
+            raise TopologyError(
+                f"store {spec.name!r} is declared twice, and not alike: "
+                + "; ".join(f"{name} {one[name]} and {other[name]}" for name in different),
+                hint="pass the same Store object to both steps; the store of a table or an"
+                f" aggregation is Store({spec.name!r}), without types",
+            )
         return known
 
     def find_store(self, name: str) -> StoreSpec | None:
@@ -305,6 +318,19 @@ class Graph:
             Subtopology(number, tuple(group)) for number, group in enumerate(groups)
         )
         return Topology(self.application_id, subtopologies)
+
+
+def _shown(spec: StoreSpec) -> dict[str, object]:
+    """What must be alike where a store is declared twice."""
+    return {
+        "kind": spec.kind.value,
+        "keys": spec.key.name,
+        "values": spec.value.name,
+        "ttl_ms": spec.ttl_ms,
+        "size_ms": spec.window_size_ms,
+        "retention_ms": spec.retention_ms,
+        "rocksdb": dict(spec.rocksdb),
+    }
 
 
 def _components(nodes: Sequence[Node]) -> list[list[Node]]:

@@ -14,7 +14,7 @@ from streamer.topology.calls import check_call
 from streamer.topology.graph import Aggregate, Emit
 from streamer.topology.results import check_fields, result_type
 from streamer.topology.serde import Json, Serde, serde_of
-from streamer.topology.stores import Store, StoreKind, StoreSpec, milliseconds
+from streamer.topology.stores import Store, StoreKind, StoreSpec, given_store, milliseconds
 from streamer.topology.stream import Stream
 from streamer.topology.table import Table
 from streamer.topology.windows import HoppingWindows, SessionWindows, TumblingWindows, Windows
@@ -83,7 +83,7 @@ class GroupedStream:
         windows: Windows | None = None,
         retention: timedelta | None = None,
     ) -> Table:
-        given = Store(store) if isinstance(store, str) else store
+        given = given_store(store)
         _check_emit(emit, windows)
         if isinstance(definition, Reduce):
             check_call("reduce()", definition.step, "aggregate", "value")

@@ -79,7 +79,17 @@ class Plain(Generic[T]):
 
 def _fixed(name: str, layout: str, kind: type[T]) -> Plain[T]:
     packer = struct.Struct(layout)
-    unpack = packer.unpack
+    pack, unpack = packer.pack, packer.unpack
+
+    def encode(value: T) -> bytes:
+        try:
+            return pack(value)
+        except (struct.error, OverflowError) as error:
+            reason = f": {error}" if isinstance(value, kind) else ""
+            raise SerdeError(
+                f"{name} cannot hold {value!r} ({type(value).__name__}){reason}",
+                hint="give the type of what is there, such as value=str, or convert it before",
+            ) from None
 
     def decode(data: bytes) -> T:
         try:
@@ -91,7 +101,7 @@ def _fixed(name: str, layout: str, kind: type[T]) -> Plain[T]:
             ) from None
         return value  # type: ignore[no-any-return]
 
-    return Plain(name, packer.pack, decode, kind)
+    return Plain(name, encode, decode, kind)
 
 
 # The descriptors refuse other types, where bytes(5) would silently give five zero bytes.

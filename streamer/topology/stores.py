@@ -16,7 +16,15 @@ from streamer.errors import TopologyError
 from streamer.ids import check_store_name
 from streamer.topology.serde import Serde, serde_of
 
-__all__ = ["Store", "StoreKind", "StoreSpec", "WindowStore", "milliseconds"]
+__all__ = [
+    "Store",
+    "StoreKind",
+    "StoreSpec",
+    "WindowStore",
+    "given_store",
+    "given_stores",
+    "milliseconds",
+]
 
 
 class StoreKind(Enum):
@@ -113,6 +121,32 @@ class WindowStore:
             window_advance_ms=None,
             retention_ms=milliseconds(retention, f"retention of {self.name}"),
         )
+
+
+def given_store(store: Any) -> Any:
+    """The store that is given as `store=`, a name or a Store. Raises TopologyError for others."""
+    if isinstance(store, str):
+        return Store(store)
+    if not isinstance(store, Store | WindowStore):
+        raise TopologyError(
+            f"store={store!r} is no store",
+            hint='give it a name, as in store="totals", or a Store("totals", ...)',
+        )
+    return store
+
+
+def given_stores(stores: Any) -> list[Any]:
+    """The stores that are given as `stores=[...]`. Raises TopologyError for names and others."""
+    found = [stores] if isinstance(stores, str | Store | WindowStore) else list(stores)
+    for store in found:
+        if found == [stores] or not isinstance(store, Store | WindowStore):
+            name = store if isinstance(store, str) else getattr(store, "name", "name")
+            raise TopologyError(
+                f"stores={stores!r} is not a list of Store and WindowStore",
+                hint=f"write stores=[Store({name!r}, key=..., value=...)], without types where"
+                " a table or an aggregation made the store",
+            )
+    return found
 
 
 def _serde(store: str, role: str, given: Any, known: Serde[Any] | None) -> Serde[Any]:

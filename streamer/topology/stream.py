@@ -11,7 +11,8 @@ from collections.abc import Callable, Iterable, Sequence
 from typing import TYPE_CHECKING, Any, get_type_hints
 
 from streamer.errors import TopologyError
-from streamer.topology.calls import check_call
+from streamer.ids import check_topic
+from streamer.topology.calls import check_call, check_processor
 from streamer.topology.graph import (
     Arm,
     Branch,
@@ -25,7 +26,7 @@ from streamer.topology.graph import (
     Stateless,
 )
 from streamer.topology.serde import Bytes, Json, Serde, Utf8, serde_of
-from streamer.topology.stores import Store, StoreKind, StoreSpec, WindowStore
+from streamer.topology.stores import Store, StoreKind, StoreSpec, WindowStore, given_stores
 
 if TYPE_CHECKING:
     from streamer.topology.grouped import GroupedStream
@@ -106,10 +107,7 @@ class Stream:
 
     def merge(self, *others: Stream) -> Stream:
         """All records of these streams, those of one source in their order."""
-        if not others:
-            raise TopologyError("merge() needs at least one other stream")
-        if any(other._graph is not self._graph for other in others):
-            raise TopologyError("merge() takes streams of one App; these are of several")
+        _check_merged(self, others)
         parents = (self._node, *(other._node for other in others))
         node = Merge(number=self._graph.next_number(), parents=parents)
         self._graph.add(node)
@@ -213,7 +211,7 @@ class Stream:
             Sink(
                 number=self._graph.next_number(),
                 parents=(self._node,),
-                topic=topic,
+                topic=check_topic(topic),
                 key=_explicit(key) or self._key or _untyped(),
                 value=_explicit(value) or self._value or _untyped(),
                 partition=partition,
@@ -234,8 +232,8 @@ class Stream:
 
         `key` and `value` are the types of what it forwards; keys are as before where left out.
         """
-        _check_processor(processor)
-        specs = tuple(self._process_store(store) for store in stores)
+        check_processor(processor)
+        specs = tuple(self._process_store(store) for store in given_stores(stores))
         node = Process(
             number=self._graph.next_number(),
             parents=(self._node,),
@@ -301,6 +299,11 @@ def _joined(
             hint="make a table of it: app.table(topic, ...), or group_by_key() and an aggregation;"
             " two streams meet in process(..., stores=[...])",
         )
+    if table._graph is not stream._graph:
+        raise TopologyError(
+            f"table {table.spec.name!r} is of another App, so its rows are not in this one's tasks",
+            hint="make a table of its topic here: app.table(topic, ..., store=...)",
+        )
     check_call("join()", joiner, "value", "table_value")
     if stream._is_rekeyed:
         raise TopologyError(
@@ -332,14 +335,17 @@ def _joined(
     return stream._next(node, key=stream._key, value=_result(joiner, value))
 
 
-def _check_processor(processor: Any) -> None:
-    called = getattr(processor, "process", processor)
-    itself = ("self",) if inspect.isclass(processor) else ()
-    check_call("process()", called, *itself, "record", "context")
-    for name, parameters in (("open", ("context",)), ("close", ())):
-        function = getattr(processor, name, None)
-        if called is not processor and function is not None:
-            check_call(f"process() with {name}()", function, *itself, *parameters)
+def _check_merged(stream: Stream, others: Sequence[Stream]) -> None:
+    if not others:
+        raise TopologyError("merge() needs at least one other stream")
+    for other in others:
+        if not isinstance(other, Stream):
+            raise TopologyError(
+                f"merge() takes streams, not {type(other).__name__}",
+                hint="the changes of a table are table.stream()",
+            )
+    if any(other._graph is not stream._graph for other in others):
+        raise TopologyError("merge() takes streams of one App; these are of several")
 
 
 def _check_predicates(predicates: Iterable[Predicate]) -> None:

@@ -160,3 +160,12 @@ def test_untyped_results_are_json() -> None:
         driver.send("in", "k", 1)
         (record,) = driver.broker.records("out")
     assert (record.key, record.value) == (b'["k",1]', b'{"n":1}')
+
+
+def test_a_result_that_its_number_cannot_hold_is_named() -> None:
+    app = App("numbers")
+    app.stream("in", key=str, value=str).map_values(lambda text: text, value=int).to("out")
+    with TopologyTestDriver(app) as driver:
+        with pytest.raises(ProcessingError) as caught:
+            driver.send("in", "k", "text")
+        assert "SerdeError in step sink-2: int64 cannot hold 'text' (str)" in caught.value.message

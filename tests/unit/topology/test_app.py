@@ -174,6 +174,74 @@ REFUSED: dict[str, Any] = {
         ],
         "declared twice, and not alike",
     ),
+    "a shared store of other values": (
+        lambda: [
+            stream(app)
+            .process(print, stores=[Store("s", str, int)])
+            .process(print, stores=[Store("s", str, str)])
+            for app in [App("a")]
+        ],
+        "'s' is declared twice, and not alike: values int64 and utf8",
+    ),
+    "a shared store of other keys and sizes": (
+        lambda: [
+            stream(app)
+            .process(print, stores=[WindowStore("s", str, int, size=HOUR)])
+            .process(print, stores=[WindowStore("s", int, int, size=2 * HOUR, retention=HOUR)])
+            for app in [App("a")]
+        ],
+        "keys utf8 and int64; size_ms 3600000 and 7200000; retention_ms 7200000 and 3600000",
+    ),
+    "a table's store under other types": (
+        lambda: [
+            (one.group_by_key().count(store="s"), one.process(print, stores=[Store("s", str, int)]))
+            for one in [stream()]
+        ],
+        "values json:int and int64",
+    ),
+    "names for stores": (
+        lambda: stream().process(print, stores=["s"]),  # type: ignore[list-item]
+        r"stores=\['s'\] is not a list of Store",
+    ),
+    "a name for a list of stores": (
+        lambda: stream().process(print, stores="s"),  # type: ignore[arg-type]
+        "stores='s' is not a list of Store",
+    ),
+    "a store for a list of stores": (
+        lambda: stream().process(print, stores=Store("s", str, int)),  # type: ignore[arg-type]
+        "is not a list of Store",
+    ),
+    "no store of an aggregation": (lambda: grouped().count(store=None), "store=None is no store"),
+    "no store of a table": (
+        lambda: App("a").table("t", key=str, store=5),  # type: ignore[arg-type]
+        "store=5 is no store",
+    ),
+    "a merge with a table": (
+        lambda: [
+            stream(app).merge(app.table("t", key=str, value=str, store="t")) for app in [App("a")]
+        ],
+        r"merge\(\) takes streams, not Table",
+    ),
+    "a join with another app's table": (
+        lambda: stream().join(App("b").table("t", key=str, value=str, store="t"), max),
+        "table 't' is of another App",
+    ),
+    "no sink": (lambda: stream().to(None), "None is not a topic's name"),  # type: ignore[arg-type]
+    "a sink that no topic is": (lambda: stream().to("my topic!"), "'my topic!' is not a topic"),
+    "a pattern of topics": (lambda: App("a").stream("^h.*"), r"'\^h\.\*' is not a topic's name"),
+    "a list with a wrong topic": (lambda: App("a").stream(["a", "b/c"]), "'b/c' is not a topic"),
+    "no topics": (lambda: App("a").stream([]), "has no topic"),
+    "a dot for a topic": (lambda: App("a").stream("."), "'.' is not a topic's name"),
+    "two dots for a topic": (lambda: App("a").stream(".."), "'..' is not a topic's name"),
+    "a topic of 250 letters": (lambda: App("a").stream("x" * 250), "is not a topic's name"),
+    "a repartition without partitions": (
+        lambda: stream().repartition("r", partitions=0),
+        "repartition 'r' cannot have 0 partitions",
+    ),
+    "a text for partitions": (
+        lambda: stream().repartition("r", partitions="4"),  # type: ignore[arg-type]
+        "cannot have '4' partitions",
+    ),
     "sessions in a process step": (
         lambda: [
             (
@@ -192,6 +260,21 @@ def test_what_cannot_work_is_refused_where_it_is_written(name: str) -> None:
     build, text = REFUSED[name]
     with pytest.raises(TopologyError, match=text):
         build()
+
+
+def test_names_that_kafka_allows_are_topics() -> None:
+    for name in ("...", "a.b_c-D9", "-", "x" * 249):
+        app = App("a")
+        app.stream(name).to(name)
+        assert app._graph.nodes[0].topics == (name,)  # type: ignore[attr-defined]
+
+
+def test_a_store_of_two_steps_is_one_where_its_types_are_alike() -> None:
+    one = stream()
+    one.process(print, stores=[Store("s", str, int)]).process(print, stores=[Store("s", str, int)])
+    one.process(print, stores=[Store("s")])
+    assert [node.stores[0].name for node in one._graph.nodes[1:]] == ["s", "s", "s"]
+    assert one._graph.nodes[1].stores[0] is one._graph.nodes[3].stores[0]
 
 
 def test_types_are_told_once_and_travel_along() -> None:

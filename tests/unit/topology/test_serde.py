@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import struct
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -165,9 +164,21 @@ def test_a_number_of_another_width_is_refused(data: bytes) -> None:
         Int64.decode(data)
 
 
-def test_a_number_out_of_range_is_refused() -> None:
-    with pytest.raises(struct.error):
-        Int32.encode(2**31)
+WRONG_NUMBERS: list[tuple[Serde[Any], Any, str]] = [
+    (Int64, "text", r"int64 cannot hold 'text' \(str\)$"),
+    (Int64, 1.5, r"int64 cannot hold 1.5 \(float\)$"),
+    (Int64, 2**63, r"int64 cannot hold 9223372036854775808 \(int\): "),
+    (Int32, 2**31, r"int32 cannot hold 2147483648 \(int\): .*2147483647"),
+    (Float64, "1", r"float64 cannot hold '1' \(str\)$"),
+    (Float64, 10**400, r"float64 cannot hold 10+ \(int\)"),
+]
+
+
+@pytest.mark.parametrize(("serde", "value", "said"), WRONG_NUMBERS)
+def test_what_a_number_cannot_hold_is_named(serde: Serde[Any], value: Any, said: str) -> None:
+    with pytest.raises(SerdeError, match=said) as caught:
+        serde.encode(value)
+    assert caught.value.hint
 
 
 @pytest.mark.parametrize(("serde", "value"), [(Bytes, 5), (Bytes, "x"), (Utf8, b"x"), (Utf8, 5)])
