@@ -17,6 +17,7 @@
     ├── PartitionsChangedError    1
     ├── RecordTooLargeError       1
     ├── InternalTopicError        1
+    ├── TopologyChangedError      1
     ├── SandboxError              1   the embedded Kafka could not be fetched, started or stopped
     ├── OperationRefusedError     3   nothing was changed
     └── InvariantError            1   our own mistake: stop at once, the changelog makes that safe
@@ -47,6 +48,7 @@ __all__ = [
     "TaskCorruptedError",
     "TaskMigratedError",
     "TopicMissingError",
+    "TopologyChangedError",
     "TopologyError",
     "UsageError",
 ]
@@ -163,6 +165,10 @@ class RecordTooLargeError(StreamerError):
 
 class InternalTopicError(StreamerError):
     """A changelog, repartition or control topic is not as the application needs it."""
+
+
+class TopologyChangedError(StreamerError):
+    """Workers of the same application run with another topology."""
 
 
 class SandboxError(StreamerError):

@@ -19,6 +19,7 @@ from streamer.errors import FencedError, InvariantError, KafkaUnavailableError, 
 from streamer.ids import TaskId
 from streamer.kafka.api import AbortableError
 from streamer.log import fields
+from streamer.topology.shape import Shape
 
 __all__ = ["PASSING", "Controller"]
 
@@ -39,12 +40,14 @@ class Controller:
         worker: str,
         session: str,
         tasks: Sequence[TaskId],
+        shape: Shape | None = None,
         clock: Clock,
     ) -> None:
         self._ports = ports
         self._worker = worker
         self._session = session
         self._tasks = tasks
+        self._shape = shape
         self._clock = clock
         self._is_elected = threading.Event()
         self._wake = threading.Event()
@@ -109,6 +112,7 @@ class Controller:
                 worker=self._worker,
                 session=self._session,
                 tasks=self._tasks,
+                shape=self._shape,
                 clock=self._clock,
             )
             term.open()

@@ -4,6 +4,8 @@
 
 Always: a task is granted to an incarnation only if no other incarnation may own it (view.py), and
 an incarnation that cannot say so itself is fenced before what it may own is granted elsewhere.
+Task ids mean something within one topology, so none is granted while an incarnation of another
+may own any. Those who own go before those who come: these are refused, be it the controller.
 A grant counts from the moment it is asked for. If writing it fails, the controller resigns and
 begins again from the log. Two controllers at once are harmless: the later one makes the earlier
 one's writes impossible before it reads.
@@ -25,6 +27,7 @@ from streamer.cluster.events import (
     FenceFailed,
     Forget,
     Members,
+    Resign,
     Status,
     Write,
 )
@@ -33,6 +36,7 @@ from streamer.cluster.view import Grant, WorkerView
 from streamer.control.identity import Incarnation
 from streamer.control.messages import FORMAT, AssignmentRecord, StatusRecord, task_ids, task_names
 from streamer.ids import TaskId
+from streamer.topology.shape import Shape
 
 __all__ = ["FENCE_RETRY_MS", "FORGET_MS", "TIDY_MS", "State", "load", "step"]
 
@@ -50,28 +54,33 @@ class State:
 
     name: str
     plan: Plan
+    shape: Shape
     version: int = 0
     workers: dict[str, WorkerView] = field(default_factory=dict)
     sessions: dict[str, frozenset[str]] | None = None
     tidied_ms: int = 0
     fencing: dict[str, int | None] = field(default_factory=dict)
     """Workers whose fence was asked for, with the time of the next try where it failed."""
+    spoken: set[tuple[str, Incarnation]] = field(default_factory=set)
+    """Of other shapes, and heard of since this controller began: no ghosts of the log."""
 
 
 def load(
     name: str,
     tasks: Iterable[TaskId],
     *,
+    shape: Shape | None = None,
     assignments: Iterable[AssignmentRecord],
     statuses: Iterable[StatusRecord],
 ) -> State:
     """What a new controller knows from the topics, once its predecessor can write no more."""
-    state = State(name, Plan(frozenset(tasks)))
+    state = State(name, Plan(frozenset(tasks)), shape or Shape())
     for assignment in assignments:
         _view(state, assignment.worker).take(assignment)
         state.version = max(state.version, assignment.version)
-        tasks = task_ids(assignment.tasks)
-        state.plan.remember(assignment.worker, tasks, ended=assignment.ended)
+        if not state.shape.differs(assignment.shape):
+            tasks = task_ids(assignment.tasks)
+            state.plan.remember(assignment.worker, tasks, ended=assignment.ended)
     for status in statuses:
         # The assignments may be lost with their topic: a version that was seen is not used again.
         state.version = max(state.version, status.seen)
@@ -87,9 +96,13 @@ def step(state: State, events: Sequence[Event], *, now_ms: int, wall_ms: int = 0
     if state.sessions is None or not (is_news or is_due):
         return [*_forget(state, now_ms=now_ms, wall_ms=wall_ms)]
     fences = _fences(state, now_ms)
+    if others := _owners_of_another_shape(state):
+        resign = [Resign(_topology(state, others))] if _is_any_alive(state, others) else []
+        return [*fences, *_write(state, _ends(state), wall_ms), *resign]
     ready = _ready(state)
     is_news |= state.plan.update(ready.keys(), _present(state), now_ms=now_ms)
-    records = _ends(state) | _notices(state) | _grants(state, ready) if is_news else {}
+    records = _ends(state) | _notices(state) | _refusals(state) if is_news else {}
+    records |= _grants(state, ready) if is_news else {}
     return [*fences, *_write(state, records, wall_ms)]
 
 
@@ -104,7 +117,8 @@ def _take_in(state: State, event: Event, now_ms: int) -> bool:
             state.sessions = {worker: frozenset(each) for worker, each in listed.items()}
             return state.sessions != before
         case Status(record):
-            return _view(state, record.worker).hear(record)
+            is_first = _note_stranger(state, record)
+            return _view(state, record.worker).hear(record) or is_first
         case FenceFailed(worker):
             state.fencing[worker] = now_ms + FENCE_RETRY_MS
             return False
@@ -133,13 +147,55 @@ def _fences(state: State, now_ms: int) -> list[Fence]:
     return fences
 
 
+def _note_stranger(state: State, record: StatusRecord) -> bool:
+    """Whether one of another shape has spoken for the first time."""
+    speaker = (record.worker, Incarnation.parse(record.incarnation))
+    if not state.shape.differs(record.shape) or speaker in state.spoken:
+        return False
+    state.spoken.add(speaker)
+    return True
+
+
+def _owners_of_another_shape(state: State) -> set[tuple[str, Incarnation]]:
+    return {
+        (worker, one)
+        for worker, view in state.workers.items()
+        for one in view.owners()
+        if state.shape.differs(view.shape(one))
+    }
+
+
+def _is_any_alive(state: State, others: set[tuple[str, Incarnation]]) -> bool:
+    """A process that was killed is listed for a while, but says nothing any more."""
+    return any(one.session in _listed(state, worker) for worker, one in others & state.spoken)
+
+
+def _topology(state: State, others: set[tuple[str, Incarnation]]) -> tuple[str, ...]:
+    """What assignments tell of theirs; a status has the digest alone."""
+    grants = [state.workers[worker].grant for worker, _ in sorted(others)]
+    told = [
+        grant.record.topology
+        for grant in grants
+        if grant is not None and state.shape.differs(grant.record.shape)
+    ]
+    return told[0] if told else ()
+
+
+def _strangers(state: State, worker: str) -> set[Incarnation]:
+    """Its living incarnations that have another shape."""
+    view, listed = state.workers[worker], _listed(state, worker)
+    living = (one for one in view.known() if one.session in listed)
+    return {one for one in living if state.shape.differs(view.shape(one))}
+
+
 def _ready(state: State) -> dict[str, Incarnation]:
     """Workers that can own tasks, each with its one incarnation."""
     ready = {}
     for worker, view in state.workers.items():
         listed = _listed(state, worker)
         living = {one for one in view.known() if one.session in listed}
-        if worker not in state.fencing and len(living) == 1 and view.owners() <= living:
+        is_free = worker not in state.fencing and not _strangers(state, worker)
+        if is_free and len(living) == 1 and view.owners() <= living:
             ready[worker] = next(iter(living))
     return ready
 
@@ -150,7 +206,7 @@ def _present(state: State) -> set[str]:
     for worker in state.sessions or {}:
         view = state.workers.get(worker)
         refused = view.grant.record.refused if view and view.grant else ()
-        if _listed(state, worker).difference(refused):
+        if _listed(state, worker).difference(refused) and not (view and _strangers(state, worker)):
             present.add(worker)
     return present
 
@@ -185,13 +241,33 @@ def _notices(state: State) -> Records:
             goes_on = grant
         else:
             winner = max(silenced, key=lambda one: (not grant or one != grant.incarnation, one))
-            tasks = grant.record.tasks if grant else ()
+            tasks = _former_tasks(state, view)
             why = "it was fenced, and may come back"
             notices[worker] = _record(worker, winner, tasks=tasks, ended=True, why=why)
             continue
         if goes_on is not None and not _losers(state, goes_on) <= set(goes_on.record.refused):
             notices[worker] = goes_on.record
     return notices
+
+
+def _refusals(state: State) -> Records:
+    """Tell processes of another topology that they have no place here. They never had a task."""
+    refusals = {}
+    for worker, view in state.workers.items():
+        strangers = _strangers(state, worker)
+        if len(strangers) == 1 and not view.owners() and worker not in state.fencing:
+            [stranger] = strangers
+            tasks = _former_tasks(state, view)
+            why = "it has another topology"
+            refusals[worker] = _record(worker, stranger, tasks=tasks, ended=True, why=why)
+    return refusals
+
+
+def _former_tasks(state: State, view: WorkerView) -> tuple[str, ...]:
+    """What its last assignment named, where those names mean the same today."""
+    if view.grant is None or state.shape.differs(view.grant.record.shape):
+        return ()
+    return view.grant.record.tasks
 
 
 def _silenced(state: State, worker: str) -> set[Incarnation]:
@@ -242,6 +318,8 @@ def _write(state: State, records: Records, wall_ms: int) -> list[Write]:
             record,
             version=state.version,
             refused=tuple(sorted(_losers(state, Grant.of(record)))),
+            shape=record.shape or state.shape.digest,
+            topology=record.topology if record.shape else state.shape.parts,
             controller=state.name,
             at_ms=wall_ms,
         )
@@ -274,7 +352,7 @@ def _record(
     why: str,
     ended: bool = False,
 ) -> AssignmentRecord:
-    """Without version, losers, controller and time: those come when it is written."""
+    """Without version, losers, shape, controller and time: those come when it is written."""
     return AssignmentRecord(
         format=FORMAT,
         version=0,

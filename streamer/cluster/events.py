@@ -15,6 +15,7 @@ __all__ = [
     "Fenced",
     "Forget",
     "Members",
+    "Resign",
     "Status",
     "Write",
 ]
@@ -75,4 +76,11 @@ class Forget:
     workers: tuple[str, ...]
 
 
-Action = Fence | Write | Forget
+@dataclass(frozen=True, slots=True)
+class Resign:
+    """Living workers of another topology have the tasks: this process has no place beside them."""
+
+    topology: tuple[str, ...]
+
+
+Action = Fence | Write | Forget | Resign

@@ -32,6 +32,7 @@ from streamer.ids import TaskId, transactional_id
 from streamer.kafka.admin import Admin
 from streamer.kafka.group import Membership
 from streamer.kafka.table import TableReader, TableWriter
+from streamer.topology.shape import Shape
 
 __all__ = ["Desired", "Member", "Solo", "TaskReport"]
 
@@ -49,7 +50,8 @@ _REJOINS_MS = 60_000
 class Member:
     """One process of a worker among the others. All methods may be called by any thread.
 
-    `tasks` are all tasks of the application; `address` is where this worker answers queries. Once
+    `tasks` are all tasks of the application, and `shape` is that of its topology: workers of
+    another one are no part of this cluster. `address` is where this worker answers queries. Once
     `stopping` is set, `start` waits for brokers no longer.
     """
 
@@ -58,6 +60,7 @@ class Member:
         config: Config,
         *,
         tasks: Sequence[TaskId],
+        shape: Shape | None = None,
         clock: Clock,
         address: str = "",
         stopping: threading.Event | None = None,
@@ -69,7 +72,11 @@ class Member:
         self._clock = clock
         self._session = fresh_session()
         self._seat = Seat(
-            self.worker_id, Incarnation(self._session), zone=config.zone, address=address
+            self.worker_id,
+            Incarnation(self._session),
+            shape=shape or Shape(),
+            zone=config.zone,
+            address=address,
         )
         self._lock = threading.Lock()
         self._is_leaving = threading.Event()
@@ -85,6 +92,7 @@ class Member:
             worker=self.worker_id,
             session=self._session,
             tasks=tasks,
+            shape=shape,
             clock=clock,
         )
         self._threads: list[threading.Thread] = []
@@ -286,11 +294,12 @@ class Solo:
         config: Config,
         *,
         tasks: Sequence[TaskId],
+        shape: Shape | None = None,
         clock: Clock,
         address: str = "",
         stopping: threading.Event | None = None,
     ) -> None:
-        del clock, address, stopping
+        del shape, clock, address, stopping
         self.worker_id = config.worker_id or "solo"
         self._incarnation = Incarnation(fresh_session())
         self._desired = Desired(1, frozenset(tasks))

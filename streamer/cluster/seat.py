@@ -6,6 +6,7 @@
                         +------------+--> left (for good)   or   failed: another process took over
 
 Records for other incarnations are ignored, except that they tell a process that it was replaced.
+A record of another topology refuses this process: it may not run beside those who have that one.
 """
 
 from __future__ import annotations
@@ -23,6 +24,7 @@ from streamer.control.messages import (
 )
 from streamer.errors import FencedError, StreamerError
 from streamer.ids import TaskId
+from streamer.topology.shape import Shape
 
 __all__ = ["Desired", "Seat"]
 
@@ -41,6 +43,7 @@ class Seat:
 
     worker: str
     incarnation: Incarnation
+    shape: Shape = field(default_factory=Shape)
     zone: str = ""
     address: str = ""
     desired: Desired | None = None
@@ -71,6 +74,9 @@ class Seat:
         if session in record.refused or (self._was_seated and incarnation.session != session):
             self._fail(record)
         if incarnation.session != session:
+            return
+        if self.shape.differs(record.shape):
+            self.failure = self.shape.refusal(record.topology)
             return
         self._was_seated = True
         if incarnation != self.incarnation:
@@ -109,6 +115,7 @@ class Seat:
             seen=self._seen,
             tasks=self._tasks,
             left=self.has_left,
+            shape=self.shape.digest,
             zone=self.zone,
             address=self.address,
             at_ms=wall_ms,

@@ -19,6 +19,7 @@ from streamer.cluster.events import (
     FenceFailed,
     Forget,
     Members,
+    Resign,
     Status,
     Write,
 )
@@ -26,6 +27,7 @@ from streamer.control.identity import client_id, session_of
 from streamer.control.messages import AssignmentRecord, StatusRecord
 from streamer.errors import InvariantError
 from streamer.ids import TaskId
+from streamer.topology.shape import Shape
 
 __all__ = ["MEMBERS_MS", "Ports", "Term"]
 
@@ -74,11 +76,13 @@ class Term:
         worker: str,
         session: str,
         tasks: Iterable[TaskId],
+        shape: Shape | None = None,
         clock: Clock,
     ) -> None:
         self._ports = ports
         self._self = (worker, session)
         self._tasks = frozenset(tasks)
+        self._shape = shape or Shape()
         self._clock = clock
         self._state: State | None = None
         self.sessions: frozenset[tuple[str, str]] = frozenset()
@@ -95,14 +99,19 @@ class Term:
         self._ports.claim()
         assignments, statuses = self._ports.load()
         name = client_id(*self._self)
-        self._state = load(name, self._tasks, assignments=assignments, statuses=statuses)
+        self._state = load(
+            name, self._tasks, shape=self._shape, assignments=assignments, statuses=statuses
+        )
 
     def stir(self) -> None:
         """The group changed: ask for its members in the next turn."""
         self._members_ms = None
 
     def turn(self) -> list[Action]:
-        """One look at the world and what follows from it; returns what was done."""
+        """One look at the world and what follows from it; returns what was done.
+
+        Raises TopologyChangedError where living workers of another topology have the tasks.
+        """
         if self._state is None:
             raise InvariantError("a term takes its turns only after it was opened")
         statuses = self._ports.statuses(to_end=False)
@@ -151,3 +160,5 @@ class Term:
                 self._ports.write(records)
             case Forget(workers):
                 self._ports.forget(workers)
+            case Resign(topology):
+                raise self._shape.refusal(topology)

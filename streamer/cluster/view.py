@@ -47,10 +47,12 @@ class Report:
     seen: int
     tasks: Tasks
     left: bool
+    shape: str = ""
 
     @classmethod
     def of(cls, record: StatusRecord) -> Report:
-        return cls(record.number, record.seen, task_ids(record.tasks), record.left)
+        tasks = task_ids(record.tasks)
+        return cls(record.number, record.seen, tasks, record.left, record.shape)
 
     def says_the_same_as(self, other: Report | None) -> bool:
         return other is not None and (self.seen, self.tasks, self.left) == (
@@ -153,6 +155,13 @@ class WorkerView:
         if report is not None and report.seen >= self.grant.record.version:
             return self.grant.tasks | said
         return self.grant.tasks | self.grant.releasing | said
+
+    def shape(self, incarnation: Incarnation) -> str:
+        """The digest of its topology, as it says itself or as it was granted; "" if unknown."""
+        report = self.reports.get(incarnation)
+        if report is not None and report.shape:
+            return report.shape
+        return self.grant.record.shape if self.grant and incarnation == self.holder else ""
 
     def owners(self) -> set[Incarnation]:
         """Incarnations that may own something, or may be given something by their assignment."""

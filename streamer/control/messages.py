@@ -49,6 +49,8 @@ class AssignmentRecord(Struct, frozen=True, kw_only=True, omit_defaults=True):
     `releasing` are tasks that were taken away and may still be open there. `ended` means that this
     incarnation owns nothing and never will: it left, or its transactional id was fenced; `tasks`
     then tells what it had. `refused` are sessions that lost a contest for the worker's id.
+    `topology` tells the shape of all workers that are given tasks, one text for each subtopology,
+    and `shape` is its digest; an incarnation of another shape is refused by this.
     """
 
     format: int
@@ -59,6 +61,8 @@ class AssignmentRecord(Struct, frozen=True, kw_only=True, omit_defaults=True):
     releasing: tuple[str, ...] = ()
     ended: bool = False
     refused: tuple[str, ...] = ()
+    shape: str = ""
+    topology: tuple[str, ...] = ()
     why: str = ""
     controller: str = ""
     at_ms: int = 0
@@ -69,6 +73,7 @@ class StatusRecord(Struct, frozen=True, kw_only=True, omit_defaults=True):
 
     `seen` is the newest assignment it acts on: of the tasks that were taken away up to there, only
     those still listed are open. `number` counts the records of a session. `left` is the last one.
+    `shape` is the digest of its topology; "" where a release wrote it that did not tell.
     """
 
     format: int
@@ -78,6 +83,7 @@ class StatusRecord(Struct, frozen=True, kw_only=True, omit_defaults=True):
     seen: int = 0
     tasks: dict[str, TaskReport] = {}
     left: bool = False
+    shape: str = ""
     zone: str = ""
     address: str = ""
     at_ms: int = 0

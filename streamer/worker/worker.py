@@ -30,6 +30,7 @@ from streamer.store.pool import MemoryPool
 from streamer.task.build import Plan
 from streamer.topology.graph import Topology
 from streamer.topology.partitions import Partitions
+from streamer.topology.shape import shape_of
 from streamer.worker.gauges import Gauges, show_budget
 from streamer.worker.loop import Loop
 from streamer.worker.owners import Owners
@@ -208,6 +209,7 @@ class Worker:
         return kind(
             self.config,
             tasks=planned.tasks,
+            shape=shape_of(self._topology),
             clock=self._clock,
             address=address,
             stopping=self._stopping,

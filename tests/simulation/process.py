@@ -15,6 +15,7 @@ from streamer.cluster.seat import Seat
 from streamer.control.identity import Incarnation
 from streamer.control.messages import StatusRecord, TaskReport
 from streamer.ids import TaskId
+from streamer.topology.shape import Shape
 from tests.simulation.kafka import Kafka
 
 STATUS_INTERVAL_MS = 3_000
@@ -36,10 +37,12 @@ class Process:
     owned: dict[TaskId, str] = field(default_factory=dict)
     sending: deque[StatusRecord] = field(default_factory=deque)
     last_words: bool = False
+    shape: Shape = field(default_factory=Shape)
+    tasks: tuple[TaskId, ...] = ()
 
     def __post_init__(self) -> None:
         self.epoch = self.kafka.initialise(self.worker)
-        self.seat = Seat(self.worker, Incarnation(self.session))
+        self.seat = Seat(self.worker, Incarnation(self.session), shape=self.shape)
 
     @property
     def key(self) -> tuple[str, str]:

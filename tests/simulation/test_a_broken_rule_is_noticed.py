@@ -11,6 +11,7 @@ from streamer.cluster.events import Fence, Fenced
 from streamer.cluster.view import WorkerView
 from streamer.control.identity import Incarnation
 from streamer.ids import TaskId
+from streamer.topology.shape import Shape
 from tests.simulation.process import Process
 from tests.simulation.world import World
 
@@ -20,9 +21,9 @@ RARE_SEEDS = (188, 297, 302, 329, 324, 58, 203, 45)
 STEPS = 4_000
 
 
-def live(seeds: Iterable[int]) -> None:
+def live(seeds: Iterable[int], *, mixed: bool = False) -> None:
     for seed in seeds:
-        World(seed).live(STEPS)
+        World(seed, mixed=mixed).live(STEPS)
 
 
 def no_fence(patch: pytest.MonkeyPatch) -> None:
@@ -64,6 +65,16 @@ def any_status_is_an_acknowledgement(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(WorkerView, "possible", possible)
 
 
+def owners_of_another_topology_do_not_matter(patch: pytest.MonkeyPatch) -> None:
+    """A controller goes by its own workers, whatever others may own."""
+    patch.setattr(core, "_owners_of_another_shape", lambda state: set())
+
+
+def all_topologies_are_one(patch: pytest.MonkeyPatch) -> None:
+    """Tasks are given to whoever is there, and taken by whoever is given them."""
+    patch.setattr(Shape, "differs", lambda self, digest: False)
+
+
 def the_producer_is_made_after_joining(patch: pytest.MonkeyPatch) -> None:
     """A worker takes its new incarnation first and its new producer some time later."""
     make, turn = Process.__post_init__, Process._turn
@@ -100,6 +111,17 @@ def test_two_owners_are_found(
     break_it(monkeypatch)
     with pytest.raises(AssertionError, match="is owned by"):
         live(SEEDS)
+
+
+@pytest.mark.parametrize(
+    "break_it", [owners_of_another_topology_do_not_matter, all_topologies_are_one]
+)
+def test_two_topologies_are_found(
+    break_it: Callable[[pytest.MonkeyPatch], None], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    break_it(monkeypatch)
+    with pytest.raises(AssertionError, match="of two releases own tasks"):
+        live(SEEDS, mixed=True)
 
 
 def test_the_rule_about_the_producer_is_needed(monkeypatch: pytest.MonkeyPatch) -> None:

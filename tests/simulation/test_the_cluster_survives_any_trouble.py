@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import pytest
 
-from tests.simulation.world import World
+from tests.simulation.world import RELEASES, World
 
 ROUNDS = 60
 STEPS = 4_000
 
 
-def live(seed: int) -> World:
-    world = World(seed)
+def live(seed: int, *, mixed: bool = False) -> World:
+    world = World(seed, mixed=mixed)
     try:
         world.live(STEPS)
     except AssertionError as error:
@@ -26,3 +26,12 @@ def test_no_task_has_two_owners_and_all_find_one(request: pytest.FixtureRequest)
     steps = sum(live(each).steps for each in seeds)
     print(f"{len(seeds)} lives, {steps} steps")
     assert steps > len(seeds) * STEPS
+
+
+def test_workers_of_two_releases_never_own_tasks_at_a_time(request: pytest.FixtureRequest) -> None:
+    seed = request.config.getoption("--seed", default=None)
+    rounds = request.config.getoption("--rounds", default=None) or ROUNDS
+    seeds = range(rounds) if seed is None else (seed,)
+    worlds = [live(each, mixed=True) for each in seeds]
+    winners = {each.shape for world in worlds for each in world.processes if each.is_alive}
+    assert seed is not None or winners == {shape for shape, _ in RELEASES}

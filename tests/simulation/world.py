@@ -15,13 +15,25 @@ from streamer.clock import ManualClock
 from streamer.cluster.events import Fence, Fenced, FenceFailed
 from streamer.cluster.term import Term
 from streamer.control.messages import AssignmentRecord, StatusRecord
-from streamer.errors import FencedError, KafkaUnavailableError
+from streamer.errors import FencedError, KafkaUnavailableError, TopologyChangedError
 from streamer.ids import TaskId
+from streamer.topology.shape import Shape
 from tests.simulation.kafka import Kafka
 from tests.simulation.process import Process
 
 CONTROLLER = "the controller"
 QUIET_STEPS_MAX = 20_000
+# Two releases of an application: the later one has another order of subtopologies, and one more.
+RELEASES = (
+    (
+        Shape(("reads a", "reads b")),
+        tuple(TaskId(sub, part) for sub in (0, 1) for part in range(4)),
+    ),
+    (
+        Shape(("reads b", "reads c", "reads a")),
+        tuple(TaskId(sub, part) for sub in range(3) for part in range(4)),
+    ),
+)
 
 
 class Link:
@@ -81,16 +93,20 @@ class Link:
 
 
 class World:
-    def __init__(self, seed: int) -> None:
+    """`mixed` starts workers of two releases, as nobody should."""
+
+    def __init__(self, seed: int, *, mixed: bool = False) -> None:
         self.chance = random.Random(seed)
+        # Apart from the other dice, which fall the same with one release.
+        self.release = random.Random(f"release {seed}") if mixed else None
         self.clock = ManualClock()
         self.kafka = Kafka(self.chance)
-        self.tasks = [TaskId(sub, part) for sub in range(2) for part in range(4)]
         self.processes: list[Process] = []
         self.terms: dict[Process, Term] = {}
         self.waiting: list[Process] = []
         self.steps = 0
         self.sessions = 0
+        self.refusals = 0
         self.is_quiet = False
         self.pace_ms = self.chance.choice((5, 20, 60))
         self.unrest = self.chance.choice((0.002, 0.01, 0.03))
@@ -181,7 +197,8 @@ class World:
                     link,
                     worker=process.worker,
                     session=process.session,
-                    tasks=self.tasks,
+                    tasks=process.tasks,
+                    shape=process.shape,
                     clock=self.clock,
                 )
                 term.open()
@@ -190,6 +207,10 @@ class World:
                 term.turn()
         except (FencedError, KafkaUnavailableError):
             self.terms.pop(process, None)
+        except TopologyChangedError as error:
+            self.terms.pop(process, None)
+            process.seat.failure = error
+            self.refusals += 1
 
     def _fence_somebody(self) -> None:
         if not self.kafka.fences:
@@ -235,7 +256,10 @@ class World:
         self.sessions += 1
         # The order of the names must say nothing about the order of the starts.
         session = f"{self.chance.randrange(1 << 20):05x}-{self.sessions}"
-        self.processes.append(Process(worker, session, self.kafka, self.chance))
+        shape, tasks = self.release.choice(RELEASES) if self.release else RELEASES[0]
+        self.processes.append(
+            Process(worker, session, self.kafka, self.chance, shape=shape, tasks=tasks)
+        )
         if len(self.processes) > 40:
             self.processes = [p for p in self.processes if p.is_alive or p.sending or p.owned]
 
@@ -249,6 +273,11 @@ class World:
         for process in self.processes:
             if not process.owned or process.is_fenced:
                 continue
+            other = next(iter(owners.values()), process)
+            assert other.shape == process.shape, (
+                f"{other.worker} {other.seat.incarnation} and {process.worker}"
+                f" {process.seat.incarnation} of two releases own tasks: {self.describe()}"
+            )
             for task in process.owned:
                 other = owners.setdefault(task, process)
                 assert other is process, (
@@ -269,5 +298,7 @@ class World:
                 return False
             owners.update(process.owned.keys())
         sizes = [len(process.owned) for process in alive]
-        is_each_once = len(owners) == len(self.tasks) and max(owners.values()) == 1
+        if len({process.shape for process in alive}) > 1:
+            return False
+        is_each_once = len(owners) == len(alive[0].tasks) and max(owners.values()) == 1
         return is_each_once and max(sizes) - min(sizes) <= 1

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+from msgspec.structs import replace
+
 from streamer.cluster.seat import Desired, Seat
 from streamer.control.identity import Incarnation
 from streamer.control.messages import AssignmentRecord, StatusRecord, TaskReport
+from streamer.errors import TopologyChangedError
 from streamer.ids import TaskId
+from streamer.topology.shape import Shape
 
 ONE, TWO = TaskId(0, 1), TaskId(0, 2)
 RUNNING = TaskReport(state="running")
@@ -126,3 +130,27 @@ def test_leaving_is_the_last_word() -> None:
     one.hear(record(4, "s1.0", ended=True))
     assert one.is_handed_over
     assert not one.is_fenced
+
+
+def test_an_assignment_of_another_topology_refuses_this_process() -> None:
+    own, running = Shape(("reads b", "reads a; keeps t")), Shape(("reads a; keeps t",))
+    one = Seat("w1", Incarnation("s1"), shape=own)
+    told = say(one, 0)
+    assert told is not None
+    assert told.shape == own.digest
+    # Of the predecessor of this process, which had that one.
+    one.hear(replace(record(1, "s0.0", "0_1"), shape=running.digest))
+    assert one.failure is None
+    one.hear(replace(record(2, ended=True), shape=running.digest, topology=running.parts))
+    assert isinstance(one.failure, TopologyChangedError)
+    assert not one.is_fenced
+    assert str(one.failure) == (
+        "the running workers have another topology: subtopology 0 reads a; keeps t, but here reads"
+        " b; subtopology 1 does not exist, but here reads a; keeps t"
+    )
+
+
+def test_an_assignment_that_tells_no_topology_is_taken() -> None:
+    one = Seat("w1", Incarnation("s1"), shape=Shape(("reads a",)))
+    one.hear(record(3, "s1.0", "0_1"))
+    assert (one.failure, one.desired) == (None, Desired(3, frozenset({ONE})))
