@@ -9,6 +9,7 @@
     ├── TaskMigratedError         1   lost ownership: close dirty and join again
     │   └── FencedError
     ├── TaskCorruptedError        1   bad local state: rebuild that task alone
+    │   └── StateOutdatedError    1   too old to go on from; its changelog has all of it
     ├── StateDirectoryError       1   locked, of another application, of another format
     ├── KafkaUnavailableError     1   outside: retry until a deadline, then say what was tried
     │   └── RegistryUnavailableError  1
@@ -43,6 +44,7 @@ __all__ = [
     "SandboxError",
     "SerdeError",
     "StateDirectoryError",
+    "StateOutdatedError",
     "StoppedError",
     "StreamerError",
     "TaskCorruptedError",
@@ -133,6 +135,10 @@ class FencedError(TaskMigratedError):
 
 class TaskCorruptedError(StreamerError):
     """The local state of one task cannot be trusted."""
+
+
+class StateOutdatedError(TaskCorruptedError):
+    """The state cannot be continued from, and its changelogs hold all of it from their begin."""
 
 
 class StateDirectoryError(StreamerError):

@@ -6,7 +6,8 @@
 
 Rows are written before or together with the position after them, so a restore may be cut anywhere
 and goes on there. Where much is to come, rows are gathered, newest per key, and added as files.
-Nothing is ever wiped: a position that does not fit its changelog is an error for a human.
+Nothing is ever wiped: a position that does not fit its changelog is an error for a human; for the
+worker, where all that is wrong is its age, and the changelog has everything.
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ from enum import Enum
 
 from streamer import failpoints, metrics
 from streamer.changelog.format import PASSED, Positions, check_rows
-from streamer.errors import StreamerError, TaskCorruptedError
+from streamer.errors import StateOutdatedError, StreamerError, TaskCorruptedError
 from streamer.ids import TaskId, TopicPartition
 from streamer.kafka.changelog import Bounds, Records
 from streamer.restore.progress import Rate, RestoreProgress
@@ -110,7 +111,8 @@ class TaskRestore:
     ) -> dict[TopicPartition, int]:
         """Where to begin to read each changelog that has something to read.
 
-        Raises TaskCorruptedError when a stored position cannot be continued from.
+        Raises TaskCorruptedError when a stored position cannot be continued from, and
+        StateOutdatedError where an empty database in its place would be restored as a whole.
         """
         stored = Positions.decode(self.database.metadata())
         stores: dict[TopicPartition, StoreRestore] = {}
@@ -120,10 +122,10 @@ class TaskRestore:
             topic_id = bounds[place].topic_id
             if position:
                 self._check_topic(place, stored.topic_ids.get(store, ""), topic_id)
-            if 0 < position < end:
-                self._check_age(place, stored.as_of_ms, now_ms - delete_retention_ms)
             is_bulk = end - position >= BULK_OFFSETS_MIN
             stores[place] = StoreRestore(store, place, position, end, position, is_bulk, topic_id)
+        # Last: where anything else is wrong, a new database would not be right either.
+        self._check_age(stores.values(), bounds, stored.as_of_ms, now_ms - delete_retention_ms)
         self._began_ms = now_ms
         self._rate = Rate(now_ms)
         # A row that is there now can only be removed by a tombstone that comes after now.
@@ -145,15 +147,34 @@ class TaskRestore:
                 "back. Nothing was changed",
             )
 
-    def _check_age(self, place: TopicPartition, as_of_ms: int, oldest_ms: int) -> None:
-        if 0 <= as_of_ms < oldest_ms:
-            days = (oldest_ms - as_of_ms) / 86_400_000
+    def _check_age(
+        self,
+        stores: Iterable[StoreRestore],
+        bounds: Mapping[TopicPartition, Bounds],
+        as_of_ms: int,
+        oldest_ms: int,
+    ) -> None:
+        behind = [one.place for one in stores if 0 < one.position < one.end]
+        if not behind or not 0 <= as_of_ms < oldest_ms:
+            return
+        days = (oldest_ms - as_of_ms) / 86_400_000
+        message = (
+            f"the state of task {self.task} is {days:.1f} days too old to be continued from "
+            f"{behind[0]}: rows removed since may have left the changelog, and would come back"
+        )
+        cut = [place for place in self.changelogs.values() if bounds[place].start > 0]
+        if cut:
             raise TaskCorruptedError(
-                f"the state of task {self.task} is {days:.1f} days too old to be continued from "
-                f"{place}: rows removed since may have left the changelog, and would come back",
-                hint=f"move {self.database.directory} away and start again: the task is then "
-                "restored as a whole (delete.retention.ms of the changelog says how old it may be)",
+                message,
+                hint=f"nor can it be restored as a whole: {cut[0]} begins at "
+                f"{bounds[cut[0]].start}. Put a newer copy of the state in "
+                f"{self.database.directory}. Nothing was changed",
             )
+        raise StateOutdatedError(
+            message,
+            hint=f"move {self.database.directory} away and start again: the task is then "
+            "restored as a whole (delete.retention.ms of the changelog says how old it may be)",
+        )
 
     def add(self, records: Records, now_ms: int) -> None:
         """Take records in; they reach the disk with the next `save`."""

@@ -4,6 +4,7 @@
                                           lock            held while a worker uses it
                                           tasks/0_3/      a task's database
                                           tasks/0_3.layout-2/
+                                          tasks/0_3.old-1700000000000/   put aside, not read again
     <state_dir>/<application id>/worker-1/ ...
 
 Each worker process of a host takes a numbered slot and keeps its worker id there, so a restarted
@@ -99,6 +100,22 @@ class WorkerDirectory:
         """Where the database of a task is, or will be made."""
         suffix = "" if layout == FIRST_LAYOUT else f".layout-{layout}"
         return self.path / "tasks" / f"{task}{suffix}"
+
+    def put_aside(self, task: TaskId, now_ms: int) -> Path:
+        """Make room for a new database of a task that is closed; returns where the old one is.
+
+        Raises StateDirectoryError when the disk refuses.
+        """
+        path = self.task(task)
+        aside = path.with_name(f"{path.name}.old-{now_ms}")
+        try:
+            path.rename(aside)
+        except OSError as error:
+            raise StateDirectoryError(
+                f"the state in {path} cannot be renamed to {aside.name}: {error.strerror}",
+                hint="move it away by hand and start again; nothing was changed",
+            ) from error
+        return aside
 
     def tasks(self) -> list[TaskDirectory]:
         """All tasks that have state here, in order."""

@@ -14,7 +14,7 @@ from streamer import failpoints, metrics
 from streamer.changelog.format import Positions
 from streamer.config import Config
 from streamer.control.messages import TaskReport
-from streamer.errors import KafkaUnavailableError, StreamerError
+from streamer.errors import KafkaUnavailableError, StateOutdatedError, StreamerError
 from streamer.ids import TaskId, TopicPartition
 from streamer.kafka.api import Fetched, InputReader
 from streamer.log import task_context
@@ -147,6 +147,8 @@ class TaskSet:
                 try:
                     if error is None:
                         self._start(active)
+                    elif isinstance(error, StateOutdatedError):
+                        self._restore_whole(active, error)
                     else:
                         self.fail(active, error)
                 except KafkaUnavailableError as away:
@@ -156,6 +158,25 @@ class TaskSet:
                 except StreamerError as problem:
                     self.fail(active, problem)
         return bool(ended)
+
+    def _restore_whole(self, active: ActiveTask, error: StateOutdatedError) -> None:
+        """Restore a task into a new database, beside the one that is too old."""
+        task = active.task
+        self.close([task])
+        try:
+            aside = self._directory.put_aside(task, time.time_ns() // 1_000_000)
+        except StreamerError as refusal:
+            _log.error("task %s cannot be opened: %s", task, refusal.describe())
+            self.unopened[task] = refusal
+            metrics.set_task_state(task, TaskState.FAILED.value)
+            return
+        _log.warning(
+            "%s. It is restored as a whole from its changelogs; the old state was moved to %s,"
+            " is not read again, and can be deleted",
+            error,
+            aside,
+        )
+        self.open(task)
 
     def _start(self, active: ActiveTask) -> None:
         task = active.task

@@ -9,7 +9,7 @@ import pytest
 
 from streamer import failpoints
 from streamer.changelog.format import PASSED, Positions
-from streamer.errors import InternalTopicError, TaskCorruptedError
+from streamer.errors import InternalTopicError, StateOutdatedError, TaskCorruptedError
 from streamer.failpoints import InjectedError
 from streamer.ids import TaskId, TopicPartition
 from streamer.kafka.changelog import Bounds, Records
@@ -208,10 +208,24 @@ def test_a_position_before_the_beginning_is_refused_with_both(
 
 def test_a_state_older_than_removals_are_kept_is_refused(database: TaskDatabase) -> None:
     database.write({}, Positions({"plain": 5}, as_of_ms=NOW_MS - 8 * DAY_MS).encode())
-    with pytest.raises(TaskCorruptedError, match=r"is 1\.0 days too old .* would come back"):
+    with pytest.raises(StateOutdatedError, match=r"is 1\.0 days too old .* would come back"):
         begun(database, 0, 10)
     # At the end there is nothing that could have been missed.
     assert begun(database, 0, 5).is_complete
+
+
+def test_an_old_state_is_not_restored_from_a_changelog_that_is_not_whole(
+    database: TaskDatabase,
+) -> None:
+    database.write({}, Positions({"plain": 5}, as_of_ms=NOW_MS - 8 * DAY_MS).encode())
+    with pytest.raises(TaskCorruptedError, match="days too old") as caught:
+        begun(database, 3, 10)
+    assert not isinstance(caught.value, StateOutdatedError)
+    assert f"{PLACE} begins at 3" in caught.value.hint
+    # Nor from a topic that is another one, or is shorter than it was.
+    with pytest.raises(TaskCorruptedError, match="ends at 4") as caught:
+        begun(database, 0, 4)
+    assert not isinstance(caught.value, StateOutdatedError)
 
 
 def test_the_age_of_a_state_is_that_of_the_last_time_it_was_complete(

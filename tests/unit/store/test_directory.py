@@ -147,3 +147,17 @@ def test_tasks_are_listed_by_layout_and_number(tmp_path: Path) -> None:
             (TaskId(0, 10), 1),
             (TaskId(1, 0), 2),
         ]
+
+
+def test_what_is_put_aside_is_kept_and_no_task_any_more(tmp_path: Path) -> None:
+    with WorkerDirectory.open(tmp_path, "app") as directory:
+        path = directory.task(TaskId(0, 3))
+        path.mkdir(parents=True)
+        (path / "CURRENT").write_text("it")
+        aside = directory.put_aside(TaskId(0, 3), 1_700_000_000_000)
+        assert aside == path.with_name("0_3.old-1700000000000")
+        assert (aside / "CURRENT").read_text() == "it"
+        assert not path.exists()
+        assert directory.tasks() == []
+        with pytest.raises(StateDirectoryError, match=r"cannot be renamed to 0_3\.old-5"):
+            directory.put_aside(TaskId(0, 3), 5)
