@@ -21,13 +21,12 @@ from streamer.log import task_context
 from streamer.restore import Restorer
 from streamer.store.directory import WorkerDirectory
 from streamer.store.pool import MemoryPool
-from streamer.store.rocks import TaskDatabase
 from streamer.task.active import ActiveTask
-from streamer.task.build import Plan, changelogs, input_partitions
+from streamer.task.build import Plan
 from streamer.task.input import TaskInput
 from streamer.task.lifecycle import TaskState
 from streamer.topology.partitions import Partitions
-from streamer.worker.new_stores import warn_of_left_state
+from streamer.worker.opening import open_task
 from streamer.worker.positions import resolve_start
 from streamer.worker.reports import report
 
@@ -99,11 +98,11 @@ class TaskSet:
         """Open a task's database and begin to restore it. A failure is the task's own."""
         with task_context(task):
             try:
-                active = self._opened(task)
+                active = open_task(
+                    task, self._plan, self._planned, directory=self._directory, pool=self.pool
+                )
             except StreamerError as error:
-                _log.error("task %s cannot be opened: %s", task, error.describe())
-                self.unopened[task] = error
-                metrics.set_task_state(task, TaskState.FAILED.value)
+                self._cannot_open(task, error)
                 return
             self._tasks[task] = active
             self._stored[task] = Positions.decode(active.database.metadata())
@@ -111,25 +110,10 @@ class TaskSet:
             metrics.set_task_state(task, active.state.value)
             self._restorer.start(task, active.database, active.changelogs)
 
-    def _opened(self, task: TaskId) -> ActiveTask:
-        topology = self._plan.topology
-        failpoints.hit("task.before_open")
-        database = TaskDatabase.open(
-            self._directory.task(task),
-            topology.subtopologies[task.subtopology].stores,
-            pool=self.pool,
-            options=self.config.rocksdb,
-        )
-        failpoints.hit("task.after_open")
-        warn_of_left_state(
-            task, database.directory, database.found, application_id=topology.application_id
-        )
-        return ActiveTask(
-            task,
-            database=database,
-            changelogs=changelogs(topology, task),
-            partitions=input_partitions(topology, task, dict(self._planned.sources)),
-        )
+    def _cannot_open(self, task: TaskId, error: StreamerError) -> None:
+        _log.error("task %s cannot be opened: %s", task, error.describe())
+        self.unopened[task] = error
+        metrics.set_task_state(task, TaskState.FAILED.value)
 
     def start_restored(self) -> bool:
         """Start the tasks whose restore has ended; returns whether there were any. Where brokers
@@ -165,10 +149,8 @@ class TaskSet:
         self.close([task])
         try:
             aside = self._directory.put_aside(task, time.time_ns() // 1_000_000)
-        except StreamerError as refusal:
-            _log.error("task %s cannot be opened: %s", task, refusal.describe())
-            self.unopened[task] = refusal
-            metrics.set_task_state(task, TaskState.FAILED.value)
+        except StreamerError as refused:
+            self._cannot_open(task, refused)
             return
         _log.warning(
             "%s. It is restored as a whole from its changelogs; the old state was moved to %s,"
@@ -203,24 +185,17 @@ class TaskSet:
             records_max=self.config.max_poll_records,
             idle_ms=self.config.task_idle_ms,
         )
-        active.start(
-            pipeline,
-            task_input,
-            positions=start.positions,
-            changelog_ends=stored.changelogs,
-        )
+        ends = stored.changelogs
+        active.start(pipeline, task_input, positions=start.positions, changelog_ends=ends)
         active.refresh_positions = start.is_new
         for partition in active.partitions:
             self._by_partition[partition] = active
         self._reader.add(start.positions)
         del self._stored[task]
         metrics.set_task_state(task, active.state.value)
-        _log.info(
-            "task %s runs: restored %d records, goes on at %s",
-            task,
-            progress.restored_records,
-            ", ".join(f"{place}@{at}" for place, at in start.positions.items()),
-        )
+        goes_on = ", ".join(f"{place}@{at}" for place, at in start.positions.items())
+        restored = progress.restored_records
+        _log.info("task %s runs: restored %d records, goes on at %s", task, restored, goes_on)
 
     # -- closing -------------------------------------------------------------------------------
 
