@@ -16,7 +16,8 @@
     ├── StoppedError              1   asked to stop while it waited for brokers
     ├── TopicMissingError         1
     ├── PartitionsChangedError    1
-    ├── RecordTooLargeError       1
+    ├── RecordRefusedError        1   a record that the brokers take in no case
+    │   └── RecordTooLargeError   1
     ├── InternalTopicError        1
     ├── TopologyChangedError      1
     ├── SandboxError              1   the embedded Kafka could not be fetched, started or stopped
@@ -39,6 +40,7 @@ __all__ = [
     "OperationRefusedError",
     "PartitionsChangedError",
     "ProcessingError",
+    "RecordRefusedError",
     "RecordTooLargeError",
     "RegistryUnavailableError",
     "SandboxError",
@@ -165,7 +167,11 @@ class PartitionsChangedError(StreamerError):
     """A topic has another number of partitions than the state was built for."""
 
 
-class RecordTooLargeError(StreamerError):
+class RecordRefusedError(StreamerError):
+    """The broker or the producer refuses a record, however often it is sent."""
+
+
+class RecordTooLargeError(RecordRefusedError):
     """A record is larger than the broker or the producer accepts."""
 
 

@@ -160,9 +160,10 @@ class Config:
     deserialization_error: str = _policy("What to do with a record that cannot be decoded.")
     processing_error: str = _policy("What to do with a record for which user code raises.")
     production_error: str = _policy(
-        "What to do with a result that cannot be encoded, or is too large for the client"
-        " (message.max.bytes in kafka) or for its topic (max.message.bytes). The state of a key"
-        " that is too large for its changelog stops its task in any case."
+        "What to do with a result that cannot be encoded, is too large for the client"
+        " (message.max.bytes in kafka) or for its topic (max.message.bytes), or is refused by its"
+        " broker, such as one without a key by a compacted topic. The state of a key that its"
+        " changelog does not take stops its task in any case."
     )
     dead_letter_topic: str = setting(
         "",

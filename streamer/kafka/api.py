@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
-from streamer.errors import RecordTooLargeError, StreamerError
+from streamer.errors import RecordRefusedError, StreamerError
 from streamer.ids import TopicPartition
 from streamer.record import Headers, RawBatch
 
@@ -20,7 +20,7 @@ __all__ = [
     "ResultProducer",
 ]
 
-OnRefused = Callable[[str, bytes | None, bytes | None, RecordTooLargeError], None]
+OnRefused = Callable[[str, bytes | None, bytes | None, RecordRefusedError], None]
 
 
 class AbortableError(StreamerError):
@@ -28,7 +28,7 @@ class AbortableError(StreamerError):
 
 
 class RefusedError(AbortableError):
-    """Records were too large. The next try knows more of them and leaves them out."""
+    """Records were refused. The next try knows more of them and leaves them out."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,15 +124,15 @@ class ResultProducer(Protocol):
         headers: Sequence[Headers] | None = None,
         partitions: Sequence[int] | None = None,
     ) -> None:
-        """Send results. A record that is larger than may be sent goes to `on_refused`, or is
-        raised as RecordTooLargeError where there is none."""
+        """Send results. A record that brokers refuse, such as one that is too large, goes to
+        `on_refused`, or is raised as RecordRefusedError where there is none."""
 
     def send_changes(
         self, changelog: TopicPartition, changes: Sequence[tuple[bytes, bytes | None]]
     ) -> None:
         """Send a store's changes to its changelog partition.
 
-        Raises RecordTooLargeError: a change of state is never left out.
+        Raises RecordRefusedError: a change of state is never left out.
         """
 
     def partition_count(self, topic: str) -> int: ...

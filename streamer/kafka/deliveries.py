@@ -14,14 +14,20 @@ from confluent_kafka import KafkaError, KafkaException, Message
 
 from streamer.errors import StreamerError
 from streamer.ids import TopicPartition
-from streamer.kafka.faults import is_too_large, translated
+from streamer.kafka.attempts import refusal
+from streamer.kafka.faults import is_refused, is_too_large, translated
 from streamer.kafka.refusals import Refusals, attempt
 
 __all__ = ["Deliveries"]
 
 # No reason of its own: what was in the queue when a transaction was aborted. Such a purge reaches
 # the client's threads late, and may take records of the next transaction with it.
-_DROPPED = (KafkaError._PURGE_QUEUE, KafkaError._PURGE_INFLIGHT)
+# Nor has a record whose batch was refused for another one in it.
+_DROPPED = (
+    KafkaError._PURGE_QUEUE,
+    KafkaError._PURGE_INFLIGHT,
+    KafkaError._INVALID_DIFFERENT_RECORD,
+)
 
 
 class Deliveries:
@@ -37,15 +43,21 @@ class Deliveries:
         self.refused = 0
         self.doubt = ""
         self._is_dropped = False
+        self.is_alone = False
+        self.refusal: KafkaError | None = None
 
     @property
     def is_refused(self) -> bool:
-        """Whether the brokers refused a batch for its size."""
+        """Whether the brokers refused a batch for a record in it."""
         return bool(self.refused or self.doubt)
 
     @property
     def has_failed(self) -> bool:
         return self.is_refused or self._is_dropped or self.failure is not None
+
+    def begin_alone(self) -> None:
+        """One record is sent by itself, until `is_alone` is reset: a `refusal` is its own."""
+        self.is_alone, self.refusal = True, None
 
     def reported(self, error: KafkaError | None, message: Message) -> None:
         """A callback for any record."""
@@ -56,9 +68,18 @@ class Deliveries:
             return
         headers: Any = message.headers()
         topic, key, value = message.topic() or "", message.key(), message.value()
-        if not is_too_large(error):
+        if is_refused(error):
+            if self.is_alone:
+                self.refusal = error
+            elif self._refusals.suspect(topic, key, value, headers=headers):
+                self.refused += 1
+        elif not is_too_large(error):
+            what = attempt(topic, key, value)
+            denied = refusal(error, what)
+            if denied is not None and self._refusals.deny(topic, denied):
+                self.refused += 1
             if self.failure is None:
-                self.failure = translated(KafkaException(error), attempt(topic, key, value))
+                self.failure = denied or translated(KafkaException(error), what)
         elif self._refusals.add(topic, key, value, headers=headers):
             self.refused += 1
         else:

@@ -149,7 +149,8 @@ class FakeReader:
 
 
 class FakeProducer:
-    """A ResultProducer; without a transactional id what it sends is readable at once."""
+    """A ResultProducer; without a transactional id its results are readable at once, while changes
+    and positions still wait for the commit."""
 
     def __init__(self, broker: FakeBroker, transactional_id: str | None) -> None:
         self._broker = broker
@@ -158,6 +159,7 @@ class FakeProducer:
         self._transaction: Transaction | None = None
         self._is_open = False
         self._ends: dict[TopicPartition, int] = {}
+        self._waiting: list[tuple[TopicPartition, bytes, bytes | None]] = []
         self.on_refused: OnRefused | None = None
 
     @property
@@ -220,11 +222,18 @@ class FakeProducer:
         on_refused, self.on_refused = self.on_refused, None  # a change is never left out
         try:
             for key, value in changes:
-                offset = self._send(changelog.topic, changelog.partition, key, value=value)
-                if offset is not None:
-                    self._ends[changelog] = offset + 1
+                self._check_size(changelog.topic, key, value)
+                if self._id is None:
+                    self._waiting.append((changelog, key, value))
+                else:
+                    self._send_change(changelog, key, value)
         finally:
             self.on_refused = on_refused
+
+    def _send_change(self, changelog: TopicPartition, key: bytes, value: bytes | None) -> None:
+        offset = self._send(changelog.topic, changelog.partition, key, value=value)
+        if offset is not None:
+            self._ends[changelog] = offset + 1
 
     def _send(
         self,
@@ -236,12 +245,7 @@ class FakeProducer:
         timestamp_ms: int | None = None,
         headers: Headers | None = None,
     ) -> int | None:
-        if self._broker.is_too_large(key, value):
-            size = len(key or b"") + len(value or b"")
-            error = RecordTooLargeError(f"writing {size} bytes to {topic}, key {key!r}: too large")
-            if self.on_refused is None:
-                raise error
-            self.on_refused(topic, key, value, error)
+        if not self._check_size(topic, key, value):
             return None
         if self._is_fenced or (self._transaction is not None and not self._transaction.is_open):
             return None
@@ -256,6 +260,16 @@ class FakeProducer:
             transaction=self._transaction,
         )
 
+    def _check_size(self, topic: str, key: bytes | None, value: bytes | None) -> bool:
+        if not self._broker.is_too_large(key, value):
+            return True
+        size = len(key or b"") + len(value or b"")
+        error = RecordTooLargeError(f"writing {size} bytes to {topic}, key {key!r}: too large")
+        if self.on_refused is None:
+            raise error
+        self.on_refused(topic, key, value, error)
+        return False
+
     def partition_count(self, topic: str) -> int:
         return self._broker.partition_count(topic)
 
@@ -267,7 +281,9 @@ class FakeProducer:
         self._broker.check("commit")
         if self._transaction is not None:
             self._broker.end_transaction(self._transaction, is_committed=True)
-            self._broker.groups.setdefault(group, {}).update(positions)
+        for change in self._waiting:
+            self._send_change(*change)
+        self._broker.groups.setdefault(group, {}).update(positions)
         self._end()
         return self._ends
 
@@ -286,6 +302,7 @@ class FakeProducer:
 
     def _end(self) -> None:
         self._is_open = False
+        self._waiting = []
         self._transaction = None
         if self._id is not None:
             self._broker.transactions.pop(self._id, None)

@@ -13,7 +13,7 @@ from streamer.errors import (
 )
 from streamer.kafka.api import AbortableError, RefusedError
 
-__all__ = ["as_exception", "error_of", "is_too_large", "producer_fault", "translated"]
+__all__ = ["as_exception", "error_of", "is_refused", "is_too_large", "producer_fault", "translated"]
 
 _FENCED = frozenset(
     {
@@ -25,6 +25,15 @@ _FENCED = frozenset(
     }
 )
 _TOO_LARGE = frozenset({KafkaError.MSG_SIZE_TOO_LARGE, KafkaError.RECORD_LIST_TOO_LARGE})
+# The record itself is at fault, or so the brokers say of a whole batch: it would be refused again.
+_REFUSED = frozenset(
+    {
+        KafkaError.INVALID_RECORD,
+        KafkaError.INVALID_TIMESTAMP,
+        KafkaError.POLICY_VIOLATION,
+        KafkaError.UNSUPPORTED_FOR_MESSAGE_FORMAT,
+    }
+)
 _MISSING = frozenset(
     {KafkaError.UNKNOWN_TOPIC_OR_PART, KafkaError._UNKNOWN_TOPIC, KafkaError._UNKNOWN_PARTITION}
 )
@@ -37,6 +46,11 @@ def error_of(exception: KafkaException) -> KafkaError:
 
 def is_too_large(error: KafkaError) -> bool:
     return error.code() in _TOO_LARGE
+
+
+def is_refused(error: KafkaError) -> bool:
+    """Whether a record of the batch is refused, for another reason than its size."""
+    return error.code() in _REFUSED
 
 
 class _AsException:
@@ -79,7 +93,10 @@ def translated(exception: KafkaException, what: str) -> StreamerError:
 def producer_fault(reported: KafkaException, what: str) -> StreamerError:
     """The error to raise for what a producer reported: one that can do no more is replaced."""
     problem = translated(reported, what)
-    if error_of(reported).fatal() and not isinstance(problem, FencedError):
+    error = error_of(reported)
+    is_over = error.fatal() or error.code() == KafkaError._FATAL
+    if is_over and not isinstance(problem, FencedError):
         # Such as INVALID_TXN_STATE, when a transaction that never began at the broker is aborted.
+        # A call that is refused behind a fatal error says _FATAL, without the flag.
         return FencedError(str(problem), hint="the worker joins again with a new producer")
     return problem

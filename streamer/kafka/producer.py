@@ -5,7 +5,7 @@
 Deliveries of a transaction are not reported one by one, which would cost as much as the rest. When
 one fails, it is aborted and run again with reports on, so that the second failure names the record.
 
-With `transactional_id=None` it is an idempotent producer whose `commit` flushes (at least once).
+With `transactional_id=None` it is an idempotent producer whose `commit` flushes.
 Librdkafka's queue is never allowed to refuse records in the middle of a batch: that would reorder a
 key. So the room is made before, by waiting for deliveries.
 """
@@ -13,20 +13,22 @@ key. So the room is made before, by waiting for deliveries.
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from itertools import chain, compress, islice, repeat
 from typing import Any, NoReturn
 
 from confluent_kafka import KafkaError, KafkaException
 
 from streamer.config import Config
-from streamer.errors import FencedError, RecordTooLargeError, StreamerError
+from streamer.errors import RecordRefusedError, RecordTooLargeError, StreamerError
 from streamer.ids import TopicPartition
 from streamer.kafka import settings
-from streamer.kafka.api import AbortableError, Committed, OnRefused, RefusedError
+from streamer.kafka.api import AbortableError, Committed, OnRefused
 from streamer.kafka.deliveries import Deliveries
+from streamer.kafka.diagnosis import have_it_done_again, raise_reason
 from streamer.kafka.faults import error_of, producer_fault
-from streamer.kafka.refusals import Limits, Refusals, attempt
+from streamer.kafka.outgoing import Records, passing
+from streamer.kafka.refusals import Limits, Refusals, Sent, attempt
 from streamer.kafka.writer import Writer
 from streamer.record import Headers
 
@@ -35,10 +37,8 @@ __all__ = ["WorkerProducer"]
 # Several of these fill the queue; one alone never does.
 _CHUNK_RECORDS = 10_000
 _ANY_PARTITION = -1
-# So many refused records may be learnt of, one try each, before tries count as failures.
-_REFUSED_MAX = 200
-# Keys, values, headers.
-_Records = tuple[Sequence[bytes | None], Sequence[bytes | None], Sequence[Headers] | None]
+# The codes of a call that is refused for what happened before it.
+_FAILED_BEFORE = (KafkaError._STATE, KafkaError._FATAL)
 
 
 class WorkerProducer:
@@ -51,15 +51,17 @@ class WorkerProducer:
         *,
         limits: Callable[[], Limits] = dict,
         stopping: threading.Event | None = None,
+        queues: int = 1,
     ) -> None:
         """`limits` asks for the largest batch that each written topic takes, in bytes. Once
-        `stopping` is set, `init` waits for brokers no longer and raises StoppedError."""
+        `stopping` is set, `init` waits for brokers no longer and raises StoppedError. `queues` is
+        how many producers share the memory for records that are under way."""
         made = settings.producer(config, transactional_id)
         self._refusals = Refusals(limits, made)
         made["batch.size"] = self._refusals.batch_bytes
         # One record always fits.
         queue = "queue.buffering.max.kbytes"
-        made[queue] = max(int(made[queue]), 2 * self._refusals.client_limit // 1024)
+        made[queue] = max(int(made[queue]) // queues, 2 * self._refusals.client_limit // 1024)
         self._writer = Writer(made, transactional_id, stopping=stopping)
         self._records_max = int(made["queue.buffering.max.messages"]) - 2 * _CHUNK_RECORDS
         self._bytes_max = int(made[queue]) * 1024 // 2
@@ -102,7 +104,7 @@ class WorkerProducer:
     ) -> None:
         self._send(
             topic,
-            (keys, values, headers),
+            Records(keys, values, headers, timestamps),
             repeat(_ANY_PARTITION) if partitions is None else partitions,
             repeat(self._report),
             repeat(None),  # `on_delivery`, another name of the parameter before it
@@ -119,7 +121,7 @@ class WorkerProducer:
             callbacks = chain(repeat(self._report, len(changes) - 1), (self._deliveries.delivered,))
             self._send(
                 changelog.topic,
-                (keys, rows, None),
+                Records(keys, rows),
                 repeat(changelog.partition),
                 callbacks,
                 on_refused=_raise,
@@ -132,20 +134,29 @@ class WorkerProducer:
         return self._deliveries.reported if is_wanted else None
 
     def _send(
-        self, topic: str, records: _Records, *columns: Iterable[Any], on_refused: OnRefused
+        self, topic: str, records: Records, *columns: Iterable[Any], on_refused: OnRefused
     ) -> None:
         """One call of `produce` per record, made by `map` with positional arguments: as fast as
         `produce_batch`, which can neither set timestamps nor headers (measured)."""
         self.begin()
-        keys, values, _headers = records
         if self._is_diagnosing:
-            passes = self._passes(topic, records, on_refused)
-            keys, values = list(compress(keys, passes)), list(compress(values, passes))
+            passes = passing(records, topic, self._refusals, on_refused=on_refused)
+            records = records.passing(passes)
             columns = tuple(compress(column, passes) for column in columns)
-        calls = map(self._writer.produce, repeat(topic), values, keys, *columns)
+        calls = map(self._writer.produce, repeat(topic), records.values, records.keys, *columns)
+        if self._is_diagnosing:
+            self._send_suspects_alone(topic, calls, records, on_refused=on_refused)
+        else:
+            self._put(topic, calls, records, on_refused=on_refused)
+
+    def _put(
+        self, topic: str, calls: Iterator[Any], records: Records, *, on_refused: OnRefused
+    ) -> None:
+        """Make as many of the calls as there are records."""
+        keys, values, *_others = records
         end = 0
         while (start := end) < len(keys):
-            end = self._make_room(keys, values, start)
+            end = self._make_room(records, start)
             sent: list[Any] = []
             while start + len(sent) < end:
                 try:
@@ -157,6 +168,40 @@ class WorkerProducer:
                 except BufferError as error:  # an outlier in size; what follows must not overtake
                     raise AbortableError(f"writing to {topic}: the queue is full") from error
 
+    def _send_suspects_alone(
+        self, topic: str, calls: Iterator[Any], records: Records, *, on_refused: OnRefused
+    ) -> None:
+        end = 0
+        for row in range(len(records.keys)):
+            sent = records.sent(topic, row)
+            if self._refusals.is_suspect(*sent[:3], headers=sent[3]):
+                self._put(topic, calls, records.part(end, row), on_refused=on_refused)
+                self._send_alone(sent, calls, on_refused)
+                end = row + 1
+        self._put(topic, calls, records.part(end, len(records.keys)), on_refused=on_refused)
+
+    def _send_alone(self, sent: Sent, calls: Iterator[Any], on_refused: OnRefused) -> None:
+        """Send a record in a batch of its own: what is said of that is said of the record."""
+        topic, key, value, headers, _timestamp_ms = sent
+        deliveries = self._deliveries
+        try:
+            self._writer.flush()
+            deliveries.begin_alone()
+            self._put(topic, calls, Records([key], [value]), on_refused=on_refused)
+            self._writer.flush()
+        except AbortableError as error:
+            self._diagnose(error)
+        finally:
+            deliveries.is_alone = False
+        if deliveries.refusal is None:
+            self._refusals.acquit(topic, key, value, headers=headers)
+            return
+        problem = self._refusals.convict(sent, deliveries.refusal.str())
+        if not self.is_transactional or on_refused is _raise:
+            on_refused(topic, key, value, problem)
+        else:  # The transaction has failed with it; the next try leaves it out.
+            have_it_done_again(problem, self._refusals)
+
     def _refused(
         self,
         error: KafkaException,
@@ -165,31 +210,17 @@ class WorkerProducer:
         on_refused: OnRefused,
     ) -> None:
         """The client did not take a record: for its size, or since the transaction has failed."""
-        if error_of(error).code() == KafkaError._STATE:
+        if error_of(error).code() in _FAILED_BEFORE:
             self._check()
         problem = producer_fault(error, attempt(topic, *record))
         if not isinstance(problem, RecordTooLargeError):
             raise problem from error
         on_refused(topic, *record, self._refusals.by_client(topic, *record))
 
-    def _passes(self, topic: str, records: _Records, on_refused: OnRefused) -> list[bool]:
-        """Which records may be sent, after some were refused: not those that will be again."""
-        keys, values, headers = records
-        passes = [True] * len(keys)
-        for row, (key, value) in enumerate(zip(keys, values, strict=True)):
-            extra = None if headers is None else headers[row]
-            problem = self._refusals.find(topic, key, value, headers=extra)
-            if problem is not None:
-                on_refused(topic, key, value, problem)
-                passes[row] = False
-        return passes
-
-    def _make_room(
-        self, keys: Sequence[bytes | None], values: Sequence[bytes | None], start: int
-    ) -> int:
+    def _make_room(self, records: Records, start: int) -> int:
         """Wait until records from `start` on fit into the queue; returns the end of those."""
-        count = min(_CHUNK_RECORDS, len(keys) - start)
-        while (added := _bytes(keys, values, start, start + count)) > self._bytes_max and count > 1:
+        count = min(_CHUNK_RECORDS, len(records.keys) - start)
+        while (added := records.size(start, start + count)) > self._bytes_max and count > 1:
             count //= 2
         began = len(self._writer)
         held = self._queued_bytes if began else 0
@@ -237,21 +268,8 @@ class WorkerProducer:
     def _diagnose(self, error: StreamerError) -> NoReturn:
         """A delivery failed: raise the reason, or have the next try report it."""
         self._writer.poll(0)
-        deliveries = self._deliveries
-        was_diagnosing, self._is_diagnosing = self._is_diagnosing, True
-        if isinstance(error, RefusedError) or deliveries.is_refused:
-            if reason := self._refusals.read_limits():
-                raise FencedError(
-                    f"batches have to become smaller: {reason}",
-                    hint="the worker joins again with a new producer",
-                ) from error
-            is_learnt = deliveries.refused or not was_diagnosing
-            if is_learnt and self._refusals.count <= _REFUSED_MAX:
-                raise RefusedError(f"records are too large: {error}") from error
-            raise AbortableError(deliveries.doubt or str(error)) from error
-        if was_diagnosing and deliveries.failure is not None:
-            raise deliveries.failure from error
-        raise error
+        was_reported, self._is_diagnosing = self._is_diagnosing, True
+        raise_reason(error, self._deliveries, self._refusals, was_reported=was_reported)
 
     def abort(self) -> None:
         if self._is_open:
@@ -266,15 +284,7 @@ class WorkerProducer:
         self._writer.close(drops=drops)
 
 
-def _bytes(
-    keys: Sequence[bytes | None], values: Sequence[bytes | None], start: int, end: int
-) -> int:
-    return sum(map(len, filter(None, keys[start:end]))) + sum(
-        map(len, filter(None, values[start:end]))
-    )
-
-
 def _raise(
-    _topic: str, _key: bytes | None, _value: bytes | None, problem: RecordTooLargeError
+    _topic: str, _key: bytes | None, _value: bytes | None, problem: RecordRefusedError
 ) -> NoReturn:
     raise problem

@@ -1,9 +1,12 @@
-"""Which records the brokers refuse for their size: known exactly, so that no other is left out.
+"""Which records the brokers refuse: known exactly, so that no other is left out.
 
-A broker measures batches, and librdkafka never splits one that was refused. So batches are made
-smaller than the least limit of all topics that are written: one that is larger than its topic's
-limit then holds one record, whose own size says so. A refused batch of smaller ones means that the
-limit was lowered meanwhile, and the limits are read again.
+Size: a broker measures batches, and librdkafka never splits one that was refused. So batches are
+made smaller than the least limit of all topics that are written: one that is larger than its
+topic's limit then holds one record, whose own size says so. A refused batch of smaller ones means
+that the limit was lowered meanwhile, and the limits are read again.
+
+Anything else: the report of a batch does not tell for certain which of its records was at fault,
+so those named are suspects, which the next try sends one by one. A topic may refuse them all.
 """
 
 from __future__ import annotations
@@ -13,10 +16,15 @@ from collections.abc import Callable, Mapping
 from hashlib import blake2b
 from typing import Any
 
-from streamer.errors import KafkaUnavailableError, RecordTooLargeError
+from streamer.errors import (
+    KafkaUnavailableError,
+    RecordRefusedError,
+    RecordTooLargeError,
+    StreamerError,
+)
 from streamer.record import Headers
 
-__all__ = ["Refusals", "attempt", "record_batch_bytes"]
+__all__ = ["Refusals", "Sent", "attempt", "record_batch_bytes"]
 
 _log = logging.getLogger(__name__)
 
@@ -29,6 +37,18 @@ _NOT_COMPRESSED = {"none", "inherit"}
 _SHOWN_KEY_BYTES = 100
 
 Limits = Mapping[str, int]
+# Topic, key, value, headers and timestamp of a record (changelog records leave that to the broker).
+Sent = tuple[str, bytes | None, bytes | None, Headers | None, int | None]
+
+_NO_KEY_HINT = (
+    "a topic that is compacted takes no record without a key: give it one, let the topic not be"
+    " compacted, or set production_error to skip or dead_letter"
+)
+_INVALID_HINT = (
+    "most often the timestamp is outside of what the topic takes (message.timestamp.before.max.ms"
+    " and after.max.ms), or the broker checks records: mend the record or the topic, or set"
+    " production_error to skip or dead_letter"
+)
 
 
 class Refusals:
@@ -42,6 +62,9 @@ class Refusals:
         codecs = {made.get(name, "none") for name in ("compression.type", "compression.codec")}
         self._compresses = not codecs <= _NOT_COMPRESSED
         self._known: set[bytes] = set()
+        self._suspects: set[bytes] = set()
+        self._refused: dict[tuple[bytes, int | None], RecordRefusedError] = {}
+        self._denied: dict[str, StreamerError] = {}
         self._limits = ask()
         self.batch_bytes = self._fitting()
         if self.batch_bytes < self._batch_bytes_max:
@@ -50,7 +73,7 @@ class Refusals:
     @property
     def count(self) -> int:
         """How many records were refused since the last commit."""
-        return len(self._known)
+        return len(self._known) + len(self._refused)
 
     def read_limits(self) -> str:
         """Ask for the limits again. Says why if batches of `batch_bytes` no longer fit, which only
@@ -96,9 +119,59 @@ class Refusals:
             " smaller records, or set production_error to skip or dead_letter",
         )
 
+    def suspect(
+        self, topic: str, key: bytes | None, value: bytes | None, *, headers: Headers | None
+    ) -> bool:
+        """A batch with this record was refused, maybe for it. Returns whether that is news."""
+        before = len(self._suspects)
+        self._suspects.add(_digest(topic, key, value, headers))
+        return len(self._suspects) > before
+
+    def is_suspect(
+        self, topic: str, key: bytes | None, value: bytes | None, *, headers: Headers | None
+    ) -> bool:
+        return bool(self._suspects) and _digest(topic, key, value, headers) in self._suspects
+
+    def acquit(
+        self, topic: str, key: bytes | None, value: bytes | None, *, headers: Headers | None
+    ) -> None:
+        """This record was taken by itself."""
+        self._suspects.discard(_digest(topic, key, value, headers))
+
+    def convict(self, record: Sent, said: str) -> RecordRefusedError:
+        """This record was refused by itself, for what the broker said."""
+        topic, key, value, headers, timestamp_ms = record
+        what = attempt(topic, key, value)
+        if timestamp_ms is None:
+            text = f"{what}: {said}"
+        else:
+            text = f"{what}, timestamp {timestamp_ms}: {said}"
+        problem = RecordRefusedError(text, hint=_NO_KEY_HINT if key is None else _INVALID_HINT)
+        self._refused[_digest(topic, key, value, headers), timestamp_ms] = problem
+        return problem
+
+    def convicted(self, record: Sent) -> RecordRefusedError | None:
+        """Why this very record was refused before, if it was."""
+        if not self._refused:
+            return None
+        topic, key, value, headers, timestamp_ms = record
+        return self._refused.get((_digest(topic, key, value, headers), timestamp_ms))
+
+    def deny(self, topic: str, problem: StreamerError) -> bool:
+        """The brokers refuse whatever this client writes to a topic: returns whether it is news."""
+        return self._denied.setdefault(topic, problem) is problem
+
+    def check(self, topic: str) -> None:
+        """Raise why nothing may be written to a topic, if so."""
+        if topic in self._denied:
+            raise self._denied[topic]
+
     def committed(self) -> None:
         """What was refused is dealt with."""
         self._known.clear()
+        self._suspects.clear()
+        self._refused.clear()
+        self._denied.clear()
 
     def by_client(self, topic: str, key: bytes | None, value: bytes | None) -> RecordTooLargeError:
         """The client itself takes no such record."""

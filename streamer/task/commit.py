@@ -9,8 +9,8 @@ from the last commit. A crash after it: the changes are in the changelog, and a 
 database reads there on from the position it has stored. So nothing is lost or done twice, and
 local state is never ahead of the changelog.
 
-At least once is the same without the transaction: 2 waits for every delivery and then commits the
-positions, so a crash in between processes those records again.
+At least once is the same, but for the results: they are written at once, outside of the
+transaction, and 2 waits for them first. A crash before it ends writes them again.
 """
 
 from __future__ import annotations
@@ -56,8 +56,6 @@ def commit(
         offsets.update(task.offsets())
     failpoints.hit("commit.before_transaction_commit")
     ends = producer.commit(offsets, reader.group())
-    if not producer.is_transactional and offsets:
-        reader.commit(offsets)
     failpoints.hit("commit.after_transaction_commit")
     failpoints.hit("commit.before_store_write")
     failures: dict[ActiveTask, StreamerError] = {}

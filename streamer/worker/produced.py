@@ -7,7 +7,7 @@ from typing import Any
 
 from streamer import metrics
 from streamer.config import Config
-from streamer.errors import RecordTooLargeError
+from streamer.errors import RecordRefusedError, RecordTooLargeError
 from streamer.ids import TopicPartition
 from streamer.kafka.api import Committed, OnRefused, ResultProducer
 from streamer.record import Headers
@@ -73,6 +73,12 @@ class WorkerOutput:
                 " or keep less under one key; a change of state is never skipped, so the task goes"
                 " on from its last commit once it fits",
             ) from error
+        except RecordRefusedError as error:
+            raise RecordRefusedError(
+                f"a change of state is refused: {error}",
+                hint=f"see to the settings of {changelog.topic}: a change of state is never"
+                " skipped, so the task goes on from its last commit once it is taken",
+            ) from error
 
     def partition_count(self, topic: str) -> int:
         return self._producer.partition_count(topic)
@@ -97,9 +103,9 @@ class WorkerOutput:
         self._producer.close()
 
     def _refused(
-        self, topic: str, key: bytes | None, value: bytes | None, error: RecordTooLargeError
+        self, topic: str, key: bytes | None, value: bytes | None, error: RecordRefusedError
     ) -> None:
-        """A result is too large to be written: skip it, or keep its key and the reason."""
+        """The brokers refuse a result: skip it, or keep its key and the reason."""
         if topic == self._config.dead_letter_topic:
             # What was to be kept would be lost.
             raise error
@@ -111,7 +117,7 @@ class WorkerOutput:
                 ("__streamer.errors.place", b"writing"),
                 ("__streamer.errors.size", str(len(value or b"")).encode()),
             ]
-            # The value is what was too large; its key and the cause are kept.
+            # The value may be what was too large; its key and the cause are kept.
             self._producer.send(
                 self._config.dead_letter_topic, [key], [None], timestamps=[0], headers=[headers]
             )

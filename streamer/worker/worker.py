@@ -21,6 +21,7 @@ from streamer.errors import StoppedError, StreamerError
 from streamer.http.server import Server
 from streamer.ids import transactional_id
 from streamer.kafka.admin import Admin
+from streamer.kafka.at_least_once import AtLeastOnceProducer
 from streamer.kafka.consumer import InputConsumer
 from streamer.kafka.producer import WorkerProducer
 from streamer.restore import Restorer
@@ -189,15 +190,13 @@ class Worker:
             restorer=restorer,
         )
 
-    def _producer(self, planned: Partitions) -> WorkerProducer:
-        name = None
-        if self.config.exactly_once:
-            name = transactional_id(self._topology.application_id, self.worker_id)
+    def _producer(self, planned: Partitions) -> WorkerProducer | AtLeastOnceProducer:
+        kind = WorkerProducer if self.config.exactly_once else AtLeastOnceProducer
         written = written_topics(self._topology, planned, self.config)
         admin = Admin(self.config)
-        producer = WorkerProducer(
+        producer = kind(
             self.config,
-            name,
+            transactional_id(self._topology.application_id, self.worker_id),
             limits=lambda: admin.message_limits(written),
             stopping=self._stopping,
         )

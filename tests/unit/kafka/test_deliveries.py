@@ -5,9 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any
 
+import pytest
 from confluent_kafka import KafkaError
 
-from streamer.errors import TopicMissingError
+from streamer.errors import ConfigError, TopicMissingError
 from streamer.ids import TopicPartition
 from streamer.kafka.deliveries import Deliveries
 from streamer.kafka.refusals import Refusals
@@ -79,3 +80,50 @@ def test_of_a_refused_batch_only_a_record_that_is_too_large_itself_is_remembered
     found.begin()
     assert not found.has_failed
     assert refusals.count == 2
+
+
+INVALID = KafkaError(KafkaError.INVALID_RECORD)
+BESIDE = KafkaError(KafkaError._INVALID_DIFFERENT_RECORD)
+DENIED = KafkaError(KafkaError.TOPIC_AUTHORIZATION_FAILED)
+
+
+def test_a_record_of_a_batch_that_was_refused_is_but_a_suspect() -> None:
+    found, refusals = deliveries()
+    for error in (INVALID, BESIDE, INVALID):
+        found.reported(error, Report())
+    assert found.refused == 1
+    assert found.failure is None
+    assert refusals.is_suspect("t", b"k", b"x", headers=None)
+    assert not refusals.is_suspect("t", None, b"x", headers=None)
+    assert refusals.count == 0
+    refusals.acquit("t", b"k", b"x", headers=None)
+    assert not refusals.is_suspect("t", b"k", b"x", headers=None)
+
+
+def test_a_record_that_was_refused_alone_is_at_fault_at_that_time_only() -> None:
+    found, refusals = deliveries()
+    found.begin_alone()
+    found.reported(INVALID, Report())
+    assert found.refusal is INVALID
+    assert not found.has_failed
+    sent = ("t", None, b"x", None, 5)
+    problem = refusals.convict(sent, "no")
+    assert str(problem) == "writing 1 bytes to t, key None, timestamp 5: no"
+    assert "takes no record without a key" in problem.hint
+    assert refusals.convicted(sent) is problem
+    assert refusals.convicted(("t", None, b"x", None, 6)) is None
+    assert refusals.count == 1
+    refusals.committed()
+    assert refusals.convicted(sent) is None
+
+
+def test_a_topic_that_may_not_be_written_is_said_by_name_and_no_record_is_at_fault() -> None:
+    found, refusals = deliveries()
+    found.reported(DENIED, Report())
+    found.reported(DENIED, Report())
+    assert found.refused == 1
+    with pytest.raises(ConfigError, match="to t, key") as raised:
+        refusals.check("t")
+    assert "grant the right (ACL)" in raised.value.hint
+    refusals.check("u")
+    assert refusals.count == 0

@@ -117,15 +117,21 @@ def test_positions_are_committed_with_the_transaction_or_not_at_all(broker: Fake
     assert values(broker) == [b"2"]
 
 
-def test_without_a_transactional_id_records_are_there_at_once(broker: FakeBroker) -> None:
+def test_without_a_transactional_id_results_are_there_at_once(broker: FakeBroker) -> None:
     producer = opened(broker, None)
     reader = broker.reader("g")
     send(producer, b"1")
     assert values(broker) == [b"1"]
-    assert producer.commit({A: Committed(5)}, "g") == {}
-    assert reader.committed([A]) == {}
-    reader.commit({A: Committed(5)})
+    producer.send_changes(B, [(b"a", b"row")])
+    producer.abort()
+    assert producer.commit({}, "g") == {}
+    assert values(broker) == [b"1"]
+    producer.send_changes(B, [(b"a", b"row")])
+    assert producer.commit({A: Committed(5)}, "g") == {B: 1}
+    assert values(broker) == [b"1", b"row"]
     assert reader.committed([A]) == {A: Committed(5)}
+    reader.commit({A: Committed(6)})
+    assert reader.committed([A]) == {A: Committed(6)}
 
 
 def test_a_commit_tells_where_the_changelogs_end(broker: FakeBroker) -> None:
@@ -199,6 +205,7 @@ def test_compaction_keeps_the_newest_value_of_a_key(broker: FakeBroker) -> None:
     producer = opened(broker, None)
     pairs = [(b"a", b"1"), (b"b", b"1"), (b"a", b"2"), (b"b", None)]
     producer.send_changes(A, pairs)
+    producer.commit({}, "g")
     broker.compact("t")
     assert [(one.key, one.value, one.offset) for one in broker.records("t")] == [(b"a", b"2", 2)]
 

@@ -8,8 +8,9 @@ import threading
 import pytest
 from confluent_kafka import KafkaError, KafkaException
 
+from streamer.errors import FencedError
 from streamer.kafka.attempts import Attempts
-from streamer.kafka.faults import as_exception
+from streamer.kafka.faults import as_exception, producer_fault
 
 FENCED = KafkaError(KafkaError._FENCED, "fenced", fatal=True)
 
@@ -42,3 +43,10 @@ def test_a_request_that_throws_one_is_told_as_a_fault() -> None:
     with pytest.raises(Exception, match="fenced") as raised:
         attempts("taking over", lambda _left_s: throw())
     assert type(raised.value).__name__ == "FencedError"
+
+
+def test_a_call_that_is_refused_behind_a_fatal_error_is_a_fence() -> None:
+    said = KafkaException(KafkaError(KafkaError._FATAL, "Unable to produce message"))
+    problem = producer_fault(said, "writing 3 bytes to t")
+    assert isinstance(problem, FencedError)
+    assert "writing 3 bytes to t" in str(problem)

@@ -346,11 +346,11 @@ def test_a_seed_means_trouble_that_changes_nothing(seed: int, guarantee: str) ->
     ) as driver:
         names = ["ann", "bob", "cat", "ann", "ann", "dan", "bob"]
         driver.send_many("sales", [(name, Sale("x", 1)) for name in names])
+        assert dict(driver.store("by-customer")) == {"ann": 3, "bob": 2, "cat": 1, "dan": 1}
         if guarantee == "exactly_once":
-            assert dict(driver.store("by-customer")) == {"ann": 3, "bob": 2, "cat": 1, "dan": 1}
             assert driver.store("by-shop")["x"] == 7
-        else:
-            assert driver.store("by-customer")["ann"] >= 3
+        else:  # behind a topic between the steps, whose records may be there twice
+            assert driver.store("by-shop")["x"] >= 7
         assert dict(driver.read("totals")) == dict(driver.store("by-customer"))
 
 

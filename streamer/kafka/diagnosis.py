@@ -1,0 +1,40 @@
+"""Why a transaction failed: what there is to raise, given the reports of deliveries."""
+
+from __future__ import annotations
+
+from typing import NoReturn
+
+from streamer.errors import FencedError, StreamerError
+from streamer.kafka.api import AbortableError, RefusedError
+from streamer.kafka.deliveries import Deliveries
+from streamer.kafka.refusals import Refusals
+
+__all__ = ["have_it_done_again", "raise_reason"]
+
+# So many refused records may be learnt of, one try each, before tries count as failures.
+_REFUSED_MAX = 200
+
+
+def raise_reason(
+    error: StreamerError, deliveries: Deliveries, refusals: Refusals, *, was_reported: bool
+) -> NoReturn:
+    """`was_reported`: every delivery was, so that the reason is known by now."""
+    if isinstance(error, RefusedError) or deliveries.is_refused:
+        if reason := refusals.read_limits():
+            raise FencedError(
+                f"batches have to become smaller: {reason}",
+                hint="the worker joins again with a new producer",
+            ) from error
+        if deliveries.refused or not was_reported:
+            have_it_done_again(error, refusals)
+        raise AbortableError(deliveries.doubt or str(error)) from error
+    if was_reported and deliveries.failure is not None:
+        raise deliveries.failure from error
+    raise error
+
+
+def have_it_done_again(error: StreamerError, refusals: Refusals) -> NoReturn:
+    """More is known of what is refused than in the last try."""
+    if refusals.count > _REFUSED_MAX:
+        raise AbortableError(str(error)) from error
+    raise RefusedError(f"records were refused: {error}") from error
