@@ -17,6 +17,9 @@ __all__ = ["Appetite"]
 _RECORD_BYTES = 500
 # Before anything was seen, records might be large.
 _FIRST_RECORDS = 500
+# Before anything was processed, code might be slow: with a tenth of a second each, as a remote call
+# takes, the end of a transaction is then far away.
+_FIRST_BY_TIME = 100
 # Every so-manieth record is measured; the mean of these is near enough.
 _SAMPLED = 7
 # What a turn may take before the next one gets fewer records.
@@ -30,7 +33,7 @@ class Appetite:
         self._bytes_max = bytes_max
         self._limit = records_max
         self._by_bytes = min(_FIRST_RECORDS, records_max)
-        self._by_time = records_max
+        self._by_time = min(_FIRST_BY_TIME, records_max)
 
     @property
     def records_max(self) -> int:
@@ -49,4 +52,7 @@ class Appetite:
         if seconds > _TURN_S:
             self._by_time = max(int(count * _TURN_S / seconds), 1)
         elif seconds < _TURN_S / 2:
-            self._by_time = min(self._by_time * 2, self._limit)
+            # Not beyond what was seen: a single record in a short turn says little of thousands.
+            fitting = int(count * _TURN_S / max(seconds, 1e-6))
+            grown = min(self._by_time * 2, self._limit, fitting)
+            self._by_time = max(self._by_time, grown)

@@ -92,8 +92,7 @@ class Loop:
     def turn(self) -> None:
         """One round. Raises what ends the worker."""
         self.turned_ms = self._clock.monotonic_ms()
-        failure = self._member.failure()
-        if failure is not None:
+        if failure := self._member.failure():
             raise failure
         try:
             changed = self._follow_assignment()
@@ -151,17 +150,19 @@ class Loop:
 
     def _process(self) -> None:
         now_ms = self._clock.now_ms()
-        began = time.perf_counter()
-        total = 0
+        began, total = time.perf_counter(), 0
         for task in self._tasks.running:
             if self._producer.is_open and self._is_to_begin_anew(task) and not self.commit():
                 return
-            since = time.perf_counter()
+            since, waiting = time.perf_counter(), task.input.waiting
             try:
                 count = task.process(now_ms)
                 if task.pipeline.has_punctuation:
                     task.pipeline.punctuate(now_ms)
             except FencedError:
+                # Maybe for slow code: unless less is taken the next time, it would be for ever.
+                self._note_pace(task, seconds := time.perf_counter() - since)
+                self._appetite.took(waiting, seconds)
                 raise
             except (AbortableError, KafkaUnavailableError) as error:
                 self._abort(error)
@@ -271,8 +272,7 @@ class Loop:
             task.abort()
         self._tasks.close(self._tasks.owned)
         self._producer.close()
-        failure = self._member.failure()
-        if failure is not None:
+        if failure := self._member.failure():
             raise failure  # Replaced for good: taking the id back would fence the successor.
         self._renew()
         self._is_in_doubt = False

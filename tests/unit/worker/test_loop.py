@@ -9,7 +9,7 @@ import pytest
 
 from streamer.clock import ManualClock
 from streamer.config import Config
-from streamer.errors import KafkaUnavailableError
+from streamer.errors import FencedError, KafkaUnavailableError
 from streamer.ids import TaskId, TopicPartition
 from streamer.kafka.api import AbortableError, Committed, Fetched, RefusedError
 from streamer.kafka.fake import FakeBroker, FakeProducer, FakeReader
@@ -42,6 +42,7 @@ class Task:
         self.refresh_positions = False
         self.needs_commit = False
         self.aborted = 0
+        self.fenced: FencedError | None = None
         self._turns = 0
         self._clock = clock
         self._producer = producer
@@ -50,6 +51,8 @@ class Task:
         if not self.input.waiting:
             return 0
         self._clock.advance(self.pace_ms)
+        if self.fenced is not None:
+            raise self.fenced
         self._turns += 1
         self._producer.send("out", [None], [f"{self.task}@{self._turns}".encode()], timestamps=[0])
         self.needs_commit = True
@@ -188,6 +191,16 @@ def test_many_turns_together_are_slow_as_well(paced: Worker) -> None:
         paced.loop.turn()
     # Three turns of 6 s are more than a quarter of a minute.
     assert paced.committed() == ["0_0@1", "0_1@1", "0_0@2"]
+
+
+def test_the_pace_is_known_also_where_a_fence_ended_the_turn(paced: Worker) -> None:
+    paced.first.input.waiting = 500
+    paced.first.pace_ms = TIMEOUT_MS + 2_500
+    paced.first.fenced = FencedError("the transaction was open for too long")
+    with pytest.raises(FencedError):
+        paced.loop._process()
+    assert paced.loop._appetite.records_max == 8
+    assert paced.loop._slow == {paced.first.task}
 
 
 def test_without_transactions_nothing_times_out() -> None:
