@@ -16,8 +16,9 @@ from streamer.engine.fold import Cells, Collect, Loop, Rows
 from streamer.engine.node import Operator
 from streamer.engine.policy import Policy
 from streamer.kafka.api import AbortableError
-from streamer.store.cache import KeyValueState, newest_times
+from streamer.store.cache import KeyValueState, UnreadableKeysError, newest_times
 from streamer.store.expiry import is_past_ttl
+from streamer.store.keys import key_decoder
 from streamer.topology.graph import Emit
 
 __all__ = ["AggregateOperator", "Drop"]
@@ -53,6 +54,7 @@ class AggregateOperator(Operator):
         self._decode = decode
         self._decode_key = decode_key
         self._needs_keys = needs_keys
+        self._checked_key = None if needs_keys else key_decoder(state.spec)
         self._drop = drop
         if needs_care:
             state.on_unencodable = policy.take_care
@@ -88,10 +90,16 @@ class AggregateOperator(Operator):
     def fold(self, batch: Batch, row_keys: Sequence[bytes]) -> None:
         """Fold rows into the cells of these row keys."""
         newest = self._newest_times(batch, row_keys)
-        self.state.load(newest)
+        try:
+            self.state.load(newest, decode_key=self._checked_key)
+        except UnreadableKeysError as unreadable:
+            left = self.refuse_keys(batch, row_keys, unreadable.errors)
+            if left:
+                self.fold(batch.take(left), [row_keys[row] for row in left])
+            return
         if self.state.spec.ttl_ms is not None and self._may_expire(batch, row_keys):
             for row, row_key in enumerate(row_keys):
-                self._expire(row_key, batch.source.stream_times[batch.index[row]])
+                _expire(self.state, row_key, batch.source.stream_times[batch.index[row]])
                 self._fold(batch.take([row]), [row_key], {row_key: batch.timestamps[row]})
             return
         self._fold(batch, row_keys, newest)
@@ -109,13 +117,6 @@ class AggregateOperator(Operator):
             default=end,
         )
         return is_past_ttl(state.spec, min(oldest, min(batch.timestamps)), end)
-
-    def _expire(self, row_key: bytes, stream_time_ms: int) -> None:
-        state = self.state
-        if state.get(row_key) is None:
-            return
-        if is_past_ttl(state.spec, state.timestamp_of(row_key), stream_time_ms):
-            state.forget(row_key)
 
     def _fold(self, batch: Batch, row_keys: Sequence[bytes], newest: dict[bytes, int]) -> None:
         keys: Sequence[Any] = batch.keys if self._needs_keys else row_keys
@@ -274,6 +275,13 @@ class AggregateOperator(Operator):
 
     def abort(self) -> None:
         self.state.abort()
+
+
+def _expire(state: KeyValueState, row_key: bytes, stream_time_ms: int) -> None:
+    if state.get(row_key) is None:
+        return
+    if is_past_ttl(state.spec, state.timestamp_of(row_key), stream_time_ms):
+        state.forget(row_key)
 
 
 def _bounds(batch: Batch) -> tuple[int, int]:

@@ -6,13 +6,15 @@ exception belongs to: a list keeps what it was extended with before the iterator
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Final
 
 from streamer.engine.batch import Batch
 from streamer.engine.policy import Policy
 
 __all__ = ["FAILED", "Operator"]
+
+Errors = Mapping[bytes, Exception]
 
 
 class _Failed:
@@ -51,6 +53,19 @@ class Operator:
         if len(batch.values):
             for child in self.children:
                 child.run(batch)
+
+    def refuse_keys(self, batch: Batch, row_keys: Sequence[bytes], errors: Errors) -> list[int]:
+        """Report the rows whose keys cannot be decoded, once for each record; the rows left."""
+        refused: set[int] = set()
+        left: list[int] = []
+        for row, row_key in enumerate(row_keys):
+            error = errors.get(row_key)
+            if error is None:
+                left.append(row)
+            elif batch.index[row] not in refused:
+                refused.add(batch.index[row])
+                self.policy.failed(batch, row, error=error, node=self.name, stage="deserialization")
+        return left
 
     def call(
         self, function: Callable[..., Any], batch: Batch, *columns: Sequence[Any]

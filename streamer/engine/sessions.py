@@ -9,6 +9,7 @@ from streamer.engine.aggregate import Drop
 from streamer.engine.batch import Batch, pages, store_results
 from streamer.engine.node import Operator
 from streamer.engine.policy import Policy
+from streamer.store.cache import UnreadableKeysError
 from streamer.store.keys import session_key
 from streamer.store.session import Session, SessionState
 from streamer.topology.graph import Emit
@@ -85,6 +86,8 @@ class SessionOperator(Operator):
                 continue
             try:
                 results += self._record(batch, row, raw_key)
+            except UnreadableKeysError as unreadable:
+                self.refuse_keys(batch.take([row]), [raw_key], unreadable.errors)
             except Exception as error:
                 if self._needs_care:
                     self.policy.take_care(error)

@@ -9,8 +9,9 @@ from streamer.engine.aggregate import Drop
 from streamer.engine.batch import Batch
 from streamer.engine.node import Operator
 from streamer.engine.policy import Policy
-from streamer.store.cache import KeyValueState, newest_times
+from streamer.store.cache import KeyValueState, UnreadableKeysError, newest_times
 from streamer.store.expiry import is_past_ttl
+from streamer.store.keys import key_decoder
 
 __all__ = ["JoinOperator", "TableOperator"]
 
@@ -24,6 +25,7 @@ class TableOperator(Operator):
         super().__init__(name, policy)
         self.state = state
         self._drop = drop
+        self._checked_key = key_decoder(state.spec)
 
     def run(self, batch: Batch) -> None:
         assert batch.raw_keys is not None
@@ -36,7 +38,12 @@ class TableOperator(Operator):
             # A row keeps the greatest timestamp it has seen, for which the old row is needed.
             times = batch.timestamps
             newest = newest_times(keys, times, is_in_order=times is batch.source.stream_times)
-            self.state.load(newest)
+            try:
+                self.state.load(newest, decode_key=self._checked_key)
+            except UnreadableKeysError as unreadable:
+                left = self.refuse_keys(batch, keys, unreadable.errors)
+                self.run(batch.take(left))
+                return
             if self.state.has_removed or None in batch.values:
                 for key, value, time_ms in zip(keys, batch.values, times, strict=True):
                     self.state.put(key, value, time_ms)

@@ -27,6 +27,8 @@ __all__ = [
     "Found",
     "KeyValueState",
     "Saved",
+    "UnreadableKeysError",
+    "check_keys",
     "merged",
     "newest_times",
     "undecodable",
@@ -66,6 +68,14 @@ class Saved(NamedTuple):
     value: Any
     stamp: int | None
     row: bytes | None
+
+
+class UnreadableKeysError(Exception):
+    """Keys that the store's serde cannot decode, and why; nothing was loaded."""
+
+    def __init__(self, errors: dict[bytes, Exception]) -> None:
+        super().__init__(f"{len(errors)} keys cannot be decoded")
+        self.errors = errors
 
 
 # (key, value, timestamp ms)
@@ -117,8 +127,14 @@ class KeyValueState:
 
     # -- reading -------------------------------------------------------------------------------
 
-    def load(self, keys: Iterable[bytes]) -> None:
-        """Make sure that `values` has an entry for each of these keys."""
+    def load(
+        self, keys: Iterable[bytes], *, decode_key: Callable[[bytes], Any] | None = None
+    ) -> None:
+        """Make sure that `values` has an entry for each of these keys.
+
+        Raises UnreadableKeysError for those at which `decode_key` fails; keys of rows that are at
+        hand are not decoded again.
+        """
         missing = set(keys).difference(self.values)
         if not missing:
             return
@@ -134,6 +150,8 @@ class KeyValueState:
             else:
                 found.append((key, stored))
         if unknown:
+            if decode_key is not None:
+                check_keys(unknown, decode_key)
             rows = self._database.get_many(self.spec.name, unknown)
             found.extend(zip(unknown, rows, strict=True))
         values, loaded, decode = self.values, self._loaded, self._serde.decode
@@ -305,6 +323,25 @@ class KeyValueState:
         self._loaded = {}
         self._stamps = Stamps()
         self._dirty = None
+
+
+def check_keys(keys: Sequence[bytes], decode: Callable[[bytes], Any]) -> None:
+    """Raise UnreadableKeysError for the keys at which `decode` fails."""
+    try:
+        for _key in map(decode, keys):
+            pass
+        return
+    except Exception:
+        errors = {key: error for key in keys if (error := _error(decode, key)) is not None}
+    raise UnreadableKeysError(errors)
+
+
+def _error(decode: Callable[[bytes], Any], key: bytes) -> Exception | None:
+    try:
+        decode(key)
+    except Exception as error:
+        return error
+    return None
 
 
 def _set(known: dict[bytes, Any], key: bytes, value: Any) -> None:

@@ -16,8 +16,10 @@ a row is the record key it belongs to, which is all that a split needs to know.
 from __future__ import annotations
 
 import struct
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from typing import Any
 
+from streamer.topology.serde import Bytes
 from streamer.topology.stores import StoreKind, StoreSpec
 
 __all__ = [
@@ -26,6 +28,7 @@ __all__ = [
     "ROW_TIME",
     "ROW_VERSION",
     "index_key",
+    "key_decoder",
     "kind_of",
     "partition_key",
     "payload",
@@ -112,6 +115,16 @@ def partition_key(kind: StoreKind, stored_key: bytes) -> bytes:
     if kind is StoreKind.SESSION:
         return stored_key[:-16]
     return stored_key
+
+
+def key_decoder(spec: StoreSpec) -> Callable[[bytes], Any] | None:
+    """What decodes the record key of a row's key; None where any bytes are one."""
+    decode = spec.key.decode
+    if decode is Bytes.decode:
+        return None
+    if spec.kind is StoreKind.KEY_VALUE:
+        return decode
+    return lambda stored_key: decode(partition_key(spec.kind, stored_key))
 
 
 def ttl_bucket(timestamp_ms: int, ttl_ms: int) -> int:

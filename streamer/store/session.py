@@ -13,9 +13,16 @@ from itertools import islice
 from operator import itemgetter
 from typing import Any
 
-from streamer.store.cache import Database, Found, KeyValueState, merged, undecodable
+from streamer.store.cache import (
+    Database,
+    Found,
+    KeyValueState,
+    check_keys,
+    merged,
+    undecodable,
+)
 from streamer.store.keys import payload, session_key, session_parts
-from streamer.topology.serde import Serde
+from streamer.topology.serde import Bytes, Serde
 from streamer.topology.stores import StoreSpec
 
 __all__ = ["Session", "SessionState"]
@@ -39,13 +46,19 @@ class SessionState(KeyValueState):
         super().__init__(spec, database, value=value, recent_bytes_max=recent_bytes_max)
         self._sessions: dict[bytes, list[Session]] = {}
         self._read_from: dict[bytes, int] = {}
+        self._decode_key = None if spec.key.decode is Bytes.decode else spec.key.decode
 
     def sessions(self, key: bytes, from_ms: int, stream_time_ms: int) -> list[Session]:
         """The key's sessions that end at or after `from_ms`, oldest first. Sessions of this
-        transaction are always among them. `stream_time_ms` bounds the ends that can exist."""
+        transaction are always among them. `stream_time_ms` bounds the ends that can exist.
+
+        Raises UnreadableKeysError for a key that the store's serde cannot decode.
+        """
         from_ms = max(from_ms, 0)
         known = self._read_from.get(key)
         if known is None:
+            if self._decode_key is not None:
+                check_keys((key,), self._decode_key)
             self._sessions[key] = self._read(key, from_ms, stream_time_ms + 1)
             self._read_from[key] = from_ms
         elif from_ms < known:
