@@ -81,6 +81,8 @@ class StoreView:
         if isinstance(self.key, Json | MessagePack):
             return self._encode(lambda: msgspec.json.decode(text, type=kind), written)
         if kind in (int, float):
+            if "_" in written or not written.isascii():  # Python's own ways to write numbers
+                raise self._not_a_key(written, "a number has digits alone")
             return self._encode(lambda: kind(written), written)
         try:
             return bytes(self.key.encode(written))

@@ -31,6 +31,7 @@ class GroupedStream:
     def __init__(self, stream: Stream, *, name: str | None) -> None:
         self._stream = stream
         self._name = name
+        self._named: Stream | None = None
 
     def windowed_by(self, windows: Windows) -> WindowedStream:
         """Aggregate per key and window."""
@@ -111,7 +112,11 @@ class GroupedStream:
 
     def _co_located(self, store: str) -> Stream:
         if self._stream._is_rekeyed:
-            return self._stream.repartition(self._name or store)
+            if self._name is None:
+                return self._stream.repartition(store)
+            # One topic of this name, for all stores that follow.
+            self._named = self._named or self._stream.repartition(self._name)
+            return self._named
         if self._stream._key is None:
             raise TopologyError(f"the key type of the stream before store {store!r} is not known")
         return self._stream

@@ -20,6 +20,7 @@ from streamer import (
     TumblingWindows,
     WindowStore,
 )
+from streamer.testing import TopologyTestDriver
 from streamer.topology.stores import StoreKind
 
 HOUR = timedelta(hours=1)
@@ -260,6 +261,25 @@ def test_what_cannot_work_is_refused_where_it_is_written(name: str) -> None:
     build, text = REFUSED[name]
     with pytest.raises(TopologyError, match=text):
         build()
+
+
+def test_stores_behind_one_named_group_share_its_topic() -> None:
+    app = App("shared")
+    source = app.stream("in", key=str, value=int)
+    by_parity = source.group_by(lambda _k, n: str(n % 2), key=str, name="g")
+    by_parity.count(store="counts")
+    by_parity.windowed_by(TumblingWindows(HOUR)).reduce(lambda a, b: a + b, store="sums")
+    assert len(app.topology().subtopologies) == 2
+    with TopologyTestDriver(app, partitions=2) as driver:
+        driver.send_many("in", [("a", 1), ("b", 2), ("c", 3)])
+        assert dict(driver.store("counts").items()) == {"0": 1, "1": 2}
+        sums = {key.key: value for key, value in driver.store("sums").items()}
+        assert sums == {"0": 2, "1": 4}
+        assert sorted(driver.read("g")) == [("0", 2), ("1", 1), ("1", 3)]
+    unnamed = source.group_by(lambda _k, n: str(n % 2), key=str)
+    unnamed.count(store="one")
+    unnamed.count(store="two")
+    assert len(app.topology().subtopologies) == 4
 
 
 def test_names_that_kafka_allows_are_topics() -> None:
