@@ -8,13 +8,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from operator import eq
-from typing import Any
+from typing import Any, Literal
 
 from streamer.engine.batch import Batch, store_results
-from streamer.engine.fields import Fields
-from streamer.engine.fold import Cells, Collect, Loop, Rows
+from streamer.engine.fields import FieldError, Fields
+from streamer.engine.fold import Cells, Collect, Loop, careful, isolated
 from streamer.engine.node import Operator
 from streamer.engine.policy import Policy
+from streamer.engine.sharing import encoder
 from streamer.kafka.api import AbortableError
 from streamer.store.cache import KeyValueState, UnreadableKeysError, newest_times
 from streamer.store.expiry import is_past_ttl
@@ -49,6 +50,10 @@ class AggregateOperator(Operator):
         self.state = state
         self.emit = emit
         self.takes_payloads = False
+        self.shares_values = False
+        # Makes an aggregate an object that nobody else has; and when that is needed.
+        self.own: Callable[[Any], Any] = lambda value: decode(encode(value))
+        self.owns: Literal["nothing", "each", "batch"] = "nothing"
         self._loop = loop
         self._encode = encode
         self._decode = decode
@@ -56,8 +61,7 @@ class AggregateOperator(Operator):
         self._needs_keys = needs_keys
         self._checked_key = None if needs_keys else key_decoder(state.spec)
         self._drop = drop
-        if needs_care:
-            state.on_unencodable = policy.take_care
+        state.on_unencodable = self._again
         self._needs_care = needs_care
         self._fields = fields
         # Where a row may be too old, its time must be right behind an aggregate of None.
@@ -131,6 +135,9 @@ class AggregateOperator(Operator):
             newest = self._newest_times(batch, row_keys)
         if not len(batch):
             return
+        if self.owns == "batch":
+            cells = self.state.values
+            cells.update({key: self.own(cells[key]) for key in newest})
         if self.state.has_removed or None in payloads:
             times = _stamp_each(self.state, row_keys, batch.timestamps, payloads=payloads)
         else:
@@ -166,6 +173,8 @@ class AggregateOperator(Operator):
             except Exception as error:
                 if self._needs_care:
                     self.policy.take_care(error)
+                elif not isinstance(error, FieldError):
+                    self._again(error)
                 # What is left in the iterator tells which record the loop was at.
                 row = len(values) - 1 - sum(1 for _ in rows)
                 del payloads[row - len(failed) :]
@@ -176,22 +185,9 @@ class AggregateOperator(Operator):
     def _loop_now(self) -> Loop:
         if self._fields is not None and self._has_all_checks:
             return self._fields.loop
-        return self._careful_loop if self._needs_care and self.policy.care.is_taken else self._loop
-
-    def _careful_loop(self, cells: Cells, rows: Rows, collect: Collect | None) -> None:
-        """Fold so that a record which fails leaves its aggregate as it was, and that a result which
-        cannot be stored fails at its record."""
-        for row in rows:
-            before = cells[row[0]]
-            saved = None if before is None else self._encode(before)
-            try:
-                self._loop(cells, (row,), collect)
-                after = cells[row[0]]
-                if after is not None:
-                    self._encode(after)
-            except Exception:
-                cells[row[0]] = None if saved is None else self._decode(saved)
-                raise
+        is_careful = self._needs_care and (self._has_all_checks or self.policy.care.is_taken)
+        loop = careful(self._loop, encoder(self.state), self._decode) if is_careful else self._loop
+        return isolated(loop, self.own) if self.owns == "each" else loop
 
     def _behind(self, batch: Batch, row: int) -> int:
         """The row after a failed one and the rest of its record's."""
@@ -246,18 +242,23 @@ class AggregateOperator(Operator):
         """The result's key bytes for each row key."""
         return row_keys
 
-    def _check_results(self) -> None:
-        """Raise AbortableError where JSON would store null for a number: the records are folded
-        again one by one, so that the one at fault is refused and not whatever comes after it."""
-        fields = self._fields
-        if fields is None or self._has_all_checks or not fields.floats:
-            return
-        if not all(map(fields.are_finite, self.state.dirty().values)):
+    def _again(self, error: Exception) -> None:
+        """Raise AbortableError for a result that cannot be stored: the records are folded again one
+        by one, so that the one at fault is refused, and not whatever comes after it."""
+        if self._needs_care:
+            self.policy.take_care(error)
+        can_tell = self._fields is None or self._fields.floats
+        if can_tell and not self._has_all_checks:
             self._has_all_checks = True
-            raise AbortableError(f"a result of {self.name} is infinite: again one by one")
+            raise AbortableError(f"a result of {self.name} cannot be stored: again one by one")
+
+    def forward(self, batch: Batch) -> None:
+        if batch.source.raw is None and not self.shares_values:
+            decode = self._decode
+            batch.values = [None if one is None else decode(one) for one in batch.payloads or ()]
+        super().forward(batch)
 
     def flush(self, stream_time_ms: int) -> None:
-        self._check_results()
         if self.emit != "commit":
             return
         dirty = self.state.dirty()

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -13,7 +13,8 @@ from streamer.engine.fold import fold_loop, needs_keys
 from streamer.engine.node import Operator
 from streamer.engine.policy import Policy
 from streamer.engine.process import ProcessOperator
-from streamer.engine.sessions import SessionFold, SessionOperator
+from streamer.engine.sessions import SessionOperator, session_fold
+from streamer.engine.sharing import has_immutable_values, keeps_values
 from streamer.engine.sink import Output, SharedTopic, SinkOperator
 from streamer.engine.stateless import BranchOperator, MergeOperator, PassOperator, stateless
 from streamer.engine.table import JoinOperator, TableOperator
@@ -91,7 +92,7 @@ class Compiler:
                     branch.arms[child.index] = made[child.number]
                 elif not isinstance(node, Source):
                     made[node.number].children.append(made[child.number])
-        self._share_topics(made)
+        _share_topics(made.values())
         operators = made.values()
         meets_again = any(
             isinstance(one, MergeOperator)
@@ -100,12 +101,7 @@ class Compiler:
         )
         for operator in operators:
             operator.keeps_order = meets_again
-        for operator in made.values():
-            if isinstance(operator, AggregateOperator):
-                operator.takes_payloads = all(
-                    isinstance(child, SinkOperator) and child.takes_payload
-                    for child in operator.children
-                )
+        _choose_values(made.values())
         return made
 
     def entries(self, made: Mapping[int, Operator]) -> dict[str, Entry]:
@@ -172,6 +168,7 @@ class Compiler:
             result=getattr(node.value, "type", None),
             by_item=_by_item(node.input),
             fields=fields,
+            own=None if has_immutable_values(state) else _own(state),
         )
         kind = AggregateOperator if node.windows is None else WindowedOperator
         decode_key = state.spec.key.decode
@@ -191,6 +188,8 @@ class Compiler:
             needs_care=not isinstance(node.aggregate, Mapping),
             drop=self.drop,
         )
+        if keeps_values(node, self.subtopology):
+            operator.owns = "each" if fields is None else "batch"
         if isinstance(operator, WindowedOperator):
             assert node.windows is not None
             assert not isinstance(node.windows, SessionWindows)
@@ -206,7 +205,12 @@ class Compiler:
             self.policy,
             state=state,
             windows=node.windows,
-            fold=_session_fold(node),
+            fold=session_fold(
+                node.aggregate,
+                _fields(node),
+                own=_own(state),
+                isolates=keeps_values(node, self.subtopology),
+            ),
             emit=node.emit,
             encode=state.serde.encode,
             decode_key=WindowedKey(state.spec.key, node.store).decode,
@@ -261,18 +265,6 @@ class Compiler:
         """The serde whose bytes `payloads` holds behind this node."""
         return self.states[node.store.name].serde if isinstance(node, Aggregate) else None
 
-    def _share_topics(self, made: Mapping[int, Operator]) -> None:
-        by_topic: dict[str, list[SinkOperator]] = {}
-        for operator in made.values():
-            if isinstance(operator, SinkOperator):
-                by_topic.setdefault(operator.topic, []).append(operator)
-        for sinks in by_topic.values():
-            if len(sinks) > 1:
-                shared = SharedTopic()
-                for sink in sinks:
-                    sink.shared = shared
-                sinks[-1].sends_shared = True
-
     def _reachable(self, source: Source) -> list[Node]:
         found: list[Node] = []
         waiting: list[Node] = [source]
@@ -314,6 +306,31 @@ class Compiler:
         return False
 
 
+def _share_topics(made: Iterable[Operator]) -> None:
+    by_topic: dict[str, list[SinkOperator]] = {}
+    for operator in made:
+        if isinstance(operator, SinkOperator):
+            by_topic.setdefault(operator.topic, []).append(operator)
+    for sinks in by_topic.values():
+        if len(sinks) > 1:
+            shared = SharedTopic()
+            for sink in sinks:
+                sink.shared = shared
+            sinks[-1].sends_shared = True
+
+
+def _choose_values(made: Iterable[Operator]) -> None:
+    """Sinks that write an aggregate's own bytes need no values; others get objects of their own."""
+    for operator in made:
+        if isinstance(operator, AggregateOperator | SessionOperator):
+            takes = all(
+                isinstance(child, SinkOperator) and child.takes_payload
+                for child in operator.children
+            )
+            operator.takes_payloads = takes
+            operator.shares_values = takes or has_immutable_values(operator.state)
+
+
 def _is_same(one: Serde[Any] | None, other: Serde[Any] | None) -> bool:
     """Whether two bound serdes write the same bytes for the same object."""
     if one is None or other is None or one is other:
@@ -346,20 +363,6 @@ def _fields(node: Aggregate) -> Fields | None:
     )
 
 
-def _session_fold(node: Aggregate) -> SessionFold:
-    aggregate, fields = node.aggregate, _fields(node)
-    if fields is not None:
-        return SessionFold(fields.step, fields.merge)
-    if isinstance(aggregate, Fold):
-        initial, step, merge = aggregate.initial, aggregate.step, aggregate.merge
-        assert merge is not None
-        return SessionFold(
-            lambda key, value, before: step(key, value, initial() if before is None else before),
-            merge,
-        )
-    assert isinstance(aggregate, Reduce)
-    reduce = aggregate.step
-    return SessionFold(
-        lambda _key, value, before: value if before is None else reduce(before, value),
-        lambda _key, one, other: reduce(one, other),
-    )
+def _own(state: KeyValueState) -> Callable[[Any], Any]:
+    """Makes an object that nobody else has of an aggregate, as storing and reading it would."""
+    return lambda value: state.decode(state.encode(value))

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any, Literal
 
+from streamer.engine.sharing import copied
 from streamer.engine.stores import KeyValueStore, Moment, WindowedStore
 from streamer.errors import ConfigError, ProcessingError
 from streamer.record import Headers, Record
@@ -108,7 +109,8 @@ class ProcessContext:
         timestamp_ms: int | None = None,
         headers: Headers | None = None,
     ) -> None:
-        """Pass a record on. What is left out is as in the record that is being processed.
+        """Pass a record on. What is left out is as in the record that is being processed. It goes
+        as it is now: what is done to the objects afterwards is not seen.
 
         Raises ProcessingError for a timestamp or headers that no record can have.
         """
@@ -122,10 +124,10 @@ class ProcessContext:
             _check_headers(headers)
         self.forwarded.append(
             (
-                (None if record is None else record.key) if key is ... else key,
-                value,
+                (None if record is None else record.key) if key is ... else copied(key),
+                copied(value),
                 timestamp_ms,
-                (list(record.headers) if record else []) if headers is None else headers,
+                list(record.headers if record else ()) if headers is None else list(headers),
             )
         )
 

@@ -9,11 +9,11 @@ value that makes a result infinite where JSON would store null for it.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, MutableMapping
-from math import isfinite
 from typing import Any
 
 from streamer.errors import StreamerError
 from streamer.topology.aggregates import BuiltIn, Count, First, Last, Max, Min, Sum
+from streamer.topology.exact import non_finite
 
 __all__ = ["FieldError", "Fields"]
 
@@ -77,10 +77,6 @@ class Fields:
             )
         )
 
-    def are_finite(self, result: Any) -> bool:
-        """Whether JSON can store this result."""
-        return result is None or all(_is_finite(getattr(result, name)) for name in self.floats)
-
     def _next(self, before: Any, value: Any) -> list[Any]:
         values = []
         for name, aggregate in self._fields.items():
@@ -89,10 +85,10 @@ class Fields:
                 values.append((known or 0) + 1)
                 continue
             given = self._read(aggregate, value)
-            if isinstance(aggregate, First):
-                values.append(given if before is None else known)
-            elif isinstance(aggregate, Last):
-                values.append(given)
+            if isinstance(aggregate, First | Last):
+                is_kept = isinstance(aggregate, First) and before is not None
+                after = known if is_kept else self._finite(name, aggregate, given, given=given)
+                values.append(after)
             else:
                 pair = (known, given)
                 values.append(self._checked(name, aggregate, _merged(aggregate), pair))
@@ -129,9 +125,13 @@ class Fields:
                 f"{_shown(aggregate)}: it is {_of(given)}, which cannot be aggregated{with_what}",
                 hint=f"{error}",
             ) from error
-        if name in self.floats and not _is_finite(after):
+        return self._finite(name, aggregate, after, given=given)
+
+    def _finite(self, name: str, aggregate: BuiltIn, after: Any, *, given: Any) -> Any:
+        """What JSON can store."""
+        if name in self.floats and (found := non_finite(after)) is not None:
             raise FieldError(
-                f"{_shown(aggregate)}: with {given!r} the result is {after!r}",
+                f"{_shown(aggregate)}: with {given!r} the result is {found[1]!r}",
                 hint="JSON has no such number; give value=MessagePack(Type), or smaller numbers",
             )
         return after
@@ -169,10 +169,6 @@ def _least(one: Any, other: Any) -> Any:
 
 def _greatest(one: Any, other: Any) -> Any:
     return other if other > one else one
-
-
-def _is_finite(value: Any) -> bool:
-    return type(value) is not float or isfinite(value)
 
 
 def _shown(aggregate: BuiltIn) -> str:

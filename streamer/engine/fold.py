@@ -14,7 +14,7 @@ from typing import Any
 from streamer.engine.fields import Fields
 from streamer.topology.aggregates import BuiltIn, Count, First, Fold, Last, Max, Min, Reduce, Sum
 
-__all__ = ["Cells", "Collect", "Loop", "Rows", "fold_loop", "needs_keys"]
+__all__ = ["Cells", "Collect", "Loop", "Rows", "careful", "fold_loop", "isolated", "needs_keys"]
 
 Cells = MutableMapping[bytes, Any]
 Rows = Iterable[tuple[bytes, Any, Any]]
@@ -36,14 +36,16 @@ def fold_loop(
     result: Any = None,
     by_item: bool | None = None,
     fields: Fields | None = None,
+    own: Callable[[Any], Any] | None = None,
 ) -> Loop:
     """The loop of an aggregation. Built-in ones need the type of their `result` and their `fields`;
     `by_item` says whether values are mappings or objects with attributes, None that each is to be
-    looked at."""
+    looked at. `own` makes an object that nobody else has of a first value, where that can be
+    changed."""
     if isinstance(aggregate, Fold):
         return _function_loop(aggregate.initial, aggregate.step)
     if isinstance(aggregate, Reduce):
-        return _reduce_loop(aggregate.step)
+        return _reduce_loop(aggregate.step, own or _same)
     assert fields is not None
     return _built_in_loop(aggregate, result=result, by_item=by_item, again=fields.fold)
 
@@ -65,11 +67,49 @@ def _function_loop(initial: Callable[[], Any], step: Callable[[Any, Any, Any], A
     return loop
 
 
-def _reduce_loop(step: Callable[[Any, Any], Any]) -> Loop:
+def careful(loop: Loop, encode: Callable[[Any], bytes], decode: Callable[[bytes], Any]) -> Loop:
+    """The loop, so that a record which fails leaves its aggregate as it was, and a result that
+    cannot be stored fails at its record."""
+
+    def each(cells: Cells, rows: Rows, collect: Collect | None) -> None:
+        for row in rows:
+            before = cells[row[0]]
+            saved = None if before is None else encode(before)
+            try:
+                loop(cells, (row,), collect)
+                after = cells[row[0]]
+                if after is not None:
+                    encode(after)
+            except Exception:
+                cells[row[0]] = None if saved is None else decode(saved)
+                raise
+
+    return each
+
+
+def isolated(loop: Loop, own: Callable[[Any], Any]) -> Loop:
+    """The loop, with each aggregate made an object of its own once it is computed: neither what
+    another step does to a value, nor what is done to an aggregate, is seen by the other."""
+
+    def each(cells: Cells, rows: Rows, collect: Collect | None) -> None:
+        for row in rows:
+            loop(cells, (row,), collect)
+            after = cells[row[0]]
+            if after is not None:
+                cells[row[0]] = own(after)
+
+    return each
+
+
+def _same(value: Any) -> Any:
+    return value
+
+
+def _reduce_loop(step: Callable[[Any, Any], Any], own: Callable[[Any], Any]) -> Loop:
     def loop(cells: Cells, rows: Rows, collect: Collect | None) -> None:
         for row_key, _key, value in rows:
             before = cells[row_key]
-            after = value if before is None else step(before, value)
+            after = own(value) if before is None else step(before, value)
             if collect is not None:
                 encode, append = collect
                 append(None if after is None else encode(after))

@@ -115,13 +115,14 @@ class Policy:
         action = self._actions[stage]
         self._count(Failure(stage, action))
         if action == "stop" or isinstance(error, MemoryError):
+            remedy = getattr(error, "hint", "") or "mend the code or the record"
             raise ProcessingError(
                 f"{type(error).__name__} in {place}: {_shown(error)}",
                 topic=raw.topic,
                 partition=raw.partition,
                 offset=raw.offsets[row],
                 key=raw.keys[row],
-                hint=f"mend the code or the record, or set {stage}_error to skip or dead_letter",
+                hint=f"{remedy}, or set {stage}_error to skip or dead_letter",
             ) from error
         if action == "dead_letter" and self._is_new(raw, row, place):
             assert self._dead_letter is not None

@@ -2,20 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from streamer.engine.aggregate import Drop
 from streamer.engine.batch import Batch, pages, store_results
+from streamer.engine.fields import Fields
 from streamer.engine.node import Operator
 from streamer.engine.policy import Policy
+from streamer.engine.sharing import encoder
+from streamer.kafka.api import AbortableError
 from streamer.store.cache import UnreadableKeysError
 from streamer.store.keys import session_key
 from streamer.store.session import Session, SessionState
+from streamer.topology.aggregates import BuiltIn, Fold, Reduce
 from streamer.topology.graph import Emit
 from streamer.topology.windows import SessionWindows
 
-__all__ = ["SessionFold", "SessionOperator"]
+__all__ = ["SessionFold", "SessionOperator", "session_fold"]
 
 
 class SessionFold:
@@ -69,13 +73,15 @@ class SessionOperator(Operator):
         self.emit = emit
         closed_ms = windows.gap_ms + windows.grace_ms
         self._kept_ms = closed_ms if emit == "final" else state.spec.retention_ms or closed_ms
+        self.takes_payloads = False
+        self.shares_values = False
         self._fold = fold
         self._encode = encode
         self._decode_key = decode_key
         self._drop = drop
-        if needs_care:
-            state.on_unencodable = policy.take_care
+        state.on_unencodable = self._again
         self._needs_care = needs_care
+        self._has_all_checks = False
 
     def run(self, batch: Batch) -> None:
         assert batch.raw_keys is not None
@@ -107,12 +113,12 @@ class SessionOperator(Operator):
         if end + gap + self.windows.grace_ms < stream_time:
             self._drop("late", 1)
             return []
-        is_careful = self._needs_care and self.policy.care.is_taken
+        is_careful = self._needs_care and (self._has_all_checks or self.policy.care.is_taken)
         saved = [self._encode(one.value) for one in merged] if is_careful else []
         try:
             value = self._folded(batch.keys[row], batch.values[row], merged)
             if is_careful and value is not None:
-                self._encode(value)
+                encoder(self.state)(value)
         except Exception:
             for one, encoded in zip(merged, saved, strict=False):
                 self.state.restore(raw_key, one, encoded)
@@ -154,6 +160,20 @@ class SessionOperator(Operator):
                 order=rows.order,
             )
         )
+
+    def _again(self, error: Exception) -> None:
+        """As that of an aggregation without sessions."""
+        if self._needs_care:
+            self.policy.take_care(error)
+            if not self._has_all_checks:
+                self._has_all_checks = True
+                raise AbortableError(f"a result of {self.name} cannot be stored: again with care")
+
+    def forward(self, batch: Batch) -> None:
+        if batch.source.raw is None and not self.shares_values:
+            decode = self.state.decode
+            batch.values = [None if one is None else decode(one) for one in batch.payloads or ()]
+        super().forward(batch)
 
     def flush(self, stream_time_ms: int) -> None:
         if self.emit != "commit":
@@ -201,3 +221,46 @@ class SessionOperator(Operator):
 
     def abort(self) -> None:
         self.state.abort()
+
+
+def session_fold(
+    aggregate: Fold | Reduce | Mapping[str, BuiltIn],
+    fields: Fields | None,
+    *,
+    own: Callable[[Any], Any],
+    isolates: bool,
+) -> SessionFold:
+    """The fold of an aggregation. `own` makes an object that nobody else has: of a first value, and
+    of each aggregate where others may have what it holds (`isolates`)."""
+    fold = _plain_fold(aggregate, fields, own)
+    if not isolates:
+        return fold
+    step = fold.step
+
+    def isolated(key: Any, value: Any, before: Any) -> Any:
+        after = step(key, value, before)
+        return None if after is None else own(after)
+
+    return SessionFold(isolated, fold.merge)
+
+
+def _plain_fold(
+    aggregate: Fold | Reduce | Mapping[str, BuiltIn],
+    fields: Fields | None,
+    own: Callable[[Any], Any],
+) -> SessionFold:
+    if fields is not None:
+        return SessionFold(fields.step, fields.merge)
+    if isinstance(aggregate, Fold):
+        initial, step, merge = aggregate.initial, aggregate.step, aggregate.merge
+        assert merge is not None
+        return SessionFold(
+            lambda key, value, before: step(key, value, initial() if before is None else before),
+            merge,
+        )
+    assert isinstance(aggregate, Reduce)
+    reduce = aggregate.step
+    return SessionFold(
+        lambda _key, value, before: own(value) if before is None else reduce(before, value),
+        lambda _key, one, other: reduce(one, other),
+    )

@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
+from streamer.engine.sharing import opener
 from streamer.errors import ConfigError
 from streamer.record import Record
 from streamer.store.cache import Found, KeyValueState, Saved, undecodable
@@ -20,8 +21,6 @@ from streamer.store.keys import window_key
 from streamer.topology.serde import Bytes
 
 __all__ = ["KeyValueStore", "Moment", "WindowedStore"]
-
-_IMMUTABLE = (str, bytes, int, float)
 
 
 @dataclass(slots=True)
@@ -45,9 +44,8 @@ class Moment:
 class _Cells:
     """A store's state, with values as user code has them.
 
-    A store that only `process` uses holds bytes, encoded where they were put. One that an
-    aggregation or a table uses as well holds objects, which others change in place: those are
-    copied on their way in and out.
+    A store holds bytes, encoded where they were put. One that an aggregation uses holds objects,
+    which that changes in place: those are copied on their way in and out.
     """
 
     def __init__(self, state: KeyValueState, moment: Moment) -> None:
@@ -58,8 +56,7 @@ class _Cells:
         self._opened: Callable[[Any], Any] = decode
         if state.serde is not Bytes:
             self.closed = lambda value: decode(encode(value))
-            is_immutable = getattr(state.spec.value, "type", None) in _IMMUTABLE
-            self._opened = (lambda cell: cell) if is_immutable else self.closed
+            self._opened = opener(state) or (lambda cell: cell)
 
     def opened(self, raw: bytes, cell: Any) -> Any:
         try:

@@ -9,7 +9,8 @@ from streamer.engine.aggregate import Drop
 from streamer.engine.batch import Batch
 from streamer.engine.node import Operator
 from streamer.engine.policy import Policy
-from streamer.store.cache import KeyValueState, UnreadableKeysError, newest_times
+from streamer.engine.sharing import opener
+from streamer.store.cache import KeyValueState, UnreadableKeysError, newest_times, undecodable
 from streamer.store.expiry import is_past_ttl
 from streamer.store.keys import key_decoder
 
@@ -19,11 +20,15 @@ _NO_MATCH = object()
 
 
 class TableOperator(Operator):
-    """Writes each record into the store; None removes its key. Passes every change on."""
+    """Writes each record into the store; None removes its key. Passes every change on.
+
+    The store holds bytes: what is done to a value that was passed on is not seen there.
+    """
 
     def __init__(self, name: str, policy: Policy, *, state: KeyValueState, drop: Drop) -> None:
         super().__init__(name, policy)
         self.state = state
+        self._encode = state.spec.value.encode
         self._drop = drop
         self._checked_key = key_decoder(state.spec)
 
@@ -34,6 +39,10 @@ class TableOperator(Operator):
             self._drop("null_key", len(batch) - len(kept))
             batch = batch.take(kept)
         keys: Sequence[bytes] = batch.raw_keys or ()
+        cells, left = self.call(_nullable(self._encode, batch.values), batch, batch.values)
+        if left is not None:
+            batch = batch.take(left)
+            keys = batch.raw_keys or ()
         if keys:
             # A row keeps the greatest timestamp it has seen, for which the old row is needed.
             times = batch.timestamps
@@ -41,14 +50,13 @@ class TableOperator(Operator):
             try:
                 self.state.load(newest, decode_key=self._checked_key)
             except UnreadableKeysError as unreadable:
-                left = self.refuse_keys(batch, keys, unreadable.errors)
-                self.run(batch.take(left))
+                self.run(batch.take(self.refuse_keys(batch, keys, unreadable.errors)))
                 return
-            if self.state.has_removed or None in batch.values:
-                for key, value, time_ms in zip(keys, batch.values, times, strict=True):
-                    self.state.put(key, value, time_ms)
+            if self.state.has_removed or None in cells:
+                for key, cell, time_ms in zip(keys, cells, times, strict=True):
+                    self.state.put(key, cell, time_ms)
             else:
-                self.state.values.update(zip(keys, batch.values, strict=True))
+                self.state.values.update(zip(keys, cells, strict=True))
                 self.state.touch(newest, min(times), max(times))
         self.forward(batch)
 
@@ -76,6 +84,7 @@ class JoinOperator(Operator):
     ) -> None:
         super().__init__(name, policy)
         self.state = state
+        self._open = opener(state)
         self._view = view
         self._joiner = joiner
         self._is_left = is_left
@@ -116,14 +125,27 @@ class JoinOperator(Operator):
         values = state.values
         found = [None if key is None else values[key] for key in batch.raw_keys or ()]
         if state.spec.ttl_ms is None:
-            return found
+            return self._opened(batch, found)
         times = batch.source.stream_times
         for row, key in enumerate(batch.raw_keys or ()):
             if found[row] is not None and is_past_ttl(
                 state.spec, state.timestamp_of(key), times[batch.index[row]]
             ):
                 found[row] = None
-        return found
+        return self._opened(batch, found)
+
+    def _opened(self, batch: Batch, cells: list[Any]) -> list[Any]:
+        """Rows that are each their record's own, since the joiner may change them."""
+        if self._open is None:
+            return cells
+        rows: list[Any] = []
+        try:
+            rows.extend(map(_nullable(self._open, cells), cells))
+        except Exception as error:
+            assert batch.raw_keys is not None
+            key = batch.raw_keys[len(rows)] or b""
+            raise undecodable(self.state.spec, key, error) from error
+        return rows
 
     def _joined(self, key: Any, value: Any, stored: Any) -> Any:
         row = stored
@@ -132,3 +154,10 @@ class JoinOperator(Operator):
         if row is None and not self._is_left:
             return _NO_MATCH
         return self._joiner(value, row)
+
+
+def _nullable(function: Callable[[Any], Any], column: Sequence[Any]) -> Callable[[Any], Any]:
+    """The function itself, or one that lets None pass where the column has some."""
+    if not any(item is None for item in column):
+        return function
+    return lambda item: None if item is None else function(item)

@@ -281,7 +281,8 @@ class KeyValueState:
                 return ProcessingError(
                     f"store {self.spec.name!r} cannot hold what was computed for key {key!r}:"
                     f" {type(error).__name__}: {error}",
-                    hint=f"the store's values are {self._serde.name}: return that from the"
+                    hint=getattr(error, "hint", "")
+                    or f"the store's values are {self._serde.name}: return that from the"
                     " aggregation, or give the store the right type",
                 )
         return error

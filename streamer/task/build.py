@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 
 from streamer import metrics
@@ -17,8 +17,8 @@ from streamer.store.cache import KeyValueState
 from streamer.store.expiry import Expiry
 from streamer.store.rocks import TaskDatabase
 from streamer.store.session import SessionState
-from streamer.topology.graph import Process, Subtopology, Topology
-from streamer.topology.serde import Bytes
+from streamer.topology.graph import Aggregate, Subtopology, Topology
+from streamer.topology.serde import Bytes, Json
 from streamer.topology.stores import StoreKind, StoreSpec
 
 __all__ = ["Plan", "changelogs", "input_partitions"]
@@ -94,9 +94,15 @@ class Plan:
             topic = changelog_topic(self.topology.application_id, spec.name)
             key = spec.key.bind(topic, True, self.config.schema_registry)
             value = spec.value.bind(topic, False, self.config.schema_registry)
+            if isinstance(value, Json):
+                # Nobody looks into the results of built-in aggregates.
+                is_users = not any(
+                    isinstance(node.aggregate, Mapping) for node in _aggregates(spec, subtopology)
+                )
+                value = value.stored(spec.name, checks_keys=is_users)
             spec = replace(spec, key=key, value=value)
             kind = SessionState if spec.kind is StoreKind.SESSION else KeyValueState
-            cell = Bytes if _is_of_process(spec, subtopology) else value
+            cell = value if _aggregates(spec, subtopology) else Bytes
             states[spec.name] = kind(spec, database, value=cell, recent_bytes_max=share)
         return states
 
@@ -124,14 +130,14 @@ class Plan:
         metrics.errors.labels(str(task), failure.stage, failure.action).inc()
 
 
-def _is_of_process(spec: StoreSpec, subtopology: Subtopology) -> bool:
-    """Whether only `process` steps use a store: then its open transaction holds bytes, which they
-    encode and decode."""
-    return all(
-        isinstance(node, Process)
+def _aggregates(spec: StoreSpec, subtopology: Subtopology) -> list[Aggregate]:
+    """The aggregations of a store. Its open transaction holds objects for them; for others, bytes
+    that are encoded where a row is written and decoded where it is read."""
+    return [
+        node
         for node in subtopology.nodes
-        if any(spec.name == one.name for one in node.stores)
-    )
+        if isinstance(node, Aggregate) and node.store.name == spec.name
+    ]
 
 
 def _expires(spec: StoreSpec) -> bool:

@@ -8,8 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import is_dataclass
-from datetime import date, time, timedelta
-from decimal import Decimal
+from datetime import date, time
 from difflib import get_close_matches
 from types import NoneType, UnionType
 from typing import Any, Union, get_args, get_origin, get_type_hints, is_typeddict
@@ -17,14 +16,14 @@ from typing import Any, Union, get_args, get_origin, get_type_hints, is_typeddic
 import msgspec
 
 from streamer.errors import TopologyError
-from streamer.topology.aggregates import BuiltIn, Count, Max, Min, Sum
+from streamer.topology.aggregates import BuiltIn, Count, Sum
 from streamer.topology.serde import Serde
+from streamer.topology.shapes import may_hold_float
 
 __all__ = ["check_fields", "float_results", "result_type"]
 
 # What has no fields, and what has no sum.
 _PLAIN = (str, bytes, int, float, bool)
-_NO_FLOAT = (int, Decimal, timedelta, str, bytes, list, tuple, dict, date, time)
 _NO_SUM = (str, bytes, bytearray, list, tuple, dict, set, frozenset, date, time)
 
 
@@ -71,13 +70,12 @@ def check_fields(fields: Mapping[str, BuiltIn], value: Serde[Any] | None) -> Non
 
 
 def float_results(fields: Mapping[str, BuiltIn], value: Serde[Any] | None) -> frozenset[str]:
-    """The results that are, or may be, floats which further values are combined with."""
+    """The results that may hold floats."""
     known = _field_types(value)
     return frozenset(
         name
         for name, aggregate in fields.items()
-        if isinstance(aggregate, Sum | Min | Max)
-        and not _is_all(known.get(aggregate.field), _NO_FLOAT)
+        if not isinstance(aggregate, Count) and may_hold_float(known.get(aggregate.field, Any))
     )
 
 

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import copy
 import struct
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar, Generic, Protocol, TypeVar, overload
 
@@ -20,6 +20,8 @@ import msgspec
 from msgspec import inspect
 
 from streamer.errors import SerdeError, TopologyError
+from streamer.topology.exact import exact
+from streamer.topology.shapes import parts
 
 __all__ = [
     "Bytes",
@@ -170,12 +172,23 @@ class Json(_Typed[Checked]):
     """JSON, typed by a dataclass, msgspec.Struct, TypedDict or anything else msgspec knows.
 
     `Json()` is untyped and gives back what JSON has: dict keys become str, tuples and sets become
-    lists, bytes become base64 text, NaN and infinities become None.
+    lists, bytes become base64 text. NaN and infinities are refused: JSON would have null for them.
     """
 
     __slots__ = ()
     label: ClassVar[str] = "json"
     format: ClassVar[Any] = msgspec.json
+
+    def stored(self, store: str, *, checks_keys: bool) -> Json[Checked]:
+        """This serde for the values of a store. `checks_keys` refuses dict keys that are not str
+        where the type does not say what they are: they would come back as str."""
+        bound = copy.copy(self)
+        encode = super()._encoder(is_key=False)
+        bound.encode = exact(encode, self.type, place=f"store {store!r}", checks_keys=checks_keys)
+        return bound
+
+    def _encoder(self, is_key: bool) -> Callable[[Checked], bytes]:
+        return exact(super()._encoder(is_key), self.type)
 
 
 class MessagePack(_Typed[Checked]):
@@ -244,7 +257,7 @@ def _spell(kind: Any) -> str:
 def _check(kind: Any, label: str) -> bool:
     """Whether the type has dicts whose keys are not str. Raises TopologyError if unusable."""
     has_other_keys = False
-    for place, found in _walk(inspect.type_info(kind), _spell(kind), set()):
+    for place, found in parts(kind, _spell(kind)):
         if isinstance(found, inspect.CustomType) and found.cls is not object:
             raise TopologyError(
                 f"no serde is known for {_spell(kind)}: {label} cannot carry"
@@ -254,18 +267,3 @@ def _check(kind: Any, label: str) -> bool:
         if isinstance(found, inspect.DictType):
             has_other_keys |= not isinstance(found.key_type, inspect.StrType | inspect.AnyType)
     return has_other_keys
-
-
-def _walk(found: Any, place: str, seen: set[int]) -> Iterator[tuple[str, Any]]:
-    """Every type inside a type, with the place where it stands."""
-    if id(found) in seen:
-        return
-    seen.add(id(found))
-    yield place, found
-    for field in getattr(found, "fields", ()):
-        yield from _walk(field.type, f"{place}.{field.name}", seen)
-    for name in ("item_type", "key_type", "value_type"):
-        if hasattr(found, name):
-            yield from _walk(getattr(found, name), place, seen)
-    for inner in (*getattr(found, "item_types", ()), *getattr(found, "types", ())):
-        yield from _walk(inner, place, seen)

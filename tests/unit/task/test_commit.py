@@ -246,6 +246,8 @@ def test_a_value_that_cannot_be_stored_fails_before_the_transaction(worker: Work
     worker.process()
     state = worker.task.pipeline._states["s"]
     state.values[b"k"] = "not an int"
+    with pytest.raises(AbortableError, match="again one by one"):
+        worker.commit()
     with pytest.raises(TaskFailedError, match="store 's' cannot hold") as caught:
         worker.commit()
     assert caught.value.task is worker.task

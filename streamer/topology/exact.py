@@ -1,0 +1,117 @@
+"""JSON that gives back what it was given, or says at once that it cannot.
+
+JSON writes null for NaN and for infinities, which a type with a float then refuses to read, and
+text for the keys of every dict. Either is found too late: when the row is read again.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Hashable, Iterator
+from functools import lru_cache
+from math import isfinite
+from types import NoneType
+from typing import Any, TypeVar
+
+from streamer.errors import SerdeError
+from streamer.topology.shapes import has_untyped_dicts, may_hold_float
+
+__all__ = ["exact", "non_finite"]
+
+T = TypeVar("T")
+_PLAIN = frozenset({str, int, float, bool, bytes, NoneType})
+
+
+def exact(
+    encode: Callable[[T], bytes], kind: Any, *, place: str = "", checks_keys: bool = False
+) -> Callable[[T], bytes]:
+    """The encoder of a type, or one that raises SerdeError for non-finite numbers and, if asked to,
+    for dict keys that are not str; `place` is named by the error."""
+    if not may_hold_float(kind):
+        return encode
+    start = f"the JSON of {place}" if place else "JSON"
+
+    def finite(value: T) -> bytes:
+        data = encode(value)
+        # Only null can be such a number: all else is not looked at.
+        if b"null" in data:
+            _refuse_non_finite(value, start)
+        return data
+
+    if not (checks_keys and has_untyped_dicts(kind)):
+        return finite
+
+    def with_text_keys(value: T) -> bytes:
+        if type(value) not in _PLAIN:
+            _refuse_other_keys(value, start)
+        data = encode(value)
+        if b"null" in data:
+            _refuse_non_finite(value, start)
+        return data
+
+    return with_text_keys
+
+
+def non_finite(value: Any) -> tuple[str, float] | None:
+    """Where in a value the first number is that JSON does not have, and that number."""
+    if isinstance(value, float):
+        return None if isfinite(value) else ("", value)
+    for place, one in _inside(value):
+        found = non_finite(one)
+        if found is not None:
+            return place + found[0], found[1]
+    return None
+
+
+def _refuse_non_finite(value: Any, start: str) -> None:
+    found = non_finite(value)
+    if found is not None:
+        place = found[0].removeprefix(".") or "the value"
+        raise SerdeError(
+            f"{start} cannot hold the non-finite number {found[1]!r} ({place})",
+            hint="leave it out, or give value=MessagePack(Type), which can hold it",
+        )
+
+
+def _refuse_other_keys(value: Any, start: str) -> None:
+    if isinstance(value, dict):
+        for key, one in value.items():
+            if type(key) is not str and not isinstance(key, str):
+                raise SerdeError(
+                    f"{start}, which has no type, would turn the dict key {key!r} into text",
+                    hint=f"give the type: value=dict[{type(key).__name__}, {_named(one)}]",
+                )
+            if type(one) not in _PLAIN:
+                _refuse_other_keys(one, start)
+        return
+    for _place, one in _inside(value):
+        if type(one) not in _PLAIN:
+            _refuse_other_keys(one, start)
+
+
+def _named(value: Any) -> str:
+    return type(value).__name__ if type(value) in _PLAIN and value is not None else "Any"
+
+
+def _inside(value: Any) -> Iterator[tuple[str, Any]]:
+    """The parts of a value as JSON sees them, each with its place."""
+    if isinstance(value, dict):
+        for key, one in value.items():
+            yield "", key
+            yield f"[{key!r}]", one
+    elif isinstance(value, list | tuple | set | frozenset):
+        for number, one in enumerate(value):
+            yield f"[{number}]", one
+    else:
+        for name in _field_names(type(value)):  # type: ignore[arg-type]
+            yield f".{name}", getattr(value, name, None)
+
+
+@lru_cache
+def _field_names(kind: Hashable) -> tuple[str, ...]:
+    """The fields of a Struct, a dataclass or an attrs class."""
+    found: Any = getattr(kind, "__struct_fields__", None) or getattr(
+        kind, "__dataclass_fields__", None
+    )
+    if found is None:
+        found = [one.name for one in getattr(kind, "__attrs_attrs__", ())]
+    return tuple(found)
