@@ -10,7 +10,7 @@ import logging
 import threading
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import partial
 from typing import Any, Literal, TypeVar
 
@@ -26,7 +26,6 @@ from confluent_kafka import TopicPartition as Address
 from confluent_kafka.admin import (  # type: ignore[attr-defined]
     AdminClient,
     ConfigResource,
-    NewTopic,
     OffsetSpec,
     ResourceType,
 )
@@ -36,6 +35,7 @@ from streamer.errors import InternalTopicError, KafkaUnavailableError, TopicMiss
 from streamer.ids import TopicPartition
 from streamer.kafka import settings
 from streamer.kafka.attempts import PAUSE_S, Attempts, refusal
+from streamer.kafka.creation import TopicSpec, create
 from streamer.kafka.faults import error_of
 
 __all__ = ["Admin", "GroupMember", "TopicSpec"]
@@ -53,16 +53,6 @@ _MOVED = (
     KafkaError.FENCED_LEADER_EPOCH,
     KafkaError.UNKNOWN_LEADER_EPOCH,
 )
-
-
-@dataclass(frozen=True, slots=True)
-class TopicSpec:
-    """A topic to create. `settings` have Kafka's names; -1 copies: the brokers' default."""
-
-    name: str
-    partitions: int
-    settings: Mapping[str, str] = field(default_factory=dict)
-    replication_factor: int = -1
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,13 +110,14 @@ class Admin:
     def create(self, topics: Sequence[TopicSpec]) -> None:
         """Create what is not there and wait until it can be used. What exists is left as it is.
 
-        Raises InternalTopicError when an existing topic has another number of partitions.
+        Raises InternalTopicError when an existing topic has another number of partitions, and
+        ConfigError for what brokers refuse to create.
         """
         if not topics:
             return
         self._attempts(
             f"creating {', '.join(spec.name for spec in topics)}",
-            lambda left_s: _create(self._client, topics, left_s),
+            lambda left_s: create(self._client, topics, left_s),
         )
         deadline = time.monotonic() + self._timeout_s
         while len(counts := self._existing([spec.name for spec in topics])) < len(topics):
@@ -330,20 +321,6 @@ def _descriptions(client: AdminClient, topics: list[str], left_s: float) -> dict
 
 def _bits(topic_id: Any) -> tuple[int, int]:
     return topic_id.get_most_significant_bits(), topic_id.get_least_significant_bits()
-
-
-def _create(client: AdminClient, topics: Sequence[TopicSpec], left_s: float) -> None:
-    wanted = [
-        NewTopic(each.name, each.partitions, each.replication_factor, config=dict(each.settings))
-        for each in topics
-    ]
-    answers = client.create_topics(wanted, operation_timeout=left_s, request_timeout=left_s)
-    for answer in answers.values():
-        try:
-            answer.result(left_s + 1)
-        except KafkaException as error:
-            if error_of(error).code() != KafkaError.TOPIC_ALREADY_EXISTS:
-                raise
 
 
 def _of_leaders(
