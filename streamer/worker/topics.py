@@ -17,6 +17,15 @@ from streamer.worker.new_stores import warn_of_new_stores
 __all__ = ["check_unchanged", "prepare", "written_topics"]
 
 
+_GROWN_WITH_STATE = (
+    "producers that know of it write keys to other partitions than their state is in: for keys that"
+    " moved, what was committed since the topic grew may be wrong: it began without their state."
+    " Begin under another application id, which reads everything again, or go back to a topic with"
+    " the old number of partitions and correct those keys"
+)
+_GROWN_WITHOUT_STATE = "start it again: it keeps no state, so nothing is wrong"
+
+
 class Counts(Protocol):
     def partitions(self, topics: list[str]) -> dict[str, int]: ...
 
@@ -103,11 +112,11 @@ def _check(name: str, count: int, planned: Partitions, topology: Topology) -> No
 def check_unchanged(planned: Partitions, topology: Topology, counts: Mapping[str, int]) -> None:
     """Raise PartitionsChangedError if an input topic was given other partitions meanwhile."""
     read, _written = external_topics(topology)
+    keeps = bool(planned.internal)
     for topic in read:
         if counts[topic] != planned.sources[topic]:
             raise PartitionsChangedError(
                 f"{topic} now has {counts[topic]} partitions; this application runs with"
                 f" {planned.sources[topic]}",
-                hint="producers already write keys to other partitions than their state is in."
-                " Stopped before any of them was processed twice; what was committed is safe",
+                hint=_GROWN_WITH_STATE if keeps else _GROWN_WITHOUT_STATE,
             )
