@@ -26,7 +26,8 @@ __all__ = ["add"]
 _DETAILS = """\
 SIGTERM or Ctrl-C stops cleanly: what was processed is committed. A second one stops at once; the
 uncommitted rest is processed again at the next start. Of several processes the first takes the
-HTTP port that is set, the second the next one, and so on.
+HTTP port that is set, the second the next one, and so on; one that ends by itself is started
+again, after a pause.
 
   streamer run shop.stream:app --bootstrap-servers kafka:9092 --processes 4
 """
