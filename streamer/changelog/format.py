@@ -10,6 +10,7 @@ Positions live in the metadata of the task's database, in the same write batch a
     topic/<store>                 Kafka's id of the changelog topic that this is an offset of
     input/<topic>/<partition>     the next offset to process; -1 where a restore has passed it
     stream_time                   ms; the latest event time that the task has seen
+    time/<store>                  ms; the same of what a windowed store aggregates
     as_of                         ms; when the changelog positions were last known to be the ends
 
 Each value is a version byte, and a signed 64-bit number, big-endian, or the id as text.
@@ -35,6 +36,7 @@ PASSED = -1
 _NUMBER = struct.Struct(">Bq")
 _CHANGELOG, _INPUT = CHANGELOG_POSITION, "input/"
 _TOPIC = "topic/"
+_TIME = "time/"
 _STREAM_TIME, _AS_OF = "stream_time", "as_of"
 
 
@@ -51,11 +53,13 @@ class Positions:
     stream_time_ms: int = -1
     as_of_ms: int = -1
     topic_ids: Mapping[str, str] = field(default_factory=dict)
+    times: Mapping[str, int] = field(default_factory=dict)
 
     def encode(self) -> dict[str, bytes]:
         """As metadata of a database."""
         numbers = {_CHANGELOG + store: at for store, at in self.changelogs.items()}
         numbers |= {f"{_INPUT}{place}": at for place, at in self.inputs.items()}
+        numbers |= {_TIME + store: time for store, time in self.times.items()}
         if self.stream_time_ms >= 0:
             numbers[_STREAM_TIME] = self.stream_time_ms
         if self.as_of_ms >= 0:
@@ -71,11 +75,14 @@ class Positions:
         changelogs: dict[str, int] = {}
         inputs: dict[TopicPartition, int] = {}
         topic_ids: dict[str, str] = {}
+        times: dict[str, int] = {}
         for name, value in metadata.items():
             if name.startswith(_CHANGELOG):
                 changelogs[name.removeprefix(_CHANGELOG)] = _number(name, value)
             elif name.startswith(_TOPIC):
                 topic_ids[name.removeprefix(_TOPIC)] = _text(name, value)
+            elif name.startswith(_TIME):
+                times[name.removeprefix(_TIME)] = _number(name, value)
             elif name.startswith(_INPUT):
                 topic, _, partition = name.removeprefix(_INPUT).rpartition("/")
                 inputs[TopicPartition(topic, int(partition))] = _number(name, value)
@@ -85,6 +92,7 @@ class Positions:
             stream_time_ms=_number(_STREAM_TIME, metadata.get(_STREAM_TIME)),
             as_of_ms=_number(_AS_OF, metadata.get(_AS_OF)),
             topic_ids=topic_ids,
+            times=times,
         )
 
 

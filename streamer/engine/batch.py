@@ -2,7 +2,8 @@
 
 `index` says which record of the source batch each row came from. It is what keeps a batch exact:
 merged branches and outputs of several sinks are put back into record order by it, errors find their
-topic, partition and offset, and stream time at a record is `Source.stream_times[index]`.
+topic, partition and offset, and the task's stream time at a record is
+`Source.stream_times[index]`.
 Columns are never changed in place: nodes share them.
 """
 
@@ -25,15 +26,17 @@ PAGE_ROWS = 5_000
 
 @dataclass(slots=True)
 class Source:
-    """The source records of one run through the nodes; `raw` is None when results are flushed."""
+    """The source records of one run through the nodes; `raw` is None for results that no single
+    record made. `is_at_once` says that a store passes them on at a commit: they have no order."""
 
     raw: RawBatch | None
     stream_times: Sequence[int]
+    is_at_once: bool = False
 
 
-def flushed(stream_time_ms: int, count: int) -> Source:
+def flushed(stream_time_ms: int, count: int, *, is_at_once: bool = False) -> Source:
     """The source of results that no single record made: they come at the task's stream time."""
-    return Source(None, [stream_time_ms] * count)
+    return Source(None, [stream_time_ms] * count, is_at_once)
 
 
 def pages(rows: Iterable[Row]) -> Iterator[list[Row]]:
@@ -54,7 +57,7 @@ def store_results(
 ) -> Batch:
     """What a store passes on by itself, at a commit or when windows close."""
     return Batch(
-        source=flushed(stream_time_ms, len(raw_keys)),
+        source=flushed(stream_time_ms, len(raw_keys), is_at_once=True),
         values=values,
         timestamps=timestamps,
         index=range(len(raw_keys)),

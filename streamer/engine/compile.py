@@ -18,6 +18,7 @@ from streamer.engine.sharing import has_immutable_values, keeps_values
 from streamer.engine.sink import Output, SharedTopic, SinkOperator
 from streamer.engine.stateless import BranchOperator, MergeOperator, PassOperator, stateless
 from streamer.engine.table import JoinOperator, TableOperator
+from streamer.engine.times import StreamTime
 from streamer.engine.windowed import WindowedOperator
 from streamer.ids import repartition_topic
 from streamer.store.cache import KeyValueState
@@ -66,7 +67,8 @@ class Entry:
 
 @dataclass(slots=True)
 class Compiler:
-    """Makes the operators of one task. `settings` are those of the schema registry."""
+    """Makes the operators of one task. `settings` are those of the schema registry, `times` the
+    stream times of the windowed aggregations by their stores."""
 
     application_id: str
     subtopology: Subtopology
@@ -77,6 +79,7 @@ class Compiler:
     drop: Drop
     task: str
     wall_time_ms: Callable[[], int]
+    times: Mapping[str, StreamTime]
 
     def operators(self) -> dict[int, Operator]:
         """Operators by node number, tied to their children, in topological order."""
@@ -194,6 +197,7 @@ class Compiler:
             assert node.windows is not None
             assert not isinstance(node.windows, SessionWindows)
             operator.windows = node.windows
+            operator.time = self.times[node.store.name]
         return operator
 
     def _sessions(self, node: Aggregate) -> SessionOperator:
@@ -205,6 +209,7 @@ class Compiler:
             self.policy,
             state=state,
             windows=node.windows,
+            time=self.times[node.store.name],
             fold=session_fold(
                 node.aggregate,
                 _fields(node),
@@ -224,6 +229,7 @@ class Compiler:
             states={spec.name: self.states[spec.name] for spec in node.used},
             wall_time_ms=self.wall_time_ms,
         )
+        context.moment.times = self.times
         return ProcessOperator(node.name, self.policy, processor=node.processor, context=context)
 
     def _sink(self, node: Sink) -> SinkOperator:

@@ -6,7 +6,7 @@
     committed()    all of it is durable          abort()  none of it happened
 
 Stream time is the task's: the latest timestamp of its records, the current one included. It only
-moves with `run`, and goes back with `abort`.
+moves with `run`, and goes back with `abort`. Windowed aggregations have times of their own.
 """
 
 from __future__ import annotations
@@ -51,12 +51,13 @@ class Pipeline:
         self._windowed = [
             one for one in self._operators if isinstance(one, WindowedOperator | SessionOperator)
         ]
+        self._times = compiler.times
         self.stream_time_ms = stream_time_ms
         self._committed_time_ms = stream_time_ms
         for state in self._states.values():
             state.committed_time_ms = self._row_time_max_ms
         for operator in self._windowed:
-            operator.committed(stream_time_ms)
+            operator.committed()
         for processor in self._processors:
             processor.start(stream_time_ms)
 
@@ -188,6 +189,11 @@ class Pipeline:
         """Whether a punctuation ran since the last commit: what it sent is to be committed too."""
         return any(processor.has_punctuated for processor in self._processors)
 
+    @property
+    def times(self) -> dict[str, int]:
+        """Stream time of each windowed aggregation, by its store."""
+        return {store: own.now_ms for store, own in self._times.items()}
+
     # -- the commit ----------------------------------------------------------------------------
 
     def flush(self) -> None:
@@ -195,14 +201,18 @@ class Pipeline:
         another store is in that store's changes as well; then find what has expired."""
         for operator in self._operators:
             if isinstance(operator, WindowedOperator | SessionOperator):
+                # All before it have passed on what they had for it.
+                operator.time.settle()
                 for _page in operator.close(self.stream_time_ms):
                     self._settle()
             operator.flush(self.stream_time_ms)
         for name, expiry in self._expiries.items():
             state = self._states[name]
             dirty = state.dirty()
-            expired = expiry.find(self.stream_time_ms, changed=len(dirty.keys))
-            state.purge(expired.keys, expiry.among(dirty, self.stream_time_ms))
+            own = self._times.get(name)
+            now_ms = self.stream_time_ms if own is None else own.now_ms
+            expired = expiry.find(now_ms, changed=len(dirty.keys))
+            state.purge(expired.keys, expiry.among(dirty, now_ms))
             self._index_keys[name] = expired.index_keys
 
     def changes(self) -> Changes:
@@ -223,7 +233,7 @@ class Pipeline:
         self._index_keys = {}
         self._committed_time_ms = self.stream_time_ms
         for operator in self._windowed:
-            operator.committed(self.stream_time_ms)
+            operator.committed()
         for processor in self._processors:
             processor.committed()
 

@@ -11,6 +11,7 @@ from streamer.engine.fields import Fields
 from streamer.engine.node import Operator
 from streamer.engine.policy import Policy
 from streamer.engine.sharing import encoder
+from streamer.engine.times import StreamTime
 from streamer.kafka.api import AbortableError
 from streamer.store.cache import UnreadableKeysError
 from streamer.store.keys import session_key
@@ -46,9 +47,10 @@ class SessionOperator(Operator):
     """Merges each record with the sessions it touches; a gap is inclusive.
 
     A merged session takes the place of those it joins: they are removed, and where results are
-    passed on they get a None, as in Kafka Streams. A session beyond its retention is not seen,
-    whether or not its row was removed already; with `emit="final"` that is as soon as it closed,
-    so that what was passed on as final is never joined to anything.
+    passed on they get a None, as in Kafka Streams. What is late or closed goes by the aggregation's
+    own `time`. A session beyond its retention is not seen, whether or not its row was removed
+    already; with `emit="final"` that is as soon as it closed, so that what was passed on as final
+    is never joined to anything.
     """
 
     emitted_ms: int = -1
@@ -60,6 +62,7 @@ class SessionOperator(Operator):
         *,
         state: SessionState,
         windows: SessionWindows,
+        time: StreamTime,
         fold: SessionFold,
         emit: Emit,
         encode: Callable[[Any], bytes],
@@ -70,6 +73,7 @@ class SessionOperator(Operator):
         super().__init__(name, policy)
         self.state = state
         self.windows = windows
+        self.time = time
         self.emit = emit
         closed_ms = windows.gap_ms + windows.grace_ms
         self._kept_ms = closed_ms if emit == "final" else state.spec.retention_ms or closed_ms
@@ -84,14 +88,17 @@ class SessionOperator(Operator):
         self._has_all_checks = False
 
     def run(self, batch: Batch) -> None:
+        if not len(batch):
+            return
         assert batch.raw_keys is not None
         results: list[_Result] = []
+        times = self.time.advance(batch)
         for row, raw_key in enumerate(batch.raw_keys):
             if raw_key is None or batch.values[row] is None:
                 self._drop("null_key" if raw_key is None else "null_value", 1)
                 continue
             try:
-                results += self._record(batch, row, raw_key)
+                results += self._record(batch, row, raw_key, stream_time=times[row])
             except UnreadableKeysError as unreadable:
                 self.refuse_keys(batch.take([row]), [raw_key], unreadable.errors)
             except Exception as error:
@@ -101,9 +108,8 @@ class SessionOperator(Operator):
         if self.emit == "every" and results:
             self._forward_each(batch, results)
 
-    def _record(self, batch: Batch, row: int, raw_key: bytes) -> list[_Result]:
+    def _record(self, batch: Batch, row: int, raw_key: bytes, *, stream_time: int) -> list[_Result]:
         stamp = batch.timestamps[row]
-        stream_time = batch.source.stream_times[batch.index[row]]
         gap = self.windows.gap_ms
         near = self.state.sessions(raw_key, stamp - gap, stream_time)
         oldest = max(stamp - gap, stream_time - self._kept_ms)
@@ -193,8 +199,9 @@ class SessionOperator(Operator):
 
     def close(self, stream_time_ms: int) -> Iterator[None]:
         """Pass on the sessions that closed since the last call (emit="final"), a page at a time;
-        the caller settles each page before it asks for the next."""
-        bound = self._closed(stream_time_ms)
+        the caller settles each page before it asks for the next. The results come at the task's
+        stream time, which is given."""
+        bound = self._closed()
         if self.emit != "final" or bound <= self.emitted_ms:
             return
         for found in pages(self.state.ended(max(self.emitted_ms, 0), bound)):
@@ -211,16 +218,18 @@ class SessionOperator(Operator):
             )
             yield
 
-    def committed(self, stream_time_ms: int) -> None:
-        """The results passed on at this stream time are committed."""
-        self.emitted_ms = max(self.emitted_ms, self._closed(stream_time_ms))
+    def committed(self) -> None:
+        """The results passed on so far are committed."""
+        self.time.committed()
+        self.emitted_ms = max(self.emitted_ms, self._closed())
 
-    def _closed(self, stream_time_ms: int) -> int:
+    def _closed(self) -> int:
         """Sessions that end below this are closed: end + gap + grace < stream time."""
-        return max(stream_time_ms - self.windows.gap_ms - self.windows.grace_ms, 0)
+        return max(self.time.now_ms - self.windows.gap_ms - self.windows.grace_ms, 0)
 
     def abort(self) -> None:
         self.state.abort()
+        self.time.abort()
 
 
 def session_fold(

@@ -8,11 +8,12 @@ not depend on where commits fall, nor on what else holds the object.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
 from typing import Any
 
 from streamer.engine.sharing import opener
+from streamer.engine.times import StreamTime
 from streamer.errors import ConfigError
 from streamer.record import Record
 from streamer.store.cache import Found, KeyValueState, Saved, undecodable
@@ -26,13 +27,15 @@ __all__ = ["KeyValueStore", "Moment", "WindowedStore"]
 @dataclass(slots=True)
 class Moment:
     """The call of user code that is under way: its number, its record (None in a punctuation),
-    stream time, and what to put back if it fails (None where a failure stops the task)."""
+    stream time, and what to put back if it fails (None where a failure stops the task). `times`
+    are those of windowed aggregations by their stores."""
 
     clock_ms: Callable[[], int]
     call: int = 0
     record: Record | None = None
     stream_time_ms: int = -1
     undo: list[Saved] | None = None
+    times: Mapping[str, StreamTime] = field(default_factory=dict)
 
     @property
     def timestamp_ms(self) -> int:
@@ -154,7 +157,8 @@ class KeyValueStore:
 
 
 class WindowedStore:
-    """A store of values by key and window start, as user code sees it."""
+    """A store of values by key and window start, as user code sees it. That of an aggregation
+    goes by the aggregation's time, others by the task's."""
 
     def __init__(self, state: KeyValueState, moment: Moment) -> None:
         spec = state.spec
@@ -194,7 +198,9 @@ class WindowedStore:
     @property
     def _kept_from_ms(self) -> int:
         """Windows that begin before this are past their retention, removed or not yet."""
-        return max(self._moment.stream_time_ms - self._kept_ms + 1, 0)
+        own = self._moment.times.get(self._state.spec.name)
+        now_ms = self._moment.stream_time_ms if own is None else own.now_ms
+        return max(now_ms - self._kept_ms + 1, 0)
 
 
 def _after(prefix: bytes) -> bytes | None:

@@ -7,6 +7,7 @@ from collections.abc import Iterator, Sequence
 
 from streamer.engine.aggregate import AggregateOperator
 from streamer.engine.batch import Batch, pages, store_results
+from streamer.engine.times import StreamTime, present
 from streamer.topology.windows import HoppingWindows, TumblingWindows
 
 __all__ = ["WindowedOperator", "closed_windows"]
@@ -17,25 +18,32 @@ _TIME = struct.Struct(">Q")
 class WindowedOperator(AggregateOperator):
     """Gives each record the row of each window it falls into, and folds as ever.
 
-    With `emit="final"` a window's result is passed on at the first commit after it closed. What was
-    closed at the last commit follows from the stream time stored with it, so a result is passed on
-    once, whatever crashes.
+    What is late or closed goes by the aggregation's own `time`. With `emit="final"` a window's
+    result is passed on at the first commit after it closed. What was closed at the last commit
+    follows from the time stored with it, so a result is passed on once, whatever crashes.
     """
 
     windows: TumblingWindows | HoppingWindows
+    time: StreamTime
     emitted_ms: int = -1
 
     def run(self, batch: Batch) -> None:
+        if not len(batch):
+            return
+        times, came = self.time.advance(batch), batch
         batch = self._without_nulls(batch)
         if not len(batch):
             return
+        if len(batch) < len(came):
+            times = present(times, came)
         if isinstance(self.windows, TumblingWindows):
             size = self.windows.size_ms
             starts = [stamp - stamp % size for stamp in batch.timestamps]
         else:
             rows, starts = self._spread(batch.timestamps)
             batch = batch.spread(rows, keeps_order=self.keeps_order)
-        batch, starts = self._without_late(batch, starts)
+            times = [times[row] for row in rows]
+        batch, starts = self._without_late(batch, starts, times)
         if len(batch):
             assert batch.raw_keys is not None
             heads = {start: _TIME.pack(start) for start in set(starts)}
@@ -62,14 +70,13 @@ class WindowedOperator(AggregateOperator):
                 starts.append(start)
         return rows, starts
 
-    def _without_late(self, batch: Batch, starts: list[int]) -> tuple[Batch, list[int]]:
+    def _without_late(
+        self, batch: Batch, starts: list[int], times: Sequence[int]
+    ) -> tuple[Batch, list[int]]:
         kept_ms = self.windows.size_ms + self.windows.grace_ms
-        times = batch.source.stream_times
-        if min(starts) + kept_ms > times[batch.index[-1]]:
+        if min(starts) + kept_ms > max(times):
             return batch, starts
-        rows = [
-            row for row, start in enumerate(starts) if start + kept_ms > times[batch.index[row]]
-        ]
+        rows = [row for row, start in enumerate(starts) if start + kept_ms > times[row]]
         if len(rows) == len(starts):
             return batch, starts
         self._drop("late", len(starts) - len(rows))
@@ -89,8 +96,9 @@ class WindowedOperator(AggregateOperator):
 
     def close(self, stream_time_ms: int) -> Iterator[None]:
         """Pass on the results of windows that closed since the last call (emit="final"), a page at
-        a time; the caller settles each page before it asks for the next."""
-        bound = closed_windows(stream_time_ms, self.windows)
+        a time; the caller settles each page before it asks for the next. The results come at the
+        task's stream time, which is given."""
+        bound = closed_windows(self.time.now_ms, self.windows)
         if self.emit != "final" or bound <= self.emitted_ms:
             return
         start = _TIME.pack(max(self.emitted_ms, 0))
@@ -108,9 +116,14 @@ class WindowedOperator(AggregateOperator):
             )
             yield
 
-    def committed(self, stream_time_ms: int) -> None:
-        """The results passed on at this stream time are committed."""
-        self.emitted_ms = max(self.emitted_ms, closed_windows(stream_time_ms, self.windows))
+    def committed(self) -> None:
+        """The results passed on so far are committed."""
+        self.time.committed()
+        self.emitted_ms = max(self.emitted_ms, closed_windows(self.time.now_ms, self.windows))
+
+    def abort(self) -> None:
+        super().abort()
+        self.time.abort()
 
 
 def closed_windows(stream_time_ms: int, windows: TumblingWindows | HoppingWindows) -> int:

@@ -66,7 +66,7 @@ def _starts(view: StoreView, task: ServedTask, from_ms: int, span: Span) -> rang
     if not advance_ms:
         return None
     # No window begins after the newest record that was committed.
-    to_ms = task.stream_time_ms + 1 if span.to_ms is None else span.to_ms
+    to_ms = task.time_of(view.name) + 1 if span.to_ms is None else span.to_ms
     starts = range(-(-from_ms // advance_ms) * advance_ms, to_ms, advance_ms)
     # A range's len() fails above 2^63, so it is computed.
     count = max(0, -(-(to_ms - starts.start) // advance_ms))

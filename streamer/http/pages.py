@@ -64,7 +64,7 @@ class Page:
 
 def expired_before_ms(view: StoreView, task: ServedTask) -> int:
     """Windows that start, and sessions that end, before this are past their retention."""
-    return Expiry(view.spec, task.database).bound_ms(task.stream_time_ms)
+    return Expiry(view.spec, task.database).bound_ms(task.time_of(view.name))
 
 
 def is_visible(view: StoreView, entry: Entry) -> bool:

@@ -6,7 +6,7 @@ change anything. What it returns is a copy that stays true to the moment of the 
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
@@ -39,6 +39,11 @@ class ServedTask:
     stream_time_ms: int
     database: Rows
     lag_records: int
+    times: Mapping[str, int] = field(default_factory=dict)
+
+    def time_of(self, store: str) -> int:
+        """The stream time that a store's rows go by: a windowed one has its own."""
+        return self.times.get(store, self.stream_time_ms)
 
     @property
     def is_readable(self) -> bool:

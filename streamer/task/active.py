@@ -20,7 +20,7 @@ from streamer.record import RawBatch
 from streamer.store.rocks import TaskDatabase
 from streamer.task.input import TaskInput
 from streamer.task.lifecycle import TaskState, checked_move
-from streamer.task.metadata import Metadata, marks
+from streamer.task.metadata import Metadata, marks, store_mark
 
 __all__ = ["ActiveTask"]
 
@@ -48,6 +48,7 @@ class ActiveTask:
         self.records_processed = 0
         self.lag_records = 0
         self.committed_time_ms = -1
+        self.committed_times: dict[str, int] = {}
         self.refresh_positions = False
         self._pipeline: Pipeline | None = None
         self._input: TaskInput | None = None
@@ -74,6 +75,7 @@ class ActiveTask:
         self.committed = dict(positions)
         self.changelog_ends = dict(changelog_ends)
         self.committed_time_ms = pipeline.stream_time_ms
+        self.committed_times = pipeline.times
 
     def fail(self, error: StreamerError) -> None:
         """Stop processing and keep the reason. Not to be called with a transaction open."""
@@ -136,13 +138,20 @@ class ActiveTask:
         return self.pipeline.changes()
 
     def offsets(self) -> dict[TopicPartition, Committed]:
-        """The positions to commit, with the stream time beside them."""
-        metadata = Metadata(self.stream_time_ms, self._marks).encode()
+        """The positions to commit, with the stream times beside them."""
+        times = self.pipeline.times
+        metadata = Metadata(self.stream_time_ms, self._marks, self._by_mark(times)).encode()
+        # What a punctuation by the wall clock forwards moves times, but no position.
+        has_new_times = times != self.committed_times and self.positions == self.committed
         return {
             partition: Committed(position, metadata)
             for partition, position in self.positions.items()
-            if self.refresh_positions or position != self.committed.get(partition)
+            if self.refresh_positions or has_new_times or position != self.committed.get(partition)
         }
+
+    def _by_mark(self, times: Mapping[str, int]) -> dict[str, int]:
+        specs = self.database.specs
+        return {store_mark(store, specs[store].kind): time for store, time in times.items()}
 
     def store(self, changes: Changes, ends: Mapping[TopicPartition, int], *, now_ms: int) -> None:
         """The transaction has committed: make its changes and positions durable here."""
@@ -153,6 +162,7 @@ class ActiveTask:
             changelogs=self.changelog_ends,
             inputs=self.positions,
             stream_time_ms=self.stream_time_ms,
+            times=self.pipeline.times,
             as_of_ms=now_ms,
         )
         # Before the write, which may put an entry back, for a row written with such a time.
@@ -163,6 +173,7 @@ class ActiveTask:
         self.pipeline.committed(changes)
         self.committed = dict(self.positions)
         self.committed_time_ms = self.stream_time_ms
+        self.committed_times = self.pipeline.times
         self.refresh_positions = False
 
     def abort(self) -> None:

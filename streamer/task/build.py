@@ -11,6 +11,7 @@ from streamer.engine.compile import Compiler, resolve
 from streamer.engine.pipeline import Pipeline
 from streamer.engine.policy import Care, Failure, Policy
 from streamer.engine.sink import Output
+from streamer.engine.times import StreamTime
 from streamer.ids import FIRST_LAYOUT, Layout, TaskId, TopicPartition, changelog_topic
 from streamer.record import Headers
 from streamer.store.cache import KeyValueState
@@ -64,9 +65,18 @@ class Plan:
     care: Care = field(default_factory=Care)
 
     def pipeline(
-        self, task: TaskId, database: TaskDatabase, *, stream_time_ms: int, cache_bytes: int
+        self,
+        task: TaskId,
+        database: TaskDatabase,
+        *,
+        stream_time_ms: int,
+        times: Mapping[str, int],
+        cache_bytes: int,
     ) -> Pipeline:
-        """A task's pipeline over its database. Runs `open` of the user's processors."""
+        """A task's pipeline over its database. Runs `open` of the user's processors.
+
+        `times` are the stream times of windowed aggregations by store, the task's where left out.
+        """
         subtopology = self.topology.subtopologies[task.subtopology]
         states = self._states(subtopology, database, cache_bytes)
         compiler = Compiler(
@@ -79,6 +89,11 @@ class Plan:
             drop=lambda reason, count: metrics.records_dropped.labels(str(task), reason).inc(count),
             task=str(task),
             wall_time_ms=self.wall_time_ms,
+            times={
+                node.store.name: StreamTime(times.get(node.store.name, stream_time_ms))
+                for node in subtopology.nodes
+                if isinstance(node, Aggregate) and node.windows is not None
+            },
         )
         expiries = {
             spec.name: Expiry(spec, database) for spec in subtopology.stores if _expires(spec)

@@ -1,18 +1,19 @@
 """What stands beside a committed position: what the group knows of a task that has lost its disk.
 
-    2:<stream time ms>:<mark>,<mark>,...
+    2:<stream time ms>:<mark>,<mark>=<lag>,...
 
 The stream time, so that it goes on with the time it had (KAFKA-9368 does the same). A mark of each
 topic that it reads, so that an input which is new is told from a position that is lost, and of each
 store with its kind, so that one which became another kind is known even where its changelog is
-still empty. Version 1 had no marks.
+still empty. A windowed store's own time is a hexadecimal lag behind the task's, left out where it
+is none; without lags it is what was written before those times were kept. Version 1 had no marks.
 """
 
 from __future__ import annotations
 
 import zlib
-from collections.abc import Iterable
-from typing import NamedTuple
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
 
 from streamer.topology.stores import StoreKind, StoreSpec
 
@@ -20,13 +21,18 @@ __all__ = ["Metadata", "input_mark", "marks", "store_mark"]
 
 _VERSION = "2"
 _VERSION_WITHOUT_MARKS = "1"
+# The default of offset.metadata.max.bytes.
+_LENGTH_MAX = 4096
 
 
-class Metadata(NamedTuple):
-    """-1 and no marks where they are not known."""
+@dataclass(frozen=True, slots=True)
+class Metadata:
+    """-1 and no marks where they are not known. `times` are by marks of stores; a store that is
+    marked and has none there has the task's."""
 
     stream_time_ms: int = -1
     marks: frozenset[str] = frozenset()
+    times: Mapping[str, int] = field(default_factory=dict)
 
     @classmethod
     def decode(cls, text: str) -> Metadata:
@@ -35,10 +41,29 @@ class Metadata(NamedTuple):
         time, _, known = rest.partition(":")
         if version not in (_VERSION, _VERSION_WITHOUT_MARKS) or not time.lstrip("-").isdigit():
             return cls()
-        return cls(int(time), frozenset(known.split(",")) if known else frozenset())
+        found = [entry.partition("=") for entry in known.split(",") if entry]
+        times = {mark: int(time) - int(lag, 16) for mark, _, lag in found if lag}
+        return cls(int(time), frozenset(mark for mark, _, _ in found), times)
 
     def encode(self) -> str:
-        return f"{_VERSION}:{self.stream_time_ms}:{','.join(sorted(self.marks))}"
+        """Where a broker would refuse the length, the stores with the least lags lose them: those
+        go on with the task's time, which costs the least for them."""
+        lags = {mark: self.stream_time_ms - time for mark, time in self.times.items()}
+        head = f"{_VERSION}:{self.stream_time_ms}:"
+        entries = {mark: mark for mark in sorted(self.marks)}
+        left = _LENGTH_MAX - len(head) - sum(len(mark) + 1 for mark in entries)
+        # A time ahead of the task's comes first: going back, it would close windows twice.
+        for mark, lag in sorted(lags.items(), key=lambda item: (item[1] >= 0, -item[1])):
+            suffix = f"={lag:x}" if lag else ""
+            left -= len(suffix)
+            if left < 0:
+                break
+            entries[mark] = mark + suffix
+        return head + ",".join(entries.values())
+
+    def time_of(self, mark: str) -> int | None:
+        """A marked store's time; None for a store that was not there."""
+        return self.times.get(mark, self.stream_time_ms) if mark in self.marks else None
 
 
 def input_mark(topic: str) -> str:

@@ -98,13 +98,16 @@ class Life:
             stored=stored,
             restored_records=self.restored[task],
             stores=database.specs.values(),
-            has_rows=any(next(database.scan(name, b"", None), None) for name in active.changelogs),
+            filled=[
+                name for name in active.changelogs if next(database.scan(name, b"", None), None)
+            ],
             config=stage.config,
         )
         pipeline = self._plan.pipeline(
             task,
             database,
             stream_time_ms=start.stream_time_ms,
+            times=start.times,
             cache_bytes=self._plan.cache_bytes // len(stage.planned.tasks),
         )
         active.start(

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Collection, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 from streamer.changelog.format import PASSED, Positions
 from streamer.config import Config
@@ -28,11 +28,13 @@ _log = logging.getLogger(__name__)
 
 @dataclass(frozen=True, slots=True)
 class Start:
-    """Positions to go on from; `is_new` where some of them were never committed."""
+    """Positions to go on from; `is_new` where some of them were never committed. `times` are those
+    of windowed stores."""
 
     positions: dict[TopicPartition, int]
     stream_time_ms: int
     is_new: bool
+    times: dict[str, int] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,14 +60,15 @@ def resolve_start(
     stored: Positions,
     restored_records: int,
     stores: Collection[StoreSpec],
-    has_rows: bool,
+    filled: Collection[str],
     config: Config,
 ) -> Start:
     """The positions at which a restored task goes on; at least once, new ones are committed.
 
-    `stored` is what its database held before the restore, and `restored_records` what the restore
-    added to it. Raises TaskCorruptedError where a position is lost and cannot be told, and
-    InternalTopicError for a store that was of another kind.
+    `stored` is what its database held before the restore, `restored_records` what the restore
+    added to it, and `filled` the stores that have rows now. Raises TaskCorruptedError where a
+    position is lost and cannot be told, and InternalTopicError for a store that was of another
+    kind.
     """
     committed = reader.committed(partitions)
     found = [Metadata.decode(one.metadata) for one in committed.values()]
@@ -73,7 +76,7 @@ def resolve_start(
     known = frozenset[str]().union(*(one.marks for one in found))
     _check_kinds(task, stores, known)
     known |= marks((place.topic for place in stored.inputs), ())
-    past = _Past(committed, {}, known, has_rows)
+    past = _Past(committed, {}, known, bool(filled))
     if restored_records == 0:
         # The changelog held nothing newer, so the state is exactly that of the stored positions.
         times.append(stored.stream_time_ms)
@@ -83,13 +86,32 @@ def resolve_start(
         partition: _position(task, partition, reader=reader, past=past, config=config)
         for partition in partitions
     }
-    start = Start(positions, max(times, default=-1), len(committed) < len(partitions))
+    time_ms = max(times, default=-1)
+    own = {
+        spec.name: _own_time(spec, found, stored, time_ms if spec.name in filled else -1)
+        for spec in stores
+        if spec.kind is not StoreKind.KEY_VALUE
+    }
+    start = Start(positions, time_ms, len(committed) < len(partitions), own)
     if start.is_new and not config.exactly_once:
         # Without transactions the changes of state are durable before the position is: a crash
         # in between the first time would leave a state whose position nobody knows.
-        beside = Metadata(start.stream_time_ms, marks({one.topic for one in partitions}, stores))
+        beside = Metadata(
+            time_ms,
+            marks({one.topic for one in partitions}, stores),
+            {store_mark(one.name, one.kind): own[one.name] for one in stores if one.name in own},
+        )
         reader.commit({one: Committed(at, beside.encode()) for one, at in positions.items()})
     return start
+
+
+def _own_time(
+    spec: StoreSpec, found: Collection[Metadata], stored: Positions, otherwise_ms: int
+) -> int:
+    """The stream time of a windowed store. Times never go back, so the latest of it is right."""
+    mark = store_mark(spec.name, spec.kind)
+    known = [one.time_of(mark) for one in found] + [stored.times.get(spec.name)]
+    return max((time for time in known if time is not None), default=otherwise_ms)
 
 
 def _check_kinds(task: TaskId, stores: Collection[StoreSpec], known: frozenset[str]) -> None:

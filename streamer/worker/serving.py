@@ -40,6 +40,7 @@ class WorkerServing:
                 stream_time_ms=active.committed_time_ms,
                 database=active.database,
                 lag_records=active.lag_records,
+                times=active.committed_times,
             )
             for active in self._tasks.all
             if active.state in (TaskState.RUNNING, TaskState.RESTORING, TaskState.FAILED)

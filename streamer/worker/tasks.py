@@ -170,13 +170,14 @@ class TaskSet:
             stored=self._stored[task],
             restored_records=progress.restored_records,
             stores=active.database.specs.values(),
-            has_rows=any(active.database.approximate_rows(name) for name in active.changelogs),
+            filled=[name for name in active.changelogs if active.database.approximate_rows(name)],
             config=self.config,
         )
         pipeline = self._plan.pipeline(
             task,
             active.database,
             stream_time_ms=start.stream_time_ms,
+            times=start.times,
             cache_bytes=self._plan.cache_bytes // max(len(self._tasks), 1),
         )
         stored = Positions.decode(active.database.metadata())

@@ -16,6 +16,8 @@ VERSION_1 = {
     "stream_time": bytes.fromhex("010000018bcfe56800"),
     "as_of": bytes.fromhex("010000018bcfe56801"),
     "topic/totals": b"\x01DyP19fjBQomVrd5eUGZ6LA",
+    "time/hourly": bytes.fromhex("010000018bcfe567ff"),
+    "time/a/b": bytes.fromhex("01ffffffffffffffff"),
 }
 POSITIONS = Positions(
     changelogs={"totals": 0, "a.b/c": 42},
@@ -23,6 +25,7 @@ POSITIONS = Positions(
     stream_time_ms=1_700_000_000_000,
     as_of_ms=1_700_000_000_001,
     topic_ids={"totals": "DyP19fjBQomVrd5eUGZ6LA"},
+    times={"hourly": 1_699_999_999_999, "a/b": -1},
 )
 
 

@@ -252,13 +252,17 @@ class Model:
     results: list[Output] = field(default_factory=list)
     changed: dict[Any, int] = field(default_factory=dict)
     dropped: dict[str, int] = field(default_factory=dict)
+    # The task's where rows go by it (TTL); of windows and sessions that of what reaches them.
     stream_time: int = -1
     closed: set[Any] = field(default_factory=set)
     committed: set[Any] = field(default_factory=set)
 
     def run(self, record: Input) -> None:
-        self.stream_time = max(self.stream_time, record[2])
+        if self.case.kind == "kv":
+            self.stream_time = max(self.stream_time, record[2])
         for key, event, stamp, _headers in _stepped([record], self.case.steps):
+            if self.case.kind != "kv" and key is not None:
+                self.stream_time = max(self.stream_time, stamp)
             if key is None or event is None:
                 self.drop("null_key" if key is None else "null_value")
             elif self.case.kind == "session":

@@ -110,6 +110,7 @@ class Rig:
         self.output = Collected()
         self.database = MemoryDatabase(self.topology.subtopologies[0].stores)
         self.stream_time_ms = -1
+        self.times: dict[str, int] = {}
         self.offsets: dict[str, int] = {}
         self.topics = Topics(self.topology, self.config)
         self._dropped = self._counts()
@@ -124,7 +125,13 @@ class Rig:
             cache_bytes=20_000,
         )
         database: Any = self.database
-        return plan.pipeline(TASK, database, stream_time_ms=self.stream_time_ms, cache_bytes=9_000)
+        return plan.pipeline(
+            TASK,
+            database,
+            stream_time_ms=self.stream_time_ms,
+            times=self.times,
+            cache_bytes=9_000,
+        )
 
     def batch(self, topic: str, records: Sequence[tuple[Any, ...]]) -> RawBatch:
         """Records `(key, value, timestamp, headers)` through the source's serdes."""
@@ -156,13 +163,14 @@ class Rig:
         self.output.committed += self.output.open
         self.output.open = []
         self.stream_time_ms = self.pipeline.stream_time_ms
+        self.times = self.pipeline.times
 
     def abort(self) -> None:
         self.output.open = []
         self.pipeline.abort()
 
     def restart(self) -> None:
-        """What a crash leaves: the committed rows and stream time."""
+        """What a crash leaves: the committed rows and stream times."""
         self.output.open = []
         self.pipeline = self._pipeline()
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from datetime import timedelta
 from typing import Any
 from urllib.parse import quote
@@ -301,3 +302,14 @@ def test_a_session_that_was_merged_away_is_gone_from_ranges(start: Start) -> Non
     keys = [one["key"] for one in worker.get("/stores/counts?from=55&to=56").json["rows"]]
     assert "bob" not in keys
     assert "an" in keys
+
+
+def test_windows_are_shown_by_the_time_of_their_store(start: Start) -> None:
+    worker = windowed(
+        start, TumblingWindows(seconds(10)), retention_s=20, stream_time_ms=60 * SECOND
+    )
+    put_windows(worker, "ann", [10_000, 30_000, 40_000])
+    assert starts_of(worker) == [40_000]
+    (task,) = worker.served
+    worker.served[task] = replace(worker.served[task], times={"counts": 40_000})
+    assert starts_of(worker) == [30_000, 40_000]

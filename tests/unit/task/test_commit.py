@@ -23,9 +23,9 @@ from streamer.task.build import Plan, changelogs, input_partitions
 from streamer.task.commit import TaskFailedError, commit
 from streamer.task.input import TaskInput
 from streamer.task.lifecycle import TaskState, checked_move
-from streamer.task.metadata import Metadata, marks
+from streamer.task.metadata import Metadata, input_mark, marks, store_mark
 from streamer.topology.partitioner import partition_of
-from streamer.topology.stores import Store
+from streamer.topology.stores import Store, StoreKind
 
 TASK = TaskId(0, 0)
 IN, CHANGELOG = TopicPartition("in", 0), TopicPartition("app-s-changelog", 0)
@@ -83,7 +83,9 @@ class Worker:
         self.task.move(TaskState.RESTORING)
         stored = Positions.decode(database.metadata())
         self.task.start(
-            plan.pipeline(TASK, database, stream_time_ms=stream_time_ms, cache_bytes=100_000),
+            plan.pipeline(
+                TASK, database, stream_time_ms=stream_time_ms, times={}, cache_bytes=100_000
+            ),
             TaskInput(self.task.partitions, records_max=100),
             positions={IN: position},
             changelog_ends=stored.changelogs,
@@ -263,6 +265,40 @@ def test_stream_time_is_kept_beside_the_position() -> None:
     assert Metadata.decode("1:17") == Metadata(17)
     for other in ("", "someone else's", "3:17:ab", "1:", "2:x:ab"):
         assert Metadata.decode(other) == Metadata()
+
+
+def test_a_windowed_store_has_its_time_beside_that_of_the_task() -> None:
+    ours, ahead, equal, empty = (store_mark(name, StoreKind.WINDOW) for name in "abcd")
+    known = frozenset({ours, ahead, equal, empty, input_mark("in")})
+    times = {ours: 1_000, ahead: 2_500, equal: 2_000, empty: -1}
+    text = Metadata(2_000, known, times).encode()
+    assert sorted(text.removeprefix("2:2000:").split(",")) == sorted(
+        [f"{ours}=3e8", f"{ahead}=-1f4", equal, f"{empty}=7d1", input_mark("in")]
+    )
+    found = Metadata.decode(text)
+    assert {mark: found.time_of(mark) for mark in times} == times
+    assert (found.stream_time_ms, found.marks) == (2_000, known)
+    # A store that was not there, and one of which an earlier version had written no time.
+    assert found.time_of(store_mark("a", StoreKind.SESSION)) is None
+    assert Metadata.decode(f"2:50:{ours}").time_of(ours) == 50
+
+
+def test_no_broker_refuses_the_times_of_many_stores() -> None:
+    """Those that would lose the least by the task's time have that."""
+    count = 400
+    stores = [store_mark(str(number), StoreKind.WINDOW) for number in range(count)]
+    times = {mark: 10**12 - number * 1_000 for number, mark in enumerate(stores, start=-5)}
+    text = Metadata(10**12, frozenset(stores), times).encode()
+    assert 4_080 < len(text) <= 4_096
+    found = Metadata.decode(text)
+    assert found.marks == frozenset(stores)
+    kept = [mark for mark in stores if found.time_of(mark) == times[mark]]
+    assert set(stores) - set(kept) == {
+        mark for mark in stores if 0 < 10**12 - times[mark] < 10**12 - times[kept[-1]]
+    } - set(kept)
+    assert set(stores[:6]) < set(kept)
+    assert set(stores[-50:]) < set(kept)
+    assert all(found.time_of(mark) == 10**12 for mark in stores if mark not in kept)
 
 
 @pytest.mark.parametrize(

@@ -50,7 +50,7 @@ def start(
         stored=stored,
         restored_records=restored_records,
         stores=[spec],
-        has_rows=has_rows,
+        filled=[spec.name] if has_rows else [],
         config=Config(application_id="app", auto_offset_reset=reset),
     )
 
@@ -137,6 +137,32 @@ def test_a_store_that_became_another_kind_is_refused_though_its_changelog_is_emp
     assert len({store_mark("s", each) for each in StoreKind}) == len(StoreKind)
 
 
+def test_a_windowed_store_goes_on_with_its_own_time() -> None:
+    spec = replace(SPEC, kind=StoreKind.WINDOW)
+    mark = store_mark("s", StoreKind.WINDOW)
+
+    def note(time_ms: int, own: dict[str, int], *stores: StoreSpec) -> Committed:
+        return Committed(8, Metadata(time_ms, marks(["old", "new"], stores), own).encode())
+
+    def own_time(
+        one: Committed, other: Committed, stored: Positions = RAN, *, has_rows: bool = True
+    ) -> int:
+        found = start({OLD: one, NEW: other}, stored, spec=spec, has_rows=has_rows)
+        assert found.stream_time_ms == 50
+        return found.times["s"]
+
+    # Of positions that were committed at different times the later one tells.
+    assert own_time(note(50, {mark: 20}, spec), note(40, {mark: 30}, spec)) == 30
+    assert own_time(note(50, {mark: -1}, spec), note(40, {mark: -1}, spec)) == -1
+    # The disk knows it too.
+    assert own_time(note(50, {}), note(40, {}), replace(RAN, times={"s": 25})) == 25
+    # Written before stores had times: what closed its windows was the task's.
+    assert own_time(note(50, {}, spec), note(40, {}, spec), has_rows=False) == 50
+    # Nothing is known: rows were closed by the task's time, and a store without them is new.
+    assert own_time(note(50, {}), note(40, {})) == 50
+    assert own_time(note(50, {}), note(40, {}), has_rows=False) == -1
+
+
 @pytest.mark.parametrize("guarantee", ["exactly_once", "at_least_once"])
 def test_without_transactions_a_state_never_comes_before_its_first_position(guarantee: str) -> None:
     broker = FakeBroker(partition_of=partition_of, now_ms=lambda: 7)
@@ -151,7 +177,7 @@ def test_without_transactions_a_state_never_comes_before_its_first_position(guar
             stored=Positions(),
             restored_records=int(has_rows),
             stores=[SPEC],
-            has_rows=has_rows,
+            filled=["s"] if has_rows else [],
             config=Config(application_id="app", processing_guarantee=guarantee),  # type: ignore[arg-type]
         )
 
