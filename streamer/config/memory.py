@@ -20,7 +20,8 @@ PERCENT = {
     "block_cache_bytes": (30, "RocksDB's cache of blocks, one for all tasks"),
     "write_buffers_bytes": (10, "RocksDB's memtables, one limit for all tasks"),
     "record_cache_bytes": (25, "the open transaction: touched keys and their new values"),
-    "batch_bytes": (10, "records taken from Kafka and being decoded"),
+    "batch_bytes": (5, "records taken from Kafka and being decoded"),
+    "waiting_bytes": (5, "input records that wait for those of their task's other partitions"),
     "input_queue_bytes": (10, "input records fetched ahead"),
     "restore_queue_bytes": (5, "changelog records fetched ahead"),
     "producer_queue_bytes": (10, "results and changes that are not yet acknowledged"),
@@ -35,6 +36,7 @@ class Budget(NamedTuple):
     write_buffers_bytes: int
     record_cache_bytes: int
     batch_bytes: int
+    waiting_bytes: int
     input_queue_bytes: int
     restore_queue_bytes: int
     producer_queue_bytes: int

@@ -16,12 +16,13 @@ from typing import Any, overload
 from confluent_kafka import Consumer, KafkaError, KafkaException, Message
 from confluent_kafka import TopicPartition as Address
 
-from streamer.config import Config
+from streamer.config import Config, budget
 from streamer.errors import StreamerError, TaskCorruptedError
 from streamer.ids import TopicPartition
 from streamer.kafka import settings
 from streamer.kafka.api import Committed, Fetched
 from streamer.kafka.faults import error_of, translated
+from streamer.kafka.portions import Portions
 from streamer.record import RawBatch
 
 __all__ = ["InputConsumer", "with_metadata"]
@@ -38,8 +39,10 @@ class InputConsumer:
     def __init__(self, config: Config) -> None:
         self._consumer = Consumer(settings.input_consumer(config))
         self._group = config.application_id
+        self._portions = Portions(budget(config).batch_bytes)
 
     def add(self, positions: Mapping[TopicPartition, int]) -> None:
+        self._portions.expect(place.topic for place in positions)
         self._consumer.incremental_assign(_addresses(positions))
 
     def remove(self, partitions: Iterable[TopicPartition]) -> None:
@@ -60,7 +63,9 @@ class InputConsumer:
         self._consumer.resume([Address(*one) for one in partitions])
 
     def fetch(self, records_max: int, timeout_ms: int) -> Fetched:
-        messages = self._consumer.consume(records_max, timeout_ms / 1000)
+        messages = self._portions.take(
+            self._consumer.consume, records_max, timeout_ms / 1000, size=_payload
+        )
         fetched = Fetched()
         if any(map(Message.error, messages)):
             messages = [one for one in messages if self._is_record(one, fetched)]
@@ -74,6 +79,7 @@ class InputConsumer:
                 else:
                     known.extend(run)
         fetched.batches = [_columns(place, run) for place, run in runs.items()]
+        self._portions.saw(fetched.batches)
         return fetched
 
     def _is_record(self, message: Message, fetched: Fetched) -> bool:
@@ -194,6 +200,10 @@ class _Offsets(Sequence[int]):
             return _Offsets(self._messages[place])
         offset: int = self._messages[place].offset()
         return offset
+
+
+def _payload(messages: list[Any]) -> int:
+    return sum(map(len, filter(None, map(Message.value, messages))))
 
 
 def _columns(place: Any, messages: list[Any]) -> RawBatch:

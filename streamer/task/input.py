@@ -3,26 +3,64 @@
 A task of several topics takes the record with the least timestamp first, never before it has seen a
 record, or the end, of every partition (KIP-353, KIP-695). It keeps the order within a partition.
 What it hands out are runs of one partition, as long as the order allows.
+
+Records that wait for those of another partition are bounded by number for each partition, and by
+bytes for all tasks of the worker together: the fullest partitions are paused first.
 """
 
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from itertools import islice
 
 from streamer.ids import TopicPartition
 from streamer.record import RawBatch
 
-__all__ = ["TaskInput"]
+__all__ = ["Crowd", "TaskInput", "crowded"]
+
+# What a record that waits takes besides its key and value: objects of the client and of Python,
+# and its places in the columns. Measured: 326.
+RECORD_OVERHEAD_BYTES = 350
+
+
+def crowded(
+    held: Mapping[TopicPartition, int], paused: Collection[TopicPartition], bytes_max: int
+) -> set[TopicPartition]:
+    """The partitions to pause, so that what all of them hold grows by one fetch beyond `bytes_max`
+    at most: the fullest first, at the limit every one that holds anything.
+
+    One that holds nothing is never among them: a task always gets what it waits for. Those that
+    are `paused` stay so until much has gone, because a pause drops what the client had fetched.
+    """
+    total = sum(held.values())
+    if total <= bytes_max // 4:
+        return set()
+    chosen = {place for place in paused if held.get(place)}
+    growing = {place: size for place, size in held.items() if size and place not in chosen}
+    growing_bytes = sum(growing.values())
+    for place in sorted(growing, key=growing.__getitem__, reverse=True):
+        # What may still grow is no more than there is room for: it could come once again.
+        if growing_bytes <= bytes_max - total:
+            break
+        chosen.add(place)
+        growing_bytes -= growing[place]
+    return chosen
+
+
+def _bytes(batch: RawBatch) -> int:
+    payload = sum(map(len, filter(None, batch.values))) + sum(map(len, filter(None, batch.keys)))
+    return payload + len(batch) * RECORD_OVERHEAD_BYTES
 
 
 class _Queue:
     """Fetched records of one partition that wait to be processed."""
 
-    __slots__ = ("_start", "batches", "end", "waiting")
+    __slots__ = ("_start", "_weighed", "batches", "end", "waiting")
 
     def __init__(self) -> None:
         self.batches: deque[RawBatch] = deque()
+        self._weighed: deque[int] = deque()
         self.waiting = 0
         self._start = 0
         self.end: int | None = None
@@ -41,13 +79,23 @@ class _Queue:
         if end == len(batch):
             self.batches.popleft()
             self._start = 0
+            if self._weighed:
+                self._weighed.popleft()
         else:
             self._start = end
         self.waiting -= end - start
         return batch.part(start, end)
 
+    def held_bytes(self) -> int:
+        """The memory of all batches that wait. Each is weighed once, and not before it has waited:
+        most are processed at once. One that is processed in part is still there as a whole."""
+        new = islice(self.batches, len(self._weighed), None)
+        self._weighed.extend([_bytes(batch) for batch in new])
+        return sum(self._weighed)
+
     def clear(self) -> None:
         self.batches.clear()
+        self._weighed.clear()
         self.waiting = self._start = 0
         self.end = None
 
@@ -129,6 +177,13 @@ class TaskInput:
             if queue.waiting > self._records_max
         }
 
+    def held_bytes(self) -> dict[TopicPartition, int]:
+        """The memory that each partition takes with records that wait. Of a task of one partition
+        none do."""
+        if len(self._queues) == 1:
+            return {}
+        return {place: queue.held_bytes() for place, queue in self._queues.items() if queue.batches}
+
     @property
     def waiting(self) -> int:
         return sum(queue.waiting for queue in self._queues.values())
@@ -138,3 +193,18 @@ class TaskInput:
         for queue in self._queues.values():
             queue.clear()
         self._idle_since_ms = None
+
+
+class Crowd:
+    """The inputs of all tasks of a worker, which share one part of its memory."""
+
+    def __init__(self) -> None:
+        self._crowded: set[TopicPartition] = set()
+
+    def full(self, inputs: Sequence[TaskInput], bytes_max: int) -> set[TopicPartition]:
+        """The partitions to pause now; all others are to be read."""
+        held: dict[TopicPartition, int] = {}
+        for each in inputs:
+            held |= each.held_bytes()
+        self._crowded = crowded(held, self._crowded, bytes_max)
+        return self._crowded.union(*(each.full for each in inputs))

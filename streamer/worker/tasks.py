@@ -12,7 +12,7 @@ from collections.abc import Iterable
 
 from streamer import failpoints, metrics
 from streamer.changelog.format import Positions
-from streamer.config import Config
+from streamer.config import Config, budget
 from streamer.control.messages import TaskReport
 from streamer.errors import KafkaUnavailableError, StateOutdatedError, StreamerError
 from streamer.ids import TaskId, TopicPartition
@@ -23,7 +23,7 @@ from streamer.store.directory import WorkerDirectory
 from streamer.store.pool import MemoryPool
 from streamer.task.active import ActiveTask
 from streamer.task.build import Plan
-from streamer.task.input import TaskInput
+from streamer.task.input import Crowd, TaskInput
 from streamer.task.lifecycle import TaskState
 from streamer.topology.partitions import Partitions
 from streamer.worker.opening import open_task
@@ -61,6 +61,7 @@ class TaskSet:
         self._stored: dict[TaskId, Positions] = {}
         self._by_partition: dict[TopicPartition, ActiveTask] = {}
         self._paused: set[TopicPartition] = set()
+        self._crowd = Crowd()
         self._waiting: set[TaskId] = set()
         self._again_s = 0.0
         self.unopened: dict[TaskId, StreamerError] = {}
@@ -255,7 +256,8 @@ class TaskSet:
 
     def balance_input(self) -> None:
         """Pause partitions that run ahead of the others of their task, resume them later."""
-        full = {place for active in self.running for place in active.input.full}
+        inputs = [active.input for active in self.running]
+        full = self._crowd.full(inputs, budget(self.config).waiting_bytes)
         if full - self._paused:
             self._reader.pause(full - self._paused)
         self._resume(self._paused - full)

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from streamer.ids import TopicPartition
 from streamer.record import RawBatch
-from streamer.task.input import TaskInput
+from streamer.task.input import RECORD_OVERHEAD_BYTES, Crowd, TaskInput, crowded
 
 A, B = TopicPartition("a", 0), TopicPartition("b", 0)
 
@@ -89,6 +89,82 @@ def test_a_rewind_forgets_also_half_a_batch() -> None:
     waiting.add(batch(A, [1, 5]))
     waiting.add(batch(B, [3]))
     assert taken(waiting) == ["a0", "b0"]
+
+
+def test_what_waits_is_known_in_bytes_until_its_batch_has_gone() -> None:
+    waiting = TaskInput([A, B], records_max=10)
+    assert waiting.held_bytes() == {}
+    waiting.add(RawBatch("a", 0, [b"key", None], [b"x" * 1_000, None], [1, 9], [0, 1]))
+    heavy = 1_003 + 2 * RECORD_OVERHEAD_BYTES
+    assert waiting.held_bytes() == {A: heavy}
+    waiting.add(batch(A, [10], first=2))
+    light = 4 + RECORD_OVERHEAD_BYTES
+    assert waiting.held_bytes() == {A: heavy + light}
+    waiting.add(batch(B, [5]))
+    assert taken(waiting) == ["key", "b0"]
+    # One record of the batch is left, and so are the columns of all of it.
+    assert waiting.held_bytes() == {A: heavy + light}
+    waiting.add(batch(B, [9], first=1))
+    for _ in range(2):
+        taken(waiting)
+    assert waiting.held_bytes() == {A: light}
+    waiting.clear()
+    assert waiting.held_bytes() == {}
+
+
+def test_where_nothing_can_wait_nothing_is_weighed() -> None:
+    waiting = TaskInput([A], records_max=10)
+    waiting.add(batch(A, [1]))
+    assert waiting.held_bytes() == {}
+
+
+C, D = TopicPartition("c", 0), TopicPartition("d", 0)
+
+
+def test_the_fullest_partition_is_paused_first_and_at_the_limit_all_that_hold_anything() -> None:
+    assert crowded({A: 30, B: 20}, set(), 100) == set()
+    assert crowded({A: 40, B: 15, C: 5}, set(), 100) == {A}
+    assert crowded({A: 40, B: 35, C: 5}, set(), 100) == {A, B}
+    assert crowded({A: 60, B: 35, C: 5, D: 0}, set(), 100) == {A, B, C}
+
+
+def test_a_paused_partition_goes_on_when_it_is_empty_or_most_of_all_has_gone() -> None:
+    assert crowded({A: 20, B: 10}, {A}, 100) == {A}
+    assert crowded({B: 30}, {A}, 100) == set()
+    assert crowded({A: 20, B: 5}, {A}, 100) == set()
+
+
+def test_the_inputs_of_all_tasks_share_the_memory() -> None:
+    first = TaskInput([A, B], records_max=2)
+    second = TaskInput([C, D], records_max=9)
+    crowd = Crowd()
+    first.add(batch(A, [1, 2, 3]))
+    second.add(RawBatch("c", 0, [None], [b"x" * 50_000], [1], [0]))
+    assert crowd.full([first, second], 1_000_000) == {A}
+    assert crowd.full([first, second], 60_000) == {A, C}
+    second.clear()
+    assert crowd.full([first, second], 60_000) == {A}
+
+
+PLACES = [TopicPartition("t", number) for number in range(5)]
+STEPS = st.lists(st.tuples(st.integers(0, 4), st.integers(0, 20), st.booleans()), max_size=200)
+
+
+@given(STEPS)
+def test_what_waits_outgrows_its_memory_by_one_fetch_and_nobody_waits_in_vain(
+    steps: list[tuple[int, int, bool]],
+) -> None:
+    held = dict.fromkeys(PLACES, 0)
+    paused: set[TopicPartition] = set()
+    for number, size, is_taken in steps:
+        place = PLACES[number]
+        if is_taken:
+            held[place] = 0
+        elif place not in paused:
+            held[place] += size
+        paused = crowded(held, paused, 100)
+        assert sum(held.values()) < 100 + 20
+        assert all(held[one] for one in paused)
 
 
 STAMPS = st.lists(st.integers(0, 6), max_size=12)
