@@ -186,26 +186,15 @@ class Admin:
         self._attempts(f"fencing {transactional_id}", producer.init_transactions)
         producer.close()
 
-    def topic_config(self, topic: str) -> dict[str, str]:
-        """The settings in force for a topic."""
-        resource = ConfigResource(ResourceType.TOPIC, topic)
-
-        def ask(left_s: float) -> Any:
-            answers = self._client.describe_configs([resource], request_timeout=left_s)
-            return answers[resource].result(left_s + 1)
-
-        entries = self._attempts(f"asking for the settings of {topic}", ask)
-        return {name: entry.value for name, entry in entries.items() if entry.value is not None}
-
-    def message_limits(self, topics: Sequence[str]) -> dict[str, int]:
-        """The largest batch in bytes that each topic takes. Topics that are missing, or whose
-        settings this user may not read, are left out."""
+    def topic_settings(self, topics: Sequence[str]) -> dict[str, dict[str, str]]:
+        """The settings in force for each topic. Topics that are missing, or whose settings this
+        user may not read, are left out."""
         resources = [ConfigResource(ResourceType.TOPIC, topic) for topic in topics]
         if not resources:
             return {}
 
-        def ask(left_s: float) -> dict[str, int]:
-            limits = {}
+        def ask(left_s: float) -> dict[str, dict[str, str]]:
+            found = {}
             answers = self._client.describe_configs(resources, request_timeout=left_s)
             for resource, answer in answers.items():
                 try:
@@ -215,10 +204,18 @@ class Admin:
                         raise
                     _log.warning("no settings of %s: %s", resource.name, error_of(error).str())
                 else:
-                    limits[resource.name] = min(int(entries[name].value) for name in _LIMITS)
-            return limits
+                    values = {name: entry.value for name, entry in entries.items()}
+                    found[resource.name] = {k: v for k, v in values.items() if v is not None}
+            return found
 
-        return self._attempts(f"asking for the limits of {', '.join(topics)}", ask)
+        return self._attempts(f"asking for the settings of {', '.join(topics)}", ask)
+
+    def message_limits(self, topics: Sequence[str]) -> dict[str, int]:
+        """The largest batch in bytes that each topic takes, of those with `topic_settings`."""
+        return {
+            topic: min(int(settings[name]) for name in _LIMITS)
+            for topic, settings in self.topic_settings(topics).items()
+        }
 
     def topics(self) -> dict[str, int]:
         """All topics that this user may see, with the number of their partitions."""

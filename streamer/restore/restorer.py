@@ -12,7 +12,6 @@ import threading
 import time
 from collections.abc import Callable, Mapping
 
-from streamer.changelog.topics import changelog_settings
 from streamer.clock import Clock, SystemClock
 from streamer.config import Config, budget
 from streamer.errors import StreamerError
@@ -36,13 +35,21 @@ class Restorer:
 
     `beside_processing` says whether tasks of this worker run: restores then take less memory, and
     rest for as long as they had to wait for the interpreter, so that processing has two thirds.
+    A state that is older than `delete_retention_ms`, as changelogs have it, is not continued.
     """
 
-    def __init__(self, config: Config, pool: MemoryPool, *, clock: Clock | None = None) -> None:
+    def __init__(
+        self,
+        config: Config,
+        pool: MemoryPool,
+        *,
+        delete_retention_ms: int,
+        clock: Clock | None = None,
+    ) -> None:
         self.beside_processing = False
         self._config = config
         self._clock = clock or SystemClock()
-        self._delete_retention_ms = int(changelog_settings(config)["delete.retention.ms"])
+        self._delete_retention_ms = delete_retention_ms
         # Until tasks run, the memory for their caches is free; later a part of the memtables' is.
         self._alone_bytes = budget(config).record_cache_bytes
         self._beside_bytes = pool.write_buffer_bytes // 4

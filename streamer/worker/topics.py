@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 from streamer.changelog.topics import changelog_settings
 from streamer.config import Config
@@ -13,8 +13,9 @@ from streamer.kafka.admin import Admin, TopicSpec
 from streamer.topology.graph import Topology
 from streamer.topology.partitions import Partitions, external_topics, partitions
 from streamer.worker.new_stores import warn_of_new_stores
+from streamer.worker.retention import check_retention
 
-__all__ = ["check_unchanged", "prepare", "written_topics"]
+__all__ = ["Prepared", "check_unchanged", "prepare", "written_topics"]
 
 
 _GROWN_WITH_STATE = (
@@ -36,7 +37,14 @@ class _Wanted:
     reason: str
 
 
-def prepare(topology: Topology, config: Config, admin: Admin) -> Partitions:
+class Prepared(NamedTuple):
+    """The topics are there. `delete_retention_ms`: so long changelogs keep removals of rows."""
+
+    planned: Partitions
+    delete_retention_ms: int
+
+
+def prepare(topology: Topology, config: Config, admin: Admin) -> Prepared:
     """Look up the input topics, create the internal ones, and check what is there.
 
     Raises TopicMissingError, TopologyError, InternalTopicError or PartitionsChangedError; nothing
@@ -52,13 +60,14 @@ def prepare(topology: Topology, config: Config, admin: Admin) -> Partitions:
     existing = _existing(admin, list(wanted))
     for name, count in existing.items():
         _check(name, count, planned, topology)
+    delete_retention_ms = check_retention(planned, existing, config=config, admin=admin)
     missing = [spec for name, spec in wanted.items() if name not in existing]
     admin.create(missing)
     for name, count in admin.partitions([spec.name for spec in missing]).items():
         _check(name, count, planned, topology)
     created = [spec.name for spec in missing]
     warn_of_new_stores(topology, planned, created=created, admin=admin)
-    return planned
+    return Prepared(planned, delete_retention_ms)
 
 
 def written_topics(topology: Topology, planned: Partitions, config: Config) -> list[str]:

@@ -94,7 +94,7 @@ class Worker:
     def _begin(self) -> int:
         with ExitStack() as closing:
             closing.callback(self._directory.close)
-            planned = prepare(
+            planned, self._delete_retention_ms = prepare(
                 self._topology, self.config, Admin(self.config, stopping=self._stopping)
             )
             _log.info(
@@ -172,7 +172,7 @@ class Worker:
     ) -> TaskSet:
         parts = budget(self.config)
         pool = MemoryPool(parts.block_cache_bytes, parts.write_buffers_bytes)
-        restorer = Restorer(self.config, pool)
+        restorer = Restorer(self.config, pool, delete_retention_ms=self._delete_retention_ms)
         closing.callback(restorer.close)
         plan = Plan(
             topology=self._topology,

@@ -11,7 +11,7 @@ from typing import Any
 from confluent_kafka import Producer
 
 from streamer.changelog.format import Positions
-from streamer.changelog.topics import changelog_settings
+from streamer.changelog.topics import DELETE_RETENTION_MS, changelog_settings
 from streamer.config import Config
 from streamer.errors import StreamerError
 from streamer.ids import TaskId, TopicPartition
@@ -79,7 +79,7 @@ class Restoring:
         self.directory = directory
         self._pool = MemoryPool(16 * MIB, 16 * MIB)
         self._databases: dict[TaskId, TaskDatabase] = {}
-        self.restorer = Restorer(self.config, self._pool)
+        self.restorer = Restorer(self.config, self._pool, delete_retention_ms=DELETE_RETENTION_MS)
 
     def database(self, number: int = 0, *specs: StoreSpec) -> TaskDatabase:
         """The database of a task, opened when it is not."""

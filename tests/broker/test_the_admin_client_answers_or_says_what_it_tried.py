@@ -25,7 +25,9 @@ def test_topics_are_created_once_and_then_checked(kafka: Kafka, names: Names) ->
     admin.create([TopicSpec(first, 3, {"cleanup.policy": "compact"})])
     admin.create([TopicSpec(first, 3), TopicSpec(second, 1)])
     assert admin.partitions([first, second]) == {first: 3, second: 1}
-    assert admin.topic_config(first)["cleanup.policy"] == "compact"
+    found = admin.topic_settings([first, names.topic("missing")])
+    assert list(found) == [first]
+    assert found[first]["cleanup.policy"] == "compact"
     with pytest.raises(InternalTopicError, match=f"{first} has 3 partitions, not 4"):
         admin.create([TopicSpec(first, 4)])
 
