@@ -22,6 +22,7 @@ from streamer.kafka.api import Committed
 from streamer.kafka.attempts import Attempts, reported
 from streamer.kafka.consumer import with_metadata
 from streamer.kafka.faults import as_exception, error_of, producer_fault, translated
+from streamer.kafka.stuck import ANSWER_S, Stuck, answers_others
 
 __all__ = ["Writer"]
 
@@ -30,7 +31,8 @@ __all__ = ["Writer"]
 _AWAY_S_MAX = 300.0
 _RETRY_PAUSE_S = 0.1
 # Adding positions to a transaction takes milliseconds, and seconds behind a new coordinator.
-_ADD_S, _ANSWER_S = 5.0, 2.0
+_ADD_S = 5.0
+_STEP_S = 10.0
 _CLOSE_S = 3.0
 _STALLED_S = 0.2
 
@@ -50,6 +52,7 @@ class Writer:
         self.transactional_id = transactional_id
         self.produce = self._producer.produce
         self._is_closed = False
+        self._stuck = Stuck(self._is_answered, lambda: answers_others(made))
 
     def __len__(self) -> int:
         """How many records wait for their delivery."""
@@ -91,14 +94,17 @@ class Writer:
         """Wait until the number of records that are left is small enough, or 0."""
         began = moved = time.monotonic()
         waiting = len(self)
+        self._stuck.moved()
         while waiting and not is_enough(waiting):
             self.poll(0.02)
             left, now = len(self), time.monotonic()
             if left < waiting:
                 moved = now
+                self._stuck.moved()
             elif now - moved > _STALLED_S:
                 moved = now
                 self.check()
+                self._stuck.check("writing")
             if now - began > _AWAY_S_MAX:
                 raise _not_written(left)
             waiting = left
@@ -107,14 +113,18 @@ class Writer:
         """Wait until everything was delivered or has failed."""
         deadline = time.monotonic() + _AWAY_S_MAX
         waiting = len(self)
+        self._stuck.moved()
         while waiting:
             try:
                 with as_exception:
                     left = self._producer.flush(_STALLED_S)
             except (KafkaException, SystemError) as error:
                 raise producer_fault(reported(error), "writing") from error
-            if left >= waiting:
+            if left < waiting:
+                self._stuck.moved()
+            else:
                 self.check()
+                self._stuck.check("writing")
             if left and time.monotonic() > deadline:
                 raise _not_written(left)
             waiting = left
@@ -125,7 +135,7 @@ class Writer:
             self._add(with_metadata(positions), group)
         self.flush()
         if self.transactional_id is not None:
-            self._repeat(self._producer.commit_transaction, "committing a transaction")
+            self._repeat(self._in_steps("commit_transaction"), "committing a transaction")
 
     def _add(self, offsets: list[Any], group: Any) -> None:
         """Librdkafka remembers a coordinator that it has dropped, as after all brokers were away,
@@ -146,13 +156,14 @@ class Writer:
                             f"{what}: no end in {_ADD_S:.0f} s, though brokers answer",
                             hint="the worker joins again with a new producer",
                         ) from None
-                    is_known_to_answer = self._is_answered(offsets[0].topic)
+                    is_known_to_answer = self._is_answered()
+                    self._stuck.check(what)
 
         self._repeat(add, what)
 
-    def _is_answered(self, topic: str) -> bool:
+    def _is_answered(self) -> bool:
         try:
-            self._producer.list_topics(topic, timeout=_ANSWER_S)
+            self._producer.list_topics(timeout=ANSWER_S)
         except KafkaException:
             return False
         return True
@@ -161,7 +172,7 @@ class Writer:
         """Take back what was sent; without transactions, see it written instead: a purge reaches
         the client's threads later, and may take with it what is sent next."""
         if self.transactional_id is not None:
-            self._repeat(self._producer.abort_transaction, "aborting a transaction")
+            self._repeat(self._in_steps("abort_transaction"), "aborting a transaction")
         else:
             self.flush()
 
@@ -198,9 +209,15 @@ class Writer:
         with suppress(TimeoutError):
             _started(end, "closing").result(_CLOSE_S)
 
+    def _in_steps(self, name: str) -> Callable[[float], None]:
+        """A call that goes on when it is made again, made for no longer than a step at a time."""
+        call = getattr(self._producer, name)
+        return lambda left_s: call(min(left_s, _STEP_S))
+
     def _repeat(self, call: Callable[[float], Any], what: str) -> None:
         """Call until it succeeds, or until a deadline for what may be tried again."""
         deadline = time.monotonic() + _AWAY_S_MAX
+        self._stuck.moved()
         while True:
             left_s = max(deadline - time.monotonic(), 1.0)
             try:
@@ -211,6 +228,7 @@ class Writer:
                 said = reported(error)
                 if not error_of(said).retriable() or time.monotonic() >= deadline:
                     raise producer_fault(said, what) from error
+                self._stuck.check(what)
                 self.poll(_RETRY_PAUSE_S)
 
 
