@@ -278,6 +278,9 @@ class TaskDatabase:
             on_disk_bytes = self._families.total("rocksdb.total-sst-files-size")
         return on_disk_bytes + self.memtable_bytes()
 
+    def has_rows(self, store: str) -> bool:
+        return next(self.scan(store, b"", None), None) is not None
+
     def approximate_rows(self, store: str) -> int:
         """RocksDB's estimate; overwritten and deleted rows may count until compacted."""
         with self._gate:

@@ -98,9 +98,8 @@ class Life:
             stored=stored,
             restored_records=self.restored[task],
             stores=database.specs.values(),
-            filled=[
-                name for name in active.changelogs if next(database.scan(name, b"", None), None)
-            ],
+            filled=[name for name in active.changelogs if database.has_rows(name)],
+            internal=stage.planned.repartition,
             config=stage.config,
         )
         pipeline = self._plan.pipeline(

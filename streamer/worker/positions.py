@@ -46,6 +46,7 @@ class _Past:
     inputs: Mapping[TopicPartition, int]
     marks: frozenset[str]
     has_rows: bool
+    internal: Collection[str]
 
     def is_new(self, topic: str) -> bool:
         """Whether the task went on without this topic so far, for certain."""
@@ -61,14 +62,15 @@ def resolve_start(
     restored_records: int,
     stores: Collection[StoreSpec],
     filled: Collection[str],
+    internal: Collection[str],
     config: Config,
 ) -> Start:
     """The positions at which a restored task goes on; at least once, new ones are committed.
 
     `stored` is what its database held before the restore, `restored_records` what the restore
-    added to it, and `filled` the stores that have rows now. Raises TaskCorruptedError where a
-    position is lost and cannot be told, and InternalTopicError for a store that was of another
-    kind.
+    added to it, `filled` the stores that have rows now, and `internal` the topics that only the
+    application writes to. Raises TaskCorruptedError where a position is lost and cannot be told,
+    and InternalTopicError for a store that was of another kind.
     """
     committed = reader.committed(partitions)
     found = [Metadata.decode(one.metadata) for one in committed.values()]
@@ -76,7 +78,7 @@ def resolve_start(
     known = frozenset[str]().union(*(one.marks for one in found))
     _check_kinds(task, stores, known)
     known |= marks((place.topic for place in stored.inputs), ())
-    past = _Past(committed, {}, known, bool(filled))
+    past = _Past(committed, {}, known, bool(filled), internal)
     if restored_records == 0:
         # The changelog held nothing newer, so the state is exactly that of the stored positions.
         times.append(stored.stream_time_ms)
@@ -141,6 +143,9 @@ def _position(
             f" for {partition}",
             hint=_hint(partition, past),
         )
+    if partition.topic in past.internal:
+        # Whoever re-keyed the records that wait here has committed that it read them.
+        return reader.bounds(partition)[0]
     if config.auto_offset_reset == "none":
         raise TaskCorruptedError(
             f"group {config.application_id!r} has no committed offset for {partition}, and"

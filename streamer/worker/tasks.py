@@ -171,7 +171,8 @@ class TaskSet:
             stored=self._stored[task],
             restored_records=progress.restored_records,
             stores=active.database.specs.values(),
-            filled=[name for name in active.changelogs if active.database.approximate_rows(name)],
+            filled=[name for name in active.changelogs if active.database.has_rows(name)],
+            internal=self._planned.repartition,
             config=self.config,
         )
         pipeline = self._plan.pipeline(

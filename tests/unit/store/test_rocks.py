@@ -297,6 +297,17 @@ def test_loaded_rows_are_indexed(open_database: Open, specs: Any, tmp_path: Path
     assert list((tmp_path / "0_3" / "ingest").iterdir()) == []
 
 
+def test_one_row_among_deleted_ones_is_a_row(open_database: Open, specs: Any) -> None:
+    database = open_database(specs.plain)
+    assert not database.has_rows("plain")
+    database.write({"plain": rows(100)}, {})
+    database.flush()
+    database.write({"plain": [(key, None) for key, _row in rows(100)[1:]]}, {})
+    database.write({"plain": [(b"absent", None)]}, {})
+    assert database.approximate_rows("plain") <= 1
+    assert database.has_rows("plain")
+
+
 def test_sizes_and_gauges_tell_of_what_is_there(
     open_database: Open, specs: Any, pool: MemoryPool
 ) -> None:
@@ -305,6 +316,7 @@ def test_sizes_and_gauges_tell_of_what_is_there(
     database.write({"plain": rows(10_000, value=bytes(100))}, {})
     assert database.size_bytes() > empty + 1_000_000
     assert database.approximate_rows("plain") == 10_000
+    assert database.has_rows("plain")
     assert database.memtable_bytes() <= pool.gauges()["write_buffer_bytes"] + 64 * 1024
     database.flush()
     gauges = database.gauges()

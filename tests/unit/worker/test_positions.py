@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Collection
 from dataclasses import replace
 
 import pytest
@@ -33,6 +34,7 @@ def start(
     has_rows: bool = True,
     reset: str = "earliest",
     spec: StoreSpec = SPEC,
+    internal: Collection[str] = (),
 ) -> Start:
     broker = FakeBroker(partition_of=partition_of, now_ms=lambda: 7)
     for topic in ("old", "new"):
@@ -51,6 +53,7 @@ def start(
         restored_records=restored_records,
         stores=[spec],
         filled=[spec.name] if has_rows else [],
+        internal=internal,
         config=Config(application_id="app", auto_offset_reset=reset),
     )
 
@@ -115,6 +118,16 @@ def test_all_positions_lost_are_refused_unless_the_disk_has_them() -> None:
         start({}, replace(whole, inputs={OLD: PASSED, NEW: 4}))
 
 
+@pytest.mark.parametrize("reset", ["earliest", "latest", "none"])
+def test_what_the_application_wrote_for_itself_is_read_from_its_beginning(reset: str) -> None:
+    committed = {OLD: Committed(8, NOTE)}
+    found = start(committed, Positions(), has_rows=False, reset=reset, internal=["new"])
+    assert found.positions == {OLD: 8, NEW: 2}
+    whole = Metadata(50, marks(["new", "old"], [SPEC])).encode()
+    with pytest.raises(TaskCorruptedError, match="no committed offset for new/0"):
+        start({OLD: Committed(8, whole)}, RAN, restored_records=5, internal=["new"])
+
+
 def test_where_nothing_tells_the_error_says_so() -> None:
     with pytest.raises(TaskCorruptedError, match="no committed offset for new/0") as told:
         start({OLD: Committed(8, "1:50")}, Positions(), restored_records=5)
@@ -174,6 +187,7 @@ def test_without_transactions_a_state_never_comes_before_its_first_position(guar
             TASK,
             (OLD,),
             reader=reader,
+            internal=(),
             stored=Positions(),
             restored_records=int(has_rows),
             stores=[SPEC],
