@@ -75,9 +75,6 @@ class InputReader(Protocol):
         """
         ...
 
-    def commit(self, positions: Mapping[TopicPartition, Committed]) -> None:
-        """Commit positions outside any transaction (at least once)."""
-
     def bounds(self, partition: TopicPartition) -> tuple[int, int]:
         """(first offset, end) of a partition on the broker."""
         ...

@@ -133,12 +133,6 @@ class InputConsumer:
             if one.offset >= 0
         }
 
-    def commit(self, positions: Mapping[TopicPartition, Committed]) -> None:
-        try:
-            self._consumer.commit(offsets=with_metadata(positions), asynchronous=False)
-        except KafkaException as error:
-            raise translated(error, f"committing offsets of {self._group!r}") from error
-
     def bounds(self, partition: TopicPartition) -> tuple[int, int]:
         try:
             low, high = self._consumer.get_watermark_offsets(

@@ -132,9 +132,6 @@ class FakeReader:
         known = self._broker.groups.get(self._group, {})
         return {place: known[place] for place in partitions if place in known}
 
-    def commit(self, positions: Mapping[TopicPartition, Committed]) -> None:
-        self._broker.groups.setdefault(self._group, {}).update(positions)
-
     def bounds(self, partition: TopicPartition) -> tuple[int, int]:
         return self._broker.bounds(partition)
 

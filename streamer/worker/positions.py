@@ -65,7 +65,7 @@ def resolve_start(
     internal: Collection[str],
     config: Config,
 ) -> Start:
-    """The positions at which a restored task goes on; at least once, new ones are committed.
+    """The positions at which a restored task goes on.
 
     `stored` is what its database held before the restore, `restored_records` what the restore
     added to it, `filled` the stores that have rows now, and `internal` the topics that only the
@@ -94,17 +94,7 @@ def resolve_start(
         for spec in stores
         if spec.kind is not StoreKind.KEY_VALUE
     }
-    start = Start(positions, time_ms, len(committed) < len(partitions), own)
-    if start.is_new and not config.exactly_once:
-        # Without transactions the changes of state are durable before the position is: a crash
-        # in between the first time would leave a state whose position nobody knows.
-        beside = Metadata(
-            time_ms,
-            marks({one.topic for one in partitions}, stores),
-            {store_mark(one.name, one.kind): own[one.name] for one in stores if one.name in own},
-        )
-        reader.commit({one: Committed(at, beside.encode()) for one, at in positions.items()})
-    return start
+    return Start(positions, time_ms, len(committed) < len(partitions), own)
 
 
 def _own_time(

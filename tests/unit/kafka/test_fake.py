@@ -130,8 +130,6 @@ def test_without_a_transactional_id_results_are_there_at_once(broker: FakeBroker
     assert producer.commit({A: Committed(5)}, "g") == {B: 1}
     assert values(broker) == [b"1", b"row"]
     assert reader.committed([A]) == {A: Committed(5)}
-    reader.commit({A: Committed(6)})
-    assert reader.committed([A]) == {A: Committed(6)}
 
 
 def test_a_commit_tells_where_the_changelogs_end(broker: FakeBroker) -> None:

@@ -44,7 +44,7 @@ def start(
         producer.commit({}, None)
     broker.delete_before(NEW, 2)
     reader = broker.reader("app")
-    reader.commit(committed)
+    broker.groups["app"] = dict(committed)
     return resolve_start(
         TASK,
         (OLD, NEW),
@@ -174,35 +174,3 @@ def test_a_windowed_store_goes_on_with_its_own_time() -> None:
     # Nothing is known: rows were closed by the task's time, and a store without them is new.
     assert own_time(note(50, {}), note(40, {})) == 50
     assert own_time(note(50, {}), note(40, {}), has_rows=False) == -1
-
-
-@pytest.mark.parametrize("guarantee", ["exactly_once", "at_least_once"])
-def test_without_transactions_a_state_never_comes_before_its_first_position(guarantee: str) -> None:
-    broker = FakeBroker(partition_of=partition_of, now_ms=lambda: 7)
-    broker.create("old", 1)
-    reader = broker.reader("app")
-
-    def begin(*, has_rows: bool) -> Start:
-        return resolve_start(
-            TASK,
-            (OLD,),
-            reader=reader,
-            internal=(),
-            stored=Positions(),
-            restored_records=int(has_rows),
-            stores=[SPEC],
-            filled=["s"] if has_rows else [],
-            config=Config(application_id="app", processing_guarantee=guarantee),  # type: ignore[arg-type]
-        )
-
-    assert begin(has_rows=False) == Start({OLD: 0}, -1, is_new=True)
-    if guarantee == "at_least_once":
-        # Its first change was written, and then the worker was killed.
-        assert begin(has_rows=True) == Start({OLD: 0}, -1, is_new=False)
-        assert (
-            reader.committed([OLD])[OLD].metadata == Metadata(-1, marks(["old"], [SPEC])).encode()
-        )
-    else:
-        assert reader.committed([OLD]) == {}
-        with pytest.raises(TaskCorruptedError, match="no committed offset"):
-            begin(has_rows=True)
