@@ -51,7 +51,8 @@ test: lint  ## linters, types and all tests, a real Kafka included
 	  --numprocesses 2 --dist loadfile $(ARGS)
 
 test-fast: setup  ## tests without Kafka, about a minute
-	$(PY) -m pytest tests/unit tests/tidy $(wildcard tests/simulation examples/tests) -m "not broker and not chaos and not bench" $(ARGS)
+	$(PY) -m pytest tests/unit tests/tidy $(wildcard tests/simulation examples/tests) -m "not broker and not chaos and not bench" \
+	  --numprocesses 2 --dist loadfile $(ARGS)
 
 chaos: setup  ## tests that kill processes and break disks and connections
 	$(PY) -m pytest tests -m chaos $(ARGS)
