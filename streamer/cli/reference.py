@@ -118,7 +118,7 @@ def _memory() -> Iterator[str]:
     parts = budget(Config(application_id="example"))
     yield "## How the memory is divided\n"
     yield (
-        f"Of `memory_bytes_max` the process itself gets {_size(PROCESS_BYTES_MAX)}, or a third of"
+        f"Of `memory_bytes_max` the process itself gets {_size(PROCESS_BYTES_MAX)}, or half of"
         " a smaller\nbudget. The rest is divided:\n"
     )
     yield "| part | share | of the default | used for |"

@@ -1,8 +1,8 @@
 """How the memory of a worker is divided: one number in, one size for each user of memory out.
 
-The process itself (interpreter, libraries, the application's own objects) gets 96 MiB, or a third
-of a small budget; the rest goes by the shares below. The parts add up to the budget, so none can
-grow at another's expense.
+The process itself (interpreter, libraries, the application's own objects) gets 96 MiB, or half of a
+small budget: it takes 56 before any record has come. The rest goes by the shares below. The parts
+add up to the budget, so none can grow at another's expense.
 """
 
 from __future__ import annotations
@@ -49,6 +49,6 @@ class Budget(NamedTuple):
 def budget(config: Config) -> Budget:
     """Divide `memory_bytes_max`; what rounding leaves over stays with the process."""
     total = config.memory_bytes_max
-    rest = total - min(PROCESS_BYTES_MAX, total // 3)
+    rest = total - min(PROCESS_BYTES_MAX, total // 2)
     parts = {name: rest * percent // 100 for name, (percent, _) in PERCENT.items()}
     return Budget(process_bytes=total - sum(parts.values()), **parts)

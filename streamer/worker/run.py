@@ -10,6 +10,7 @@ from types import FrameType
 
 from streamer.config import Config
 from streamer.topology.app import App
+from streamer.worker.malloc import return_freed_memory
 from streamer.worker.worker import Worker
 
 __all__ = ["run"]
@@ -20,6 +21,7 @@ _FORCED = 130
 
 def run(app: App, config: Config, *, slot: int | None = None, solo: bool = False) -> int:
     """Run a worker; returns the exit code. Raises the StreamerError that ended it."""
+    return_freed_memory()
     worker = Worker(app.topology(), config, slot=slot, solo=solo)
     _stop_on_signals(worker, config)
     return worker.run()
