@@ -23,6 +23,7 @@ from streamer.ids import TopicPartition
 from streamer.kafka import settings
 from streamer.kafka.admin import Admin
 from streamer.kafka.faults import translated
+from streamer.kafka.stuck import let_go, stuck
 
 __all__ = ["Bounds", "ChangelogConsumer", "Fetched", "Records"]
 
@@ -68,7 +69,10 @@ class ChangelogConsumer:
     """Used by one thread."""
 
     def __init__(self, config: Config) -> None:
+        self._config = config
         self._consumer = Consumer(settings.restore_consumer(config))
+        self._at: dict[TopicPartition, int] = {}
+        self._stuck = stuck(config, lambda: self._consumer, lambda: next(iter(self._at)).topic)
         self._admin = Admin(config, timeout_s=_BOUNDS_TIMEOUT_S)
 
     def bounds(self, places: Sequence[TopicPartition]) -> dict[TopicPartition, Bounds]:
@@ -82,11 +86,17 @@ class ChangelogConsumer:
 
     def add(self, positions: Mapping[TopicPartition, int]) -> None:
         """Begin to read these partitions at these positions."""
+        if not self._at:
+            self._stuck.moved()
+        self._at.update(positions)
         self._consumer.incremental_assign([Address(*one, at) for one, at in positions.items()])
 
     def remove(self, places: Iterable[TopicPartition]) -> None:
         """Stop reading these partitions; what was fetched of them is dropped."""
-        self._consumer.incremental_unassign([Address(*one) for one in places])
+        given = list(places)
+        for place in given:
+            self._at.pop(place, None)
+        self._consumer.incremental_unassign([Address(*one) for one in given])
 
     def fetch(self, records_max: int, timeout_ms: int) -> Fetched:
         """Up to `records_max` records, grouped by partition, after at most `timeout_ms`."""
@@ -95,7 +105,20 @@ class ChangelogConsumer:
         if any(map(Message.error, messages)):
             messages = [one for one in messages if _is_record(one, fetched)]
         fetched.records = _by_place(messages)
+        self._note(fetched)
         return fetched
+
+    def _note(self, fetched: Fetched) -> None:
+        """Where to go on with another client, and whether that is needed."""
+        found = {records.place: records.position for records in fetched.records} | fetched.at_end
+        self._at.update({place: at for place, at in found.items() if place in self._at})
+        if fetched.records or fetched.at_end:
+            self._stuck.moved()
+        elif self._at and self._stuck.is_to_replace("reading changelogs"):
+            let_go(self._consumer)
+            self._consumer = Consumer(settings.restore_consumer(self._config))
+            places = [Address(*one, at) for one, at in self._at.items()]
+            self._consumer.incremental_assign(places)
 
     def close(self) -> None:
         self._consumer.close()

@@ -24,6 +24,7 @@ from streamer.kafka import settings
 from streamer.kafka.api import Committed, Fetched
 from streamer.kafka.faults import error_of, translated
 from streamer.kafka.portions import Portions
+from streamer.kafka.stuck import let_go, stuck
 from streamer.record import RawBatch
 
 __all__ = ["InputConsumer", "with_metadata"]
@@ -38,18 +39,29 @@ class InputConsumer:
     """Reads input partitions. Used by one thread, but for `known_end`."""
 
     def __init__(self, config: Config) -> None:
+        self._config = config
         self._consumer = Consumer(settings.input_consumer(config))
         self._group = config.application_id
         self._ending = threading.Lock()
         self._is_closed = False
         self._portions = Portions(budget(config).batch_bytes)
+        self._at: dict[TopicPartition, int] = {}
+        self._paused: set[TopicPartition] = set()
+        self._stuck = stuck(config, lambda: self._consumer, lambda: next(iter(self._at)).topic)
 
     def add(self, positions: Mapping[TopicPartition, int]) -> None:
         self._portions.expect(place.topic for place in positions)
+        if not self._at:
+            self._stuck.moved()
+        self._at.update(positions)
         self._consumer.incremental_assign(_addresses(positions))
 
     def remove(self, partitions: Iterable[TopicPartition]) -> None:
         addresses = [Address(*one) for one in partitions]
+        for address in addresses:
+            place = TopicPartition(address.topic, address.partition)
+            self._at.pop(place, None)
+            self._paused.discard(place)
         # librdkafka keeps a partition paused for its next assignment.
         self._consumer.resume(addresses)
         self._consumer.incremental_unassign(addresses)
@@ -60,10 +72,14 @@ class InputConsumer:
         self.add(positions)
 
     def pause(self, partitions: Iterable[TopicPartition]) -> None:
-        self._consumer.pause([Address(*one) for one in partitions])
+        given = [TopicPartition(*one) for one in partitions]
+        self._paused.update(given)
+        self._consumer.pause([Address(*one) for one in given])
 
     def resume(self, partitions: Iterable[TopicPartition]) -> None:
-        self._consumer.resume([Address(*one) for one in partitions])
+        given = [TopicPartition(*one) for one in partitions]
+        self._paused.difference_update(given)
+        self._consumer.resume([Address(*one) for one in given])
 
     def fetch(self, records_max: int, timeout_ms: int) -> Fetched:
         messages = self._portions.take(
@@ -83,7 +99,25 @@ class InputConsumer:
                     known.extend(run)
         fetched.batches = [_columns(place, run) for place, run in runs.items()]
         self._portions.saw(fetched.batches)
+        self._note(fetched)
         return fetched
+
+    def _note(self, fetched: Fetched) -> None:
+        """Where to go on with another client, and whether that is needed."""
+        found = {batch.place: batch.position for batch in fetched.batches} | fetched.ends
+        self._at.update({place: at for place, at in found.items() if place in self._at})
+        if fetched.batches or fetched.ends:
+            self._stuck.moved()
+        elif self._at and self._stuck.is_to_replace("reading input"):
+            self._replace()
+
+    def _replace(self) -> None:
+        fresh = Consumer(settings.input_consumer(self._config))
+        with self._ending:
+            let_go(self._consumer)
+            self._consumer = fresh
+        fresh.incremental_assign(_addresses(self._at))
+        fresh.pause([Address(*one) for one in self._paused])
 
     def _is_record(self, message: Message, fetched: Fetched) -> bool:
         error = message.error()

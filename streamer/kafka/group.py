@@ -12,8 +12,10 @@ from confluent_kafka import Consumer, KafkaError
 from confluent_kafka import TopicPartition as Address
 
 from streamer.config import Config
+from streamer.errors import KafkaUnavailableError
 from streamer.kafka import settings
 from streamer.kafka.attempts import unless_away
+from streamer.kafka.stuck import let_go, stuck
 
 __all__ = ["Membership"]
 
@@ -32,8 +34,10 @@ class Membership:
         }
         self._topic = topic
         self._is_changed = False
+        self._is_lost = False
         self.is_owner = False
         self._consumer = Consumer(made)
+        self._stuck = stuck(config, lambda: self._consumer, lambda: topic)
         self._consumer.subscribe(
             [topic], on_assign=self._given, on_revoke=self._taken, on_lost=self._taken
         )
@@ -41,7 +45,8 @@ class Membership:
     def poll(self, timeout_s: float) -> bool:
         """Take part for so long. Returns whether the group changed.
 
-        Raises ConfigError when membership is refused, TopicMissingError when the topic is gone.
+        Raises ConfigError when membership is refused, TopicMissingError when the topic is gone, and
+        KafkaUnavailableError where only another client can go on.
         """
         self._is_changed = False
         message = self._consumer.poll(timeout_s)
@@ -50,11 +55,19 @@ class Membership:
             if problem := unless_away(error, f"being a member by the topic {self._topic}"):
                 raise problem
             _log.debug("members: %s", error.str())
+        if self._is_changed:
+            self._stuck.moved()
+        elif self._stuck.is_to_replace("being a member"):
+            self._is_lost = True
+            raise KafkaUnavailableError("this client has lost its brokers")
         return self._is_changed
 
     def close(self) -> None:
         """Leave the group at once."""
-        self._consumer.close()
+        if self._is_lost:
+            let_go(self._consumer)
+        else:
+            self._consumer.close()
         self.is_owner = False
 
     def _given(self, _consumer: Consumer, partitions: list[Address]) -> None:

@@ -30,6 +30,7 @@ from streamer.ids import TopicPartition
 from streamer.kafka import settings
 from streamer.kafka.attempts import Attempts, reported, unless_away
 from streamer.kafka.faults import as_exception, error_of, translated
+from streamer.kafka.stuck import let_go, stuck
 
 __all__ = ["ExclusiveWriter", "Row", "TableReader", "TableWriter"]
 
@@ -53,16 +54,22 @@ class TableReader:
 
     def __init__(self, config: Config, partitions: Iterable[TopicPartition]) -> None:
         self._reached: dict[TopicPartition, int] = dict.fromkeys(partitions, 0)
-        self._consumer = Consumer(settings.control_consumer(config))
-        self._consumer.assign([_beginning(place) for place in self._reached])
+        self._config = config
+        self._consumer = self._client()
         self._where = ", ".join(sorted({place.topic for place in self._reached}))
+        self._stuck = stuck(config, lambda: self._consumer, lambda: next(iter(self._reached)).topic)
 
     def read(self, timeout_s: float) -> list[Row]:
         """Rows that have come, after at most this time. Raises what waiting cannot mend."""
         # `consume` would wait the whole time for a full batch.
         first = self._consumer.poll(timeout_s)
         if first is None:
+            if self._reached and self._stuck.is_to_replace(f"reading {self._where}"):
+                let_go(self._consumer)
+                self._consumer = self._client()
             return []
+        if first.error() is None:
+            self._stuck.moved()
         rows = map(self._row, [first, *self._consumer.consume(_BATCH, 0)])
         return [row for row in rows if row is not None]
 
@@ -94,6 +101,13 @@ class TableReader:
     ) -> None:
         self.close()
 
+    def _client(self) -> Consumer:
+        """One that reads on from where this reader is."""
+        client = Consumer(settings.control_consumer(self._config))
+        places = self._reached.items()
+        client.assign([Address(*one, at) if at else _beginning(one) for one, at in places])
+        return client
+
     def _row(self, message: Message) -> Row | None:
         error = message.error()
         topic, partition, offset = message.topic(), message.partition(), message.offset()
@@ -118,8 +132,13 @@ class TableWriter:
     """Writes rows one by one, without a transaction. Used by one thread."""
 
     def __init__(self, config: Config) -> None:
-        self._producer = Producer(settings.producer(config) | _SMALL | _IN_ORDER)
+        self._made = settings.producer(config) | _SMALL | _IN_ORDER
+        self._producer = Producer(self._made)
         self._failure: KafkaError | None = None
+        self._last: dict[tuple[TopicPartition, str], bytes | None] = {}
+        self._stuck = stuck(
+            config, lambda: self._producer, lambda: next(iter(self._last))[0].topic, writes=True
+        )
 
     def put(self, place: TopicPartition, key: str, value: bytes | None) -> None:
         """Send a row; rows of one writer arrive in their order. Returns at once.
@@ -127,10 +146,27 @@ class TableWriter:
         Raises what an earlier row was refused for.
         """
         self._raise_failure()
+        self._producer.poll(0)
+        if not (self._last and len(self._producer)):
+            self._stuck.moved()
+        elif self._stuck.is_to_replace("writing control records"):
+            self._replace()
+        self._last[place, key] = value
+        self._produce(place, key, value)
+        self._producer.poll(0)
+
+    def _produce(self, place: TopicPartition, key: str, value: bytes | None) -> None:
         self._producer.produce(
             place.topic, value, key.encode(), place.partition, on_delivery=self._delivered
         )
-        self._producer.poll(0)
+
+    def _replace(self) -> None:
+        """The last row of each key is written again: a repeated row does no harm."""
+        self._producer.purge()
+        let_go(self._producer)
+        self._producer = Producer(self._made)
+        for (place, key), value in self._last.items():
+            self._produce(place, key, value)
 
     def flush(self, timeout_s: float) -> None:
         """Wait until all rows are written. Raises KafkaUnavailableError when they are not."""
@@ -148,7 +184,9 @@ class TableWriter:
 
     def _delivered(self, error: KafkaError | None, _message: Message) -> None:
         # A purged row was given up on purpose.
-        if error is not None and error.code() != KafkaError._PURGE_QUEUE:
+        if error is None:
+            self._stuck.moved()
+        elif error.code() not in (KafkaError._PURGE_QUEUE, KafkaError._PURGE_INFLIGHT):
             self._failure = error
 
     def _raise_failure(self) -> None:

@@ -2,10 +2,21 @@
 
 from __future__ import annotations
 
+import logging
+import time
+from collections.abc import Callable, Iterator
+from typing import Any
+
 import pytest
 
-from streamer.errors import FencedError
+from streamer.config import Config
+from streamer.errors import FencedError, KafkaUnavailableError
+from streamer.ids import TopicPartition
+from streamer.kafka.changelog import ChangelogConsumer
+from streamer.kafka.consumer import InputConsumer
+from streamer.kafka.group import Membership
 from streamer.kafka.stuck import Stuck, answers_others
+from streamer.kafka.table import TableReader, TableWriter
 from streamer.kafka.writer import Writer
 
 
@@ -76,3 +87,95 @@ def test_whoever_waits_for_deliveries_finds_out(wait: str, monkeypatch: pytest.M
         waiting[wait]()
     assert len(writer) >= 1
     writer.close(drops=True)
+
+
+FIRST, SECOND = (TopicPartition("t", number) for number in (0, 1))
+
+
+@pytest.fixture
+def alone(monkeypatch: pytest.MonkeyPatch) -> Iterator[Config]:
+    """Of a client that no broker answers, where others are answered."""
+    monkeypatch.setattr("streamer.kafka.stuck._STILL_S", 0.02)
+    monkeypatch.setattr("streamer.kafka.stuck._QUIET_S", 0.1)
+    monkeypatch.setattr("streamer.kafka.stuck.ANSWER_S", 0.02)
+    monkeypatch.setattr("streamer.kafka.stuck.answers_others", lambda _made: True)
+    logger = logging.getLogger("streamer.kafka.client")
+    level = logger.level
+    logger.setLevel(logging.CRITICAL)
+    yield Config(application_id="app", bootstrap_servers="127.0.0.1:1")
+    logger.setLevel(level)
+
+
+def until_another(owner: Any, name: str, turn: Callable[[], object]) -> Any:
+    """Turn until the owner has another client; that one."""
+    first, deadline = getattr(owner, name), time.monotonic() + 10
+    while getattr(owner, name) is first:
+        assert time.monotonic() < deadline
+        turn()
+    return getattr(owner, name)
+
+
+def assigned(client: Any) -> set[tuple[str, int, int]]:
+    return {(one.topic, one.partition, one.offset) for one in client.assignment()}
+
+
+def test_input_goes_on_where_it_was_with_another_client(alone: Config) -> None:
+    reader = InputConsumer(alone)
+    reader.add({FIRST: 5, SECOND: 7})
+    reader.remove([SECOND])
+    reader.add({SECOND: 9})
+    reader.pause([SECOND])
+    fresh = until_another(reader, "_consumer", lambda: reader.fetch(10, 10))
+    assert assigned(fresh) == {("t", 0, 5), ("t", 1, 9)}
+    assert reader.known_end(FIRST) < 0
+    reader.close()
+
+
+def test_restores_go_on_where_they_were_with_another_client(alone: Config) -> None:
+    reader = ChangelogConsumer(alone)
+    reader.add({FIRST: 5, SECOND: 7})
+    reader.remove([FIRST])
+    fresh = until_another(reader, "_consumer", lambda: reader.fetch(10, 10))
+    assert assigned(fresh) == {("t", 1, 7)}
+    reader.close()
+
+
+def test_a_table_is_read_and_written_with_another_client(
+    alone: Config, caplog: pytest.LogCaptureFixture
+) -> None:
+    reader, writer = TableReader(alone, [FIRST, SECOND]), TableWriter(alone)
+    until_another(reader, "_consumer", lambda: reader.read(0.01))
+    writer.put(FIRST, "a", b"1")
+    writer.put(FIRST, "a", b"2")
+    writer.put(SECOND, "b", b"1")
+    fresh = until_another(writer, "_producer", lambda: writer.put(SECOND, "b", b"2"))
+    assert len(fresh) >= 3  # the last ones of both keys, and the one that was put
+    said = [one.getMessage() for one in caplog.records if one.name == "streamer.kafka.stuck"]
+    other = "brokers answer other clients, but not this one: it is replaced"
+    assert said == [f"reading t: {other}", f"writing control records: {other}"]
+    reader.close()
+    writer.close()
+
+
+def test_a_member_asks_to_be_made_anew(alone: Config) -> None:
+    member = Membership(alone, "members", client_id="a")
+    deadline = time.monotonic() + 10
+
+    def live() -> None:
+        while time.monotonic() < deadline:
+            member.poll(0.01)
+
+    with pytest.raises(KafkaUnavailableError, match="lost its brokers"):
+        live()
+    member.close()
+
+
+def test_who_reads_nothing_is_not_asked(alone: Config, monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[object] = []
+    monkeypatch.setattr("streamer.kafka.stuck.answers_others", asked.append)
+    reader = InputConsumer(alone)
+    client = reader._consumer
+    for _ in range(30):
+        reader.fetch(10, 10)
+    assert (asked, reader._consumer) == ([], client)
+    reader.close()
