@@ -148,7 +148,7 @@ class Config:
     metadata_max_age_ms: int = _ms(
         30_000,
         "How old the knowledge of topics may be: a topic that was grown or deleted is noticed"
-        " after this time, or after 10 s.",
+        " after this time, and after 10 s at the latest.",
         low=1_000,
         high=3_600_000,
     )

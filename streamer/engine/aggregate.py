@@ -139,7 +139,8 @@ class AggregateOperator(Operator):
             cells = self.state.values
             cells.update({key: self.own(cells[key]) for key in newest})
         if self.state.has_removed or None in payloads:
-            times = _stamp_each(self.state, row_keys, batch.timestamps, payloads=payloads)
+            told = payloads or [b""] * len(row_keys)  # nothing is told of rows that are present
+            times = _stamp_each(self.state, row_keys, batch.timestamps, payloads=told)
         else:
             times = self._result_times(batch, row_keys) if is_passed_on else batch.timestamps
             self.state.touch(newest, *_bounds(batch))

@@ -8,8 +8,6 @@ for only when it is run again to find out why; without transactions nothing else
 
 from __future__ import annotations
 
-from typing import Any
-
 from confluent_kafka import KafkaError, KafkaException, Message
 
 from streamer.errors import StreamerError
@@ -66,13 +64,14 @@ class Deliveries:
         if error.code() in _DROPPED:
             self._is_dropped = True
             return
-        headers: Any = message.headers()
         topic, key, value = message.topic() or "", message.key(), message.value()
         if is_refused(error):
             if self.is_alone:
                 self.refusal = error
-            elif self._refusals.suspect(topic, key, value, headers=headers):
+            elif self._refusals.suspect(topic, key, value):
                 self.refused += 1
+            else:
+                self._is_dropped = True
         elif not is_too_large(error):
             what = attempt(topic, key, value)
             denied = refusal(error, what)
@@ -80,7 +79,7 @@ class Deliveries:
                 self.refused += 1
             if self.failure is None:
                 self.failure = denied or translated(KafkaException(error), what)
-        elif self._refusals.add(topic, key, value, headers=headers):
+        elif self._refusals.add(topic, key, value):
             self.refused += 1
         else:
             self.doubt = self._refusals.doubt(topic)

@@ -174,7 +174,7 @@ class WorkerProducer:
         end = 0
         for row in range(len(records.keys)):
             sent = records.sent(topic, row)
-            if self._refusals.is_suspect(*sent[:3], headers=sent[3]):
+            if self._refusals.is_suspect(*sent[:3]):
                 self._put(topic, calls, records.part(end, row), on_refused=on_refused)
                 self._send_alone(sent, calls, on_refused)
                 end = row + 1
@@ -182,7 +182,7 @@ class WorkerProducer:
 
     def _send_alone(self, sent: Sent, calls: Iterator[Any], on_refused: OnRefused) -> None:
         """Send a record in a batch of its own: what is said of that is said of the record."""
-        topic, key, value, headers, _timestamp_ms = sent
+        topic, key, value, *_others = sent
         deliveries = self._deliveries
         try:
             self._writer.flush()
@@ -194,9 +194,9 @@ class WorkerProducer:
         finally:
             deliveries.is_alone = False
         if deliveries.refusal is None:
-            self._refusals.acquit(topic, key, value, headers=headers)
+            self._refusals.acquit(topic, key, value)
             return
-        problem = self._refusals.convict(sent, deliveries.refusal.str())
+        problem = self._refusals.convict(sent, deliveries.refusal)
         if not self.is_transactional or on_refused is _raise:
             on_refused(topic, key, value, problem)
         else:  # The transaction has failed with it; the next try leaves it out.

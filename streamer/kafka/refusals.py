@@ -16,6 +16,8 @@ from collections.abc import Callable, Mapping
 from hashlib import blake2b
 from typing import Any
 
+from confluent_kafka import KafkaError
+
 from streamer.errors import (
     KafkaUnavailableError,
     RecordRefusedError,
@@ -39,6 +41,9 @@ _SHOWN_KEY_BYTES = 100
 Limits = Mapping[str, int]
 # Topic, key, value, headers and timestamp of a record (changelog records leave that to the broker).
 Sent = tuple[str, bytes | None, bytes | None, Headers | None, int | None]
+
+# Of two tries the first finds suspects and the second tries them one by one.
+_FRUITLESS_MAX = 5
 
 _NO_KEY_HINT = (
     "a topic that is compacted takes no record without a key: give it one, let the topic not be"
@@ -65,6 +70,7 @@ class Refusals:
         self._suspects: set[bytes] = set()
         self._refused: dict[tuple[bytes, int | None], RecordRefusedError] = {}
         self._denied: dict[str, StreamerError] = {}
+        self._fruitless = 0
         self._limits = ask()
         self.batch_bytes = self._fitting()
         if self.batch_bytes < self._batch_bytes_max:
@@ -92,14 +98,13 @@ class Refusals:
         topic = min(self._limits, key=self._limits.__getitem__)
         return f"{topic} takes no more than {self._limits[topic]} (max.message.bytes)"
 
-    def add(
-        self, topic: str, key: bytes | None, value: bytes | None, *, headers: Headers | None
-    ) -> bool:
+    def add(self, topic: str, key: bytes | None, value: bytes | None) -> bool:
         """A broker refused a batch with this record: whether the record itself is the reason."""
         limit = self._limits.get(topic)
-        if limit is None or record_batch_bytes(key, value, headers) <= limit:
+        if limit is None or record_batch_bytes(key, value) <= limit:
             return False
-        self._known.add(_digest(topic, key, value, headers))
+        self._known.add(_digest(topic, key, value))
+        self._fruitless = 0
         return True
 
     def find(
@@ -109,7 +114,7 @@ class Refusals:
         limit = self._limits.get(topic)
         if limit is None or record_batch_bytes(key, value, headers) <= limit:
             return None
-        if self._compresses and _digest(topic, key, value, headers) not in self._known:
+        if self._compresses and _digest(topic, key, value) not in self._known:
             return None
         even = " even compressed," if self._compresses else ""
         return RecordTooLargeError(
@@ -119,43 +124,50 @@ class Refusals:
             " smaller records, or set production_error to skip or dead_letter",
         )
 
-    def suspect(
-        self, topic: str, key: bytes | None, value: bytes | None, *, headers: Headers | None
-    ) -> bool:
+    def suspect(self, topic: str, key: bytes | None, value: bytes | None) -> bool:
         """A batch with this record was refused, maybe for it. Returns whether that is news."""
         before = len(self._suspects)
-        self._suspects.add(_digest(topic, key, value, headers))
+        self._suspects.add(_digest(topic, key, value))
         return len(self._suspects) > before
 
-    def is_suspect(
-        self, topic: str, key: bytes | None, value: bytes | None, *, headers: Headers | None
-    ) -> bool:
-        return bool(self._suspects) and _digest(topic, key, value, headers) in self._suspects
+    def is_suspect(self, topic: str, key: bytes | None, value: bytes | None) -> bool:
+        return bool(self._suspects) and _digest(topic, key, value) in self._suspects
 
-    def acquit(
-        self, topic: str, key: bytes | None, value: bytes | None, *, headers: Headers | None
-    ) -> None:
+    def acquit(self, topic: str, key: bytes | None, value: bytes | None) -> None:
         """This record was taken by itself."""
-        self._suspects.discard(_digest(topic, key, value, headers))
+        self._suspects.discard(_digest(topic, key, value))
+        self._fruitless = 0
 
-    def convict(self, record: Sent, said: str) -> RecordRefusedError:
+    def is_fruitless(self) -> bool:
+        """Whether try after try tells nothing of any record, since they are others each time. To be
+        asked once after each."""
+        self._fruitless += 1
+        return self._fruitless > _FRUITLESS_MAX
+
+    def convict(self, record: Sent, error: KafkaError) -> RecordRefusedError:
         """This record was refused by itself, for what the broker said."""
-        topic, key, value, headers, timestamp_ms = record
+        topic, key, value, _headers, timestamp_ms = record
+        self._fruitless = 0
+        said = error.str()
         what = attempt(topic, key, value)
         if timestamp_ms is None:
             text = f"{what}: {said}"
         else:
             text = f"{what}, timestamp {timestamp_ms}: {said}"
         problem = RecordRefusedError(text, hint=_NO_KEY_HINT if key is None else _INVALID_HINT)
-        self._refused[_digest(topic, key, value, headers), timestamp_ms] = problem
+        # A dead letter has the time of its try: only where the time is at fault it is told by it.
+        is_for_its_time = error.code() == KafkaError.INVALID_TIMESTAMP
+        time_ms = timestamp_ms if is_for_its_time else None
+        self._refused[_digest(topic, key, value), time_ms] = problem
         return problem
 
     def convicted(self, record: Sent) -> RecordRefusedError | None:
         """Why this very record was refused before, if it was."""
         if not self._refused:
             return None
-        topic, key, value, headers, timestamp_ms = record
-        return self._refused.get((_digest(topic, key, value, headers), timestamp_ms))
+        topic, key, value, _headers, timestamp_ms = record
+        digest = _digest(topic, key, value)
+        return self._refused.get((digest, None)) or self._refused.get((digest, timestamp_ms))
 
     def deny(self, topic: str, problem: StreamerError) -> bool:
         """The brokers refuse whatever this client writes to a topic: returns whether it is news."""
@@ -172,6 +184,7 @@ class Refusals:
         self._suspects.clear()
         self._refused.clear()
         self._denied.clear()
+        self._fruitless = 0
 
     def by_client(self, topic: str, key: bytes | None, value: bytes | None) -> RecordTooLargeError:
         """The client itself takes no such record."""
@@ -203,9 +216,10 @@ def record_batch_bytes(
     return _BATCH_HEADER_BYTES + _varint_bytes(body) + body
 
 
-def _digest(topic: str, key: bytes | None, value: bytes | None, headers: Headers | None) -> bytes:
-    """Stands for a record: keeping those that are too large would take too much memory."""
-    heads = (topic, key, value is None, headers or None)
+def _digest(topic: str, key: bytes | None, value: bytes | None) -> bytes:
+    """Stands for a record: keeping those that are too large would take too much memory. Reports of
+    deliveries do not give headers back, so records that differ in them alone are one."""
+    heads = (topic, key, value is None)
     return blake2b((value or b"") + repr(heads).encode(), digest_size=32).digest()
 
 

@@ -81,9 +81,11 @@ def resolve_start(
     past = _Past(committed, {}, known, bool(filled), internal)
     if restored_records == 0:
         # The changelog held nothing newer, so the state is exactly that of the stored positions.
-        times.append(stored.stream_time_ms)
         inputs = {place: at for place, at in stored.inputs.items() if at != PASSED}
         past = replace(past, inputs=inputs)
+        if max(times, default=-1) < 0:
+            # Not beside times of the group: the directory may have been another subtopology's.
+            times.append(stored.stream_time_ms)
     positions = {
         partition: _position(task, partition, reader=reader, past=past, config=config)
         for partition in partitions

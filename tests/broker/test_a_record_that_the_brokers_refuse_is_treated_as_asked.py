@@ -40,6 +40,8 @@ def produce(application: Application, kind: str, *, partition: int = 0, first: i
         records,
         partition=partition,
         timestamp_ms=lambda row: now_ms + ahead_ms * is_refused[row],
+        # What is reported of a record that was not delivered does not tell its headers.
+        headers=[("trace", b"1")] if partition == 0 else None,
     )
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 import pytest
@@ -21,17 +21,17 @@ TIMED_OUT = KafkaError(KafkaError._MSG_TIMED_OUT)
 
 @dataclass
 class Report:
-    """A message as the client hands it to a callback: its fields are functions."""
+    """A message as the client hands it to a callback: its fields are functions, and headers are
+    never among them."""
 
     size: int = 1
     place: TopicPartition = PLACE
     at: int = 7
-    extra: list[tuple[str, bytes]] = field(default_factory=list)
 
     def __getattr__(self, name: str) -> Any:
         topic, partition = self.place
         fields = {"topic": topic, "partition": partition, "offset": self.at, "key": b"k"}
-        return lambda: (fields | {"value": b"x" * self.size, "headers": self.extra or None})[name]
+        return lambda: (fields | {"value": b"x" * self.size, "headers": None})[name]
 
 
 def deliveries() -> tuple[Any, Refusals]:
@@ -71,7 +71,7 @@ def test_what_a_purge_has_dropped_has_failed_without_a_reason() -> None:
 
 def test_of_a_refused_batch_only_a_record_that_is_too_large_itself_is_remembered() -> None:
     found, refusals = deliveries()
-    for report in (Report(100), Report(1_000), Report(900), Report(900, extra=[("a", b"b" * 99)])):
+    for report in (Report(100), Report(1_000), Report(900), Report(1_001)):
         found.reported(TOO_LARGE, report)
     assert (found.refused, refusals.count) == (2, 2)
     assert "records that fit its 1000 bytes" in found.doubt
@@ -83,6 +83,7 @@ def test_of_a_refused_batch_only_a_record_that_is_too_large_itself_is_remembered
 
 
 INVALID = KafkaError(KafkaError.INVALID_RECORD)
+TOO_EARLY = KafkaError(KafkaError.INVALID_TIMESTAMP)
 BESIDE = KafkaError(KafkaError._INVALID_DIFFERENT_RECORD)
 DENIED = KafkaError(KafkaError.TOPIC_AUTHORIZATION_FAILED)
 
@@ -93,25 +94,34 @@ def test_a_record_of_a_batch_that_was_refused_is_but_a_suspect() -> None:
         found.reported(error, Report())
     assert found.refused == 1
     assert found.failure is None
-    assert refusals.is_suspect("t", b"k", b"x", headers=None)
-    assert not refusals.is_suspect("t", None, b"x", headers=None)
+    # A suspect that is refused again, in another transaction, has failed all the same.
+    found.begin()
+    found.reported(INVALID, Report())
+    assert found.refused == 0
+    assert found.has_failed
+    assert refusals.is_suspect("t", b"k", b"x")
+    assert not refusals.is_suspect("t", None, b"x")
     assert refusals.count == 0
-    refusals.acquit("t", b"k", b"x", headers=None)
-    assert not refusals.is_suspect("t", b"k", b"x", headers=None)
+    refusals.acquit("t", b"k", b"x")
+    assert not refusals.is_suspect("t", b"k", b"x")
 
 
-def test_a_record_that_was_refused_alone_is_at_fault_at_that_time_only() -> None:
+@pytest.mark.parametrize(("code", "elsewhen"), [(INVALID, True), (TOO_EARLY, False)])
+def test_a_record_that_was_refused_alone_is_at_fault_by_its_time_only_where_that_is_the_reason(
+    code: KafkaError, elsewhen: bool
+) -> None:
     found, refusals = deliveries()
     found.begin_alone()
-    found.reported(INVALID, Report())
-    assert found.refusal is INVALID
+    found.reported(code, Report())
+    assert found.refusal is code
     assert not found.has_failed
     sent = ("t", None, b"x", None, 5)
-    problem = refusals.convict(sent, "no")
-    assert str(problem) == "writing 1 bytes to t, key None, timestamp 5: no"
+    problem = refusals.convict(sent, code)
+    assert str(problem) == f"writing 1 bytes to t, key None, timestamp 5: {code.str()}"
     assert "takes no record without a key" in problem.hint
     assert refusals.convicted(sent) is problem
-    assert refusals.convicted(("t", None, b"x", None, 6)) is None
+    assert refusals.convicted(("t", None, b"x", [("h", b"v")], 5)) is problem
+    assert (refusals.convicted(("t", None, b"x", None, 6)) is problem) == elsewhen
     assert refusals.count == 1
     refusals.committed()
     assert refusals.convicted(sent) is None
@@ -127,3 +137,10 @@ def test_a_topic_that_may_not_be_written_is_said_by_name_and_no_record_is_at_fau
     assert "grant the right (ACL)" in raised.value.hint
     refusals.check("u")
     assert refusals.count == 0
+
+
+def test_tries_that_tell_nothing_of_any_record_come_to_an_end() -> None:
+    _, refusals = deliveries()
+    assert [refusals.is_fruitless() for _ in range(6)] == [False] * 5 + [True]
+    refusals.acquit("t", b"k", b"x")
+    assert not refusals.is_fruitless()

@@ -101,3 +101,23 @@ def test_a_row_that_was_not_removed_keeps_the_greatest_time(make: Callable[[], A
             driver.send("in", "k", 5, at=START.format(29))
             driver.commit()
             assert [value for _key, value in driver.read("out")] == [1, 2, 3]
+
+
+@pytest.mark.parametrize("commits", [True, False])
+def test_a_process_step_may_delete_in_the_store_of_an_aggregation(commits: bool) -> None:
+    app = App("shared")
+    store = Store("sums", value=int)
+    stream = app.stream("in", key=str, value=int)
+    stream.group_by_key().aggregate(int, lambda _key, value, total: total + value, store=store)
+
+    def forget(record: Any, context: Any) -> None:
+        if record.value == 0:
+            context.store("sums").delete(record.key)
+
+    stream.process(forget, stores=[store], value=int).to("out")
+    with TopologyTestDriver(app, auto_commit=commits) as driver:
+        for value in (5, 6, 0, 4, 7):
+            driver.send("in", "k", value)
+        driver.commit()
+        assert driver.store("sums")["k"] == 11
+        assert driver.failures == {}

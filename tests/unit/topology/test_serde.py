@@ -346,3 +346,13 @@ def test_an_untyped_store_refuses_keys_that_would_become_text() -> None:
     assert typed.decode(typed.encode({5: 1})) == {5: 1}
     topic = Json(dict).bind("t", False, {})
     assert topic.encode({5: 1}) == b'{"5":1}'
+
+
+@pytest.mark.parametrize("number", [float("nan"), float("inf"), float("-inf"), -float("nan")])
+def test_a_number_that_json_lacks_is_found_beside_fields_that_are_none(number: float) -> None:
+    encode = Json(dict[str, float | None]).encode
+    assert encode({"a": None, "b": 1.5, "c": 1.7e308}) == b'{"a":null,"b":1.5,"c":1.7e308}'
+    with pytest.raises(
+        SerdeError, match=r"cannot hold the non-finite number (nan|-?inf) \(\['b'\]\)"
+    ):
+        encode({"a": None, "b": number})

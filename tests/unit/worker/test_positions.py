@@ -106,6 +106,16 @@ def test_a_topic_that_the_disk_knows_is_not_new() -> None:
         start({OLD: Committed(8, "")}, stored)
 
 
+def test_the_group_tells_the_stream_time_and_the_disk_where_the_group_knows_none() -> None:
+    """In a directory of the task's number another subtopology may have lived, with a later time."""
+    later = replace(RAN, stream_time_ms=999)
+    whole = Metadata(50, marks(["new", "old"], [SPEC])).encode()
+    both = {OLD: Committed(8, whole), NEW: Committed(4, whole)}
+    assert start(both, later).stream_time_ms == 50
+    reset = {OLD: Committed(8, ""), NEW: Committed(4, "")}
+    assert start(reset, later).stream_time_ms == 999
+
+
 def test_all_positions_lost_are_refused_unless_the_disk_has_them() -> None:
     with pytest.raises(TaskCorruptedError, match="no committed offset for old/0"):
         start({}, RAN, restored_records=1)
