@@ -13,6 +13,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from hypothesis import settings
+
+# How long an example takes says more about the machine, which others use too.
+settings.register_profile("shared machine", deadline=None)
+settings.load_profile("shared machine")
 
 TESTS = Path(__file__).parent
 MARKED_DIRECTORIES = ("broker", "chaos", "bench")
@@ -41,7 +46,8 @@ def _own_level() -> Iterator[None]:
 
 def pytest_configure(config: pytest.Config) -> None:
     is_first = not hasattr(config, "workerinput")
-    if is_first and getattr(config.option, "numprocesses", None) and BROKER not in os.environ:
+    is_divided = is_first and getattr(config.option, "numprocesses", None)
+    if is_divided and "not broker" not in config.option.markexpr and BROKER not in os.environ:
         from streamer.sandbox import Sandbox
 
         sandbox = Sandbox().start()
