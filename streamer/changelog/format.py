@@ -11,6 +11,8 @@ Positions live in the metadata of the task's database, in the same write batch a
     input/<topic>/<partition>     the next offset to process; -1 where a restore has passed it
     stream_time                   ms; the latest event time that the task has seen
     time/<store>                  ms; the same of what a windowed store aggregates
+    closing/<store>               ms; how far it has passed on final results, -1 where none are left
+    closing_rows/<store>          and how many of that time
     as_of                         ms; when the changelog positions were last known to be the ends
 
 Each value is a version byte, and a signed 64-bit number, big-endian, or the id as text.
@@ -24,6 +26,7 @@ from dataclasses import dataclass, field
 
 from streamer.errors import InternalTopicError, StateDirectoryError, TaskCorruptedError
 from streamer.ids import TopicPartition
+from streamer.store.closing import Closing
 from streamer.store.keys import ROW_FORMS, ROW_VERSION, kind_of
 from streamer.store.schema import CHANGELOG_POSITION
 from streamer.topology.stores import StoreKind
@@ -37,6 +40,7 @@ _NUMBER = struct.Struct(">Bq")
 _CHANGELOG, _INPUT = CHANGELOG_POSITION, "input/"
 _TOPIC = "topic/"
 _TIME = "time/"
+_CLOSING, _CLOSING_ROWS = "closing/", "closing_rows/"
 _STREAM_TIME, _AS_OF = "stream_time", "as_of"
 
 
@@ -54,12 +58,16 @@ class Positions:
     as_of_ms: int = -1
     topic_ids: Mapping[str, str] = field(default_factory=dict)
     times: Mapping[str, int] = field(default_factory=dict)
+    closings: Mapping[str, Closing | None] = field(default_factory=dict)
 
     def encode(self) -> dict[str, bytes]:
         """As metadata of a database."""
         numbers = {_CHANGELOG + store: at for store, at in self.changelogs.items()}
         numbers |= {f"{_INPUT}{place}": at for place, at in self.inputs.items()}
         numbers |= {_TIME + store: time for store, time in self.times.items()}
+        for store, place in self.closings.items():
+            time_ms, rows = place or (-1, 0)
+            numbers |= {_CLOSING + store: time_ms, _CLOSING_ROWS + store: rows}
         if self.stream_time_ms >= 0:
             numbers[_STREAM_TIME] = self.stream_time_ms
         if self.as_of_ms >= 0:
@@ -76,6 +84,7 @@ class Positions:
         inputs: dict[TopicPartition, int] = {}
         topic_ids: dict[str, str] = {}
         times: dict[str, int] = {}
+        closings: dict[str, Closing | None] = {}
         for name, value in metadata.items():
             if name.startswith(_CHANGELOG):
                 changelogs[name.removeprefix(_CHANGELOG)] = _number(name, value)
@@ -83,6 +92,11 @@ class Positions:
                 topic_ids[name.removeprefix(_TOPIC)] = _text(name, value)
             elif name.startswith(_TIME):
                 times[name.removeprefix(_TIME)] = _number(name, value)
+            elif name.startswith(_CLOSING):
+                store = name.removeprefix(_CLOSING)
+                rows = _number(name, metadata.get(_CLOSING_ROWS + store))
+                time_ms = _number(name, value)
+                closings[store] = Closing(time_ms, rows) if time_ms >= 0 else None
             elif name.startswith(_INPUT):
                 topic, _, partition = name.removeprefix(_INPUT).rpartition("/")
                 inputs[TopicPartition(topic, int(partition))] = _number(name, value)
@@ -93,6 +107,7 @@ class Positions:
             as_of_ms=_number(_AS_OF, metadata.get(_AS_OF)),
             topic_ids=topic_ids,
             times=times,
+            closings=closings,
         )
 
 

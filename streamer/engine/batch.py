@@ -9,19 +9,15 @@ Columns are never changed in place: nodes share them.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from itertools import islice
-from typing import Any, TypeVar
+from typing import Any
 
 from streamer.record import Headers, RawBatch
 
-__all__ = ["Batch", "Order", "Source", "flushed", "pages", "spread_order", "store_results"]
+__all__ = ["Batch", "Order", "Source", "flushed", "spread_order", "store_results"]
 
 Order = tuple[int, ...]
-Row = TypeVar("Row")
-
-PAGE_ROWS = 5_000
 
 
 @dataclass(slots=True)
@@ -37,13 +33,6 @@ class Source:
 def flushed(stream_time_ms: int, count: int, *, is_at_once: bool = False) -> Source:
     """The source of results that no single record made: they come at the task's stream time."""
     return Source(None, [stream_time_ms] * count, is_at_once)
-
-
-def pages(rows: Iterable[Row]) -> Iterator[list[Row]]:
-    """Rows in lists of bounded length, so that what a store passes on is never all in memory."""
-    rest = iter(rows)
-    while page := list(islice(rest, PAGE_ROWS)):
-        yield page
 
 
 def store_results(

@@ -7,21 +7,23 @@ from dataclasses import dataclass
 from typing import Any
 
 from streamer.engine.aggregate import AggregateOperator, Drop
+from streamer.engine.closing import Closer, may_split
 from streamer.engine.context import ProcessContext
 from streamer.engine.fields import Fields
 from streamer.engine.fold import fold_loop, needs_keys
 from streamer.engine.node import Operator
 from streamer.engine.policy import Policy
 from streamer.engine.process import ProcessOperator
-from streamer.engine.sessions import SessionOperator, session_fold
+from streamer.engine.sessions import SessionOperator, closed_sessions, session_fold
 from streamer.engine.sharing import has_immutable_values, keeps_values
 from streamer.engine.sink import Output, SharedTopic, SinkOperator
 from streamer.engine.stateless import BranchOperator, MergeOperator, PassOperator, stateless
 from streamer.engine.table import JoinOperator, TableOperator
 from streamer.engine.times import StreamTime
-from streamer.engine.windowed import WindowedOperator
+from streamer.engine.windowed import WindowedOperator, closed_windows
 from streamer.ids import repartition_topic
 from streamer.store.cache import KeyValueState
+from streamer.store.closing import Closing
 from streamer.store.session import SessionState
 from streamer.topology.aggregates import Fold, Reduce
 from streamer.topology.graph import (
@@ -68,7 +70,8 @@ class Entry:
 @dataclass(slots=True)
 class Compiler:
     """Makes the operators of one task. `settings` are those of the schema registry, `times` the
-    stream times of the windowed aggregations by their stores."""
+    stream times of the windowed aggregations by their stores, `closings` how far some of them had
+    come with passing on what had closed."""
 
     application_id: str
     subtopology: Subtopology
@@ -80,6 +83,7 @@ class Compiler:
     task: str
     wall_time_ms: Callable[[], int]
     times: Mapping[str, StreamTime]
+    closings: Mapping[str, Closing]
 
     def operators(self) -> dict[int, Operator]:
         """Operators by node number, tied to their children, in topological order."""
@@ -198,6 +202,7 @@ class Compiler:
             assert not isinstance(node.windows, SessionWindows)
             operator.windows = node.windows
             operator.time = self.times[node.store.name]
+            operator.closer = _closer(self, node, closed_windows)
         return operator
 
     def _sessions(self, node: Aggregate) -> SessionOperator:
@@ -217,6 +222,7 @@ class Compiler:
                 isolates=keeps_values(node, self.subtopology),
             ),
             emit=node.emit,
+            closer=_closer(self, node, closed_sessions),
             encode=state.serde.encode,
             decode_key=WindowedKey(state.spec.key, node.store).decode,
             needs_care=not isinstance(node.aggregate, Mapping),
@@ -372,3 +378,14 @@ def _fields(node: Aggregate) -> Fields | None:
 def _own(state: KeyValueState) -> Callable[[Any], Any]:
     """Makes an object that nobody else has of an aggregate, as storing and reading it would."""
     return lambda value: state.decode(state.encode(value))
+
+
+def _closer(made: Compiler, node: Aggregate, closed: Callable[[int, Any], int]) -> Closer | None:
+    if node.emit != "final":
+        return None
+    time = made.times[node.store.name]
+    return Closer(
+        lambda: closed(time.now_ms, node.windows),
+        made.closings.get(node.store.name),
+        splits=may_split(node, made.subtopology),
+    )

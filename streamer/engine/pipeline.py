@@ -1,7 +1,7 @@
 """`Pipeline`: one subtopology at work in one task.
 
     run(batch)     records go through the nodes; results and changes stay in the open transaction
-    flush(...)     what waits for the commit is passed on: changed results, closed windows
+    flush(room)    what waits for the commit is passed on: changed results, closed windows
     changes()      the rows to write to changelogs and stores
     committed()    all of it is durable          abort()  none of it happened
 
@@ -17,12 +17,14 @@ from itertools import accumulate
 from typing import Any
 
 from streamer.engine.batch import Batch, Source
+from streamer.engine.closing import Room
 from streamer.engine.compile import Compiler, Entry
 from streamer.engine.process import ProcessOperator
 from streamer.engine.sessions import SessionOperator
 from streamer.engine.windowed import WindowedOperator
 from streamer.record import RawBatch
 from streamer.store.cache import ANY_TIME_MS, KeyValueState
+from streamer.store.closing import Closing
 from streamer.store.expiry import Expiry
 
 __all__ = ["Pipeline"]
@@ -52,6 +54,7 @@ class Pipeline:
             one for one in self._operators if isinstance(one, WindowedOperator | SessionOperator)
         ]
         self._times = compiler.times
+        self._closers = {one.state.spec.name: one.closer for one in self._windowed if one.closer}
         self.stream_time_ms = stream_time_ms
         self._committed_time_ms = stream_time_ms
         for state in self._states.values():
@@ -194,25 +197,36 @@ class Pipeline:
         """Stream time of each windowed aggregation, by its store."""
         return {store: own.now_ms for store, own in self._times.items()}
 
+    @property
+    def closings(self) -> dict[str, Closing | None]:
+        """How far final results were passed on, by store; None where none of them are left."""
+        return {store: closer.place for store, closer in self._closers.items()}
+
+    @property
+    def is_closing(self) -> bool:
+        """Whether the last commit left final results to the next."""
+        return any(closer.is_left for closer in self._closers.values())
+
     # -- the commit ----------------------------------------------------------------------------
 
-    def flush(self) -> None:
+    def flush(self, room: Room | None = None) -> None:
         """Pass on what waited for the commit, in topological order, so that a result which feeds
         another store is in that store's changes as well; then find what has expired."""
+        room = room or Room()
         for operator in self._operators:
             if isinstance(operator, WindowedOperator | SessionOperator):
                 # All before it have passed on what they had for it.
                 operator.time.settle()
-                for _page in operator.close(self.stream_time_ms):
+                for _page in operator.close(self.stream_time_ms, room):
                     self._settle()
             operator.flush(self.stream_time_ms)
         for name, expiry in self._expiries.items():
             state = self._states[name]
             dirty = state.dirty()
-            own = self._times.get(name)
-            now_ms = self.stream_time_ms if own is None else own.now_ms
-            expired = expiry.find(now_ms, changed=len(dirty.keys))
-            state.purge(expired.keys, expiry.among(dirty, now_ms))
+            now_ms = own.now_ms if (own := self._times.get(name)) else self.stream_time_ms
+            kept_ms = place.time_ms if (place := self.closings.get(name)) else None
+            expired = expiry.find(now_ms, changed=len(dirty.keys), kept_from_ms=kept_ms)
+            state.purge(expired.keys, expiry.among(dirty, now_ms, kept_from_ms=kept_ms))
             self._index_keys[name] = expired.index_keys
 
     def changes(self) -> Changes:

@@ -6,7 +6,8 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from streamer.engine.aggregate import Drop
-from streamer.engine.batch import Batch, pages, store_results
+from streamer.engine.batch import Batch, store_results
+from streamer.engine.closing import Closer, Room
 from streamer.engine.fields import Fields
 from streamer.engine.node import Operator
 from streamer.engine.policy import Policy
@@ -20,7 +21,7 @@ from streamer.topology.aggregates import BuiltIn, Fold, Reduce
 from streamer.topology.graph import Emit
 from streamer.topology.windows import SessionWindows
 
-__all__ = ["SessionFold", "SessionOperator", "session_fold"]
+__all__ = ["SessionFold", "SessionOperator", "closed_sessions", "session_fold"]
 
 
 class SessionFold:
@@ -53,8 +54,6 @@ class SessionOperator(Operator):
     is never joined to anything.
     """
 
-    emitted_ms: int = -1
-
     def __init__(
         self,
         name: str,
@@ -65,6 +64,7 @@ class SessionOperator(Operator):
         time: StreamTime,
         fold: SessionFold,
         emit: Emit,
+        closer: Closer | None,
         encode: Callable[[Any], bytes],
         decode_key: Callable[[bytes], Any],
         needs_care: bool,
@@ -75,6 +75,7 @@ class SessionOperator(Operator):
         self.windows = windows
         self.time = time
         self.emit = emit
+        self.closer = closer
         closed_ms = windows.gap_ms + windows.grace_ms
         self._kept_ms = closed_ms if emit == "final" else state.spec.retention_ms or closed_ms
         self.takes_payloads = False
@@ -197,15 +198,13 @@ class SessionOperator(Operator):
                 )
             )
 
-    def close(self, stream_time_ms: int) -> Iterator[None]:
-        """Pass on the sessions that closed since the last call (emit="final"), a page at a time;
-        the caller settles each page before it asks for the next. The results come at the task's
-        stream time, which is given."""
-        bound = self._closed()
-        if self.emit != "final" or bound <= self.emitted_ms:
+    def close(self, stream_time_ms: int, room: Room) -> Iterator[None]:
+        """Pass on closed sessions (emit="final"), as `WindowedOperator` does windows."""
+        if self.closer is None:
             return
-        for found in pages(self.state.ended(max(self.emitted_ms, 0), bound)):
-            keys, values = zip(*found, strict=True)
+        for found in self.closer.pages(self.state.ended, room):
+            ends_and_keys, values = zip(*found, strict=True)
+            keys = [one[8:] for one in ends_and_keys]
             self.forward(
                 store_results(
                     stream_time_ms,
@@ -221,15 +220,19 @@ class SessionOperator(Operator):
     def committed(self) -> None:
         """The results passed on so far are committed."""
         self.time.committed()
-        self.emitted_ms = max(self.emitted_ms, self._closed())
-
-    def _closed(self) -> int:
-        """Sessions that end below this are closed: end + gap + grace < stream time."""
-        return max(self.time.now_ms - self.windows.gap_ms - self.windows.grace_ms, 0)
+        if self.closer is not None:
+            self.closer.committed()
 
     def abort(self) -> None:
         self.state.abort()
         self.time.abort()
+        if self.closer is not None:
+            self.closer.abort()
+
+
+def closed_sessions(stream_time_ms: int, windows: SessionWindows) -> int:
+    """Sessions that end below this are closed: end + gap + grace < stream time."""
+    return max(stream_time_ms - windows.gap_ms - windows.grace_ms, 0)
 
 
 def session_fold(

@@ -6,7 +6,8 @@ import struct
 from collections.abc import Iterator, Sequence
 
 from streamer.engine.aggregate import AggregateOperator
-from streamer.engine.batch import Batch, pages, store_results
+from streamer.engine.batch import Batch, store_results
+from streamer.engine.closing import Closer, Room
 from streamer.engine.times import StreamTime, present
 from streamer.topology.windows import HoppingWindows, TumblingWindows
 
@@ -19,13 +20,13 @@ class WindowedOperator(AggregateOperator):
     """Gives each record the row of each window it falls into, and folds as ever.
 
     What is late or closed goes by the aggregation's own `time`. With `emit="final"` a window's
-    result is passed on at the first commit after it closed. What was closed at the last commit
-    follows from the time stored with it, so a result is passed on once, whatever crashes.
+    result is passed on once, whatever crashes, at the first commits after it closed: the `closer`
+    knows how far that has come. A record for it is late from then on, passed on or not.
     """
 
     windows: TumblingWindows | HoppingWindows
     time: StreamTime
-    emitted_ms: int = -1
+    closer: Closer | None = None
 
     def run(self, batch: Batch) -> None:
         if not len(batch):
@@ -94,15 +95,13 @@ class WindowedOperator(AggregateOperator):
         """Key, then window start, as Kafka Streams writes windowed keys."""
         return [row_key[8:] + row_key[:8] for row_key in row_keys]
 
-    def close(self, stream_time_ms: int) -> Iterator[None]:
-        """Pass on the results of windows that closed since the last call (emit="final"), a page at
-        a time; the caller settles each page before it asks for the next. The results come at the
-        task's stream time, which is given."""
-        bound = closed_windows(self.time.now_ms, self.windows)
-        if self.emit != "final" or bound <= self.emitted_ms:
+    def close(self, stream_time_ms: int, room: Room) -> Iterator[None]:
+        """Pass on the results of closed windows (emit="final"), a page at a time, as many as there
+        is room for; the caller settles each page before it asks for the next. The results come at
+        the task's stream time, which is given."""
+        if self.closer is None:
             return
-        start = _TIME.pack(max(self.emitted_ms, 0))
-        for found in pages(self.state.scan(start, _TIME.pack(bound))):
+        for found in self.closer.pages(self.state.scan, room):
             keys, values, timestamps = zip(*found, strict=True)
             self.forward(
                 store_results(
@@ -119,11 +118,14 @@ class WindowedOperator(AggregateOperator):
     def committed(self) -> None:
         """The results passed on so far are committed."""
         self.time.committed()
-        self.emitted_ms = max(self.emitted_ms, closed_windows(self.time.now_ms, self.windows))
+        if self.closer is not None:
+            self.closer.committed()
 
     def abort(self) -> None:
         super().abort()
         self.time.abort()
+        if self.closer is not None:
+            self.closer.abort()
 
 
 def closed_windows(stream_time_ms: int, windows: TumblingWindows | HoppingWindows) -> int:

@@ -38,6 +38,10 @@ def is_past_ttl(spec: StoreSpec, stored_timestamp_ms: int, stream_time_ms: int) 
     return spec.ttl_ms is not None and stored_timestamp_ms + spec.ttl_ms <= stream_time_ms
 
 
+def _least(bound_ms: int, kept_from_ms: int | None) -> int:
+    return bound_ms if kept_from_ms is None else min(bound_ms, kept_from_ms)
+
+
 class Expiry:
     """Finds expired rows of one store, going on where it stopped."""
 
@@ -63,12 +67,15 @@ class Expiry:
             return 0
         return max(stream_time_ms - kept + 1, 0)
 
-    def find(self, stream_time_ms: int, changed: int = 0) -> Expired:
+    def find(
+        self, stream_time_ms: int, changed: int = 0, *, kept_from_ms: int | None = None
+    ) -> Expired:
         """Stored rows that are expired, as many as suit a commit that changes `changed` rows. Rows
-        past a TTL are found once all of their bucket are."""
+        past a TTL are found once all of their bucket are. Rows from `kept_from_ms` on are needed
+        still."""
         spec = self._spec
         rows_max = max(ROWS_MIN, 2 * changed)
-        bound = self.bound_ms(stream_time_ms)
+        bound = _least(self.bound_ms(stream_time_ms), kept_from_ms)
         if spec.ttl_ms is not None:
             bound = ttl_bucket(bound, spec.ttl_ms)
         end = _TIME.pack(bound)
@@ -90,9 +97,11 @@ class Expiry:
             [key for key, row in pairs if row is not None and row[ROW_TIME] < end], found
         )
 
-    def among(self, dirty: Dirty, stream_time_ms: int) -> list[bytes]:
+    def among(
+        self, dirty: Dirty, stream_time_ms: int, *, kept_from_ms: int | None = None
+    ) -> list[bytes]:
         """The changed rows that are expired as soon as they are committed."""
-        bound = self.bound_ms(stream_time_ms)
+        bound = _least(self.bound_ms(stream_time_ms), kept_from_ms)
         if not bound or not dirty.keys:
             return []
         if self._spec.kind is StoreKind.KEY_VALUE:

@@ -113,19 +113,19 @@ class SessionState(KeyValueState):
             self.values.pop(stored_key, None)
             self._stamps.put_back(stored_key, None, is_removed=False)
 
-    def ended(self, from_ms: int, to_ms: int) -> Iterator[tuple[bytes, Any]]:
-        """Rows of sessions that end in [from_ms, to_ms) as of this call, by end and key, this
-        transaction included. Stored rows are read as the iterator goes on."""
-        start, end = from_ms.to_bytes(8, "big"), to_ms.to_bytes(8, "big")
+    def ended(self, start: bytes, end: bytes) -> Iterator[tuple[bytes, Any]]:
+        """Sessions whose end and row key, one behind the other, lie in [start, end), as of this
+        call and in that order, this transaction included. Stored rows are read as the iterator
+        goes on."""
         own: list[Found] = [
             (key[-16:-8] + key, self.values[key], stamp)
             for key, stamp in self._stamps.times.items()
-            if start <= key[-16:-8] < end
+            if start <= key[-16:-8] + key < end
         ]
         own.sort(key=itemgetter(0))
         index = self._database.scan(self.spec.name, start, end, index=True)
         found = merged(self._rows(index), own, self._serde.decode)
-        return ((index_key[8:], value) for index_key, value, _end_ms in found)
+        return ((index_key, value) for index_key, value, _end_ms in found)
 
     def _rows(self, index: Iterator[tuple[bytes, bytes]]) -> Iterator[tuple[bytes, bytes]]:
         """The rows that entries of the index point to, by their entries."""

@@ -10,19 +10,24 @@ that went through the pipeline. Only `streamer.task.commit` moves the one to the
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import TypeVar
 
 from streamer.changelog.format import Positions
+from streamer.engine.closing import Room
 from streamer.engine.pipeline import Changes, Pipeline
 from streamer.errors import StreamerError
 from streamer.ids import TaskId, TopicPartition
 from streamer.kafka.api import Committed
 from streamer.record import RawBatch
+from streamer.store.closing import Closing
 from streamer.store.rocks import TaskDatabase
 from streamer.task.input import TaskInput
 from streamer.task.lifecycle import TaskState, checked_move
 from streamer.task.metadata import Metadata, marks, store_mark
 
 __all__ = ["ActiveTask"]
+
+_Known = TypeVar("_Known")
 
 
 class ActiveTask:
@@ -48,6 +53,7 @@ class ActiveTask:
         self.records_processed = 0
         self.committed_time_ms = -1
         self.committed_times: dict[str, int] = {}
+        self.committed_closings: dict[str, Closing | None] = {}
         self.refresh_positions = False
         self._pipeline: Pipeline | None = None
         self._input: TaskInput | None = None
@@ -75,6 +81,7 @@ class ActiveTask:
         self.changelog_ends = dict(changelog_ends)
         self.committed_time_ms = pipeline.stream_time_ms
         self.committed_times = pipeline.times
+        self.committed_closings = pipeline.closings
 
     def fail(self, error: StreamerError) -> None:
         """Stop processing and keep the reason. Not to be called with a transaction open."""
@@ -126,31 +133,41 @@ class ActiveTask:
         return (
             self.positions != self.committed
             or self.refresh_positions
+            or self.is_closing
             or bool(self._pipeline and (self._pipeline.touched or self._pipeline.has_punctuated))
         )
 
+    @property
+    def is_closing(self) -> bool:
+        """Whether the last commit left results of closed windows to the next."""
+        return self._pipeline is not None and self._pipeline.is_closing
+
     # -- the commit: called by streamer.task.commit, in this order ------------------------------
 
-    def flush(self) -> Changes:
-        """Pass on what waited for the commit; returns the changes to write."""
-        self.pipeline.flush()
+    def flush(self, room: Room) -> Changes:
+        """Pass on what waited for the commit, of closed windows as many as there is room for;
+        returns the changes to write."""
+        self.pipeline.flush(room)
         return self.pipeline.changes()
 
     def offsets(self) -> dict[TopicPartition, Committed]:
         """The positions to commit, with the stream times beside them."""
-        times = self.pipeline.times
-        metadata = Metadata(self.stream_time_ms, self._marks, self._by_mark(times)).encode()
+        times, closings = self.pipeline.times, self.pipeline.closings
+        metadata = Metadata(
+            self.stream_time_ms, self._marks, self._by_mark(times), self._by_mark(closings)
+        ).encode()
         # What a punctuation by the wall clock forwards moves times, but no position.
-        has_new_times = times != self.committed_times and self.positions == self.committed
+        is_moved = times != self.committed_times or closings != self.committed_closings
+        has_new_times = is_moved and self.positions == self.committed
         return {
             partition: Committed(position, metadata)
             for partition, position in self.positions.items()
             if self.refresh_positions or has_new_times or position != self.committed.get(partition)
         }
 
-    def _by_mark(self, times: Mapping[str, int]) -> dict[str, int]:
+    def _by_mark(self, known: Mapping[str, _Known]) -> dict[str, _Known]:
         specs = self.database.specs
-        return {store_mark(store, specs[store].kind): time for store, time in times.items()}
+        return {store_mark(store, specs[store].kind): one for store, one in known.items()}
 
     def store(self, changes: Changes, ends: Mapping[TopicPartition, int], *, now_ms: int) -> None:
         """The transaction has committed: make its changes and positions durable here."""
@@ -162,6 +179,7 @@ class ActiveTask:
             inputs=self.positions,
             stream_time_ms=self.stream_time_ms,
             times=self.pipeline.times,
+            closings=self.pipeline.closings,
             as_of_ms=now_ms,
         )
         # Before the write, which may put an entry back, for a row written with such a time.
@@ -173,6 +191,7 @@ class ActiveTask:
         self.committed = dict(self.positions)
         self.committed_time_ms = self.stream_time_ms
         self.committed_times = self.pipeline.times
+        self.committed_closings = self.pipeline.closings
         self.refresh_positions = False
 
     def abort(self) -> None:

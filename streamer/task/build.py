@@ -15,6 +15,7 @@ from streamer.engine.times import StreamTime
 from streamer.ids import FIRST_LAYOUT, Layout, TaskId, TopicPartition, changelog_topic
 from streamer.record import Headers
 from streamer.store.cache import KeyValueState
+from streamer.store.closing import Closing
 from streamer.store.expiry import Expiry
 from streamer.store.rocks import TaskDatabase
 from streamer.store.session import SessionState
@@ -71,11 +72,13 @@ class Plan:
         *,
         stream_time_ms: int,
         times: Mapping[str, int],
+        closings: Mapping[str, Closing],
         cache_bytes: int,
     ) -> Pipeline:
         """A task's pipeline over its database. Runs `open` of the user's processors.
 
-        `times` are the stream times of windowed aggregations by store, the task's where left out.
+        `times` are the stream times of windowed aggregations by store, the task's where left out;
+        `closings` are what a commit left to pass on, all else of what has closed was.
         """
         subtopology = self.topology.subtopologies[task.subtopology]
         states = self._states(subtopology, database, cache_bytes)
@@ -94,6 +97,7 @@ class Plan:
                 for node in subtopology.nodes
                 if isinstance(node, Aggregate) and node.windows is not None
             },
+            closings=closings,
         )
         expiries = {
             spec.name: Expiry(spec, database) for spec in subtopology.stores if _expires(spec)

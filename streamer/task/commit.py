@@ -15,9 +15,10 @@ transaction, and 2 waits for them first. A crash before it ends writes them agai
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from streamer import failpoints
+from streamer.engine.closing import Room
 from streamer.engine.pipeline import Changes
 from streamer.errors import FencedError, KafkaUnavailableError, ProcessingError, StreamerError
 from streamer.ids import TopicPartition
@@ -40,16 +41,23 @@ class TaskFailedError(Exception):
 
 
 def commit(
-    tasks: Sequence[ActiveTask], producer: ResultProducer, reader: InputReader, *, now_ms: int
+    tasks: Sequence[ActiveTask],
+    producer: ResultProducer,
+    reader: InputReader,
+    *,
+    now_ms: int,
+    is_late: Callable[[], bool] = lambda: False,
 ) -> dict[ActiveTask, StreamerError]:
-    """Commit everything that these tasks did since the last commit.
+    """Commit everything that these tasks did since the last commit. Of what has closed some is
+    left to the next one where it is a lot, or once `is_late`: `is_closing` of a task tells.
 
     Returns the tasks whose database could not be written, after the transaction: their changes are
     safe in the changelog, but they cannot go on. Raises AbortableError or TaskFailedError before
     the transaction was committed, FencedError when another worker owns the tasks.
     """
     failpoints.hit("commit.before_flush")
-    changes = [(task, _flush(task, producer)) for task in tasks]
+    room = Room(is_late)
+    changes = [(task, _flush(task, producer, room)) for task in tasks]
     failpoints.hit("commit.after_flush")
     offsets: dict[TopicPartition, Committed] = {}
     for task in tasks:
@@ -68,9 +76,9 @@ def commit(
     return failures
 
 
-def _flush(task: ActiveTask, producer: ResultProducer) -> Changes:
+def _flush(task: ActiveTask, producer: ResultProducer, room: Room) -> Changes:
     try:
-        changes = task.flush()
+        changes = task.flush(room)
         for store, rows in changes.items():
             producer.send_changes(task.changelogs[store], rows)
         return changes

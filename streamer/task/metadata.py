@@ -1,12 +1,14 @@
 """What stands beside a committed position: what the group knows of a task that has lost its disk.
 
-    2:<stream time ms>:<mark>,<mark>=<lag>,...
+    2:<stream time ms>:<mark>,<mark>=<lag>,<mark>@<lag>.<rows>,...
 
 The stream time, so that it goes on with the time it had (KAFKA-9368 does the same). A mark of each
 topic that it reads, so that an input which is new is told from a position that is lost, and of each
 store with its kind, so that one which became another kind is known even where its changelog is
 still empty. A windowed store's own time is a hexadecimal lag behind the task's, left out where it
-is none; without lags it is what was written before those times were kept. Version 1 had no marks.
+is none; without lags it is what was written before those times were kept. Behind an @ stands how
+far a store has passed on final results, while some are left (`Closing`): the time as a lag, and the
+rows, both hexadecimal. Version 1 had no marks.
 """
 
 from __future__ import annotations
@@ -15,6 +17,7 @@ import zlib
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
+from streamer.store.closing import Closing
 from streamer.topology.stores import StoreKind, StoreSpec
 
 __all__ = ["Metadata", "input_mark", "marks", "store_mark"]
@@ -28,11 +31,12 @@ _LENGTH_MAX = 4096
 @dataclass(frozen=True, slots=True)
 class Metadata:
     """-1 and no marks where they are not known. `times` are by marks of stores; a store that is
-    marked and has none there has the task's."""
+    marked and has none there has the task's. `closings` that are complete are not written."""
 
     stream_time_ms: int = -1
     marks: frozenset[str] = frozenset()
     times: Mapping[str, int] = field(default_factory=dict)
+    closings: Mapping[str, Closing | None] = field(default_factory=dict)
 
     @classmethod
     def decode(cls, text: str) -> Metadata:
@@ -41,9 +45,14 @@ class Metadata:
         time, _, known = rest.partition(":")
         if version not in (_VERSION, _VERSION_WITHOUT_MARKS) or not time.lstrip("-").isdigit():
             return cls()
-        found = [entry.partition("=") for entry in known.split(",") if entry]
+        entries = [entry for entry in known.split(",") if entry]
+        found = [entry.partition("=") for entry in entries if "@" not in entry]
         times = {mark: int(time) - int(lag, 16) for mark, _, lag in found if lag}
-        return cls(int(time), frozenset(mark for mark, _, _ in found), times)
+        closings: dict[str, Closing | None] = {}
+        for mark, _, place in (entry.partition("@") for entry in entries if "@" in entry):
+            lag, _, rows = place.partition(".")
+            closings[mark] = Closing(int(time) - int(lag, 16), int(rows, 16))
+        return cls(int(time), frozenset(mark for mark, _, _ in found), times, closings)
 
     def encode(self) -> str:
         """Where a broker would refuse the length, the stores with the least lags lose them: those
@@ -51,7 +60,12 @@ class Metadata:
         lags = {mark: self.stream_time_ms - time for mark, time in self.times.items()}
         head = f"{_VERSION}:{self.stream_time_ms}:"
         entries = {mark: mark for mark in sorted(self.marks)}
-        left = _LENGTH_MAX - len(head) - sum(len(mark) + 1 for mark in entries)
+        # Never left out: what is not passed on yet would not be.
+        for mark, place in sorted(self.closings.items()):
+            if place is not None:
+                lag = self.stream_time_ms - place.time_ms
+                entries[mark + "@"] = f"{mark}@{lag:x}.{place.rows:x}"
+        left = _LENGTH_MAX - len(head) - sum(len(entry) + 1 for entry in entries.values())
         # A time ahead of the task's comes first: going back, it would close windows twice.
         for mark, lag in sorted(lags.items(), key=lambda item: (item[1] >= 0, -item[1])):
             suffix = f"={lag:x}" if lag else ""

@@ -107,6 +107,7 @@ class Life:
             database,
             stream_time_ms=start.stream_time_ms,
             times=start.times,
+            closings=start.closings,
             cache_bytes=self._plan.cache_bytes // len(stage.planned.tasks),
         )
         active.start(

@@ -32,6 +32,7 @@ from streamer.task.active import ActiveTask
 from streamer.task.commit import TaskFailedError, commit
 from streamer.worker.appetite import Appetite
 from streamer.worker.collector import Collector
+from streamer.worker.pace import Pace
 from streamer.worker.tasks import TaskSet
 
 __all__ = ["Loop", "Membership"]
@@ -83,7 +84,7 @@ class Loop:
         self._seen = -1
         self._aborts = 0
         self._is_in_doubt = False
-        self._slow: set[TaskId] = set()
+        self._pace = Pace(clock, config.transaction_timeout_ms)
         self._committed_ms = self._refreshed_ms = self.turned_ms = clock.monotonic_ms()
         self._reported_ms = 0
 
@@ -92,12 +93,16 @@ class Loop:
     def turn(self) -> None:
         """One round. Raises what ends the worker."""
         self.turned_ms = self._clock.monotonic_ms()
+        if not self._producer.is_open:
+            self._pace.begin()
         if failure := self._member.failure():
             raise failure
         try:
             changed = self._follow_assignment()
-            self._read()
-            self._process()
+            # Final results that are left go first, or new ones could come faster than they go.
+            if not any(task.is_closing for task in self._tasks.running):
+                self._read()
+                self._process()
             if self._is_commit_due():
                 self.commit()
             changed |= self._tasks.start_restored()
@@ -161,7 +166,7 @@ class Loop:
                     task.pipeline.punctuate(now_ms)
             except FencedError:
                 # Maybe for slow code: unless less is taken the next time, it would be for ever.
-                self._note_pace(task, seconds := time.perf_counter() - since)
+                self._pace.note(task.task, seconds := time.perf_counter() - since)
                 self._appetite.took(waiting, seconds)
                 raise
             except (AbortableError, KafkaUnavailableError) as error:
@@ -172,7 +177,7 @@ class Loop:
                 return
             if count:
                 metrics.records_processed.labels(str(task.task)).inc(count)
-                self._note_pace(task, time.perf_counter() - since)
+                self._pace.note(task.task, time.perf_counter() - since)
                 total += count
         if total:
             self._appetite.took(total, time.perf_counter() - began)
@@ -183,14 +188,7 @@ class Loop:
         open while slow code runs, and so fence this worker each time."""
         if not self._producer.is_transactional or not task.input.waiting:
             return False
-        open_ms = self._clock.monotonic_ms() - self._committed_ms
-        return task.task in self._slow or open_ms > self._config.transaction_timeout_ms // 4
-
-    def _note_pace(self, task: ActiveTask, seconds: float) -> None:
-        if seconds * 1000 > self._config.transaction_timeout_ms // 4:
-            self._slow.add(task.task)
-        else:
-            self._slow.discard(task.task)
+        return task.task in self._pace.slow or self._pace.is_over()
 
     # -- the commit ----------------------------------------------------------------------------
 
@@ -202,8 +200,8 @@ class Loop:
                 task.refresh_positions = True
         running = self._tasks.running
         held_bytes = sum(task.pipeline.held_bytes for task in running)
-        is_full = held_bytes >= self._held_bytes_max
-        if not is_full and now_ms - self._committed_ms < self._config.commit_ms:
+        is_due = held_bytes >= self._held_bytes_max or any(task.is_closing for task in running)
+        if not is_due and now_ms - self._committed_ms < self._config.commit_ms:
             return False
         return self._has_uncommitted()
 
@@ -220,7 +218,8 @@ class Loop:
         if not running and not self._producer.is_open:
             return True
         try:
-            failures = commit(running, self._producer, self._reader, now_ms=self._clock.now_ms())
+            late, now_ms = self._pace.is_over, self._clock.now_ms()
+            failures = commit(running, self._producer, self._reader, now_ms=now_ms, is_late=late)
         except TaskFailedError as failed:
             self._halt(failed.task, failed.error)
             return False
@@ -237,6 +236,7 @@ class Loop:
         metrics.commits.inc()
         metrics.commit_seconds.observe(time.perf_counter() - began)
         self._committed_ms = self._clock.monotonic_ms()
+        self._pace.begin()
         self._collector.after_commit()
         return not failures
 

@@ -18,6 +18,7 @@ from streamer.config import Config
 from streamer.errors import InternalTopicError, TaskCorruptedError
 from streamer.ids import TaskId, TopicPartition
 from streamer.kafka.api import Committed, InputReader
+from streamer.store.closing import Closing
 from streamer.task.metadata import Metadata, input_mark, marks, store_mark
 from streamer.topology.stores import StoreKind, StoreSpec
 
@@ -29,12 +30,13 @@ _log = logging.getLogger(__name__)
 @dataclass(frozen=True, slots=True)
 class Start:
     """Positions to go on from; `is_new` where some of them were never committed. `times` are those
-    of windowed stores."""
+    of windowed stores, `closings` how far some of them have passed on what had closed."""
 
     positions: dict[TopicPartition, int]
     stream_time_ms: int
     is_new: bool
     times: dict[str, int] = field(default_factory=dict)
+    closings: dict[str, Closing] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,7 +98,9 @@ def resolve_start(
         for spec in stores
         if spec.kind is not StoreKind.KEY_VALUE
     }
-    return Start(positions, time_ms, len(committed) < len(partitions), own)
+    places = {spec.name: _closing(spec, found, stored) for spec in stores if spec.name in own}
+    closings = {store: place for store, place in places.items() if place is not None}
+    return Start(positions, time_ms, len(committed) < len(partitions), own, closings)
 
 
 def _own_time(
@@ -106,6 +110,19 @@ def _own_time(
     mark = store_mark(spec.name, spec.kind)
     known = [one.time_of(mark) for one in found] + [stored.times.get(spec.name)]
     return max((time for time in known if time is not None), default=otherwise_ms)
+
+
+def _closing(spec: StoreSpec, found: Collection[Metadata], stored: Positions) -> Closing | None:
+    """How far a windowed store has passed on what had closed; None: all of it. What was known at
+    its latest time counts, and of that what was furthest: neither ever goes back."""
+    mark = store_mark(spec.name, spec.kind)
+    known = [(one.time_of(mark), one.closings.get(mark)) for one in found]
+    known.append((stored.times.get(spec.name), stored.closings.get(spec.name)))
+    latest_ms = max((time for time, _place in known if time is not None), default=-1)
+    places = [place for time, place in known if time == latest_ms]
+    if None in places:
+        return None
+    return max((place for place in places if place is not None), default=None)
 
 
 def _check_kinds(task: TaskId, stores: Collection[StoreSpec], known: frozenset[str]) -> None:

@@ -180,6 +180,7 @@ class TaskSet:
             active.database,
             stream_time_ms=start.stream_time_ms,
             times=start.times,
+            closings=start.closings,
             cache_bytes=self._plan.cache_bytes // max(len(self._tasks), 1),
         )
         stored = Positions.decode(active.database.metadata())

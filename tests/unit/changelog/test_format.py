@@ -5,6 +5,7 @@ import pytest
 from streamer.changelog.format import Positions, check_rows
 from streamer.errors import InternalTopicError, StateDirectoryError, TaskCorruptedError
 from streamer.ids import TopicPartition
+from streamer.store.closing import Closing
 from streamer.store.keys import row
 from streamer.topology.stores import StoreKind
 
@@ -18,6 +19,10 @@ VERSION_1 = {
     "topic/totals": b"\x01DyP19fjBQomVrd5eUGZ6LA",
     "time/hourly": bytes.fromhex("010000018bcfe567ff"),
     "time/a/b": bytes.fromhex("01ffffffffffffffff"),
+    "closing/hourly": bytes.fromhex("010000018bcfe56000"),
+    "closing_rows/hourly": bytes.fromhex("01000000000000012c"),
+    "closing/a/b": bytes.fromhex("01ffffffffffffffff"),
+    "closing_rows/a/b": bytes.fromhex("010000000000000000"),
 }
 POSITIONS = Positions(
     changelogs={"totals": 0, "a.b/c": 42},
@@ -26,6 +31,7 @@ POSITIONS = Positions(
     as_of_ms=1_700_000_000_001,
     topic_ids={"totals": "DyP19fjBQomVrd5eUGZ6LA"},
     times={"hourly": 1_699_999_999_999, "a/b": -1},
+    closings={"hourly": Closing(0x18BCFE56000, 300), "a/b": None},
 )
 
 

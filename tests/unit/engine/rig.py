@@ -12,6 +12,7 @@ from streamer.config import load
 from streamer.engine.pipeline import Pipeline
 from streamer.ids import TaskId
 from streamer.record import Headers, RawBatch
+from streamer.store.closing import Closing
 from streamer.store.keys import index_key, payload, timestamp
 from streamer.task.build import Plan
 from streamer.testing.topics import Topics
@@ -111,6 +112,7 @@ class Rig:
         self.database = MemoryDatabase(self.topology.subtopologies[0].stores)
         self.stream_time_ms = -1
         self.times: dict[str, int] = {}
+        self.closings: dict[str, Closing] = {}
         self.offsets: dict[str, int] = {}
         self.topics = Topics(self.topology, self.config)
         self._dropped = self._counts()
@@ -130,6 +132,7 @@ class Rig:
             database,
             stream_time_ms=self.stream_time_ms,
             times=self.times,
+            closings=self.closings,
             cache_bytes=9_000,
         )
 
@@ -164,6 +167,9 @@ class Rig:
         self.output.open = []
         self.stream_time_ms = self.pipeline.stream_time_ms
         self.times = self.pipeline.times
+        self.closings = {
+            store: place for store, place in self.pipeline.closings.items() if place is not None
+        }
 
     def abort(self) -> None:
         self.output.open = []

@@ -11,7 +11,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from streamer.engine import batch
+from streamer.engine import closing
 from streamer.store.keys import session_parts, window_parts
 from streamer.topology.windows import Windowed
 from tests.unit.engine.cases import Case, Event, Input, Model, build, plain
@@ -27,7 +27,7 @@ SIZES = st.integers(min_value=1, max_value=12)
 def _small_pages() -> Iterator[None]:
     """So that closed windows come in several."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(batch, "PAGE_ROWS", 2)
+        patch.setattr(closing, "PAGE_ROWS", 2)
         yield
 
 

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from streamer import App, HoppingWindows, SessionWindows, TumblingWindows, WindowStore
-from streamer.engine import batch
+from streamer.engine import closing
 from streamer.kafka.api import AbortableError
 from tests.unit.engine.rig import Rig
 
@@ -190,7 +190,7 @@ def test_final_results_are_counted_the_same_wherever_commits_fall(
     seed: int, first: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Also where they leave in several pages."""
-    monkeypatch.setattr(batch, "PAGE_ROWS", 3)
+    monkeypatch.setattr(closing, "PAGE_ROWS", 3)
     chance = random.Random(seed)
     now, records = 0, []
     for _ in range(80):

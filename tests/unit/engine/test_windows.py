@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from streamer import App, HoppingWindows, SessionWindows, TumblingWindows, Windowed
-from streamer.engine import batch
+from streamer.engine import closing
 from tests.unit.engine.rig import Rig
 
 
@@ -181,7 +181,7 @@ def test_each_key_has_windows_of_its_own() -> None:
 def test_windows_that_close_together_leave_in_pages(
     windows: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(batch, "PAGE_ROWS", 3)
+    monkeypatch.setattr(closing, "PAGE_ROWS", 3)
     rig = counting(windows, emit="final")
     sizes: list[int] = []
     send = rig.output.send

@@ -89,8 +89,10 @@ def test_ended_sessions_come_by_their_end_this_transaction_included() -> None:
     state.replace(b"a", state.sessions(b"a", 0, 100), Session(1, 7, 4))
     state.sessions(b"d", 0, 100)
     state.replace(b"d", [], Session(6, 6, 5))
-    assert list(state.ended(5, 20)) == [
-        (session_key(b"d", 6, 6), 5),
-        (session_key(b"a", 1, 7), 4),
-        (session_key(b"b", 2, 9), 2),
+    expected = [
+        (end.to_bytes(8, "big") + session_key(key, start, end), value)
+        for key, start, end, value in [(b"d", 6, 6, 5), (b"a", 1, 7, 4), (b"b", 2, 9, 2)]
     ]
+    assert list(state.ended((5).to_bytes(8, "big"), (20).to_bytes(8, "big"))) == expected
+    # Behind one of them, and up to another.
+    assert list(state.ended(expected[0][0] + b"\0", expected[2][0])) == expected[1:2]

@@ -16,6 +16,7 @@ from streamer.failpoints import InjectedError
 from streamer.ids import TaskId, TopicPartition
 from streamer.kafka.api import AbortableError, Committed
 from streamer.kafka.fake import FakeBroker, FakeProducer, FakeReader
+from streamer.store.closing import Closing
 from streamer.store.pool import MemoryPool
 from streamer.store.rocks import TaskDatabase
 from streamer.task.active import ActiveTask
@@ -84,7 +85,12 @@ class Worker:
         stored = Positions.decode(database.metadata())
         self.task.start(
             plan.pipeline(
-                TASK, database, stream_time_ms=stream_time_ms, times={}, cache_bytes=100_000
+                TASK,
+                database,
+                stream_time_ms=stream_time_ms,
+                times={},
+                closings={},
+                cache_bytes=100_000,
             ),
             TaskInput(self.task.partitions, records_max=100),
             positions={IN: position},
@@ -281,6 +287,24 @@ def test_a_windowed_store_has_its_time_beside_that_of_the_task() -> None:
     # A store that was not there, and one of which an earlier version had written no time.
     assert found.time_of(store_mark("a", StoreKind.SESSION)) is None
     assert Metadata.decode(f"2:50:{ours}").time_of(ours) == 50
+
+
+def test_how_far_final_results_were_passed_on_stands_with_their_store() -> None:
+    ours, other = (store_mark(name, StoreKind.WINDOW) for name in "ab")
+    text = Metadata(
+        2_000, frozenset({ours, other}), {ours: 1_990}, {ours: Closing(1_000, 300), other: None}
+    ).encode()
+    assert set(text.removeprefix("2:2000:").split(",")) == {f"{ours}=a", f"{ours}@3e8.12c", other}
+    found = Metadata.decode(text)
+    assert found.closings == {ours: Closing(1_000, 300)}
+    assert (found.marks, found.times) == (frozenset({ours, other}), {ours: 1_990})
+    # Unlike times, it is never left out, or results would be missing.
+    stores = [store_mark(str(number), StoreKind.WINDOW) for number in range(300)]
+    closings = {mark: Closing(10**12 - 86_400_000, 100_000) for mark in stores[:30]}
+    times = {mark: 10**12 - number for number, mark in enumerate(stores)}
+    text = Metadata(10**12, frozenset(stores), times, closings).encode()
+    assert len(text) <= 4_096
+    assert Metadata.decode(text).closings == closings
 
 
 def test_no_broker_refuses_the_times_of_many_stores() -> None:

@@ -9,6 +9,7 @@ import pytest
 
 from streamer.clock import ManualClock
 from streamer.config import Config
+from streamer.engine.closing import Room
 from streamer.errors import FencedError, KafkaUnavailableError
 from streamer.ids import TaskId, TopicPartition
 from streamer.kafka.api import AbortableError, Committed, Fetched, RefusedError
@@ -41,6 +42,7 @@ class Task:
         self.pipeline = Pipeline()
         self.refresh_positions = False
         self.needs_commit = False
+        self.is_closing = False
         self.aborted = 0
         self.fenced: FencedError | None = None
         self._turns = 0
@@ -58,7 +60,7 @@ class Task:
         self.needs_commit = True
         return 1
 
-    def flush(self) -> dict[str, Any]:
+    def flush(self, _room: Any) -> dict[str, Any]:
         return {}
 
     def offsets(self) -> dict[TopicPartition, Committed]:
@@ -200,7 +202,7 @@ def test_the_pace_is_known_also_where_a_fence_ended_the_turn(paced: Worker) -> N
     with pytest.raises(FencedError):
         paced.loop._process()
     assert paced.loop._appetite.records_max == 8
-    assert paced.loop._slow == {paced.first.task}
+    assert paced.loop._pace.slow == {paced.first.task}
 
 
 def test_without_transactions_nothing_times_out() -> None:
@@ -211,6 +213,39 @@ def test_without_transactions_nothing_times_out() -> None:
     made.loop._collector.restore()
     assert len(made.committed()) == 6
     assert made.broker.groups == {}
+
+
+def test_what_has_closed_is_passed_on_before_more_is_read(paced: Worker) -> None:
+    paced.loop.turn()
+    assert paced.committed() == []
+    paced.second.is_closing = paced.second.needs_commit = True
+    paced.loop.turn()
+    # Committed at once, whatever the interval, and nothing was processed.
+    assert paced.committed() == ["0_0@1", "0_1@1"]
+    paced.second.is_closing = False
+    paced.loop.turn()
+    paced.loop.commit()
+    assert paced.committed() == ["0_0@1", "0_1@1", "0_0@2", "0_1@2"]
+
+
+def test_a_transaction_that_is_old_leaves_what_has_closed_to_the_next(paced: Worker) -> None:
+    pages: list[int] = []
+
+    def flush(room: Room) -> dict[str, Any]:
+        pages.append(room.page())
+        return {}
+
+    paced.first.flush = flush  # type: ignore[method-assign]
+    paced.clock.advance(10 * TIMEOUT_MS)
+    paced.loop.turn()
+    paced.loop.commit()
+    # A worker that had nothing to do has no old transaction.
+    assert pages.pop() > 0
+    paced.first.pace_ms = TIMEOUT_MS // 4 + 1
+    paced.second.input.waiting = 0
+    paced.loop.turn()
+    paced.loop.commit()
+    assert pages == [0]
 
 
 def failing(worker: Worker, error: type[AbortableError], times: int) -> None:

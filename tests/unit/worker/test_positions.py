@@ -14,6 +14,7 @@ from streamer.errors import InternalTopicError, TaskCorruptedError
 from streamer.ids import TaskId, TopicPartition
 from streamer.kafka.api import Committed
 from streamer.kafka.fake import FakeBroker
+from streamer.store.closing import Closing
 from streamer.task.metadata import Metadata, marks, store_mark
 from streamer.topology.partitioner import partition_of
 from streamer.topology.stores import Store, StoreKind, StoreSpec
@@ -184,3 +185,36 @@ def test_a_windowed_store_goes_on_with_its_own_time() -> None:
     # Nothing is known: rows were closed by the task's time, and a store without them is new.
     assert own_time(note(50, {}), note(40, {})) == 50
     assert own_time(note(50, {}), note(40, {}), has_rows=False) == -1
+
+
+@pytest.mark.parametrize(
+    ("notes", "stored", "expected"),
+    [
+        ([(50, Closing(10, 3))], None, Closing(10, 3)),
+        # The partition without new records kept its metadata.
+        ([(50, Closing(10, 3)), (40, None)], None, Closing(10, 3)),
+        ([(50, Closing(10, 3)), (50, Closing(10, 9))], (50, Closing(9, 99)), Closing(10, 9)),
+        # A disk that was left behind, one that a crash kept from the last commit's write.
+        ([(50, None)], (40, Closing(10, 3)), None),
+        ([(50, Closing(20, 0))], (50, Closing(10, 3)), Closing(20, 0)),
+        ([(50, None)], (50, Closing(10, 3)), None),
+        ([], (50, Closing(10, 3)), Closing(10, 3)),
+    ],
+)
+def test_what_had_closed_is_passed_on_from_where_the_last_commit_came(
+    notes: list[tuple[int, Closing | None]],
+    stored: tuple[int, Closing | None] | None,
+    expected: Closing | None,
+) -> None:
+    spec = replace(SPEC, kind=StoreKind.WINDOW)
+    mark = store_mark("s", StoreKind.WINDOW)
+    known = marks(["old", "new"], [spec])
+    texts = [Metadata(60, known, {mark: time}, {mark: place}).encode() for time, place in notes]
+    committed = {
+        place: Committed(8, text) for place, text in zip((OLD, NEW), texts, strict=False)
+    } or {}
+    disk = Positions(inputs={OLD: 7, NEW: 7})
+    if stored is not None:
+        disk = replace(disk, times={"s": stored[0]}, closings={"s": stored[1]})
+    found = start(committed, disk, spec=spec)
+    assert found.closings == ({} if expected is None else {"s": expected})
