@@ -6,7 +6,7 @@ change anything. What it returns is a copy that stays true to the moment of the 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
@@ -32,19 +32,14 @@ class Rows(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class ServedTask:
-    """A task whose database is open here. `state` is a name of the task's life cycle; `lag` counts
-    when it is called, which most requests have no need of."""
+    """A task whose database is open here. `state` is a name of the task's life cycle."""
 
     task: TaskId
     state: str
     stream_time_ms: int
     database: Rows
-    lag: Callable[[], int]
+    lag_records: int
     times: Mapping[str, int] = field(default_factory=dict)
-
-    @property
-    def lag_records(self) -> int:
-        return self.lag()
 
     def time_of(self, store: str) -> int:
         """The stream time that a store's rows go by: a windowed one has its own."""

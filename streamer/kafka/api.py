@@ -49,7 +49,7 @@ class Fetched:
 
 
 class InputReader(Protocol):
-    """Reads assigned partitions of input topics. Used by one thread, but for `known_end`."""
+    """Reads assigned partitions of input topics. Used by one thread."""
 
     def add(self, positions: Mapping[TopicPartition, int]) -> None:
         """Begin to read these partitions at these positions."""
@@ -80,7 +80,7 @@ class InputReader(Protocol):
         ...
 
     def known_end(self, partition: TopicPartition) -> int:
-        """The end as of the last fetch, -1 where unknown: costs no request. Any thread may ask."""
+        """The end as of the last fetch, -1 where unknown: costs no request."""
         ...
 
     def group(self) -> Any:

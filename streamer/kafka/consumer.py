@@ -8,7 +8,6 @@ stand where ordinary lag tools look.
 from __future__ import annotations
 
 import logging
-import threading
 from collections.abc import Iterable, Mapping, Sequence
 from itertools import groupby
 from operator import itemgetter
@@ -36,14 +35,12 @@ _REQUEST_TIMEOUT_S = 30.0
 
 
 class InputConsumer:
-    """Reads input partitions. Used by one thread, but for `known_end`."""
+    """Reads input partitions. Used by one thread."""
 
     def __init__(self, config: Config) -> None:
         self._config = config
         self._consumer = Consumer(settings.input_consumer(config))
         self._group = config.application_id
-        self._ending = threading.Lock()
-        self._is_closed = False
         self._portions = Portions(budget(config).batch_bytes)
         self._at: dict[TopicPartition, int] = {}
         self._paused: set[TopicPartition] = set()
@@ -181,11 +178,7 @@ class InputConsumer:
 
     def known_end(self, partition: TopicPartition) -> int:
         try:
-            # A client must not end while another thread asks it.
-            with self._ending:
-                if self._is_closed:
-                    return -1
-                _low, high = self._consumer.get_watermark_offsets(Address(*partition), cached=True)
+            _low, high = self._consumer.get_watermark_offsets(Address(*partition), cached=True)
         except KafkaException as error:
             _log.debug("no cached end of %s: %s", partition, error_of(error).str())
             return -1
@@ -195,8 +188,6 @@ class InputConsumer:
         return self._consumer.consumer_group_metadata()
 
     def close(self) -> None:
-        with self._ending:
-            self._is_closed = True
         self._consumer.close()
 
 

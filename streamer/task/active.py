@@ -51,6 +51,7 @@ class ActiveTask:
         self.committed: dict[TopicPartition, int] = {}
         self.changelog_ends: dict[str, int] = {}
         self.records_processed = 0
+        self.lag_records = 0
         self.committed_time_ms = -1
         self.committed_times: dict[str, int] = {}
         self.committed_closings: dict[str, Closing | None] = {}

@@ -2,19 +2,16 @@
 
 from __future__ import annotations
 
-from functools import partial
 from typing import Any
 
 from streamer.config import Config
 from streamer.http.serving import Health, ServedTask
 from streamer.ids import TaskId
-from streamer.kafka.api import InputReader
 from streamer.task.active import ActiveTask
 from streamer.task.lifecycle import TaskState
 from streamer.topology.graph import Topology
 from streamer.topology.partitions import Partitions
 from streamer.worker.owners import Owners
-from streamer.worker.reports import lag_records
 from streamer.worker.tasks import TaskSet
 
 __all__ = ["WorkerServing"]
@@ -24,13 +21,7 @@ class WorkerServing:
     """The view of one worker."""
 
     def __init__(
-        self,
-        topology: Topology,
-        planned: Partitions,
-        *,
-        tasks: TaskSet,
-        reader: InputReader,
-        config: Config,
+        self, topology: Topology, planned: Partitions, *, tasks: TaskSet, config: Config
     ) -> None:
         self.topology = topology
         self.address = ""
@@ -38,7 +29,6 @@ class WorkerServing:
         self.stuck_ms = 0
         self._planned = planned
         self._tasks = tasks
-        self._reader = reader
         self._config = config
 
     def tasks(self) -> list[ServedTask]:
@@ -49,7 +39,7 @@ class WorkerServing:
                 state=active.state.value,
                 stream_time_ms=active.committed_time_ms,
                 database=active.database,
-                lag=partial(lag_records, active, self._reader),
+                lag_records=active.lag_records,
                 times=active.committed_times,
             )
             for active in self._tasks.all
@@ -78,17 +68,18 @@ class WorkerServing:
             details={
                 "worker": self._config.worker_id,
                 "zone": self._config.zone,
-                "tasks": {str(one.task): self._details(one) for one in self._tasks.all},
+                "tasks": {str(one.task): _details(one) for one in self._tasks.all},
             },
         )
 
-    def _details(self, active: ActiveTask) -> dict[str, Any]:
-        return {
-            "state": active.state.value,
-            "lag_records": lag_records(active, self._reader),
-            "records_processed": active.records_processed,
-            "stream_time_ms": active.committed_time_ms,
-            "positions": {str(place): at for place, at in active.committed.items()},
-            "processed": {str(place): at for place, at in active.positions.items()},
-            "failure": None if active.failure is None else active.failure.describe(),
-        }
+
+def _details(active: ActiveTask) -> dict[str, Any]:
+    return {
+        "state": active.state.value,
+        "lag_records": active.lag_records,
+        "records_processed": active.records_processed,
+        "stream_time_ms": active.committed_time_ms,
+        "positions": {str(place): at for place, at in active.committed.items()},
+        "processed": {str(place): at for place, at in active.positions.items()},
+        "failure": None if active.failure is None else active.failure.describe(),
+    }

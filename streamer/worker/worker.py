@@ -112,9 +112,7 @@ class Worker:
         closing.callback(reader.close)
         output = WorkerOutput(self.config, self._producer(planned))
         tasks = self._tasks(planned, reader, output, closing=closing)
-        serving = WorkerServing(
-            self._topology, planned, tasks=tasks, reader=reader, config=self.config
-        )
+        serving = WorkerServing(self._topology, planned, tasks=tasks, config=self.config)
         self._serve(serving, closing)
         member = self._member(planned, serving.address)
         loop = Loop(

@@ -89,7 +89,7 @@ class Worker:
         state: str = "running",
         lag: int = 0,
     ) -> None:
-        self.served[task] = ServedTask(task, state, stream_time_ms, database, lambda: lag)
+        self.served[task] = ServedTask(task, state, stream_time_ms, database, lag)
 
     def put(self, store: str, rows: dict[bytes, tuple[int, bytes]]) -> None:
         """Write rows, each into the task that has its key: stored key -> (timestamp, value)."""
