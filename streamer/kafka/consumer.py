@@ -110,9 +110,8 @@ class InputConsumer:
 
     def _replace(self) -> None:
         fresh = Consumer(settings.input_consumer(self._config))
-        with self._ending:
-            let_go(self._consumer)
-            self._consumer = fresh
+        let_go(self._consumer)
+        self._consumer = fresh
         fresh.incremental_assign(_addresses(self._at))
         fresh.pause([Address(*one) for one in self._paused])
 

@@ -112,6 +112,7 @@ def until_another(owner: Any, name: str, turn: Callable[[], object]) -> Any:
     while getattr(owner, name) is first:
         assert time.monotonic() < deadline
         turn()
+        time.sleep(0.002)  # a full queue would refuse the next row
     return getattr(owner, name)
 
 
