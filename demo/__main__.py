@@ -5,7 +5,8 @@ from __future__ import annotations
 import argparse
 import signal
 import sys
-import time
+import threading
+from contextlib import suppress
 from types import FrameType
 
 from confluent_kafka import KafkaException
@@ -109,11 +110,8 @@ def _keep(scenario: Scenario) -> None:
         print(f"  {name:<18} {address}")
     first = next(address for address in scenario.addresses.values() if "//" in address)
     print(f"\n  curl {first}/stores/profiles/14048\n\nCtrl-C stops everything.", flush=True)
-    try:
-        while True:
-            time.sleep(3600)
-    except KeyboardInterrupt:
-        return
+    with suppress(KeyboardInterrupt):
+        threading.Event().wait()
 
 
 if __name__ == "__main__":

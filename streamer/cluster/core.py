@@ -230,7 +230,8 @@ def _notices(state: State) -> Records:
     """
     notices = {}
     for worker, view in state.workers.items():
-        silenced = _silenced(state, worker)
+        # One of another topology is refused for that, and not preferred to an owner.
+        silenced = _silenced(state, worker) - _strangers(state, worker)
         if not silenced or worker in state.fencing:
             continue
         living = {one for one in view.known() if one.session in _listed(state, worker)}

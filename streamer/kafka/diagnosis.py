@@ -37,7 +37,8 @@ def have_it_done_again(error: StreamerError, refusals: Refusals) -> NoReturn:
     """More is known of what is refused than in the last try."""
     if refusals.count > _REFUSED_MAX:
         raise AbortableError(str(error)) from error
-    if refusals.is_fruitless():
+    refusals.tried()
+    if refusals.is_fruitless:
         raise AbortableError(
             f"results are refused that are others on every try, so that none can be told: {error}",
             hint="compute results from the record alone, not from the clock or by chance",

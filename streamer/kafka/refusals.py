@@ -138,10 +138,13 @@ class Refusals:
         self._suspects.discard(_digest(topic, key, value))
         self._fruitless = 0
 
-    def is_fruitless(self) -> bool:
-        """Whether try after try tells nothing of any record, since they are others each time. To be
-        asked once after each."""
+    def tried(self) -> None:
+        """One more try has failed."""
         self._fruitless += 1
+
+    @property
+    def is_fruitless(self) -> bool:
+        """Whether try after try tells nothing of any record, since they are others each time."""
         return self._fruitless > _FRUITLESS_MAX
 
     def convict(self, record: Sent, error: KafkaError) -> RecordRefusedError:

@@ -99,14 +99,13 @@ class TaskSet:
         """Open a task's database and begin to restore it. A failure is the task's own."""
         with task_context(task):
             try:
-                active = open_task(
+                active, self._stored[task] = open_task(
                     task, self._plan, self._planned, directory=self._directory, pool=self.pool
                 )
             except StreamerError as error:
                 self._cannot_open(task, error)
                 return
             self._tasks[task] = active
-            self._stored[task] = Positions.decode(active.database.metadata())
             active.move(TaskState.RESTORING)
             metrics.set_task_state(task, active.state.value)
             self._restorer.start(task, active.database, active.changelogs)

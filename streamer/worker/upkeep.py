@@ -1,10 +1,10 @@
 """What has to be asked of the brokers now and then, in a thread of its own since they may be slow.
 
 All topics are looked at: one that was deleted ends the worker with its name, where clients only
-know that a transaction failed, and so does an input with other partitions, if possible before
-producers know of them, which takes these minutes. Repartition topics are
-purged up to what was committed: only this application reads them, and their retention is unlimited
-so that nothing else deletes a record that was not processed (KAFKA-6150).
+know that a transaction failed, and so does an input with other partitions: soon, since producers
+need up to five minutes to learn of them, and write keys elsewhere from then on. Repartition topics
+are purged up to what was committed: only this application reads them, and their retention is
+unlimited so that nothing else deletes a record that was not processed (KAFKA-6150).
 """
 
 from __future__ import annotations
