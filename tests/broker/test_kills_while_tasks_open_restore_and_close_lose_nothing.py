@@ -48,8 +48,9 @@ def test_every_start_goes_on_where_the_killed_one_was(application: Any) -> None:
     started = worker.wait_started(2)
     positions = {place: at for task in started.values() for place, at in task.positions.items()}
     assert positions == committed
-    # The two batches that were saved, and the store of the task that was ready, are not read again.
-    assert 0 < sum(task.restored for task in started.values()) < rows
+    # The two batches that were saved, and the store of the task that was ready, are not read again;
+    # the other task had maybe come as far.
+    assert sum(task.restored for task in started.values()) < rows
     made.wait_until_done(watch=[worker])
     assert worker.processed() == BLOCK
     check(made)
