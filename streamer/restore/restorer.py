@@ -13,7 +13,7 @@ import time
 from collections.abc import Callable, Mapping
 
 from streamer.clock import Clock, SystemClock
-from streamer.config import Config, budget
+from streamer.config import Budget, Config, budget
 from streamer.errors import StreamerError
 from streamer.ids import TaskId, TopicPartition
 from streamer.kafka.changelog import ChangelogConsumer
@@ -50,8 +50,9 @@ class Restorer:
         self._config = config
         self._clock = clock or SystemClock()
         self._delete_retention_ms = delete_retention_ms
-        # Until tasks run, the memory for their caches is free; later a part of the memtables' is.
-        self._alone_bytes = budget(config).record_cache_bytes
+        # Until tasks run, all memory for records and results is free, and each row that is replaced
+        # before it is written costs half; later a part of the memtables' is.
+        self._alone_bytes = _for_records(budget(config))
         self._beside_bytes = pool.write_buffer_bytes // 4
         self._restores: dict[TaskId, TaskRestore] = {}
         self._ended: queue.SimpleQueue[TaskRestore] = queue.SimpleQueue()
@@ -168,6 +169,12 @@ class Restorer:
             command(loop)
             if self._is_closing:
                 return
+
+
+def _for_records(parts: Budget) -> int:
+    """What nobody uses before a task processes."""
+    queues = parts.input_queue_bytes + parts.producer_queue_bytes
+    return parts.record_cache_bytes + parts.batch_bytes + parts.waiting_bytes + queues
 
 
 def _as_ours(error: Exception) -> StreamerError:
