@@ -4,8 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Protocol, TypeVar
 
-from bench.systems import System
+
+class Titled(Protocol):
+    """What can be a row."""
+
+    @property
+    def title(self) -> str: ...
+
+
+Row = TypeVar("Row", bound=Titled)
 
 
 class UsageError(Exception):
@@ -23,7 +32,7 @@ class Options:
     only: tuple[str, ...] = ()
     bootstrap: str | None = None
 
-    def chosen(self, systems: Sequence[System]) -> list[System]:
+    def chosen(self, systems: Sequence[Row]) -> list[Row]:
         """The systems whose title holds one of the texts of ``only``; all without any."""
         found = [
             system
