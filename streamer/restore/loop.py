@@ -3,28 +3,35 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from functools import partial
 
 from streamer.clock import Clock
 from streamer.errors import KafkaUnavailableError, StreamerError
 from streamer.ids import TaskId, TopicPartition
-from streamer.kafka.changelog import ChangelogConsumer, Fetched
+from streamer.kafka.changelog import ChangelogConsumer, Fetched, Records
 from streamer.log import task_context
-from streamer.restore.task import RestoreState, TaskRestore, check_position
+from streamer.restore.asking import Answer, Asking
+from streamer.restore.checks import check_place
+from streamer.restore.gathered import Gathered
+from streamer.restore.readers import FETCH_MS, Readers
+from streamer.restore.task import RestoreState, TaskRestore
 
 __all__ = ["RestoreLoop"]
 
 _log = logging.getLogger(__name__)
 
-# Measured: 10,000 cost a third more, since their messages fall out of the processor's cache.
-FETCH_RECORDS = 1_000
-FETCH_MS = 100
-RETRY_MS = 500
+# How often standbys learn that they are current, and how often what their lag is.
+AIM_MS = 60_000
+LOOK_MS = 1_000
 
 
 class RestoreLoop:
-    """`on_end` is told of each restore that is done or has failed."""
+    """`on_end` is told of each restore that is done, and of whatever has failed.
+
+    A turn costs what it has fetched and what is due, not what is followed: only the questions of
+    each minute, and the ends of each second, are of all standbys.
+    """
 
     def __init__(
         self,
@@ -35,12 +42,18 @@ class RestoreLoop:
         delete_retention_ms: int,
     ) -> None:
         self._consumer = consumer
+        self._readers = Readers(consumer)
+        self._asking = Asking(consumer, clock)
         self._on_end = on_end
         self._clock = clock
         self._delete_retention_ms = delete_retention_ms
         self._restores: dict[TaskId, TaskRestore] = {}
         self._by_place: dict[TopicPartition, TaskRestore] = {}
-        self._retry_ms = 0
+        self._gathered = Gathered()
+        self._moved: dict[TaskId, TaskRestore] = {}
+        self._aim_every_ms = min(AIM_MS, delete_retention_ms // 4)
+        self._aim_ms = clock.monotonic_ms() + self._aim_every_ms
+        self._look_ms = 0
 
     @property
     def is_idle(self) -> bool:
@@ -48,6 +61,20 @@ class RestoreLoop:
 
     def add(self, restore: TaskRestore) -> None:
         self._restores[restore.task] = restore
+        self._asking.add(restore)
+
+    def follow(self, restore: TaskRestore, consumer: ChangelogConsumer) -> None:
+        """`consumer` reads for all that follow."""
+        self._readers.have_second(consumer)
+        self.add(restore)
+
+    def promote(self, restore: TaskRestore) -> None:
+        """Nothing happens when it has ended, or is a restore already."""
+        if self._restores.get(restore.task) is restore and restore.is_standby:
+            self._asking.discard(restore.task)
+            self._gathered.is_flushed(restore)
+            restore.promote()
+            self._asking.add(restore)
 
     def cancel(self, restore: TaskRestore) -> None:
         """Save what the restore has and forget it; nothing happens when it has ended."""
@@ -63,104 +90,147 @@ class RestoreLoop:
 
     def fetch(self) -> Fetched:
         """What the changelogs bring next, after at most a moment."""
-        waiting = [one for one in self._restores.values() if one.state is RestoreState.WAITING]
-        if waiting and self._clock.monotonic_ms() >= self._retry_ms:
-            self._begin(waiting)
-        # Also while nothing is read: it waits, and lets the client notice brokers that return.
-        return self._consumer.fetch(FETCH_RECORDS, FETCH_MS)
+        self._aim_standbys()
+        self._aim()
+        # Who has nothing to read is at the end already.
+        fetched = self._readers.fetch(0 if self._moved else FETCH_MS)
+        self._look()
+        return fetched
 
     def apply(self, fetched: Fetched, gathered_bytes_max: int) -> None:
         """Take it in, keep what is gathered within its memory, and end what is complete."""
         self._take(fetched)
-        self._save_largest(gathered_bytes_max)
-        for restore in list(self._restores.values()):
-            if restore.state is RestoreState.READING and restore.is_complete:
-                self._attempt(restore, restore.complete)
-                self._end(restore)
+        for restore, one in self._gathered.to_save(gathered_bytes_max):
+            if self._restores.get(restore.task) is restore:
+                self._attempt(restore, partial(restore.save, one))
+        for restore in self._gathered.to_flush(self._clock.monotonic_ms()):
+            self._attempt(restore, restore.flush)
+        moved, self._moved = self._moved, {}
+        for restore in moved.values():
+            if restore.has_arrived and self._restores.get(restore.task) is restore:
+                self._arrive(restore)
 
-    def _begin(self, waiting: Iterable[TaskRestore]) -> None:
-        for restore in waiting:
-            try:
-                bounds = self._consumer.bounds(list(restore.changelogs.values()))
-            except KafkaUnavailableError as error:
-                _log.warning("restores wait for the brokers: %s", error)
-                self._retry_ms = self._clock.monotonic_ms() + RETRY_MS
-                return
-            except StreamerError as error:
-                self._fail(restore, error)
+    def _arrive(self, restore: TaskRestore) -> None:
+        if restore.is_standby:
+            if restore.state is RestoreState.READING:
+                _log.info("task %s: the standby is at the end and follows", restore.task)
+            self._gathered.is_flushed(restore)
+            self._attempt(restore, restore.settle)
+        else:
+            self._attempt(restore, restore.complete)
+            self._end(restore)
+
+    # -- ends ----------------------------------------------------------------------------------
+
+    def _aim_standbys(self) -> None:
+        """Once in a while, find out whether those that follow are current, all together."""
+        now_ms = self._clock.monotonic_ms()
+        if now_ms < self._aim_ms:
+            return
+        self._aim_ms = now_ms + self._aim_every_ms
+        for restore in self._restores.values():
+            if restore.state is RestoreState.FOLLOWING:
+                self._asking.add(restore)
+
+    def _aim(self) -> None:
+        """Tell those who wait what the ends are; read what they have yet to read."""
+        followed: dict[TopicPartition, int] = {}
+        waited_for: dict[TopicPartition, int] = {}
+        now_ms = self._clock.now_ms()
+        for restore, answer in self._asking.answers():
+            was_standing = restore.state is RestoreState.FOLLOWING
+            self._attempt(restore, partial(self._aim_one, restore, answer, now_ms))
+            if self._restores.get(restore.task) is not restore:
                 continue
-            with task_context(restore.task):
-                try:
-                    positions = restore.begin(
-                        bounds,
-                        now_ms=self._clock.now_ms(),
-                        delete_retention_ms=self._delete_retention_ms,
-                    )
-                except StreamerError as error:
-                    self._fail(restore, error)
-                    continue
-                left = restore.progress().remaining_offsets
-                _log.info("task %s: restoring %d offsets", restore.task, left)
+            self._moved[restore.task] = restore
+            positions = restore.to_read()
             self._by_place.update(dict.fromkeys(positions, restore))
-            if positions:
-                self._consumer.add(positions)
+            if not restore.is_standby:
+                waited_for |= positions
+            elif not was_standing:
+                followed |= positions
+        self._readers.follow(followed)
+        self._readers.read(waited_for)
+
+    def _aim_one(self, restore: TaskRestore, answer: Answer, now_ms: int) -> None:
+        if isinstance(answer, StreamerError):
+            raise answer
+        is_new = restore.state is RestoreState.WAITING
+        aim = restore.begin if is_new else restore.aim
+        aim(answer, now_ms=now_ms, delete_retention_ms=self._delete_retention_ms)
+        if restore.state is RestoreState.READING:
+            left = restore.progress().remaining_offsets
+            _log.info("task %s: restoring %d offsets", restore.task, left)
+
+    def _look(self) -> None:
+        """What the ends of those that follow are now, which no request is needed for."""
+        now_ms = self._clock.monotonic_ms()
+        if now_ms < self._look_ms:
+            return
+        self._look_ms = now_ms + LOOK_MS
+        for place, end in self._readers.known_ends().items():
+            self._by_place[place].stores[place].known_end = end
+
+    # -- what was fetched ----------------------------------------------------------------------
 
     def _take(self, fetched: Fetched) -> None:
         now_ms = self._clock.monotonic_ms()
         for records in fetched.records:
-            restore = self._by_place.get(records.place)
-            if restore is None:
-                continue
-            one = restore.stores[records.place]
-            restore.add(records, now_ms)
-            if not one.is_bulk:
-                self._attempt(restore, partial(restore.save, one))
+            self._take_records(records, now_ms)
         for place, position in fetched.at_end.items():
             if place in self._by_place:
-                self._by_place[place].reach(place, position, now_ms)
+                self._reach(place, position, now_ms)
         for place in fetched.out_of_range:
             self._out_of_range(place)
         for place, error in fetched.failures.items():
             if place in self._by_place:
                 self._fail(self._by_place[place], error)
 
+    def _take_records(self, records: Records, now_ms: int) -> None:
+        restore = self._by_place.get(records.place)
+        if restore is None:
+            return
+        one = restore.stores[records.place]
+        oldest_ms = self._clock.now_ms() - self._delete_retention_ms
+        if restore.is_outdated(oldest_ms):
+            self._attempt(restore, partial(restore.check_age, records.place, oldest_ms))
+            return
+        restore.add(records, now_ms)
+        self._moved[restore.task] = restore
+        if one.is_bulk or restore.is_standby:
+            self._gathered.add(restore, one, now_ms)
+        else:
+            self._attempt(restore, partial(restore.save, one))
+
+    def _reach(self, place: TopicPartition, position: int, now_ms: int) -> None:
+        restore = self._by_place[place]
+        restore.reach(place, position, now_ms)
+        self._moved[restore.task] = restore
+        one = restore.stores[place]
+        if restore.is_standby and one.is_bulk:
+            # What is still to come is in an open transaction: readers see the rest meanwhile.
+            self._attempt(restore, partial(restore.save, one))
+            one.is_bulk = False
+
     def _out_of_range(self, place: TopicPartition) -> None:
         """Records were deleted, or the topic was made anew, while it was read."""
         restore = self._by_place.get(place)
         if restore is None:
             return
-        position = restore.stores[place].position
+        one = restore.stores[place]
         try:
             bounds = self._consumer.bounds([place])[place]
-            check_position(restore.database, place, position=position, bounds=bounds)
+            check_place(restore.database.directory, one, bounds)
             # The broker disagreed a moment ago; a new leader may not have known the end yet.
-            self._consumer.remove([place])
-            self._consumer.add({place: position})
+            self._readers.again(place, one.position)
         except KafkaUnavailableError:
-            self._consumer.remove([place])
-            self._consumer.add({place: position})
+            self._readers.again(place, one.position)
         except StreamerError as error:
             self._fail(restore, error)
 
-    def _save_largest(self, gathered_bytes_max: int) -> None:
-        """Keep what is gathered within its memory, by writing the largest parts of it."""
-        gathered = [
-            (restore, one) for restore in self._restores.values() for one in restore.stores.values()
-        ]
-        if sum(one.memory_bytes for _restore, one in gathered) <= gathered_bytes_max:
-            return
-        # Most of a changelog replaces earlier rows, so count what is really there before writing.
-        total = sum(one.recount() for _restore, one in gathered)
-        if total <= gathered_bytes_max * 3 // 4:
-            return
-        gathered.sort(key=lambda pair: pair[1].memory_bytes, reverse=True)
-        for restore, one in gathered:
-            total -= one.memory_bytes
-            self._attempt(restore, partial(restore.save, one))
-            if total <= gathered_bytes_max // 2:
-                return
+    # -- ends of restores ----------------------------------------------------------------------
 
-    def _attempt(self, restore: TaskRestore, action: Callable[[], None]) -> None:
+    def _attempt(self, restore: TaskRestore, action: Callable[[], object]) -> None:
         """Do something that concerns one task; its failure is that task's alone."""
         with task_context(restore.task):
             try:
@@ -179,11 +249,10 @@ class RestoreLoop:
 
     def _forget(self, restore: TaskRestore) -> None:
         del self._restores[restore.task]
-        places = [place for place, other in self._by_place.items() if other is restore]
-        for place in places:
-            del self._by_place[place]
-        if places:
-            self._consumer.remove(places)
+        self._asking.discard(restore.task)
+        self._gathered.forget(restore)
+        places = [place for place in restore.stores if self._by_place.pop(place, None)]
+        self._readers.remove(places)
 
     def fail_all(self, error: StreamerError) -> None:
         """The consumer itself has failed."""
@@ -193,4 +262,4 @@ class RestoreLoop:
     def close(self) -> None:
         for restore in list(self._restores.values()):
             self.cancel(restore)
-        self._consumer.close()
+        self._readers.close()

@@ -1,4 +1,4 @@
-"""The thread that restores tasks, several at a time, beside processing.
+"""The thread that restores tasks and keeps standbys, many at a time, beside processing.
 
 The worker starts and cancels restores and asks what has finished; it never waits, except in
 `cancel`, until the batch in hand is written. A failure ends the restore of one task alone.
@@ -14,7 +14,7 @@ from collections.abc import Callable, Mapping
 
 from streamer.clock import Clock, SystemClock
 from streamer.config import Budget, Config, budget
-from streamer.errors import StreamerError
+from streamer.errors import InvariantError, StreamerError
 from streamer.ids import TaskId, TopicPartition
 from streamer.kafka.changelog import ChangelogConsumer
 from streamer.restore.loop import RestoreLoop
@@ -59,6 +59,7 @@ class Restorer:
         self._commands: queue.SimpleQueue[Callable[[RestoreLoop], None]] = queue.SimpleQueue()
         self._is_closing = False
         self._thread: threading.Thread | None = None
+        self._standby: ChangelogConsumer | None = None
 
     # -- for the worker ------------------------------------------------------------------------
 
@@ -70,23 +71,69 @@ class Restorer:
         Nobody else may write to the database until the task is in `finished` or was cancelled.
         """
         restore = TaskRestore(task, database, dict(changelogs))
-        self._restores[task] = restore
-        self._commands.put(lambda loop: loop.add(restore))
-        if self._thread is None:
+        self._begin(restore, lambda loop: loop.add(restore))
+
+    def follow(
+        self, task: TaskId, database: TaskDatabase, changelogs: Mapping[str, TopicPartition]
+    ) -> None:
+        """Begin to keep a copy of a task's stores: restored, and then for ever brought up to date,
+        until it is promoted or cancelled. Returns at once.
+
+        What was committed is in the database about a second later, with the positions after it.
+        The database is the restorer's as with `start`; others may read it. A copy that cannot be
+        kept is in `finished`, with the error; one that is well never is.
+        """
+        restore = TaskRestore(task, database, dict(changelogs), is_standby=True)
+        if self._standby is None:
             # Made here, so that wrong settings are this call's error.
-            consumer = ChangelogConsumer(self._config)
-            self._thread = threading.Thread(
-                target=self._run, args=(consumer,), name="restore", daemon=True
-            )
-            self._thread.start()
+            self._standby = ChangelogConsumer(self._config, standby=True)
+        second = self._standby
+        self._begin(restore, lambda loop: loop.follow(restore, second))
+
+    def promote(self, task: TaskId) -> None:
+        """Have a copy read to the ends of its changelogs as they are at this call or later, open
+        transactions included, and end as a restore does that was started with `start`: it is in
+        `finished`, and the database is the caller's. Returns at once.
+
+        `progress` counts from now on. One that still is in its first restore goes on with it, and
+        nothing is read twice; a task that is restored already is left as it is. Whoever wrote the
+        changelogs was fenced before, else they grow on, and an open transaction is waited for.
+        """
+        restore = self._restores.get(task)
+        if restore is None:
+            raise InvariantError(f"task {task} is promoted, but nobody follows it")
+        if restore.is_standby:
+            restore.is_asked_for = True
+            self._commands.put(lambda loop: loop.promote(restore))
+
+    def lag(self, task: TaskId) -> int | None:
+        """How many offsets a copy has yet to read; None before the ends are known, and when nobody
+        follows the task any more. May be asked by any thread; costs no request.
+
+        The ends are high watermarks, a second old while brokers answer, else the last that were
+        known. So an open transaction counts as a whole until it ends, and the markers after it
+        until the reader is told that it stands behind them, a moment later: then the lag is 0.
+        While the application runs there always is an open transaction, and the lag is its part.
+        Rows that were read may take a second more to be in the database.
+        """
+        restore = self._restores.get(task)
+        return None if restore is None else restore.lag()
+
+    def is_current(self, task: TaskId) -> bool:
+        """Whether a copy has all that was committed a moment ago: what its lag counts beyond that
+        is of a transaction that is still open. May be asked by any thread."""
+        restore = self._restores.get(task)
+        return restore is not None and restore.is_current(self._clock.monotonic_ms())
 
     def progress(self, task: TaskId) -> RestoreProgress:
-        """Also after the end, until the task is cancelled or started anew."""
+        """Also after the end, until the task is cancelled or started anew. Of a copy that follows:
+        what its lag is."""
         restore = self._restores.get(task)
         return RestoreProgress() if restore is None else restore.progress()
 
     def finished(self) -> list[tuple[TaskId, StreamerError | None]]:
-        """Tasks whose restore has ended since the last call, with what went wrong."""
+        """Tasks whose restore has ended since the last call, with what went wrong; also copies
+        that failed while they followed."""
         ended: list[tuple[TaskId, StreamerError | None]] = []
         while True:
             try:
@@ -97,14 +144,21 @@ class Restorer:
             if self._restores.get(restore.task) is restore:
                 ended.append((restore.task, restore.error))
 
-    def cancel(self, task: TaskId) -> None:
-        """Stop a restore at a batch boundary. The state stays, with the position it has reached.
+    def cancel(self, *tasks: TaskId) -> None:
+        """Stop restores, or to follow, at a batch boundary. The state stays, with the position it
+        has reached.
 
-        Afterwards the database is the caller's again. Nothing happens when the task is unknown.
+        Afterwards the databases are the caller's again. Nothing happens for tasks that are unknown.
+        Many are cancelled in one call, which waits as long as for one.
         """
-        restore = self._restores.pop(task, None)
-        if restore is not None and self._thread is not None:
-            self._ask(lambda loop: loop.cancel(restore))
+        found = [one for task in tasks if (one := self._restores.pop(task, None)) is not None]
+
+        def act(loop: RestoreLoop) -> None:
+            for restore in found:
+                loop.cancel(restore)
+
+        if found and self._thread is not None:
+            self._ask(act)
 
     def close(self) -> None:
         """Cancel all restores and end the thread. Idempotent."""
@@ -114,6 +168,17 @@ class Restorer:
             self._is_closing = True
             self._commands.put(lambda loop: None)
             thread.join()
+
+    def _begin(self, restore: TaskRestore, command: Callable[[RestoreLoop], None]) -> None:
+        self._restores[restore.task] = restore
+        self._commands.put(command)
+        if self._thread is None:
+            # Made here, so that wrong settings are this call's error.
+            consumer = ChangelogConsumer(self._config)
+            self._thread = threading.Thread(
+                target=self._run, args=(consumer,), name="restore", daemon=True
+            )
+            self._thread.start()
 
     def _ask(self, command: Callable[[RestoreLoop], None]) -> None:
         """Have the thread do something, and wait until it is done."""

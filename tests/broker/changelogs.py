@@ -97,6 +97,36 @@ class Restoring:
         self.restorer.start(task, database, {store: place})
         return task
 
+    def follow(self, place: TopicPartition, number: int = 0) -> TaskId:
+        """Keep a copy of a task."""
+        task = TaskId(0, number)
+        self.restorer.follow(task, self.database(number), {SPEC.name: place})
+        return task
+
+    def follow_to_the_end(self, place: TopicPartition, number: int = 0) -> TaskId:
+        task = self.follow(place, number)
+        self.wait_caught_up(task)
+        return task
+
+    def wait_caught_up(self, *tasks: TaskId, timeout: float = 60.0) -> None:
+        """Until these have read all that they know of, markers included."""
+        deadline = time.monotonic() + timeout
+        while any(self.restorer.lag(task) != 0 for task in tasks):
+            assert (ended := self.restorer.finished()) == [], f"{ended} while it followed"
+            lags = [self.restorer.lag(task) for task in tasks]
+            assert time.monotonic() < deadline, f"lags are {lags} after {timeout} s"
+            time.sleep(0.005)
+
+    def promote(self, number: int = 0) -> int:
+        """Promote a copy and wait for its end; how many records that restored."""
+        task = TaskId(0, number)
+        self.restorer.promote(task)
+        failure = self.wait(task)[task]
+        if failure is not None:
+            raise failure
+        assert self.restorer.progress(task).remaining_offsets == 0
+        return self.restorer.progress(task).restored_records
+
     def wait(self, *tasks: TaskId, timeout: float = 60.0) -> dict[TaskId, StreamerError | None]:
         """Until these have ended; with what went wrong."""
         ended: dict[TaskId, StreamerError | None] = {}
@@ -119,8 +149,10 @@ class Restoring:
         return progress.restored_records, self.database(number)
 
     def position(self, number: int = 0) -> int:
-        metadata = self.database(number).metadata()
-        return Positions.decode(metadata).changelogs.get("totals", 0)
+        return self.stored(number).changelogs.get("totals", 0)
+
+    def stored(self, number: int = 0) -> Positions:
+        return Positions.decode(self.database(number).metadata())
 
     def close_database(self, number: int = 0) -> None:
         self._databases.pop(TaskId(0, number)).close()

@@ -2,116 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from pathlib import Path
 from typing import Any
 
 import pytest
 
-from streamer.changelog.format import Positions
-from streamer.clock import ManualClock
 from streamer.errors import (
     KafkaUnavailableError,
     StreamerError,
     TaskCorruptedError,
     TopicMissingError,
 )
-from streamer.ids import TaskId, TopicPartition
-from streamer.kafka.changelog import Bounds, Fetched, Records
-from streamer.restore.loop import RETRY_MS, RestoreLoop
+from streamer.kafka.changelog import Bounds, Fetched
+from streamer.restore.asking import RETRY_MS
 from streamer.restore.task import RestoreState, TaskRestore
-from streamer.store.keys import row
-from streamer.store.pool import MemoryPool
-from streamer.store.rocks import TaskDatabase
-from streamer.topology.stores import Store
-
-MIB = 1 << 20
-
-
-class ScriptedConsumer:
-    def __init__(self) -> None:
-        self.ends: dict[TopicPartition, Bounds | StreamerError] = {}
-        self.script: list[Fetched] = []
-        self.reading: dict[TopicPartition, int] = {}
-
-    def bounds(self, places: Sequence[TopicPartition]) -> dict[TopicPartition, Bounds]:
-        found = {}
-        for place in places:
-            answer = self.ends[place]
-            if isinstance(answer, StreamerError):
-                raise answer
-            found[place] = answer
-        return found
-
-    def add(self, positions: Mapping[TopicPartition, int]) -> None:
-        assert not set(positions) & set(self.reading)
-        self.reading.update(positions)
-
-    def remove(self, places: Iterable[TopicPartition]) -> None:
-        for place in places:
-            del self.reading[place]
-
-    def fetch(self, records_max: int, timeout_ms: int) -> Fetched:
-        return self.script.pop(0) if self.script else Fetched()
-
-    def close(self) -> None:
-        assert not self.reading
-
-
-class Bench:
-    """A loop with its consumer, clock and ended restores."""
-
-    def __init__(self, directory: Path) -> None:
-        self.consumer = ScriptedConsumer()
-        self.clock = ManualClock(1_700_000_000_000)
-        self.ended: list[TaskRestore] = []
-        consumer: Any = self.consumer
-        self.loop = RestoreLoop(
-            consumer, self.ended.append, clock=self.clock, delete_retention_ms=1_000_000
-        )
-        self._directory = directory
-        self._pool = MemoryPool(8 * MIB, 8 * MIB)
-        self.databases: list[TaskDatabase] = []
-
-    def start(self, partition: int, end: Bounds | StreamerError) -> TaskRestore:
-        task = TaskId(0, partition)
-        database = TaskDatabase.open(
-            self._directory / str(task),
-            [Store("plain", str, int).spec()],
-            pool=self._pool,
-            options={},
-        )
-        self.databases.append(database)
-        self.consumer.ends[place(partition)] = end
-        restore = TaskRestore(task, database, {"plain": place(partition)})
-        self.loop.add(restore)
-        return restore
-
-    def turn(self, *fetched: Fetched, memory_bytes: int = MIB) -> None:
-        self.consumer.script.extend(fetched or [Fetched()])
-        while self.consumer.script:
-            self.loop.apply(self.loop.fetch(), memory_bytes)
-
-
-@pytest.fixture
-def bench(tmp_path: Path) -> Iterator[Bench]:
-    made = Bench(tmp_path)
-    yield made
-    for database in made.databases:
-        database.close()
-
-
-def place(partition: int) -> TopicPartition:
-    return TopicPartition("app-plain-changelog", partition)
-
-
-def records(partition: int, offsets: range, size_bytes: int = 10) -> Records:
-    keys = [b"%08d" % offset for offset in offsets]
-    return Records(place(partition), keys, [row(1, bytes(size_bytes))] * len(keys), list(offsets))
-
-
-def position(restore: TaskRestore) -> int:
-    return Positions.decode(restore.database.metadata()).changelogs.get("plain", 0)
+from tests.unit.restore.scripted import Bench, place, position, records
 
 
 def test_tasks_end_each_at_its_own_end(bench: Bench) -> None:

@@ -6,9 +6,11 @@ from streamer.restore.progress import Rate
 
 
 def test_the_rate_is_that_of_the_last_seconds() -> None:
-    rate = Rate(1_000)
-    assert rate.records_per_second == 0
-    assert rate.eta_s(100) is None
+    rate = Rate()
+    for _ in range(2):
+        assert rate.records_per_second == 0
+        assert rate.eta_s(100) is None
+        rate.add(1_000, records=0, offsets=0)
     for second in range(1, 31):
         # 100 records and 200 offsets a second, after 20 s ten times as many.
         fast = max(second - 20, 0) * 9
@@ -19,7 +21,7 @@ def test_the_rate_is_that_of_the_last_seconds() -> None:
 
 
 def test_the_end_is_in_no_time_and_an_unknown_one_cannot_be_told() -> None:
-    rate = Rate(0)
+    rate = Rate()
     rate.add(1_000, records=1, offsets=1)
     assert rate.eta_s(0) == 0
     assert rate.eta_s(-1) is None

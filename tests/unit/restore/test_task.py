@@ -13,7 +13,8 @@ from streamer.errors import InternalTopicError, StateOutdatedError, TaskCorrupte
 from streamer.failpoints import InjectedError
 from streamer.ids import TaskId, TopicPartition
 from streamer.kafka.changelog import Bounds, Records
-from streamer.restore.task import BULK_OFFSETS_MIN, BULK_ROWS_MIN, RestoreState, TaskRestore
+from streamer.restore.store import BULK_OFFSETS_MIN, BULK_ROWS_MIN
+from streamer.restore.task import RestoreState, TaskRestore
 from streamer.store.keys import row
 from streamer.store.pool import MemoryPool
 from streamer.store.rocks import TaskDatabase
