@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import re
 from typing import Any
 
 from streamer.cli.options import (
@@ -18,8 +17,6 @@ from streamer.cli.output import print_json, print_table
 from streamer.cli.target import load_app
 
 __all__ = ["add"]
-
-_SECRET = re.compile(r"password|secret|token|passphrase|user\.info|jaas|\.pem$", re.IGNORECASE)
 
 
 def add(commands: Commands) -> None:
@@ -54,6 +51,7 @@ def _execute(arguments: argparse.Namespace) -> int:
 
 def _rows(found: Any) -> list[dict[str, Any]]:
     from streamer.config import settings
+    from streamer.kafka.secrets import shown
 
     rows = []
     for declared in settings():
@@ -65,12 +63,8 @@ def _rows(found: Any) -> list[dict[str, Any]]:
             rows.append(
                 {
                     "setting": name,
-                    "value": "(hidden)" if _SECRET.search(name) else _plain(entry),
+                    "value": shown(name, entry),
                     "origin": found.origins.get(name, "default"),
                 }
             )
     return rows
-
-
-def _plain(value: Any) -> Any:
-    return value if isinstance(value, int | str | None) else str(value)

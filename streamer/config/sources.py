@@ -216,7 +216,9 @@ def _from_command_line(sets: Sequence[str]) -> Iterator[Given]:
     for text in sets:
         name, equals, raw = text.partition("=")
         if not equals or not name.strip():
-            raise ConfigError(f"--set {text}: this is not name=value")
+            # Behind the name may be a password that was set with another sign.
+            named = re.split(r"[^\w.-]", text.strip(), maxsplit=1)[0]
+            raise ConfigError(f"--set {named}: this is not name=value")
         outer, _, inner = name.strip().partition(".")
         tables = {declared.name for declared in settings() if declared.kind == "mapping"}
         if outer in tables:

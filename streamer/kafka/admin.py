@@ -9,13 +9,12 @@ from __future__ import annotations
 import logging
 import threading
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Any, Literal, TypeVar
 
 from confluent_kafka import (
-    Consumer,
     IsolationLevel,
     KafkaError,
     KafkaException,
@@ -24,6 +23,7 @@ from confluent_kafka import (
 )
 from confluent_kafka import TopicPartition as Address
 from confluent_kafka.admin import (  # type: ignore[attr-defined]
+    AclOperation,
     AdminClient,
     ConfigResource,
     OffsetSpec,
@@ -34,9 +34,11 @@ from streamer.config import Config
 from streamer.errors import InternalTopicError, KafkaUnavailableError, TopicMissingError
 from streamer.ids import TopicPartition
 from streamer.kafka import settings
-from streamer.kafka.attempts import PAUSE_S, Attempts, refusal
+from streamer.kafka.attempts import PAUSE_S, Attempts
 from streamer.kafka.creation import TopicSpec, create
 from streamer.kafka.faults import error_of
+from streamer.kafka.positions import positions
+from streamer.kafka.rights import on_group, on_id, on_topics, refusal
 
 __all__ = ["Admin", "GroupMember", "TopicSpec"]
 
@@ -76,8 +78,13 @@ class Admin:
     ) -> None:
         self._config = config
         self._client = AdminClient(settings.admin(config))
-        self._attempts = Attempts(timeout_s, config.bootstrap_servers, stopping=stopping)
         self._timeout_s = timeout_s
+        self._stopping = stopping
+        self._attempts = self._tries(timeout_s, lambda: self._client)
+
+    def _tries(self, timeout_s: float, client: Callable[[], Any]) -> Attempts:
+        where = self._config.bootstrap_servers
+        return Attempts(timeout_s, where, stopping=self._stopping, client=client)
 
     def partitions(self, topics: Sequence[str]) -> dict[str, int]:
         """The number of partitions of each topic.
@@ -103,7 +110,7 @@ class Admin:
             answers = self._client.describe_topics(TopicCollection(list(topics)), request_timeout=2)
             return {topic: len(answers[topic].result(3).partitions) for topic in topics}
         except (KafkaException, TimeoutError) as error:
-            if isinstance(error, KafkaException) and _is_missing(error):
+            if isinstance(error, KafkaException) and _is_for_good(error):
                 return self.partitions(topics)
             return None
 
@@ -155,20 +162,21 @@ class Admin:
 
         topics = sorted({place.topic for place in positions})
         what = f"deleting processed records of {', '.join(topics)}"
-        self._attempts(what, _of_leaders(self._client, topics, ask))
+        self._attempts(what, _of_leaders(self._client, topics, ask), on_topics("Delete", topics))
 
     def group_members(self, group: str, *, timeout_s: float | None = None) -> list[GroupMember]:
         """The live members of a consumer group; none for a group that does not exist."""
         attempts = self._attempts
         if timeout_s is not None:
-            attempts = Attempts(timeout_s, self._config.bootstrap_servers)
+            attempts = self._tries(timeout_s, lambda: self._client)
 
         def ask(left_s: float) -> Any:
             answers = self._client.describe_consumer_groups([group], request_timeout=left_s)
             return answers[group].result(left_s + 1)
 
         try:
-            found = attempts(f"asking for the members of {group}", ask)
+            what = f"asking for the members of {group}"
+            found = attempts(what, ask, on_group("Describe", group))
         except KafkaUnavailableError as error:
             if _is_no_group(error.__cause__):
                 return []
@@ -183,7 +191,9 @@ class Admin:
         # It never sends a record.
         made |= {"queue.buffering.max.kbytes": 1024, "queue.buffering.max.messages": 1000}
         producer = Producer(made)
-        self._attempts(f"fencing {transactional_id}", producer.init_transactions)
+        attempts = self._tries(self._timeout_s, lambda: producer)
+        what = f"fencing {transactional_id}"
+        attempts(what, producer.init_transactions, on_id(transactional_id))
         producer.close()
 
     def topic_settings(self, topics: Sequence[str]) -> dict[str, dict[str, str]]:
@@ -200,7 +210,7 @@ class Admin:
                 try:
                     entries = answer.result(left_s + 1)
                 except KafkaException as error:
-                    if not (_is_missing(error) or refusal(error_of(error), "")):
+                    if not _is_for_good(error):
                         raise
                     _log.warning("no settings of %s: %s", resource.name, error_of(error).str())
                 else:
@@ -231,25 +241,27 @@ class Admin:
     ) -> dict[TopicPartition, int]:
         """The group's committed positions; partitions without one are left out."""
         addresses = [Address(*each) for each in partitions]
-        made = settings.admin(self._config) | {
-            "group.id": group,
-            "isolation.level": "read_committed",
-        }
-
-        def ask(left_s: float) -> Any:
-            # Not by the admin client, which crashes (librdkafka 2.16) when it is told that the
-            # group's coordinator still loads.
-            consumer = Consumer(made)
-            try:
-                return consumer.committed(addresses, timeout=left_s)
-            finally:
-                consumer.close()
-
+        topics = on_topics("Describe", (address.topic for address in addresses))
+        found = self._attempts(
+            f"asking for the positions of {group}",
+            lambda left_s: positions(self._config, group, addresses, left_s=left_s),
+            on_group("Describe", group),
+            topics,
+        )
         return {
             TopicPartition(each.topic, each.partition): each.offset
-            for each in self._attempts(f"asking for the positions of {group}", ask)
+            for each in found
             if each.offset >= 0
         }
+
+    def denied(self, operation: str, topics: Sequence[str]) -> list[str]:
+        """Those of the topics on which this user may not do that, as far as it may look at them."""
+        wanted = AclOperation[operation.upper()]
+        described = self._attempts(
+            f"asking for the rights on {', '.join(topics)}",
+            partial(_descriptions, self._client, list(topics), rights=True),
+        )
+        return [one for one in topics if wanted not in _operations(described.get(one))]
 
     def topic_ids(self, topics: Sequence[str]) -> dict[str, str]:
         """Kafka's own id of each topic that exists, which a topic made anew does not share
@@ -265,7 +277,8 @@ class Admin:
             return {}
         wanted = list(dict.fromkeys(topics))
         ask = partial(_descriptions, self._client, wanted)
-        return self._attempts(f"looking up {', '.join(topics)}", ask)
+        what = f"looking up {', '.join(topics)}"
+        return self._attempts(what, ask, on_topics("Describe", topics))
 
     def _offsets(
         self,
@@ -296,24 +309,36 @@ class Admin:
         named = sorted({address.topic for address in request})
         try:
             what = f"asking for the {noun} of {', '.join(named)}"
-            return self._attempts(what, _of_leaders(self._client, named, ask))
+            asked = _of_leaders(self._client, named, ask)
+            return self._attempts(what, asked, on_topics("Describe", named))
         except KafkaUnavailableError as error:
             if isinstance(error.__cause__, KafkaException) and _is_missing(error.__cause__):
                 self.partitions(named)
             raise
 
 
-def _descriptions(client: AdminClient, topics: list[str], left_s: float) -> dict[str, Any]:
-    """What brokers say of each topic that exists."""
+def _descriptions(
+    client: AdminClient, topics: list[str], left_s: float, *, rights: bool = False
+) -> dict[str, Any]:
+    """What brokers say of each topic that exists; with what this user may do there, if asked."""
     found = {}
-    answers = client.describe_topics(TopicCollection(topics), request_timeout=left_s)
+    answers = client.describe_topics(
+        TopicCollection(topics), include_authorized_operations=rights, request_timeout=left_s
+    )
     for topic, answer in answers.items():
         try:
             found[topic] = answer.result(left_s + 1)
         except KafkaException as error:
+            denied = refusal(error_of(error), f"looking up {topic}", on_topics("Describe", [topic]))
+            if denied is not None:
+                raise denied from error
             if not _is_missing(error):
                 raise
     return found
+
+
+def _operations(described: Any) -> Collection[Any]:
+    return (described.authorized_operations or ()) if described is not None else ()
 
 
 def _bits(topic_id: Any) -> tuple[int, int]:
@@ -344,6 +369,10 @@ def _is_missing(error: KafkaException) -> bool:
         KafkaError._UNKNOWN_TOPIC,
         KafkaError._NOENT,  # no leader: a topic or a partition that does not exist
     )
+
+
+def _is_for_good(error: KafkaException) -> bool:
+    return _is_missing(error) or refusal(error_of(error), "") is not None
 
 
 def _is_no_group(cause: BaseException | None) -> bool:

@@ -2,6 +2,7 @@
 
 What is refused for good (a missing right, a wrong password) is not repeated: it is a ConfigError,
 since only whoever set it up can mend it. Who waits says so in the log, and can be told to stop.
+A client hears why it reaches nobody only when it is served, which is done here after each try.
 """
 
 from __future__ import annotations
@@ -10,14 +11,17 @@ import logging
 import threading
 import time
 from collections.abc import Callable
-from typing import TypeVar
+from contextlib import suppress
+from typing import Any, TypeVar
 
 from confluent_kafka import KafkaError, KafkaException
 
-from streamer.errors import ConfigError, KafkaUnavailableError, StoppedError, StreamerError
+from streamer.errors import KafkaUnavailableError, StoppedError, StreamerError
+from streamer.kafka.entry import last_trouble, turned_away
 from streamer.kafka.faults import as_exception, error_of, translated
+from streamer.kafka.rights import Right, not_let_in
 
-__all__ = ["PAUSE_S", "REQUEST_S", "Attempts", "refusal", "reported", "unless_away"]
+__all__ = ["PAUSE_S", "REQUEST_S", "Attempts", "reported", "unless_away"]
 
 _log = logging.getLogger(__name__)
 T = TypeVar("T")
@@ -29,16 +33,6 @@ _STOPPABLE_S = 2.0
 _LOG_S = 5.0
 PAUSE_S = 0.2
 
-_REFUSED = frozenset(
-    {
-        KafkaError.TOPIC_AUTHORIZATION_FAILED,
-        KafkaError.GROUP_AUTHORIZATION_FAILED,
-        KafkaError.CLUSTER_AUTHORIZATION_FAILED,
-        KafkaError.TRANSACTIONAL_ID_AUTHORIZATION_FAILED,
-        KafkaError.SASL_AUTHENTICATION_FAILED,
-        KafkaError._AUTHENTICATION,
-    }
-)
 _AGAIN = frozenset(
     {
         KafkaError._TRANSPORT,
@@ -76,38 +70,33 @@ def reported(error: KafkaException | SystemError) -> KafkaException:
     return found
 
 
-def refusal(error: KafkaError, what: str) -> ConfigError | None:
-    """The error to raise where trying again is of no use."""
-    if error.code() not in _REFUSED:
-        return None
-    return ConfigError(
-        f"{what}: {error.str()}",
-        hint="grant the right (ACL) to the user named by the kafka settings, or mend its password",
-    )
-
-
-def unless_away(error: KafkaError, what: str) -> StreamerError | None:
+def unless_away(error: KafkaError, what: str, *needed: Right) -> StreamerError | None:
     """None for trouble that passes when brokers come back, else what to raise."""
-    if refused := refusal(error, what):
-        return refused
     if not error.fatal() and (error.retriable() or error.code() in _AGAIN):
         return None
-    return translated(KafkaException(error), what)
+    return translated(KafkaException(error), what, *needed)
 
 
 class Attempts:
-    """Repeats one request until `timeout_s` is over, or until `stopping` is set."""
+    """Repeats one request until `timeout_s` is over, or until `stopping` is set. `client` gives the
+    one that asks, where nobody else serves its callbacks."""
 
     def __init__(
-        self, timeout_s: float, where: str, *, stopping: threading.Event | None = None
+        self,
+        timeout_s: float,
+        where: str,
+        *,
+        stopping: threading.Event | None = None,
+        client: Callable[[], Any] | None = None,
     ) -> None:
         self._timeout_s = timeout_s
         self._where = where
         self._stopping = stopping
+        self._client = client
         self._request_s = REQUEST_S if stopping is None else _STOPPABLE_S
 
-    def __call__(self, what: str, call: Callable[[float], T]) -> T:
-        """`call` gets the seconds that it may take.
+    def __call__(self, what: str, call: Callable[[float], T], *needed: Right) -> T:
+        """`call` gets the seconds that it may take, and `needed` is what the user must be allowed.
 
         Raises KafkaUnavailableError at the deadline, StoppedError when it is to stop, and at once
         what no repetition can mend.
@@ -123,20 +112,29 @@ class Attempts:
                     return call(max(0.5, min(self._request_s, left_s)))
             except (KafkaException, SystemError) as error:
                 found = error_of(reported(error))
-                if problem := unless_away(found, what):
+                if problem := unless_away(found, what, *needed):
                     raise problem from error
-                last = found.str()
+                last = self._heard(what, began) or found.str()
                 spent_s = time.monotonic() - began
                 if spent_s + PAUSE_S >= self._timeout_s:
                     raise self._gave_up(what, count, spent_s=spent_s, last=last) from error
             except TimeoutError as error:
-                last = "no answer"
+                last = self._heard(what, began) or "no answer"
                 if (spent_s := time.monotonic() - began) >= self._timeout_s:
                     raise self._gave_up(what, count, spent_s=spent_s, last=last) from error
             if time.monotonic() - logged >= _LOG_S:
                 logged = time.monotonic()
                 _log.warning("waiting for brokers at %s, %s: %s", self._where, what, last)
             self._pause()
+
+    def _heard(self, what: str, began: float) -> str:
+        """What was heard of connections since. Raises ConfigError where brokers let nobody in."""
+        if self._client is not None:
+            with suppress(KafkaException, SystemError), as_exception:
+                self._client().poll(0)
+        if said := turned_away(self._where, began):
+            raise not_let_in(what, said)
+        return last_trouble(self._where, began)
 
     def _pause(self) -> None:
         if self._stopping is None:
@@ -153,5 +151,6 @@ class Attempts:
     ) -> KafkaUnavailableError:
         return KafkaUnavailableError(
             f"{what}: tried {count} times in {spent_s:.0f} s at {self._where}: {last}",
-            hint="check that the brokers run and that bootstrap_servers names them",
+            hint="check that the brokers run, that bootstrap_servers names them, and that"
+            " security.protocol in kafka is what they speak there",
         )

@@ -1,4 +1,4 @@
-"""Reads changelogs for restores: assigned positions, committed records only, exact ends.
+"""Reads changelogs for restores and standbys: assigned positions, committed records, exact ends.
 
 The end of a changelog is its high watermark, not what is readable now: the markers of a commit
 reach partitions at different times, and a restore that stopped at the last stable offset could miss
@@ -11,6 +11,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from itertools import groupby
 from typing import Any, NamedTuple
 
@@ -23,6 +24,7 @@ from streamer.ids import TopicPartition
 from streamer.kafka import settings
 from streamer.kafka.admin import Admin
 from streamer.kafka.faults import translated
+from streamer.kafka.rights import is_only_the_group, on_topics
 from streamer.kafka.stuck import let_go, stuck
 
 __all__ = ["Bounds", "ChangelogConsumer", "Fetched", "Records"]
@@ -64,16 +66,34 @@ class Fetched:
     out_of_range: set[TopicPartition] = field(default_factory=set)
     failures: dict[TopicPartition, StreamerError] = field(default_factory=dict)
 
+    @property
+    def count(self) -> int:
+        return sum(len(one.offsets) for one in self.records)
+
+    def with_(self, other: Fetched) -> Fetched:
+        """Together with what was fetched of other partitions."""
+        return Fetched(
+            self.records + other.records,
+            self.at_end | other.at_end,
+            self.out_of_range | other.out_of_range,
+            self.failures | other.failures,
+        )
+
 
 class ChangelogConsumer:
-    """Used by one thread."""
+    """Used by one thread. A `standby` reads for ever, and is in no hurry."""
 
-    def __init__(self, config: Config) -> None:
+    def __init__(self, config: Config, *, standby: bool = False) -> None:
         self._config = config
-        self._consumer = Consumer(settings.restore_consumer(config))
+        made = settings.standby_consumer if standby else settings.restore_consumer
+        self._settings = made(config)
+        self._consumer = Consumer(self._settings)
         self._at: dict[TopicPartition, int] = {}
         self._stuck = stuck(config, lambda: self._consumer, lambda: next(iter(self._at)).topic)
-        self._admin = Admin(config, timeout_s=_BOUNDS_TIMEOUT_S)
+
+    @cached_property
+    def _admin(self) -> Admin:
+        return Admin(self._config, timeout_s=_BOUNDS_TIMEOUT_S)
 
     def bounds(self, places: Sequence[TopicPartition]) -> dict[TopicPartition, Bounds]:
         """Ask the brokers. Raises TopicMissingError, or KafkaUnavailableError after seconds."""
@@ -103,10 +123,25 @@ class ChangelogConsumer:
         messages = self._consumer.consume(records_max, timeout_ms / 1000)
         fetched = Fetched()
         if any(map(Message.error, messages)):
-            messages = [one for one in messages if _is_record(one, fetched)]
+            messages = [one for one in messages if self._is_record(one, fetched)]
         fetched.records = _by_place(messages)
         self._note(fetched)
         return fetched
+
+    def known_ends(self) -> dict[TopicPartition, int]:
+        """The ends of what is read, open transactions included, as of the latest fetches: each
+        answer brings them, also one without a record. While brokers are away, what they said last.
+        """
+        found = {}
+        for place in self._at:
+            try:
+                _low, end = self._consumer.get_watermark_offsets(Address(*place), cached=True)
+            except KafkaException as error:
+                _log.debug("no cached end of %s: %s", place, error)
+                continue
+            if end >= 0:
+                found[place] = end
+        return found
 
     def _note(self, fetched: Fetched) -> None:
         """Where to go on with another client, and whether that is needed."""
@@ -116,9 +151,32 @@ class ChangelogConsumer:
             self._stuck.moved()
         elif self._at and self._stuck.is_to_replace("reading changelogs"):
             let_go(self._consumer)
-            self._consumer = Consumer(settings.restore_consumer(self._config))
+            self._consumer = Consumer(self._settings)
             places = [Address(*one, at) for one, at in self._at.items()]
             self._consumer.incremental_assign(places)
+
+    def _is_record(self, message: Message, fetched: Fetched) -> bool:
+        error = message.error()
+        if error is None:
+            return True
+        topic, partition = message.topic(), message.partition()
+        if topic is None or partition is None or partition < 0:
+            if error.fatal():
+                raise translated(KafkaException(error), "reading changelogs")
+            group = settings.restore_group(self._config)
+            if not is_only_the_group(error, "reading changelogs", group):
+                # Brokers that went away come back: librdkafka goes on trying and says so here.
+                _log.warning("reading changelogs: %s", error.str())
+            return False
+        place = TopicPartition(topic, partition)
+        if error.code() == KafkaError._PARTITION_EOF:
+            fetched.at_end[place] = _offset(message)
+        elif error.code() in _OUT_OF_RANGE:
+            fetched.out_of_range.add(place)
+        else:
+            needed = on_topics("Read", [place.topic])
+            fetched.failures[place] = translated(KafkaException(error), f"reading {place}", needed)
+        return False
 
     def close(self) -> None:
         self._consumer.close()
@@ -140,24 +198,3 @@ def _by_place(messages: list[Message]) -> list[Records]:
         records.values.extend(map(Message.value, part))
         records.offsets.extend(map(_offset, part))
     return list(found.values())
-
-
-def _is_record(message: Message, fetched: Fetched) -> bool:
-    error = message.error()
-    if error is None:
-        return True
-    topic, partition = message.topic(), message.partition()
-    if topic is None or partition is None or partition < 0:
-        if error.fatal():
-            raise translated(KafkaException(error), "reading changelogs")
-        # Brokers that went away come back: librdkafka goes on trying and says so here.
-        _log.warning("reading changelogs: %s", error.str())
-        return False
-    place = TopicPartition(topic, partition)
-    if error.code() == KafkaError._PARTITION_EOF:
-        fetched.at_end[place] = _offset(message)
-    elif error.code() in _OUT_OF_RANGE:
-        fetched.out_of_range.add(place)
-    else:
-        fetched.failures[place] = translated(KafkaException(error), f"reading {place}")
-    return False

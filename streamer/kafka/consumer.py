@@ -17,12 +17,13 @@ from confluent_kafka import Consumer, KafkaError, KafkaException, Message
 from confluent_kafka import TopicPartition as Address
 
 from streamer.config import Config, budget
-from streamer.errors import StreamerError, TaskCorruptedError
+from streamer.errors import ConfigError, StreamerError, TaskCorruptedError
 from streamer.ids import TopicPartition
 from streamer.kafka import settings
 from streamer.kafka.api import Committed, Fetched
 from streamer.kafka.faults import error_of, translated
 from streamer.kafka.portions import Portions
+from streamer.kafka.rights import on_group, on_topics, refusal
 from streamer.kafka.stuck import let_go, stuck
 from streamer.record import RawBatch
 
@@ -42,6 +43,7 @@ class InputConsumer:
         self._consumer = Consumer(settings.input_consumer(config))
         self._group = config.application_id
         self._portions = Portions(budget(config).batch_bytes)
+        self._denied: ConfigError | None = None
         self._at: dict[TopicPartition, int] = {}
         self._paused: set[TopicPartition] = set()
         self._stuck = stuck(config, lambda: self._consumer, lambda: next(iter(self._at)).topic)
@@ -129,7 +131,8 @@ class InputConsumer:
         elif error.code() in (KafkaError.OFFSET_OUT_OF_RANGE, KafkaError._AUTO_OFFSET_RESET):
             fetched.failures[place] = self._gone(place, message.offset(), error)
         else:
-            fetched.failures[place] = translated(KafkaException(error), f"reading {place}")
+            needed = on_topics("Read", [place.topic])
+            fetched.failures[place] = translated(KafkaException(error), f"reading {place}", needed)
         return False
 
     def _gone(
@@ -148,18 +151,24 @@ class InputConsumer:
         )
 
     def _general(self, error: KafkaError) -> None:
+        # Who only reads need not look at the group; who asks it for positions waits in vain.
+        self._denied = refusal(error, "reading input", on_group("Read", self._group))
         if error.fatal():
             raise translated(KafkaException(error), "reading input")
         # Brokers that went away come back: librdkafka goes on trying and says so here.
         _log.warning("reading input: %s", error.str())
 
     def committed(self, partitions: Sequence[TopicPartition]) -> dict[TopicPartition, Committed]:
+        if self._denied is not None:
+            raise self._denied
         try:
             answers = self._consumer.committed(
                 [Address(*one) for one in partitions], timeout=_REQUEST_TIMEOUT_S
             )
         except KafkaException as error:
-            raise translated(error, f"reading committed offsets of {self._group!r}") from error
+            topics = on_topics("Describe", (place.topic for place in partitions))
+            what = f"reading committed offsets of {self._group!r}"
+            raise translated(error, what, on_group("Describe", self._group), topics) from error
         return {
             TopicPartition(one.topic, one.partition): Committed(one.offset, one.metadata or "")
             for one in answers
@@ -172,7 +181,8 @@ class InputConsumer:
                 Address(*partition), timeout=_REQUEST_TIMEOUT_S
             )
         except KafkaException as error:
-            raise translated(error, f"asking for the bounds of {partition}") from error
+            needed = on_topics("Describe", [partition.topic])
+            raise translated(error, f"asking for the bounds of {partition}", needed) from error
         return low, high
 
     def known_end(self, partition: TopicPartition) -> int:

@@ -10,6 +10,7 @@ from confluent_kafka.admin import AdminClient, NewTopic  # type: ignore[attr-def
 
 from streamer.errors import ConfigError
 from streamer.kafka.faults import error_of
+from streamer.kafka.rights import on_topics, refusal
 
 __all__ = ["TopicSpec", "create"]
 
@@ -48,5 +49,7 @@ def create(client: AdminClient, topics: Sequence[TopicSpec], left_s: float) -> N
             found = error_of(error)
             if hint := _WRONG_SETTINGS.get(found.code()):
                 raise ConfigError(f"creating {topic}: {found.str()}", hint=hint) from error
+            if denied := refusal(found, f"creating {topic}", on_topics("Create", [topic])):
+                raise denied from error
             if found.code() != KafkaError.TOPIC_ALREADY_EXISTS:
                 raise

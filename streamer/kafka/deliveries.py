@@ -8,13 +8,15 @@ for only when it is run again to find out why; without transactions nothing else
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from confluent_kafka import KafkaError, KafkaException, Message
 
 from streamer.errors import StreamerError
 from streamer.ids import TopicPartition
-from streamer.kafka.attempts import refusal
 from streamer.kafka.faults import is_refused, is_too_large, translated
 from streamer.kafka.refusals import Refusals, attempt
+from streamer.kafka.rights import on_topics, refusal
 
 __all__ = ["Deliveries"]
 
@@ -29,10 +31,15 @@ _DROPPED = (
 
 
 class Deliveries:
-    """`ends`: where the changelogs end. `doubt`: a batch was refused although its records fit."""
+    """`ends`: where the changelogs end. `doubt`: a batch was refused although its records fit.
+    `written`: the topics to which records were handed; `not_writable` asks which of them may not
+    be written."""
 
-    def __init__(self, refusals: Refusals) -> None:
+    def __init__(
+        self, refusals: Refusals, not_writable: Callable[[list[str]], list[str]] = list
+    ) -> None:
         self._refusals = refusals
+        self.not_writable = not_writable
         self.begin()
 
     def begin(self) -> None:
@@ -43,6 +50,7 @@ class Deliveries:
         self._is_dropped = False
         self.is_alone = False
         self.refusal: KafkaError | None = None
+        self.written: set[str] = set()
 
     @property
     def is_refused(self) -> bool:
@@ -74,7 +82,7 @@ class Deliveries:
                 self._is_dropped = True
         elif not is_too_large(error):
             what = attempt(topic, key, value)
-            denied = refusal(error, what)
+            denied = refusal(error, what, on_topics("Write", [topic]))
             if denied is not None and self._refusals.deny(topic, denied):
                 self.refused += 1
             if self.failure is None:

@@ -7,9 +7,12 @@ from typing import NoReturn
 from streamer.errors import FencedError, StreamerError
 from streamer.kafka.api import AbortableError, RefusedError
 from streamer.kafka.deliveries import Deliveries
+from streamer.kafka.faults import is_denied_topic
 from streamer.kafka.refusals import Refusals
+from streamer.kafka.rights import not_granted, on_topics
 
 __all__ = ["have_it_done_again", "raise_reason"]
+
 
 # So many refused records may be learnt of, one try each, before tries count as failures.
 _REFUSED_MAX = 200
@@ -19,6 +22,9 @@ def raise_reason(
     error: StreamerError, deliveries: Deliveries, refusals: Refusals, *, was_reported: bool
 ) -> NoReturn:
     """`was_reported`: every delivery was, so that the reason is known by now."""
+    if is_denied_topic(error):
+        _find_denied(error, deliveries, refusals)
+        have_it_done_again(error, refusals)
     if isinstance(error, RefusedError) or deliveries.is_refused:
         if reason := refusals.read_limits():
             raise FencedError(
@@ -44,3 +50,13 @@ def have_it_done_again(error: StreamerError, refusals: Refusals) -> NoReturn:
             hint="compute results from the record alone, not from the clock or by chance",
         ) from error
     raise RefusedError(f"records were refused: {error}") from error
+
+
+def _find_denied(error: StreamerError, deliveries: Deliveries, refusals: Refusals) -> None:
+    """A transaction failed for a topic that may not be written; which one, only the brokers tell.
+    The next try halts the tasks that write it."""
+    written = sorted(deliveries.written)
+    right = on_topics("Write", deliveries.not_writable(written) or written)
+    problem = not_granted("writing in a transaction", right, str(error))
+    for topic in right.names:
+        refusals.deny(topic, problem)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from confluent_kafka import KafkaError, KafkaException
 
 from streamer.errors import (
+    ConfigError,
     FencedError,
     KafkaUnavailableError,
     RecordTooLargeError,
@@ -12,8 +13,17 @@ from streamer.errors import (
     TopicMissingError,
 )
 from streamer.kafka.api import AbortableError, RefusedError
+from streamer.kafka.rights import Right, refusal
 
-__all__ = ["as_exception", "error_of", "is_refused", "is_too_large", "producer_fault", "translated"]
+__all__ = [
+    "as_exception",
+    "error_of",
+    "is_denied_topic",
+    "is_refused",
+    "is_too_large",
+    "producer_fault",
+    "translated",
+]
 
 _FENCED = frozenset(
     {
@@ -68,11 +78,16 @@ class _AsException:
 as_exception = _AsException()
 
 
-def translated(exception: KafkaException, what: str) -> StreamerError:
-    """The error to raise instead, saying what was attempted."""
+def translated(exception: KafkaException, what: str, *needed: Right) -> StreamerError:
+    """The error to raise instead, saying what was attempted; `needed` is what the user must be
+    allowed for that."""
     error = error_of(exception)
     code = error.code()
     text = f"{what}: {error.str()}"
+    refused = refusal(error, what, *needed)
+    if refused is not None and (needed or not error.txn_requires_abort()):
+        # Without `needed` it may be any topic of the transaction, which the next try tells.
+        return refused
     if code in _FENCED or (error.fatal() and "fenced" in error.str().lower()):
         return FencedError(text, hint="another worker with this id has taken over")
     if code in _TOO_LARGE:
@@ -90,12 +105,22 @@ def translated(exception: KafkaException, what: str) -> StreamerError:
     )
 
 
-def producer_fault(reported: KafkaException, what: str) -> StreamerError:
+def is_denied_topic(error: BaseException | None) -> bool:
+    """Whether an error that was raised here comes from a topic that this user may not use."""
+    while error is not None:
+        reason = error.args[0] if isinstance(error, KafkaException) else None
+        if reason is not None and reason.code() == KafkaError.TOPIC_AUTHORIZATION_FAILED:
+            return True
+        error = error.__cause__
+    return False
+
+
+def producer_fault(reported: KafkaException, what: str, *needed: Right) -> StreamerError:
     """The error to raise for what a producer reported: one that can do no more is replaced."""
-    problem = translated(reported, what)
+    problem = translated(reported, what, *needed)
     error = error_of(reported)
     is_over = error.fatal() or error.code() == KafkaError._FATAL
-    if is_over and not isinstance(problem, FencedError):
+    if is_over and not isinstance(problem, FencedError | ConfigError):
         # Such as INVALID_TXN_STATE, when a transaction that never began at the broker is aborted.
         # A call that is refused behind a fatal error says _FATAL, without the flag.
         return FencedError(str(problem), hint="the worker joins again with a new producer")

@@ -15,6 +15,7 @@ from streamer.config import Config
 from streamer.errors import KafkaUnavailableError
 from streamer.kafka import settings
 from streamer.kafka.attempts import unless_away
+from streamer.kafka.rights import on_group, on_topics
 from streamer.kafka.stuck import let_go, stuck
 
 __all__ = ["Membership"]
@@ -52,7 +53,9 @@ class Membership:
         message = self._consumer.poll(timeout_s)
         error = message.error() if message is not None else None
         if error is not None and error.code() != KafkaError._PARTITION_EOF:
-            if problem := unless_away(error, f"being a member by the topic {self._topic}"):
+            what = f"being a member by the topic {self._topic}"
+            needed = on_group("Read", self._topic), on_topics("Read", [self._topic])
+            if problem := unless_away(error, what, *needed):
                 raise problem
             _log.debug("members: %s", error.str())
         if self._is_changed:

@@ -14,15 +14,17 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from functools import partial
 from itertools import chain, compress, islice, repeat
 from typing import Any, NoReturn
 
 from confluent_kafka import KafkaError, KafkaException
 
 from streamer.config import Config
-from streamer.errors import RecordRefusedError, RecordTooLargeError, StreamerError
+from streamer.errors import FencedError, RecordRefusedError, RecordTooLargeError, StreamerError
 from streamer.ids import TopicPartition
 from streamer.kafka import settings
+from streamer.kafka.admin import Admin
 from streamer.kafka.api import AbortableError, Committed, OnRefused
 from streamer.kafka.deliveries import Deliveries
 from streamer.kafka.diagnosis import have_it_done_again, raise_reason
@@ -37,6 +39,7 @@ __all__ = ["WorkerProducer"]
 # Several of these fill the queue; one alone never does.
 _CHUNK_RECORDS = 10_000
 _ANY_PARTITION = -1
+_ASK_S = 5.0
 # The codes of a call that is refused for what happened before it.
 _FAILED_BEFORE = (KafkaError._STATE, KafkaError._FATAL)
 
@@ -62,11 +65,13 @@ class WorkerProducer:
         # One record always fits.
         queue = "queue.buffering.max.kbytes"
         made[queue] = max(int(made[queue]) // queues, 2 * self._refusals.client_limit // 1024)
-        self._writer = Writer(made, transactional_id, stopping=stopping)
+        self._writer = Writer(
+            made, transactional_id, group=config.application_id, stopping=stopping
+        )
         self._records_max = int(made["queue.buffering.max.messages"]) - 2 * _CHUNK_RECORDS
         self._bytes_max = int(made[queue]) * 1024 // 2
         self._queued_bytes = 0
-        self._deliveries = Deliveries(self._refusals)
+        self._deliveries = Deliveries(self._refusals, partial(_not_writable, config))
         self._is_diagnosing = False
         self._partitions: dict[str, int] = {}
         self._is_open = False
@@ -139,6 +144,7 @@ class WorkerProducer:
         """One call of `produce` per record, made by `map` with positional arguments: as fast as
         `produce_batch`, which can neither set timestamps nor headers (measured)."""
         self.begin()
+        self._deliveries.written.add(topic)
         if self._is_diagnosing:
             passes = passing(records, topic, self._refusals, on_refused=on_refused)
             records = records.passing(passes)
@@ -272,8 +278,13 @@ class WorkerProducer:
         raise_reason(error, self._deliveries, self._refusals, was_reported=was_reported)
 
     def abort(self) -> None:
-        if self._is_open:
-            self._writer.abort()
+        try:
+            if self._is_open:
+                self._writer.abort()
+        except FencedError as error:
+            # A transaction to which no partition may be added has never begun at the broker, and
+            # its end fails for good.
+            raise self._refusals.denial or error from error
         self._is_open = False
         self._queued_bytes = 0
         self._writer.poll(0)
@@ -288,3 +299,11 @@ def _raise(
     _topic: str, _key: bytes | None, _value: bytes | None, problem: RecordRefusedError
 ) -> NoReturn:
     raise problem
+
+
+def _not_writable(config: Config, topics: list[str]) -> list[str]:
+    """Those of the topics that this user may not write, as far as the brokers tell."""
+    try:
+        return Admin(config, timeout_s=_ASK_S).denied("Write", topics)
+    except StreamerError:
+        return []

@@ -176,6 +176,11 @@ class Refusals:
         """The brokers refuse whatever this client writes to a topic: returns whether it is news."""
         return self._denied.setdefault(topic, problem) is problem
 
+    @property
+    def denial(self) -> StreamerError | None:
+        """Why there is a topic that may not be written, if there is one."""
+        return next(iter(self._denied.values()), None)
+
     def check(self, topic: str) -> None:
         """Raise why nothing may be written to a topic, if so."""
         if topic in self._denied:

@@ -15,16 +15,20 @@ from typing import Any, Literal
 from streamer.config import Config, budget
 from streamer.errors import ConfigError
 from streamer.ids import control_topic
+from streamer.kafka.entry import listener
 from streamer.kafka.properties import complaint, properties
 
 __all__ = [
     "admin",
     "check",
     "control_consumer",
+    "control_group",
     "input_consumer",
     "members_consumer",
     "producer",
     "restore_consumer",
+    "restore_group",
+    "standby_consumer",
 ]
 
 Role = Literal["consumer", "producer", "admin"]
@@ -35,6 +39,7 @@ _CALLBACKS = frozenset({"oauth_cb", "stats_cb", "throttle_cb"})
 _log = logging.getLogger("streamer.kafka.client")
 
 _MIB = 1024 * 1024
+_CRITICAL = 2
 # What librdkafka keeps for each message besides its payload; measured 370 and 220.
 _FETCHED_OVERHEAD_BYTES = 400
 _PRODUCED_OVERHEAD_BYTES = 256
@@ -50,6 +55,9 @@ _FETCH_QUEUE_BACKOFF_MS = 10
 _FETCH_WAIT_MS = 100
 # Restores wait for ends all the time, and read only while there is something to restore.
 _RESTORE_WAIT_MS = 20
+# Standbys read for ever: idle ones shall ask seldom, and busy ones not for every commit.
+_STANDBY_WAIT_MS = 250
+_STANDBY_BYTES_MIN = 65_536
 
 _COMMIT = "positions are committed together with results and state"
 _ASSIGN = "Streamer assigns partitions itself"
@@ -104,16 +112,34 @@ def input_consumer(config: Config) -> Settings:
 
 def restore_consumer(config: Config) -> Settings:
     """Reads changelogs by assign(), beside the input."""
-    settings = _consumer(config, f"{config.application_id}.restore")
+    settings = _consumer(config, restore_group(config))
     settings["fetch.wait.max.ms"] = _RESTORE_WAIT_MS
-    queue_bytes = budget(config).restore_queue_bytes
+    queue_bytes = budget(config).restore_queue_bytes * 2 // 3
+    return settings | _queue(queue_bytes) | _user(config, "consumer")
+
+
+def standby_consumer(config: Config) -> Settings:
+    """Follows changelogs by assign(), with a third of the restores' memory."""
+    settings = _consumer(config, restore_group(config))
+    settings["fetch.wait.max.ms"] = _STANDBY_WAIT_MS
+    settings["fetch.min.bytes"] = _STANDBY_BYTES_MIN
+    queue_bytes = budget(config).restore_queue_bytes // 3
     return settings | _queue(queue_bytes) | _user(config, "consumer")
 
 
 def control_consumer(config: Config) -> Settings:
     """Reads control topics by assign(): small compacted topics, from their beginning."""
-    group = f"{config.application_id}.control"
-    return _consumer(config, group) | _queue(4 * _MIB) | _user(config, "consumer")
+    return _consumer(config, control_group(config)) | _queue(4 * _MIB) | _user(config, "consumer")
+
+
+def restore_group(config: Config) -> str:
+    """The group that reads changelogs; nothing is ever committed in it."""
+    return f"{config.application_id}.restore"
+
+
+def control_group(config: Config) -> str:
+    """The group that reads control topics; nothing is ever committed in it."""
+    return f"{config.application_id}.control"
 
 
 def members_consumer(config: Config) -> Settings:
@@ -152,7 +178,8 @@ def producer(config: Config, transactional_id: str | None = None) -> Settings:
 
 def admin(config: Config) -> Settings:
     """Creates and describes topics and groups."""
-    return _client(config) | _user(config, "admin")
+    # Whoever asks says what the client heard; it would say so ten times a second.
+    return _client(config) | {"log_level": _CRITICAL} | _user(config, "admin")
 
 
 def check(config: Config) -> None:
@@ -162,6 +189,11 @@ def check(config: Config) -> None:
         _check_allowed(given, name)
         if name not in _CALLBACKS:
             _check_known(given, role, config.kafka[given])
+        elif not callable(config.kafka[given]):
+            raise ConfigError(
+                f"kafka setting {given} must be a function",
+                hint="give it in Python: App(..., kafka={...})",
+            )
 
 
 def _client(config: Config) -> Settings:
@@ -169,6 +201,7 @@ def _client(config: Config) -> Settings:
         "bootstrap.servers": config.bootstrap_servers,
         "client.id": config.worker_id or config.application_id,
         "logger": _log,
+        "error_cb": listener(config.bootstrap_servers),
         "topic.metadata.refresh.interval.ms": config.metadata_max_age_ms,
         # Firewalls drop idle connections in silence.
         "socket.keepalive.enable": True,

@@ -30,9 +30,10 @@ from streamer.ids import TopicPartition
 from streamer.kafka import settings
 from streamer.kafka.attempts import Attempts, reported, unless_away
 from streamer.kafka.faults import as_exception, error_of, translated
+from streamer.kafka.rights import is_only_the_group, on_id, on_topics
 from streamer.kafka.stuck import let_go, stuck
 
-__all__ = ["ExclusiveWriter", "Row", "TableReader", "TableWriter"]
+__all__ = ["ExclusiveWriter", "Row", "TableReader", "TableWriter", "newest"]
 
 _log = logging.getLogger(__name__)
 
@@ -49,6 +50,12 @@ class Row(NamedTuple):
     value: bytes | None
 
 
+def newest(rows: Iterable[Row]) -> list[Row]:
+    """The last row of each key in its partition. What it replaces is not to be read any more: a
+    record that nobody can read is taken out by another one of its key."""
+    return list({(row.place, row.key): row for row in rows}.values())
+
+
 class TableReader:
     """Reads some partitions from their beginning and goes on for ever. Used by one thread."""
 
@@ -56,7 +63,10 @@ class TableReader:
         self._reached: dict[TopicPartition, int] = dict.fromkeys(partitions, 0)
         self._config = config
         self._consumer = self._client()
-        self._where = ", ".join(sorted({place.topic for place in self._reached}))
+        topics = {place.topic for place in self._reached}
+        self._where = ", ".join(sorted(topics))
+        self._needed = on_topics("Read", topics)
+        self._group = settings.control_group(config)
         self._stuck = stuck(config, lambda: self._consumer, lambda: next(iter(self._reached)).topic)
 
     def read(self, timeout_s: float) -> list[Row]:
@@ -114,7 +124,9 @@ class TableReader:
         place = TopicPartition(topic or "", -1 if partition is None else partition)
         if error is None and offset is not None:
             self._reached[place] = offset + 1
-            return Row(place, offset, (message.key() or b"").decode(), message.value())
+            # A key that is no text is for whoever reads the row to refuse, by what it looks like.
+            key = (message.key() or b"").decode(errors="backslashreplace")
+            return Row(place, offset, key, message.value())
         if error is None or error.code() == KafkaError._PARTITION_EOF:
             # Transaction markers are not rows: the end may lie behind the last of them.
             self._reached[place] = max(self._reached.get(place, 0), offset or 0)
@@ -123,7 +135,9 @@ class TableReader:
             self._reached[place] = 0
             self._consumer.incremental_unassign([Address(*place)])
             self._consumer.incremental_assign([_beginning(place)])
-        elif problem := unless_away(error, f"reading {self._where}"):
+        elif not is_only_the_group(error, f"reading {self._where}", self._group) and (
+            problem := unless_away(error, f"reading {self._where}", self._needed)
+        ):
             raise problem
         return None
 
@@ -156,9 +170,14 @@ class TableWriter:
         self._producer.poll(0)
 
     def _produce(self, place: TopicPartition, key: str, value: bytes | None) -> None:
-        self._producer.produce(
-            place.topic, value, key.encode(), place.partition, on_delivery=self._delivered
-        )
+        try:
+            self._producer.produce(
+                place.topic, value, key.encode(), place.partition, on_delivery=self._delivered
+            )
+        except KafkaException as error:
+            # It knows already that it may not write there.
+            self._failure = error_of(error)
+            self._raise_failure()
 
     def _replace(self) -> None:
         """The last row of each key is written again: a repeated row does no harm."""
@@ -193,7 +212,8 @@ class TableWriter:
         if self._failure is None:
             return
         failure, self._failure = self._failure, None
-        if problem := unless_away(failure, "writing control records"):
+        topics = on_topics("Write", (place.topic for place, _key in self._last))
+        if problem := unless_away(failure, "writing control records", topics):
             raise problem
         _log.warning("a control record was not written: %s", failure.str())
 
@@ -210,8 +230,9 @@ class ExclusiveWriter:
 
     def claim(self, timeout_s: float) -> None:
         """Become the only one with this id; the former one's open transaction is aborted."""
-        attempts = Attempts(timeout_s, self._where)
-        attempts(f"taking over {self._id}", self._producer.init_transactions)
+        attempts = Attempts(timeout_s, self._where, client=lambda: self._producer)
+        what = f"taking over {self._id}"
+        attempts(what, self._producer.init_transactions, on_id(self._id))
 
     def write(self, rows: Sequence[tuple[TopicPartition, str, bytes | None]]) -> None:
         """All rows or none. Raises FencedError for a writer that was replaced.
@@ -229,7 +250,9 @@ class ExclusiveWriter:
                 self._producer.commit_transaction(_WRITE_S)
         except (KafkaException, SystemError) as error:
             what, found = f"writing as {self._id}", reported(error)
-            self._failure = unless_away(error_of(found), what) or translated(found, what)
+            needed = on_id(self._id), on_topics("Write", (place.topic for place, *_row in rows))
+            self._failure = unless_away(error_of(found), what, *needed)
+            self._failure = self._failure or translated(found, what, *needed)
             raise self._failure from error
 
     def close(self) -> None:

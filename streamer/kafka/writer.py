@@ -22,6 +22,7 @@ from streamer.kafka.api import Committed
 from streamer.kafka.attempts import Attempts, reported
 from streamer.kafka.consumer import with_metadata
 from streamer.kafka.faults import as_exception, error_of, producer_fault, translated
+from streamer.kafka.rights import Right, on_group, on_id, on_topics
 from streamer.kafka.stuck import ANSWER_S, Stuck, answers_others
 
 __all__ = ["Writer"]
@@ -45,10 +46,13 @@ class Writer:
         made: Mapping[str, Any],
         transactional_id: str | None,
         *,
+        group: str = "",
         stopping: threading.Event | None = None,
     ) -> None:
         self._producer = Producer(dict(made))
-        self._init = Attempts(_AWAY_S_MAX, str(made["bootstrap.servers"]), stopping=stopping)
+        where = str(made["bootstrap.servers"])
+        self._init = Attempts(_AWAY_S_MAX, where, stopping=stopping, client=lambda: self._producer)
+        self._group = group
         self.transactional_id = transactional_id
         self.produce = self._producer.produce
         self._is_closed = False
@@ -61,7 +65,7 @@ class Writer:
     def init(self) -> None:
         if self.transactional_id is not None:
             what = f"taking over transactional id {self.transactional_id!r}"
-            self._init(what, self._producer.init_transactions)
+            self._init(what, self._producer.init_transactions, on_id(self.transactional_id))
 
     def begin(self) -> None:
         if self.transactional_id is not None:
@@ -132,12 +136,13 @@ class Writer:
     def commit(self, positions: Mapping[TopicPartition, Committed], group: Any) -> None:
         """Flush, and commit where there are transactions."""
         if self.transactional_id is not None and positions:
-            self._add(with_metadata(positions), group)
+            topics = on_topics("Read", (place.topic for place in positions))
+            self._add(with_metadata(positions), group, on_group("Read", self._group), topics)
         self.flush()
         if self.transactional_id is not None:
             self._repeat(self._in_steps("commit_transaction"), "committing a transaction")
 
-    def _add(self, offsets: list[Any], group: Any) -> None:
+    def _add(self, offsets: list[Any], group: Any, *needed: Right) -> None:
         """Librdkafka remembers a coordinator that it has dropped, as after all brokers were away,
         and waits for it whatever timeout it was given (its issue 5511). So where brokers answer
         and this does not end, a new client is needed, which comes with joining again."""
@@ -159,7 +164,7 @@ class Writer:
                     is_known_to_answer = self._is_answered()
                     self._stuck.check(what)
 
-        self._repeat(add, what)
+        self._repeat(add, what, *needed)
 
     def _is_answered(self) -> bool:
         try:
@@ -182,7 +187,8 @@ class Writer:
         except KafkaException as error:
             raise translated(error, f"looking up {topic}") from error
         if found.error is not None:
-            raise translated(KafkaException(found.error), f"looking up {topic}")
+            needed = on_topics("Describe", [topic])
+            raise translated(KafkaException(found.error), f"looking up {topic}", needed)
         return len(found.partitions)
 
     def close(self, *, drops: bool) -> None:
@@ -214,7 +220,7 @@ class Writer:
         call = getattr(self._producer, name)
         return lambda left_s: call(min(left_s, _STEP_S))
 
-    def _repeat(self, call: Callable[[float], Any], what: str) -> None:
+    def _repeat(self, call: Callable[[float], Any], what: str, *needed: Right) -> None:
         """Call until it succeeds, or until a deadline for what may be tried again."""
         deadline = time.monotonic() + _AWAY_S_MAX
         self._stuck.moved()
@@ -227,7 +233,7 @@ class Writer:
             except (KafkaException, SystemError) as error:
                 said = reported(error)
                 if not error_of(said).retriable() or time.monotonic() >= deadline:
-                    raise producer_fault(said, what) from error
+                    raise producer_fault(said, what, *needed) from error
                 self._stuck.check(what)
                 self.poll(_RETRY_PAUSE_S)
 

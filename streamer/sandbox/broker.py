@@ -18,7 +18,7 @@ import tempfile
 import time
 import uuid
 from base64 import urlsafe_b64encode
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import IO, Self
@@ -48,7 +48,8 @@ class Sandbox:
     """One Kafka broker on loopback. Times are seconds.
 
     `settings` are the broker's own, by their names, and win over the sandbox's. `port` 0 means a
-    free one. `bound` ties the broker's life to this process.
+    free one. `listeners` are further ones by the protocol that each speaks, such as SASL_SSL.
+    `bound` ties the broker's life to this process.
     """
 
     def __init__(
@@ -58,6 +59,7 @@ class Sandbox:
         port: int = 0,
         heap_mib: int = 512,
         settings: Mapping[str, str] | None = None,
+        listeners: Sequence[str] = (),
         bound: bool = True,
         cache: Path | None = None,
     ) -> None:
@@ -67,6 +69,7 @@ class Sandbox:
         self._port_is_given = port != 0
         self._heap_mib = heap_mib
         self._settings = dict(settings or {})
+        self._listeners = tuple(listeners)
         self._bound = bound
         self._cache = cache
         self._process: ServerProcess | None = None
@@ -84,6 +87,13 @@ class Sandbox:
                 "the sandbox has no port yet", hint="call start(), or give it a port"
             )
         return self._ports[0]
+
+    def address(self, listener: str) -> str:
+        """`127.0.0.1:PORT` of one of the further listeners; known from the first start on."""
+        return f"127.0.0.1:{self._further()[listener]}"
+
+    def _further(self) -> dict[str, int]:
+        return dict(zip(self._listeners, self._ports[2:], strict=True))
 
     @property
     def pid(self) -> int:
@@ -187,7 +197,7 @@ class Sandbox:
     def _end_process(self, timeout: float) -> None:
         if self._process is not None and self._process.exit_status is None:
             self._process.stop(timeout)
-            write_description(self.directory, Description(0, *self._ports))
+            write_description(self.directory, Description(0, *self._ports[:2]))
         self._process = None
 
     def _hold_directory(self) -> None:
@@ -205,12 +215,18 @@ class Sandbox:
 
     def _start_once(self, jars: list[Path], timeout: float) -> str:
         deadline = time.monotonic() + timeout
-        missing = 2 - len(self._ports)
-        self._ports += [p for p in free_ports(missing + 1) if p not in self._ports][:missing]
+        missing = 2 + len(self._listeners) - len(self._ports)
+        self._ports += [p for p in free_ports(missing + len(self._ports)) if p not in self._ports][
+            :missing
+        ]
         data = self.directory / "data"
         properties = self.directory / "server.properties"
         text = server_properties(
-            data, port=self.port, controller_port=self._ports[1], overrides=self._settings
+            data,
+            port=self.port,
+            controller_port=self._ports[1],
+            overrides=self._settings,
+            listeners=self._further(),
         )
         properties.write_text(text, encoding="utf-8")
         (self.directory / "log4j2.properties").write_text(LOGGING, encoding="ascii")
@@ -226,7 +242,7 @@ class Sandbox:
             inherits=[self._lock.fileno()] if self._lock is not None else [],
         )
         self._process.start()
-        write_description(self.directory, Description(self._process.pid, *self._ports))
+        write_description(self.directory, Description(self._process.pid, *self._ports[:2]))
         left = max(1.0, deadline - time.monotonic())
         problem = wait_until_it_answers(
             self._process, self.port, cluster=_cluster(data), timeout=left

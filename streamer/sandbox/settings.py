@@ -55,17 +55,28 @@ logger.config.level = error
 
 
 def server_properties(
-    log_directory: Path, *, port: int, controller_port: int, overrides: Mapping[str, str]
+    log_directory: Path,
+    *,
+    port: int,
+    controller_port: int,
+    overrides: Mapping[str, str],
+    listeners: Mapping[str, int] | None = None,
 ) -> str:
-    """The text of `server.properties`; `overrides` wins over everything above."""
+    """The text of `server.properties`; `overrides` wins over everything above. `listeners` are
+    further ones, by the protocol that each speaks, with their ports."""
+    public = {"PLAINTEXT": port} | dict(listeners or {})
+    advertised = ",".join(f"{name}://127.0.0.1:{each}" for name, each in public.items())
     settings = {
         "process.roles": "broker,controller",
         "node.id": "1",
         "controller.quorum.bootstrap.servers": f"127.0.0.1:{controller_port}",
         "controller.listener.names": "CONTROLLER",
         "inter.broker.listener.name": "PLAINTEXT",
-        "listeners": f"PLAINTEXT://127.0.0.1:{port},CONTROLLER://127.0.0.1:{controller_port}",
-        "advertised.listeners": f"PLAINTEXT://127.0.0.1:{port}",
+        "listeners": f"{advertised},CONTROLLER://127.0.0.1:{controller_port}",
+        "advertised.listeners": advertised,
+        # Without it the controller's is not known beside one that speaks TLS or SASL.
+        "listener.security.protocol.map": "CONTROLLER:PLAINTEXT"
+        + "".join(f",{name}:{name}" for name in public),
         "log.dirs": str(log_directory),
         **ONE_NODE,
         **overrides,

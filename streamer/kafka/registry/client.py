@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from streamer.errors import ConfigError, RegistryUnavailableError, SerdeError, StreamerError
 from streamer.kafka.registry.wire import Place
+from streamer.kafka.secrets import without_credentials
 
 if TYPE_CHECKING:
     from confluent_kafka.schema_registry import RegisteredSchema, Schema, SchemaRegistryClient
@@ -43,7 +44,7 @@ class Registry:
                 "no schema registry is configured, but a serde needs one",
                 hint="set schema_registry={'url': 'http://localhost:8081'}",
             )
-        self.url = str(settings["url"])
+        self.url = without_credentials(str(settings["url"]))
         self.client = _connect(settings)
 
     def schema(self, identity: int, place: Place, *, form: str | None = None) -> Schema:
@@ -138,7 +139,7 @@ class Registry:
     def _unavailable(self, what: str, error: Exception) -> RegistryUnavailableError:
         return RegistryUnavailableError(
             f"the schema registry {self.url} was asked for {what}"
-            f" but did not answer: {type(error).__name__}: {error}",
+            f" but did not answer: {type(error).__name__}: {without_credentials(str(error))}",
             hint="start it, or correct schema_registry['url']; nothing is lost meanwhile",
         )
 
@@ -170,7 +171,7 @@ def _connect(settings: Mapping[str, Any]) -> SchemaRegistryClient:
         return SchemaRegistryClient.new_client(configured)
     except (ValueError, TypeError, OSError) as error:
         raise ConfigError(
-            f"schema_registry is not usable: {error}",
+            f"schema_registry is not usable: {without_credentials(str(error))}",
             hint="it takes the settings of the client's SchemaRegistryClient, such as url,"
             " basic.auth.user.info, ssl.ca.location",
         ) from error

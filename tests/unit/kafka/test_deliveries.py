@@ -134,7 +134,7 @@ def test_a_topic_that_may_not_be_written_is_said_by_name_and_no_record_is_at_fau
     assert found.refused == 1
     with pytest.raises(ConfigError, match="to t, key") as raised:
         refusals.check("t")
-    assert "grant the right (ACL)" in raised.value.hint
+    assert "--operation Write --topic t" in raised.value.hint
     refusals.check("u")
     assert refusals.count == 0
 

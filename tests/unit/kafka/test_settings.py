@@ -15,6 +15,7 @@ MIB = 1024 * 1024
 CONSUMERS = (
     settings.input_consumer,
     settings.restore_consumer,
+    settings.standby_consumer,
     settings.members_consumer,
     settings.control_consumer,
 )
@@ -35,7 +36,8 @@ def test_no_consumer_reads_aborted_records_or_commits_by_itself(role: Any) -> No
 
 def test_positions_are_committed_in_the_applications_own_group() -> None:
     groups = [role(_config())["group.id"] for role in CONSUMERS]
-    assert groups == ["spend", "spend.restore", "spend.members", "spend.control"]
+    others = ["spend.restore", "spend.restore", "spend.members", "spend.control"]
+    assert groups == ["spend", *others]
 
 
 def test_a_lost_position_is_an_error_never_a_jump() -> None:
@@ -45,7 +47,19 @@ def test_a_lost_position_is_an_error_never_a_jump() -> None:
 
 def test_ends_are_known_soon() -> None:
     waits = [role(_config())["fetch.wait.max.ms"] for role in CONSUMERS]
-    assert waits == [100, 20, 100, 100]
+    assert waits == [100, 20, 250, 100, 100]
+
+
+def test_standbys_ask_seldom_and_share_the_memory_of_restores() -> None:
+    config = _config(memory_bytes_max=4096 * MIB)
+    standby, restore = settings.standby_consumer(config), settings.restore_consumer(config)
+    assert standby["fetch.min.bytes"] > 1
+    assert "fetch.min.bytes" not in restore
+    held = 0
+    for made in (standby, restore):
+        held += made["queued.max.messages.kbytes"] * 1024 + made["queued.min.messages"] * 400
+        held += made["fetch.max.bytes"] * 5
+    assert held <= budget(config).restore_queue_bytes
 
 
 def test_slow_code_costs_no_membership() -> None:

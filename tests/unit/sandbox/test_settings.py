@@ -17,6 +17,17 @@ def test_the_node_listens_on_loopback_only() -> None:
     assert found["auto.create.topics.enable"] == "false"
 
 
+def test_further_listeners_are_told_to_clients_too() -> None:
+    more = {"SASL_SSL": 20_003}
+    text = server_properties(
+        Path("/d"), port=20_001, controller_port=20_002, overrides={}, listeners=more
+    )
+
+    public = "PLAINTEXT://127.0.0.1:20001,SASL_SSL://127.0.0.1:20003"
+    assert parsed(text)["advertised.listeners"] == public
+    assert parsed(text)["listeners"] == f"{public},CONTROLLER://127.0.0.1:20002"
+
+
 def test_the_users_settings_win() -> None:
     given = {"auto.create.topics.enable": "true", "message.max.bytes": "2000000"}
 

@@ -1,0 +1,69 @@
+"""Rows of control topics: the newest of a key counts; a key that is no text is shown as it is."""
+
+from __future__ import annotations
+
+from typing import Any
+from unittest.mock import MagicMock
+
+import pytest
+from confluent_kafka import KafkaError, KafkaException
+
+from streamer.config import Config
+from streamer.errors import ConfigError
+from streamer.ids import TopicPartition
+from streamer.kafka import table
+from streamer.kafka.table import Row, TableReader, TableWriter, newest
+
+PLACE = TopicPartition("spend.status", 0)
+CONFIG = Config(application_id="spend", worker_id="w1")
+
+
+@pytest.fixture
+def client(monkeypatch: pytest.MonkeyPatch) -> MagicMock:
+    """What every client is."""
+    made = MagicMock()
+    made.__len__.return_value = 0
+    made.consume.return_value = []
+    monkeypatch.setattr(table, "Consumer", lambda _settings: made)
+    monkeypatch.setattr(table, "Producer", lambda _settings: made)
+    return made
+
+
+def message(*, error: KafkaError | None = None, key: bytes | None = b"w1", offset: int = 0) -> Any:
+    found = MagicMock()
+    found.error.return_value = error
+    found.topic.return_value, found.partition.return_value = PLACE
+    found.offset.return_value, found.key.return_value = offset, key
+    found.value.return_value = b"v"
+    return found
+
+
+def test_the_newest_row_of_a_key_in_its_partition_is_left() -> None:
+    other = TopicPartition("spend.status", 1)
+    rows = [Row(PLACE, 0, "a", b"bad"), Row(PLACE, 1, "b", b"1"), Row(PLACE, 2, "a", None)]
+    rows.append(Row(other, 0, "a", b"2"))
+    assert newest(rows) == [rows[2], rows[1], rows[3]]
+
+
+def test_a_key_that_is_no_text_is_a_row_all_the_same(client: MagicMock) -> None:
+    client.poll.return_value = message(key=b"w\xff1")
+    [row] = TableReader(CONFIG, [PLACE]).read(0)
+    assert row.key == "w\\xff1"
+
+
+def test_who_may_not_look_at_the_group_reads_all_the_same(
+    client: MagicMock, caplog: pytest.LogCaptureFixture
+) -> None:
+    client.poll.return_value = message(error=KafkaError(KafkaError.GROUP_AUTHORIZATION_FAILED))
+    assert TableReader(CONFIG, [PLACE]).read(0) == []
+    assert "Describe on group spend.control is not granted" in caplog.text
+    client.poll.return_value = message(error=KafkaError(KafkaError.TOPIC_AUTHORIZATION_FAILED))
+    with pytest.raises(ConfigError, match=r"Read on topic spend\.status is not granted"):
+        TableReader(CONFIG, [PLACE]).read(0)
+
+
+def test_a_row_that_may_not_be_written_is_told_by_its_topic(client: MagicMock) -> None:
+    denied = KafkaException(KafkaError(KafkaError.TOPIC_AUTHORIZATION_FAILED))
+    client.produce.side_effect = denied
+    with pytest.raises(ConfigError, match=r"Write on topic spend\.status is not granted"):
+        TableWriter(CONFIG).put(PLACE, "w1", b"v")
