@@ -12,10 +12,17 @@ from streamer.errors import ConfigError, StreamerError, UsageError
 __all__ = ["NoAnswerError", "address_of", "ask", "path"]
 
 _TIMEOUT_SECONDS = 30.0
+# A host that is gone says nothing at all.
+_CONNECT_SECONDS = 5.0
 
 
 class NoAnswerError(StreamerError):
-    """The worker could not be reached, or it cannot answer this now."""
+    """The worker could not be reached, or it cannot answer this now. `status` is that of HTTP, None
+    where nothing came."""
+
+    def __init__(self, message: str, *, hint: str = "", status: int | None = None) -> None:
+        super().__init__(message, hint=hint)
+        self.status = status
 
 
 def address_of(url: str) -> str:
@@ -41,8 +48,10 @@ def ask(address: str, target: str, parameters: Mapping[str, Any] | None = None) 
     import http.client
 
     query = urlencode({name: value for name, value in (parameters or {}).items() if value})
-    connection = http.client.HTTPConnection(address, timeout=_TIMEOUT_SECONDS)
+    connection = http.client.HTTPConnection(address, timeout=_CONNECT_SECONDS)
     try:
+        connection.connect()
+        connection.sock.settimeout(_TIMEOUT_SECONDS)
         connection.request("GET", f"{target}?{query}" if query else target)
         response = connection.getresponse()
         body = response.read()
@@ -59,11 +68,12 @@ def ask(address: str, target: str, parameters: Mapping[str, Any] | None = None) 
         raise NoAnswerError(
             f"{address} answers {target} with something that is not JSON",
             hint="is this the address of a worker?",
+            status=response.status,
         ) from error
     if response.status != 200:
-        kind = UsageError if response.status == 400 else NoAnswerError
-        raise kind(
-            content.get("error", f"{address} answered {response.status}"),
-            hint=content.get("hint", ""),
-        )
+        message = content.get("error", f"{address} answered {response.status}")
+        hint = content.get("hint", "")
+        if response.status == 400:
+            raise UsageError(message, hint=hint)
+        raise NoAnswerError(message, hint=hint, status=response.status)
     return content

@@ -18,7 +18,7 @@ __all__ = ["add"]
 _DETAILS = """\
 With a key: its value, or its windows. Without: rows of many keys, in the order of the keys, or of
 the times for windows. Only committed values are read. Any worker answers for any key; rows of many
-keys are gathered from all workers.
+keys are gathered from all workers. Where an owner does not answer, a copy does, and that is said.
 
   streamer query totals ann --app shop.stream:app
   streamer query hourly ann --from 2026-01-31T12:00Z --to 2026-01-31T18:00Z --url host:8080
@@ -52,6 +52,13 @@ def add(commands: Commands) -> None:
             choices=("hex", "base64"),
             help=f"{name}s as stored bytes in hex or base64, not by their serde",
         )
+    command.add_argument(
+        "--max-lag",
+        metavar="N",
+        type=_lag,
+        help="a copy that lacks at most N records may answer, whether or not the owner can;"
+        " 0: the owner alone (default: a copy only where the owner cannot)",
+    )
     command.add_argument("--url", metavar="URL", help="a worker to ask, instead of --app")
     add_application(command)
     add_json(command)
@@ -64,6 +71,12 @@ def _count(text: str) -> int:
     return number
 
 
+def _lag(text: str) -> str:
+    if not (text.isascii() and text.isdecimal()):
+        raise argparse.ArgumentTypeError(f"{text!r} is not a number of records, 0 or more")
+    return text
+
+
 def _query(arguments: argparse.Namespace) -> int:
     if arguments.key is not None and (arguments.prefix or arguments.range):
         raise ConfigError("a key and --prefix or --range were given", hint="leave one out")
@@ -72,16 +85,31 @@ def _query(arguments: argparse.Namespace) -> int:
     addresses = _addresses(arguments)
     if arguments.key is None:
         return _many(arguments, addresses)
-    found = ask(
-        addresses[0], path("stores", arguments.store, arguments.key), _parameters(arguments)
-    )
+    found = _one(arguments, addresses)
     if "rows" in found:
-        return _print_rows(found, arguments)
+        standbys = {found["task"]: found["lag_records"]} if "role" in found else {}
+        return _print_rows(found, arguments, standbys)
     if arguments.json:
         print_json(found)
     else:
         print(_text(found["value"]))
+        if "role" in found:
+            print(f"({_distance(found['lag_records'])})", file=sys.stderr)
     return 0
+
+
+def _one(arguments: argparse.Namespace, addresses: list[str]) -> dict[str, Any]:
+    """The answer for one key: of the first worker that can be reached, which is any."""
+    target = path("stores", arguments.store, arguments.key)
+    for address in addresses[:-1]:
+        try:
+            found: dict[str, Any] = ask(address, target, _parameters(arguments))
+            return found
+        except NoAnswerError as error:
+            if error.status is not None:
+                raise
+    found = ask(addresses[-1], target, _parameters(arguments))
+    return found
 
 
 def _addresses(arguments: argparse.Namespace) -> list[str]:
@@ -112,6 +140,7 @@ def _parameters(arguments: argparse.Namespace) -> dict[str, Any]:
         "end": end,
         "limit": arguments.limit,
         "after": arguments.after,
+        "max_lag": arguments.max_lag,
         "key_encoding": arguments.key_encoding,
         "value_encoding": arguments.value_encoding,
     }
@@ -120,10 +149,12 @@ def _parameters(arguments: argparse.Namespace) -> dict[str, Any]:
 def _many(arguments: argparse.Namespace, addresses: list[str]) -> int:
     limit = arguments.limit or _LIMIT
     found = gather(addresses, path("stores", arguments.store), _parameters(arguments), limit=limit)
-    return _print_rows(found, arguments)
+    return _print_rows(found, arguments, found.get("standbys", {}))
 
 
-def _print_rows(found: dict[str, Any], arguments: argparse.Namespace) -> int:
+def _print_rows(
+    found: dict[str, Any], arguments: argparse.Namespace, standbys: dict[str, int]
+) -> int:
     missing = found.get("missing", [])
     if arguments.json:
         print_json(found)
@@ -133,10 +164,18 @@ def _print_rows(found: dict[str, Any], arguments: argparse.Namespace) -> int:
         print_table([_row(row) for row in found["rows"]], columns)
         if found.get("next"):
             print(f"more: --after {found['next']}", file=sys.stderr)
+        for name, lag in standbys.items():
+            print(f"task {name}: ({_distance(lag)})", file=sys.stderr)
+    for message in found.get("silent", {}).values() if missing else ():
+        print(f"streamer: {message}", file=sys.stderr)
     for task in missing:
         owner = task.get("owner") or "nobody is known to run it"
         print(f"streamer: task {task['task']} is not included: {owner}", file=sys.stderr)
     return 1 if missing else 0
+
+
+def _distance(lag_records: int) -> str:
+    return f"standby, {lag_records:,} records behind"
 
 
 def _row(row: dict[str, Any]) -> dict[str, Any]:

@@ -9,7 +9,7 @@ import msgspec
 
 from streamer.errors import StreamerError, TaskMigratedError
 
-__all__ = ["JSON", "Answer", "QueryError", "answer_of", "json_answer", "plain"]
+__all__ = ["JSON", "Answer", "QueryError", "answer_of", "json_answer", "plain", "refused"]
 
 JSON = "application/json; charset=utf-8"
 
@@ -23,7 +23,8 @@ class Answer:
 
 
 class QueryError(StreamerError):
-    """A request that is not answered with data. `details` join the error's JSON object.
+    """A request that is not answered with data. `details` join the error's JSON object, `headers`
+    the answer's.
 
     `retry_after_s` says that the same request may succeed after so many seconds.
     """
@@ -35,11 +36,13 @@ class QueryError(StreamerError):
         *,
         hint: str = "",
         details: dict[str, Any] | None = None,
+        headers: dict[str, str] | None = None,
         retry_after_s: int | None = None,
     ) -> None:
         super().__init__(message, hint=hint)
         self.status = status
         self.details = details or {}
+        self.headers = headers or {}
         self.retry_after_s = retry_after_s
 
 
@@ -56,8 +59,18 @@ def plain(value: Any) -> Any:
 _encode = msgspec.json.Encoder(enc_hook=plain).encode
 
 
-def json_answer(content: Any, status: int = 200) -> Answer:
-    return Answer(status, _encode(content))
+def json_answer(
+    content: Any, status: int = 200, *, headers: dict[str, str] | None = None
+) -> Answer:
+    return Answer(status, _encode(content), headers=headers or {})
+
+
+def refused(error: StreamerError) -> Answer:
+    """The answer of a place that cannot answer now, so that another one may be asked. Raises the
+    error when it would be the same everywhere."""
+    if isinstance(error, QueryError) and error.status != 503:
+        raise error
+    return answer_of(error)
 
 
 def answer_of(error: StreamerError) -> Answer:
@@ -69,6 +82,7 @@ def answer_of(error: StreamerError) -> Answer:
     status = 500
     if isinstance(error, QueryError):
         status, details = error.status, error.details
+        headers |= error.headers
         if error.retry_after_s is not None:
             headers["Retry-After"] = str(error.retry_after_s)
     body = {"error": error.message, "hint": error.hint, **details}

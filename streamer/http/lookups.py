@@ -65,14 +65,24 @@ def _starts(view: StoreView, task: ServedTask, from_ms: int, span: Span) -> rang
     advance_ms = view.spec.window_advance_ms
     if not advance_ms:
         return None
-    # No window begins after the newest record that was committed.
-    to_ms = task.time_of(view.name) + 1 if span.to_ms is None else span.to_ms
+    to_ms = _after_newest(view, task) if span.to_ms is None else span.to_ms
     starts = range(-(-from_ms // advance_ms) * advance_ms, to_ms, advance_ms)
     # A range's len() fails above 2^63, so it is computed.
     count = max(0, -(-(to_ms - starts.start) // advance_ms))
     if count <= _POINTS_FREE or count <= task.database.approximate_rows(view.name):
         return starts
     return None
+
+
+def _after_newest(view: StoreView, task: ServedTask) -> int:
+    """A time at which no window has begun yet."""
+    if not task.is_copy:
+        # None begins after the newest record that was committed.
+        return task.time_of(view.name) + 1
+    # A copy does not know that time; but it has no windows other than those that are stored.
+    for key, _row in task.database.scan(view.name, b"", None, reverse=True):
+        return window_parts(key)[0] + 1
+    return 0
 
 
 def _windows_at(view: StoreView, task: ServedTask, key: bytes, starts: range) -> Iterator[Entry]:

@@ -2,7 +2,9 @@
 
 A page ends at its limit, or when it is large or took long; its cursor says where the next begins,
 so whoever follows the cursors sees every row once however the pages were cut. Rows past their TTL
-or retention at the task's stream time are absent, whether or not they were removed yet.
+or retention at the task's stream time are absent, whether or not they were removed yet. A copy only
+knows a time that was reached: it never leaves out what its owner shows, but may show what the owner
+leaves out already and has yet to remove.
 """
 
 from __future__ import annotations
@@ -17,6 +19,7 @@ import msgspec
 from streamer.errors import StreamerError
 from streamer.http.answers import QueryError, plain
 from streamer.http.catalog import StoreView, encoded
+from streamer.http.copies import standing
 from streamer.http.requests import cursor
 from streamer.http.serving import ServedTask
 from streamer.store.expiry import Expiry, is_past_ttl
@@ -89,8 +92,7 @@ def show(view: StoreView, entry: Entry, form: Form, *, is_alone: bool = False) -
         row["timestamp_ms"] = timestamp(entry.stored)
         row["task"] = str(entry.task.task)
         if is_alone:
-            row["stream_time_ms"] = entry.task.stream_time_ms
-            row["lag_records"] = entry.task.lag_records
+            row |= standing(entry.task)
         if form.has_cursors:
             row["cursor"] = cursor(entry.position)
         return _encode(row)

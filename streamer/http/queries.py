@@ -1,23 +1,27 @@
-"""The queries of stores: one key, several keys, ranges; here or, for a key, at its owner."""
+"""The queries of stores: one key, several keys, ranges; here or, for a key, at its owner, or from a
+copy."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
-from urllib.parse import urlencode
 
 import msgspec
 
-from streamer.http.answers import Answer, QueryError, json_answer
+from streamer.errors import StreamerError
+from streamer.http.answers import Answer, QueryError, json_answer, refused
 from streamer.http.catalog import ENCODINGS, Catalog, StoreView
+from streamer.http.copies import copy_headers, standing
 from streamer.http.forward import Call, Forwarder
 from streamer.http.lookups import Span, rows_of_key, values
-from streamer.http.pages import PAGE_BYTES_MAX, Form, Page, collect, show
-from streamer.http.ranges import keys_between, merged, prefix_end, rows_between
+from streamer.http.pages import Entry, Form, Page, collect, show
+from streamer.http.ranges import keys_between, merged, prefix_end, rows_between, watched
 from streamer.http.requests import Request, text_of
-from streamer.http.routing import Places, Routing
+from streamer.http.routing import Place, Places, Routing
 from streamer.http.serving import ServedTask, Serving
+from streamer.http.several import Several
 from streamer.http.turns import Turns
+from streamer.ids import TaskId
 from streamer.topology.stores import StoreKind
 
 __all__ = ["LIMIT_DEFAULT", "LIMIT_MAX", "Queries"]
@@ -31,10 +35,6 @@ class _Keys(msgspec.Struct, forbid_unknown_fields=True):
     keys: list[Any]
 
 
-class _Rows(msgspec.Struct):
-    rows: list[dict[str, msgspec.Raw] | None]
-
-
 class Queries:
     """Answers requests whose path begins with /stores/. Raises QueryError for all others."""
 
@@ -45,7 +45,7 @@ class Queries:
         self._turns = turns
         self._forwarder = forwarder
         self._catalog = Catalog(serving.topology, registry)
-        self._routing = Routing(serving)
+        self._routing = Routing(serving, forwarder.silence.is_silent)
 
     # -- one key -------------------------------------------------------------------------------
 
@@ -53,17 +53,58 @@ class Queries:
         """GET /stores/{store}/{key}"""
         view = self._view(request)
         times = () if view.is_key_value else ("from", "to", *_PAGING)
-        request.expect((*_FORM, "local", *times))
+        request.expect((*_FORM, "local", "max_lag", *times))
+        key = view.key_bytes(request.parts[2], _form(request).key_encoding)
+        places = self._routing.places(view, request)
+        (task,) = places.tasks_of([key])
+        refusal: Answer | None = None
+        here = places.here(task)
+        if here is not None:
+            try:
+                return self._read(request, view, key, here)
+            except StreamerError as error:
+                refusal = refused(error)
+        others = places.others(task, is_local=request.flag("local"))
+        for number, place in enumerate(others, 1):
+            if place.here is not None:
+                try:
+                    return self._read(request, view, key, place.here)
+                except StreamerError as error:
+                    answer = refused(error)
+            else:
+                answer = self._ask(request, view, place, is_last=number == len(others))
+                # Whatever is wrong with a copy, the next may be well.
+                if answer.status < 500 or (answer.status != 503 and place.limit is None):
+                    return answer
+            # What the owner says tells more than what those say that are asked in its place.
+            refusal = refusal or answer
+        if refusal is None:
+            raise places.refusal(task)
+        return refusal
+
+    def _ask(self, request: Request, view: StoreView, place: Place, *, is_last: bool) -> Answer:
+        call = Call(
+            place.address,
+            "GET",
+            request.target,
+            limit=place.limit,
+            is_last=is_last,
+            is_page=not view.is_key_value,
+        )
+        with self._turns.outside():
+            return self._forwarder.send(call)
+
+    def _read(self, request: Request, view: StoreView, key: bytes, task: ServedTask) -> Answer:
         form = _form(request)
-        key = view.key_bytes(request.parts[2], form.key_encoding)
-        places = self._places(request, view, [key])
-        if places.elsewhere:
-            (owner,) = places.elsewhere
-            with self._turns.outside():
-                return self._forwarder.send((owner, "GET", request.target, b""))
-        (task,) = places.tasks.values()
+        headers = copy_headers([task.behind] if task.is_copy else [])
         if not view.is_key_value:
-            return self._of_key(request, view, key, task=task, form=form)
+            limit = request.number("limit", LIMIT_DEFAULT, high=LIMIT_MAX)
+            entries = rows_of_key(view, task, key, span=_span(request), after=request.after())
+            with self._turns.long():
+                page = collect(view, entries, form=form, limit=limit)
+            shown = view.shown_key(key, form.key_encoding)
+            head = {"store": view.name, "key": shown, "task": str(task.task), **standing(task)}
+            return _page(page, head, headers=headers)
         (entry,) = values(view, task, [key])
         if entry is None:
             shown = view.shown_key(key, form.key_encoding)
@@ -71,26 +112,17 @@ class Queries:
                 404,
                 f"store {view.name!r} has no key {shown!r}",
                 hint="it was never set, was removed, or is past the store's ttl",
-                details=_standing(task),
+                details={"task": str(task.task), **standing(task)},
+                headers=headers,
             )
-        return Answer(200, show(view, entry, form, is_alone=True))
-
-    def _of_key(
-        self, request: Request, view: StoreView, key: bytes, *, task: ServedTask, form: Form
-    ) -> Answer:
-        limit = request.number("limit", LIMIT_DEFAULT, high=LIMIT_MAX)
-        entries = rows_of_key(view, task, key, span=_span(request), after=request.after())
-        with self._turns.long():
-            page = collect(view, entries, form=form, limit=limit)
-        shown = view.shown_key(key, form.key_encoding)
-        return _page(page, store=view.name, key=shown, **_standing(task))
+        return Answer(200, show(view, entry, form, is_alone=True), headers=headers)
 
     # -- several keys --------------------------------------------------------------------------
 
     def many(self, request: Request) -> Answer:
         """POST /stores/{store}"""
         view = self._view(request)
-        request.expect((*_FORM, "local"))
+        request.expect((*_FORM, "local", "max_lag"))
         form = _form(request)
         if not view.is_key_value:
             raise QueryError(
@@ -99,95 +131,44 @@ class Queries:
                 hint=f"GET /stores/{view.name}/KEY?from=...&to=...",
             )
         keys = [view.key_of_json(key, form.key_encoding) for key in _body(request)]
-        places = self._places(request, view, keys)
-        rows: list[msgspec.Raw | None] = [None] * len(keys)
-        for task, indexes in places.here.items():
-            self._fill(view, places.tasks[task], indexes, keys=keys, rows=rows, form=form)
-        if places.elsewhere:
-            refusal = self._fetch(view, places, keys=keys, rows=rows, form=form)
-            if refusal is not None:
-                return refusal
-        return json_answer({"store": view.name, "rows": rows})
-
-    def _fill(
-        self,
-        view: StoreView,
-        task: ServedTask,
-        indexes: Sequence[int],
-        *,
-        keys: Sequence[bytes],
-        rows: list[msgspec.Raw | None],
-        form: Form,
-    ) -> None:
-        size_bytes = 0
-        for first in range(0, len(indexes), 256):
-            self._turns.breathe(first)
-            part = indexes[first : first + 256]
-            found = values(view, task, [keys[index] for index in part])
-            for index, entry in zip(part, found, strict=True):
-                if entry is not None:
-                    shown = show(view, entry, form, is_alone=True)
-                    rows[index] = msgspec.Raw(shown)
-                    size_bytes += len(shown)
-            if size_bytes > PAGE_BYTES_MAX:
-                raise QueryError(
-                    413, f"the rows exceed {PAGE_BYTES_MAX} bytes", hint="ask for fewer keys"
-                )
-
-    def _fetch(
-        self,
-        view: StoreView,
-        places: Places,
-        *,
-        keys: Sequence[bytes],
-        rows: list[msgspec.Raw | None],
-        form: Form,
-    ) -> Answer | None:
-        """Fill in the rows that others have. Returns the answer of one that refused."""
-        query = urlencode({"key_encoding": "hex", "value_encoding": form.value_encoding})
-        target = f"/stores/{view.name}?{query}"
-        calls: list[Call] = []
-        for owner, indexes in places.elsewhere.items():
-            body = msgspec.json.encode({"keys": [keys[index].hex() for index in indexes]})
-            calls.append((owner, "POST", target, body))
-        with self._turns.outside():
-            answers = self._forwarder.send_all(calls)
-        for answer, indexes in zip(answers, places.elsewhere.values(), strict=True):
-            if answer.status != 200:
-                return answer
-            fetched = msgspec.json.decode(answer.body, type=_Rows).rows
-            for index, row in zip(indexes, fetched, strict=True):
-                if row is not None:
-                    shown = view.shown_key(keys[index], form.key_encoding)
-                    row["key"] = msgspec.Raw(json_answer(shown).body)
-                    rows[index] = msgspec.Raw(msgspec.json.encode(row))
-        return None
+        places = self._routing.places(view, request)
+        several = Several(view, places, keys=keys, form=form, request=request)
+        return several.answer(self._turns, self._forwarder)
 
     # -- ranges --------------------------------------------------------------------------------
 
     def range(self, request: Request) -> Answer:
         """GET /stores/{store}: over this worker's tasks; `missing` names the others."""
         view = self._view(request)
-        request.expect((*_FORM, *_PAGING, "start", "end", "prefix", "from", "to"))
-        form = _form(request)
-        limit = request.number("limit", LIMIT_DEFAULT, high=LIMIT_MAX)
+        request.expect((*_FORM, *_PAGING, "max_lag", "start", "end", "prefix", "from", "to"))
         after = request.after()
-        missing = self._routing.missing(view)
-        tasks = self._routing.here(view)
         if view.is_key_value:
             _refuse(request, view, ("from", "to"), instead="start=, end= or prefix=")
-            start, end = _bounds(request, view, form)
+            start, end = _bounds(request, view, _form(request))
             entries = keys_between(view, start, end, after=after)
         else:
             _refuse(request, view, ("start", "end", "prefix"), instead="from= and to=")
             entries = rows_between(view, _span(request), after=after)
+        places = self._routing.places(view, request)
+        failed: list[ServedTask] = []
+        left_out: set[TaskId] = set()
+        while True:
+            tasks = places.readable(left_out)
+            try:
+                page = self._collect(request, view, merged(tasks, watched(entries, failed)))
+                break
+            except StreamerError as error:
+                broken = {one.task for one in failed if one.is_copy} - left_out
+                if not broken or isinstance(error, QueryError):
+                    raise
+                # A copy is closed when its worker begins to run the task; then others have it.
+                left_out |= broken
+        return _range(view, page, tasks, places=places)
+
+    def _collect(self, request: Request, view: StoreView, entries: Iterable[Entry]) -> Page:
+        limit = request.number("limit", LIMIT_DEFAULT, high=LIMIT_MAX)
         with self._turns.long():
-            page = collect(view, merged(tasks, entries), form=form, limit=limit)
-        standing = {
-            str(one.task): {"stream_time_ms": one.stream_time_ms, "lag_records": one.lag_records}
-            for one in tasks
-        }
-        return _page(page, store=view.name, tasks=standing, missing=missing)
+            return collect(view, entries, form=_form(request), limit=limit)
 
     # -- all stores ----------------------------------------------------------------------------
 
@@ -201,18 +182,6 @@ class Queries:
 
     def _view(self, request: Request) -> StoreView:
         return self._catalog.find(text_of(request.parts[1], "the store's name"))
-
-    def _places(self, request: Request, view: StoreView, keys: list[bytes]) -> Places:
-        places = self._routing.places(view, keys, is_strict=request.is_forwarded)
-        if request.flag("local") and places.owned:
-            owner, task = next(iter(places.owned.items()))
-            raise QueryError(
-                421,
-                f"task {task} is at another worker: {owner}",
-                hint="ask that worker, or leave out local=1 to have the request forwarded",
-                details={"task": str(task), "owner": owner},
-            )
-        return places
 
 
 def _form(request: Request) -> Form:
@@ -275,16 +244,24 @@ def _body(request: Request) -> list[Any]:
     return keys
 
 
-def _standing(task: ServedTask) -> dict[str, Any]:
-    return {
-        "task": str(task.task),
-        "stream_time_ms": task.stream_time_ms,
-        "lag_records": task.lag_records,
+def _page(page: Page, head: dict[str, Any], *, headers: dict[str, str]) -> Answer:
+    return json_answer({**head, "rows": page.rows, "next": page.next}, headers=headers)
+
+
+def _range(view: StoreView, page: Page, tasks: Sequence[ServedTask], *, places: Places) -> Answer:
+    """A page, with what it covers, what it does not, and which of it are copies."""
+    head: dict[str, Any] = {
+        "store": view.name,
+        "tasks": {str(one.task): standing(one) for one in tasks},
+        "missing": places.missing({one.task for one in tasks}),
     }
-
-
-def _page(page: Page, **head: Any) -> Answer:
-    return json_answer({**head, "rows": page.rows, "next": page.next})
+    if head["missing"] and places.wish.limit is not None:
+        # What a copy of these may lack: whoever finds their owners silent can ask with it.
+        head["max_lag"] = places.wish.limit
+    copies = {str(one.task): one.behind for one in tasks if one.is_copy}
+    if copies:
+        head["standbys"] = copies
+    return _page(page, head, headers=copy_headers(copies.values()))
 
 
 def _described(view: StoreView, tasks: Sequence[ServedTask]) -> dict[str, Any]:
@@ -306,7 +283,9 @@ def _described(view: StoreView, tasks: Sequence[ServedTask]) -> dict[str, Any]:
         **times,
         "tasks": [
             {
-                **_standing(one),
+                "task": str(one.task),
+                "stream_time_ms": one.stream_time_ms,
+                "lag_records": one.lag_records,
                 "state": one.state,
                 "approximate_rows": one.database.approximate_rows(spec.name),
             }

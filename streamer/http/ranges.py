@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterator, Sequence
 from itertools import islice
 from operator import attrgetter
 
+from streamer.errors import StreamerError
 from streamer.http.catalog import StoreView
 from streamer.http.lookups import Span
 from streamer.http.pages import Entry, expired_before_ms
@@ -19,7 +20,7 @@ from streamer.http.serving import ServedTask
 from streamer.store.keys import window_key
 from streamer.topology.stores import StoreKind
 
-__all__ = ["keys_between", "merged", "prefix_end", "rows_between"]
+__all__ = ["keys_between", "merged", "prefix_end", "rows_between", "watched"]
 
 Entries = Callable[[ServedTask], Iterator[Entry]]
 
@@ -35,6 +36,19 @@ def prefix_end(prefix: bytes) -> bytes | None:
 def merged(tasks: Sequence[ServedTask], entries: Entries) -> Iterator[Entry]:
     """The entries of all tasks in the order of their positions."""
     return heapq.merge(*(entries(task) for task in tasks), key=attrgetter("position"))
+
+
+def watched(entries: Entries, failed: list[ServedTask]) -> Entries:
+    """The same entries; a task whose database fails meanwhile is added to `failed`."""
+
+    def watching(task: ServedTask) -> Iterator[Entry]:
+        try:
+            yield from entries(task)
+        except StreamerError:
+            failed.append(task)
+            raise
+
+    return watching
 
 
 def keys_between(

@@ -15,10 +15,13 @@ from urllib.parse import unquote_to_bytes
 from streamer.config.names import nearest
 from streamer.http.answers import QueryError
 
-__all__ = ["FORWARDED", "Request", "cursor", "text_of", "time_ms"]
+__all__ = ["FORWARDED", "Request", "cursor", "forwarded", "text_of", "time_ms"]
 
+# Set by a worker that asks another one, as the owner or as one that has a copy.
 FORWARDED = "X-Streamer-Forwarded"
+_AS_OWNER, _AS_COPY = "owner", "copy:"
 _CURSOR = "0x"
+_DIGITS_MAX = 18
 
 _PLUS = re.compile(r"(\d\d:\d\d(?::\d\d(?:\.\d+)?)?) (\d\d:?\d\d)$")
 # Long.MAX_VALUE, which Kafka's users write for "no end"; times are stored in 8 bytes.
@@ -28,6 +31,11 @@ _TIME_MAX_MS = 2**63 - 1
 def cursor(position: bytes) -> str:
     """The text of a place in an order of bytes. Texts order as the places do; none is empty."""
     return _CURSOR + position.hex()
+
+
+def forwarded(copy_limit: int | None) -> dict[str, str]:
+    """The header of a request to the owner, or for a copy that lacks at most so many records."""
+    return {FORWARDED: _AS_OWNER if copy_limit is None else f"{_AS_COPY}{copy_limit}"}
 
 
 def text_of(data: bytes, what: str) -> str:
@@ -68,7 +76,10 @@ def _moment_ms(text: str) -> int:
 
 @dataclass(frozen=True, slots=True)
 class Request:
-    """`target` is path and query as they came; `parts` is the path split, at most three."""
+    """`target` is path and query as they came; `parts` is the path split, at most three.
+
+    `copy_limit`: it was forwarded here for a copy that lacks at most so many records.
+    """
 
     method: str
     target: str
@@ -76,11 +87,13 @@ class Request:
     parameters: dict[str, bytes]
     body: bytes = b""
     is_forwarded: bool = False
+    copy_limit: int | None = None
 
     @classmethod
     def parse(
-        cls, method: str, target: str, *, body: bytes = b"", is_forwarded: bool = False
+        cls, method: str, target: str, *, body: bytes = b"", forwarded: str | None = None
     ) -> Request:
+        """`forwarded` is the header of that name."""
         # Whatever is not ASCII came as raw bytes, which the standard library reads as Latin-1.
         raw = target.encode("latin-1", "replace")
         path, _, query = raw.partition(b"?")
@@ -91,7 +104,8 @@ class Request:
             parts=tuple(unquote_to_bytes(piece) for piece in pieces),
             parameters=_parameters(query),
             body=body,
-            is_forwarded=is_forwarded,
+            is_forwarded=forwarded is not None,
+            copy_limit=_copy_limit(forwarded or ""),
         )
 
     def expect(self, names: Iterable[str]) -> None:
@@ -130,6 +144,19 @@ class Request:
             )
         return int(given)
 
+    def records(self, name: str) -> int | None:
+        """A number of records, None when it is absent."""
+        given = self.text(name)
+        if given is None:
+            return None
+        if not (given.isascii() and given.isdecimal() and len(given) <= _DIGITS_MAX):
+            raise QueryError(
+                400,
+                f"{name}={given!r} is not a number of records",
+                hint="write a whole number, such as 1000",
+            )
+        return int(given)
+
     def time(self, name: str) -> int | None:
         given = self.text(name)
         return None if given is None else time_ms(given, name)
@@ -147,6 +174,12 @@ class Request:
         raise QueryError(
             400, f"after={given!r} is not a cursor", hint="give `next` of the page before"
         )
+
+
+def _copy_limit(header: str) -> int | None:
+    limit = header.removeprefix(_AS_COPY)
+    is_limit = limit != header and limit.isascii() and limit.isdecimal()
+    return int(limit[:_DIGITS_MAX]) if is_limit else None
 
 
 def _parameters(query: bytes) -> dict[str, bytes]:

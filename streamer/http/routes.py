@@ -45,8 +45,9 @@ class Routes:
             "/stores/{store}/{key}": {"GET": queries.one},
         }
 
-    def answer(self, method: str, target: str, *, body: bytes, is_forwarded: bool) -> Answer:
-        """The answer to a request; HEAD is answered like GET."""
+    def answer(self, method: str, target: str, *, body: bytes, forwarded: str | None) -> Answer:
+        """The answer to a request; HEAD is answered like GET. `forwarded` is the header that a
+        worker sets which asks another."""
         began = time.perf_counter()
         name = "other"
         try:
@@ -54,7 +55,7 @@ class Routes:
                 "GET" if method == "HEAD" else method,
                 target,
                 body=body,
-                is_forwarded=is_forwarded,
+                forwarded=forwarded,
             )
             name, respond = self._find(request)
             answer = respond(request)
@@ -66,6 +67,8 @@ class Routes:
                 QueryError(500, "the request could not be answered", hint="see the worker's log")
             )
         metrics.http_requests.labels(name, str(answer.status)).inc()
+        if "Streamer-Role" in answer.headers:
+            metrics.http_standby_answers.labels(name).inc()
         metrics.http_seconds.labels(name).observe(time.perf_counter() - began)
         return answer
 
@@ -109,7 +112,10 @@ class Routes:
 
     def _tasks(self, request: Request) -> Answer:
         request.expect(())
-        return json_answer(self._serving.health().details)
+        details = self._serving.health().details
+        tasks = sorted(self._serving.tasks(), key=lambda one: one.task)
+        copies = {str(one.task): {"lag_records": one.behind} for one in tasks if one.is_standby}
+        return json_answer(details | ({"standbys": copies} if copies else {}))
 
     def _metrics(self, _request: Request) -> Answer:
         return Answer(200, metrics.expose(), metrics.CONTENT_TYPE)

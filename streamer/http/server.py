@@ -282,7 +282,7 @@ class _Connection(http.server.BaseHTTPRequestHandler):
             # An unread body would be taken for the next request.
             self.close_connection = True
         return self.server.routes.answer(
-            self.command, self.path, body=body, is_forwarded=FORWARDED in self.headers
+            self.command, self.path, body=body, forwarded=self.headers.get(FORWARDED)
         )
 
     def _send(self, answer: Answer) -> None:

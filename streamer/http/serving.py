@@ -32,18 +32,26 @@ class Rows(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class ServedTask:
-    """A task whose database is open here. `state` is a name of the task's life cycle."""
+    """A task whose database is open here. `state` is a name of the task's life cycle, or `standby`
+    for a copy of what another worker runs; a copy that failed is not served.
+
+    `lag_records` is what the task has yet to read of its inputs; of a standby, what it has yet to
+    read of the changelogs, None while that is not known. `copy_lag` is the same of a task that is
+    being restored. A copy's times are what is known to have been reached, -1 where nothing is.
+    """
 
     task: TaskId
     state: str
     stream_time_ms: int
     database: Rows
-    lag_records: int
+    lag_records: int | None
     times: Mapping[str, int] = field(default_factory=dict)
+    copy_lag: int | None = None
 
     def time_of(self, store: str) -> int:
-        """The stream time that a store's rows go by: a windowed one has its own."""
-        return self.times.get(store, self.stream_time_ms)
+        """The stream time that a store's rows go by: a windowed one has its own. Of a copy it is
+        not guessed from that of the task, which may be later."""
+        return self.times.get(store, -1 if self.is_copy else self.stream_time_ms)
 
     @property
     def is_readable(self) -> bool:
@@ -51,10 +59,25 @@ class ServedTask:
         when it failed before it ran for the first time; then it has no stream time."""
         return self.state == "running" or (self.state == "failed" and self.stream_time_ms >= 0)
 
+    @property
+    def is_standby(self) -> bool:
+        return self.state == "standby"
+
+    @property
+    def is_copy(self) -> bool:
+        """Whether its rows are those of a copy, which lacks what it is `behind`."""
+        return self.state in ("standby", "restoring")
+
+    @property
+    def behind(self) -> int | None:
+        """How many records of the changelogs a copy has yet to read; None where it is not known."""
+        return self.lag_records if self.is_standby else self.copy_lag
+
 
 @dataclass(frozen=True, slots=True)
 class Health:
-    """Live: the process makes progress. Ready: all its tasks run. `details` is plain JSON."""
+    """Live: the process makes progress. Ready: all its tasks run, whatever its copies of others'
+    tasks do. `details` is plain JSON."""
 
     is_live: bool
     is_ready: bool
@@ -65,8 +88,14 @@ class Health:
 class Serving(Protocol):
     topology: Topology
 
+    @property
+    def acceptable_lag(self) -> int:
+        """The most records that a copy which answers for an owner may lack, unless the client says
+        otherwise."""
+        ...
+
     def tasks(self) -> list[ServedTask]:
-        """The tasks whose database this worker has open."""
+        """The tasks, and copies of tasks, whose database this worker has open."""
         ...
 
     def task_count(self, subtopology: int) -> int:
@@ -75,6 +104,11 @@ class Serving(Protocol):
 
     def owner(self, task: TaskId) -> str | None:
         """host:port of the worker that runs a task, None while nobody is known to."""
+        ...
+
+    def standbys(self, task: TaskId) -> list[tuple[str, int]]:
+        """host:port of other workers that keep a copy of a task, and how many records each lacks;
+        the least first, without those of which that is not known."""
         ...
 
     def health(self) -> Health: ...

@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from streamer.cli import query
 from streamer.cli.main import main
 from streamer.ids import TaskId
 from streamer.topology.app import App
@@ -149,3 +150,98 @@ def test_what_is_wrong_is_said_in_a_line(
     out, err = shell.query(*arguments, code=code)
     assert out == ""
     assert message in err
+
+
+# -- copies --------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def copied(shell: Shell) -> Shell:
+    """The first worker keeps a copy of the second one's task, which lacks 1,200 records."""
+    first, second = shell.workers
+    first.open(1, state="standby", lag=1_200)
+    own = [name for name in NAMES if partition_of(name.encode(), 2) == 1]
+    first.put("totals", {name.encode(): (1, b'{"name":"copy"}') for name in own})
+    first.put("hourly", {window(2 * HOUR, name): (1, b"7") for name in own})
+    second.copies[TaskId(0, 1)] = [(first.address, 1_200)]
+    return shell
+
+
+AT_SECOND = next(name for name in NAMES if partition_of(name.encode(), 2) == 1)
+
+
+def test_a_copy_is_read_where_the_client_takes_its_lag_and_that_is_said(copied: Shell) -> None:
+    expected = ('{"name": "copy"}\n', "(standby, 1,200 records behind)\n")
+    assert copied.query("totals", AT_SECOND, "--max-lag", "1200") == expected
+    found = copied.json("totals", AT_SECOND, "--max-lag", "1200")
+    assert (found["role"], found["lag_records"]) == ("standby", 1_200)
+    for lag in ("0", "1199"):
+        out, err = copied.query("totals", AT_SECOND, "--max-lag", lag)
+        assert (out, err) == (f'{{"name": "{AT_SECOND}"}}\n', "")
+
+
+def test_windows_of_a_copy_say_so_below_the_table(copied: Shell) -> None:
+    out, err = copied.query("hourly", AT_SECOND, "--max-lag", "1200")
+    assert [line.split()[-1] for line in out.splitlines()] == ["value", "7"]
+    assert err == "task 0_1: (standby, 1,200 records behind)\n"
+
+
+def test_many_rows_come_from_owners_unless_copies_are_taken_and_near(
+    copied: Shell, monkeypatch: Any
+) -> None:
+    addresses = [worker.address for worker in copied.workers]
+    for asked, more in ((addresses[:1], ()), (addresses, ("--max-lag", "5000"))):
+        monkeypatch.setattr(query, "_addresses", lambda _arguments, found=asked: found)
+        page = copied.json("totals", "--limit", "100", *more)
+        assert [row["value"] for row in page["rows"]] == [{"name": name} for name in NAMES]
+        assert set(page) == {"store", "rows", "next", "missing"}
+    monkeypatch.undo()
+    page = copied.json("totals", "--limit", "100", "--max-lag", "5000")
+    assert page["standbys"] == {"0_1": 1_200}
+    assert {row["task"] for row in page["rows"] if row["value"] == {"name": "copy"}} == {"0_1"}
+
+
+def test_many_rows_come_from_a_copy_where_the_owner_does_not_answer(copied: Shell) -> None:
+    server = copied.workers[1].server
+    assert server is not None
+    server.close()
+    page = copied.json("totals", "--limit", "100")
+    assert [row["key"] for row in page["rows"]] == NAMES
+    assert {row["task"] for row in page["rows"] if row["value"] == {"name": "copy"}} == {"0_1"}
+    assert (page["standbys"], page["missing"]) == ({"0_1": 1_200}, [])
+    assert list(page["silent"]) == [copied.workers[1].address]
+    out, err = copied.query("totals", "--prefix", "k00")
+    assert len(out.splitlines()) == 11
+    assert err == "task 0_1: (standby, 1,200 records behind)\n"
+
+
+def test_a_copy_that_lacks_too_much_is_not_read_and_what_is_missing_is_said(
+    copied: Shell,
+) -> None:
+    server = copied.workers[1].server
+    assert server is not None
+    server.close()
+    for more in (("--max-lag", "0"), ("--max-lag", "1199")):
+        _out, err = copied.query("totals", "--prefix", "k00", *more, code=1)
+        lines = err.splitlines()
+        assert f"worker {copied.workers[1].address} does not answer" in lines[0]
+        assert lines[1].startswith("streamer: task 0_1 is not included: 127.0.0.1:")
+
+
+def test_a_max_lag_that_is_no_number_of_records_is_refused(shell: Shell) -> None:
+    with pytest.raises(SystemExit) as caught:
+        main(["query", "totals", "ann", "--max-lag", "-1"])
+    assert caught.value.code == 2
+
+
+def test_one_key_is_asked_for_at_the_next_worker_where_the_first_is_gone(
+    shell: Shell, monkeypatch: Any, capsys: pytest.CaptureFixture[str]
+) -> None:
+    addresses = ["127.0.0.1:9", shell.workers[0].address]
+    monkeypatch.setattr(query, "_addresses", lambda _arguments: addresses)
+    assert main(["query", "totals", "k001"]) == 0
+    assert capsys.readouterr().out == '{"name": "k001"}\n'
+    assert main(["query", "totals", "nobody"]) == 1
+    addresses.pop()
+    assert main(["query", "totals", "k001"]) == 1
+    assert "does not answer" in capsys.readouterr().err

@@ -59,3 +59,20 @@ def test_following_the_cursors_sees_every_row_once_and_in_order(seed: int) -> No
 def test_a_task_that_nobody_answered_for_is_missing() -> None:
     page = _answer([], TASKS[:3], after="", limit=5)
     assert merge([page], limit=5)["missing"] == [{"task": "0_3", "owner": None}]
+
+
+def test_a_task_is_taken_from_its_owner_else_from_the_copy_that_lacks_least() -> None:
+    def page(name: str, **tasks: int | None) -> dict[str, Any]:
+        told = {
+            task: {} if lag is None else {"role": "standby", "lag_records": lag}
+            for task, lag in tasks.items()
+        }
+        rows = [{"task": task, "cursor": task, "from": name} for task in tasks]
+        return {"store": "s", "rows": rows, "next": None, "tasks": told, "missing": []}
+
+    pages = [page("a", x=5, y=5, z=0), page("b", y=3, z=None), page("c", x=5, y=4)]
+    for order in (pages, pages[::-1]):
+        found = merge(order, limit=10)
+        taken = {row["task"]: row["from"] for row in found["rows"]}
+        assert taken == {"x": order[0]["rows"][0]["from"], "y": "b", "z": "b"}
+        assert found["standbys"] == {"x": 5, "y": 3}

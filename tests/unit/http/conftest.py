@@ -51,6 +51,8 @@ class Worker:
     counts: int = 1
     served: dict[TaskId, ServedTask] = field(default_factory=dict)
     owners: dict[TaskId, str] = field(default_factory=dict)
+    copies: dict[TaskId, list[tuple[str, int]]] = field(default_factory=dict)
+    acceptable_lag: int = 10_000
     state_of_health: Health = field(default_factory=lambda: Health(True, True))
     server: Server | None = None
 
@@ -65,13 +67,20 @@ class Worker:
     def owner(self, task: TaskId) -> str | None:
         return self.owners.get(task)
 
+    def standbys(self, task: TaskId) -> list[tuple[str, int]]:
+        return sorted(self.copies.get(task, []), key=lambda one: one[1])
+
     def health(self) -> Health:
         return self.state_of_health
 
     # -- what a test does ----------------------------------------------------------------------
 
     def open(
-        self, *partitions: int, stream_time_ms: int = 0, state: str = "running", lag: int = 0
+        self,
+        *partitions: int,
+        stream_time_ms: int = 0,
+        state: str = "running",
+        lag: int | None = 0,
     ) -> None:
         for partition in partitions:
             task = TaskId(0, partition)
@@ -87,9 +96,12 @@ class Worker:
         *,
         stream_time_ms: int = 0,
         state: str = "running",
-        lag: int = 0,
+        lag: int | None = 0,
+        copy_lag: int | None = None,
     ) -> None:
-        self.served[task] = ServedTask(task, state, stream_time_ms, database, lag)
+        self.served[task] = ServedTask(
+            task, state, stream_time_ms, database, lag, copy_lag=copy_lag
+        )
 
     def put(self, store: str, rows: dict[bytes, tuple[int, bytes]]) -> None:
         """Write rows, each into the task that has its key: stored key -> (timestamp, value)."""

@@ -1,0 +1,85 @@
+"""`streamer show` over what the control records tell, without Kafka."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from streamer.cli import show
+from streamer.control.client import TaskInfo, WorkerInfo
+
+
+class Told:
+    """A `Control` that was told everything before."""
+
+    def workers(self) -> list[WorkerInfo]:
+        return [
+            WorkerInfo(
+                worker="a",
+                incarnation="as.0",
+                is_alive=True,
+                is_controller=True,
+                address="a:8080",
+                zone="az=1",
+                host="rack-7",
+                capacity=200,
+                assigned=("0_0",),
+                tasks=("0_0",),
+                standbys=("0_1", "0_2"),
+                lag_records=3,
+                status_age_ms=500,
+            )
+        ]
+
+    def tasks(self) -> list[TaskInfo]:
+        return [
+            TaskInfo(
+                task="0_0",
+                worker="a",
+                state="running",
+                lag_records=3,
+                restore_left_records=0,
+                positions={},
+                is_moving=False,
+                standbys={"b": None, "c": 1_200, "d": None, "e": 0},
+            )
+        ]
+
+
+def rows_of(found: tuple[Any, Any, tuple[str, ...]]) -> list[list[Any]]:
+    _full, short, columns = found
+    return [[row[name] for name in columns] for row in short]
+
+
+def test_workers_are_shown_with_their_place_and_their_copies() -> None:
+    told: Any = Told()
+    found = show._workers(told)
+    expected = ["a", True, True, "az=1", "rack-7", 200, "a:8080", 1, 2, 3, "0.5 s ago"]
+    assert rows_of(found) == [expected]
+    assert found[0][0]["standbys"] == ("0_1", "0_2")
+
+
+def test_tasks_are_shown_with_their_copies_the_warmest_first() -> None:
+    told: Any = Told()
+    found = show._tasks(told)
+    assert rows_of(found)[0][-2:] == [False, "e:0 c:1200 b:? d:?"]
+    assert found[0][0]["standbys"] == {"b": None, "c": 1_200, "d": None, "e": 0}
+
+
+def test_the_rows_of_a_store_are_not_counted_again_in_its_copies(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def answer(address: str, target: str) -> Any:
+        assert (address, target) == ("a:8080", "/stores")
+        tasks = [
+            {"task": "0_0", "state": "running", "approximate_rows": 50},
+            {"task": "0_1", "state": "standby", "approximate_rows": 70},
+        ]
+        store = {"name": "totals", "kind": "key-value", "key": "utf8", "value": "json"}
+        return {"stores": [{**store, "tasks": tasks}]}
+
+    monkeypatch.setattr(show, "ask", answer)
+    told: Any = Told()
+    full, (row,), _columns = show._stores(told)
+    assert (row["tasks"], row["rows"], len(full[0]["tasks"])) == (1, 50, 2)
