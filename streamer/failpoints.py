@@ -42,6 +42,8 @@ NAMES = frozenset(
         "task.before_open",
         "task.after_open",
         "task.before_close",
+        "standby.before_open",
+        "standby.before_close",
         "worker.before_leave",
     }
 )

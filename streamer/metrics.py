@@ -225,11 +225,37 @@ assignments = _declare(
     Counter, "assignments", "assignments", "Assignments that this worker has taken on."
 )
 assigned_tasks = _declare(Gauge, "assigned_tasks", "tasks", "Tasks that this worker owns.")
+assigned_standbys = _declare(
+    Gauge, "assigned_standbys", "tasks", "Tasks of which this worker keeps a copy."
+)
+standby_lag_records = _declare(
+    Gauge,
+    "standby_lag_records",
+    "records",
+    "Offsets of its changelogs that a copy has yet to read, as last known.",
+    "task",
+)
+placement_moves = _declare(
+    Gauge, "placement_moves", "moves", "Moves and copies under way, as the controller plans them."
+)
+placement_waiting = _declare(
+    Gauge, "placement_waiting", "copies", "Copies that max_warmup_replicas holds back."
+)
+placement_degraded = _declare(
+    Gauge,
+    "placement_degraded",
+    "tasks or workers",
+    "Concerned by a way in which the placement is less than it should be; absent where it is not.",
+    "mode",
+)
 loop_stuck_seconds = _declare(
     Gauge, "loop_stuck_seconds", "s", "Time since the loop last made progress."
 )
 http_requests = _declare(
     Counter, "http_requests", "requests", "HTTP requests answered.", "route", "status"
+)
+http_standby_answers = _declare(
+    Counter, "http_standby_answers", "answers", "HTTP answers with rows of copies.", "route"
 )
 http_seconds = _declare(
     Histogram,

@@ -50,8 +50,12 @@ name. `streamer settings MODULE:APP` checks all sources and shows where each val
 
 _SECTIONS: Mapping[str, tuple[str, ...]] = {
     "Identity and connection": (
-        *("bootstrap_servers", "worker_id", "zone", "state_dir", "application_server"),
+        *("bootstrap_servers", "worker_id", "state_dir", "application_server"),
         *("http_host", "http_port"),
+    ),
+    "Zones, copies and moves": (
+        *("zone", "host", "capacity", "zone_policy", "standby_replicas", "acceptable_recovery_lag"),
+        *("max_warmup_replicas", "max_warmup_replicas_per_worker", "rebalance_delay_ms"),
     ),
     "Processing": (
         *("processing_guarantee", "commit_interval_ms", "max_poll_records", "poll_ms"),

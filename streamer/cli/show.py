@@ -14,7 +14,8 @@ from streamer.cli.options import (
     add_json,
     application,
 )
-from streamer.cli.output import duration, print_json, print_table, quiet_clients
+from streamer.cli.output import duration, moment, print_json, print_table, quiet_clients
+from streamer.errors import OperationRefusedError
 
 if TYPE_CHECKING:
     from streamer.control.client import Control
@@ -40,14 +41,51 @@ def add(commands: Commands) -> None:
     )
     things = command.add_subparsers(title="things", metavar="THING", required=True)
     for name, summary, execute in (
-        ("workers", "show the workers: alive or not, controller, zone, tasks, lag", _workers),
-        ("tasks", "show the tasks: owner, state, lag, what is left to restore", _tasks),
+        ("workers", "show the workers: alive or not, controller, place, tasks, copies", _workers),
+        ("tasks", "show the tasks: owner, state, lag, what is left to restore, copies", _tasks),
         ("lag", "show how many records each task has yet to read, also while none runs", _lag),
         ("stores", "show the stores: kind, types, tasks, approximate number of rows", _stores),
     ):
         thing = add_command(things, name, summary, execute=_executed(execute))
         add_application(thing)
         add_json(thing)
+    summary = "show what is being moved and why, and what is not as it should be"
+    moves = add_command(things, "moves", summary, execute=_moves)
+    add_application(moves)
+    add_json(moves)
+
+
+def _moves(arguments: argparse.Namespace) -> int:
+    config = application(arguments)
+    from streamer.control.operator import Operator
+
+    quiet_clients(arguments)
+    with Operator(config) as operator:
+        plan = operator.plan()
+    if plan is None:
+        raise OperationRefusedError(
+            "no controller has told its plan yet", hint="ask again when a worker runs"
+        )
+    full = _plain(plan)
+    if arguments.json:
+        print_json(full)
+        return 0
+    print_table(full.get("moves", ()), ("task", "kind", "source", "target", "left", "bytes", "why"))
+    more = plan.moves_left - len(plan.moves)
+    if more > 0:
+        print(f"... and {more} more")
+    if plan.waiting:
+        print(f"{plan.waiting} copies wait: max_warmup_replicas are being built")
+    for name, listed in (("waited for", plan.away), ("drained", plan.draining)):
+        if listed:
+            print(f"{name}: {', '.join(listed)}")
+    for worker, why in sorted(plan.idle.items()):
+        print(f"{worker} is given nothing: {why}")
+    for mode in plan.modes:
+        some = ", ".join(mode.examples)
+        print(f"{mode.name} since {moment(mode.since_ms)}: {mode.concerns} ({some});", end=" ")
+        print(f"ends when {mode.until}")
+    return 0
 
 
 def _executed(
@@ -79,19 +117,28 @@ def _workers(control: Control) -> tuple[Rows, Rows, tuple[str, ...]]:
             "alive": row["is_alive"],
             "controller": row["is_controller"],
             "tasks": len(row["tasks"]),
+            "standbys": len(row["standbys"]),
             "heard": duration(row["status_age_ms"]),
         }
         for row in full
     ]
-    columns = ("worker", "alive", "controller", "zone", "address", "tasks", "lag_records", "heard")
-    return full, short, columns
+    columns = ("worker", "alive", "controller", "zone", "host", "capacity", "address")
+    return full, short, (*columns, "tasks", "standbys", "lag_records", "heard")
 
 
 def _tasks(control: Control) -> tuple[Rows, Rows, tuple[str, ...]]:
     full = [_plain(each) for each in control.tasks()]
-    short = [{**row, "moving": row["is_moving"]} for row in full]
+    short = [
+        {**row, "moving": row["is_moving"], "standbys": _copies(row["standbys"])} for row in full
+    ]
     columns = ("task", "worker", "state", "lag_records", "restore_left_records", "moving")
-    return full, short, columns
+    return full, short, (*columns, "standbys")
+
+
+def _copies(standbys: dict[str, int | None]) -> str:
+    """`worker:lag` of each copy, the warmest first; a lag that is not known is `?`."""
+    by_lag = sorted(standbys.items(), key=lambda one: (one[1] is None, one[1]))
+    return " ".join(f"{worker}:{'?' if lag is None else lag}" for worker, lag in by_lag)
 
 
 def _lag(control: Control) -> tuple[Rows, Rows, tuple[str, ...]]:
@@ -120,12 +167,17 @@ def _stores(control: Control) -> tuple[Rows, Rows, tuple[str, ...]]:
             "kind": store["kind"],
             "key": store["key"],
             "value": store["value"],
-            "tasks": len(store["tasks"]),
-            "rows": sum(int(task["approximate_rows"]) for task in store["tasks"]),
+            "tasks": len(_own(store)),
+            "rows": sum(int(task["approximate_rows"]) for task in _own(store)),
         }
         for store in full
     ]
     return full, short, ("store", "kind", "key", "value", "tasks", "rows")
+
+
+def _own(store: dict[str, Any]) -> Rows:
+    """The tasks of a store without their copies, whose rows would count twice."""
+    return [task for task in store["tasks"] if task["state"] != "standby"]
 
 
 def _plain(record: Any) -> dict[str, Any]:

@@ -8,18 +8,18 @@ from __future__ import annotations
 
 import logging
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 
 from streamer import metrics
 from streamer.clock import Clock
-from streamer.cluster.events import Action, Fence, Write
+from streamer.cluster.events import Action, Fence, Tell, Write
 from streamer.cluster.ports import KafkaPorts
 from streamer.cluster.term import Term
+from streamer.cluster.work import Work
+from streamer.control.requests import PlanRecord
 from streamer.errors import FencedError, InvariantError, KafkaUnavailableError, StreamerError
-from streamer.ids import TaskId
 from streamer.kafka.api import AbortableError
 from streamer.log import fields
-from streamer.topology.shape import Shape
 
 __all__ = ["PASSING", "Controller"]
 
@@ -39,15 +39,13 @@ class Controller:
         *,
         worker: str,
         session: str,
-        tasks: Sequence[TaskId],
-        shape: Shape | None = None,
+        work: Work,
         clock: Clock,
     ) -> None:
         self._ports = ports
         self._worker = worker
         self._session = session
-        self._tasks = tasks
-        self._shape = shape
+        self._to_do = work
         self._clock = clock
         self._is_elected = threading.Event()
         self._wake = threading.Event()
@@ -111,8 +109,7 @@ class Controller:
                 ports,
                 worker=self._worker,
                 session=self._session,
-                tasks=self._tasks,
-                shape=self._shape,
+                work=self._to_do,
                 clock=self._clock,
             )
             term.open()
@@ -141,9 +138,16 @@ def _tell(action: Action) -> None:
                         worker=one.worker,
                         tasks=tasks,
                         releasing=",".join(one.releasing),
+                        standbys=",".join(one.standbys),
                         ended=one.ended,
                         why=one.why,
                     ),
                 )
+        case Tell(PlanRecord() as plan):
+            metrics.placement_moves.set(plan.moves_left)
+            metrics.placement_waiting.set(plan.waiting)
+            metrics.placement_degraded.clear()
+            for mode in plan.modes:
+                metrics.placement_degraded.labels(mode.name).set(mode.concerns)
         case Fence(worker):
             _log.info("fencing a worker", extra=fields(worker=worker))

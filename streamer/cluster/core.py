@@ -14,11 +14,11 @@ one's writes impossible before it reads.
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Mapping, Sequence
 
 from msgspec.structs import replace
 
+from streamer.assignment.facts import Load, Site
 from streamer.cluster.events import (
     Action,
     Event,
@@ -27,18 +27,23 @@ from streamer.cluster.events import (
     FenceFailed,
     Forget,
     Members,
+    Requested,
     Resign,
     Status,
+    Tell,
     Write,
 )
-from streamer.cluster.plan import Plan
+from streamer.cluster.grants import grants, record_of
+from streamer.cluster.plan import World
+from streamer.cluster.state import State, sessions_of, view_of
 from streamer.cluster.view import Grant, WorkerView
+from streamer.config.cluster import zone_tags
 from streamer.control.identity import Incarnation
-from streamer.control.messages import FORMAT, AssignmentRecord, StatusRecord, task_ids, task_names
+from streamer.control.messages import AssignmentRecord, StatusRecord
+from streamer.control.requests import PlanRecord
 from streamer.ids import TaskId
-from streamer.topology.shape import Shape
 
-__all__ = ["FENCE_RETRY_MS", "FORGET_MS", "TIDY_MS", "State", "load", "step"]
+__all__ = ["FENCE_RETRY_MS", "FORGET_MS", "TIDY_MS", "step", "tell"]
 
 FENCE_RETRY_MS = 1_000
 # Long enough that a worker which was away for some days still gets its own tasks back.
@@ -48,62 +53,52 @@ TIDY_MS = 60_000
 Records = dict[str, AssignmentRecord]
 
 
-@dataclass(slots=True)
-class State:
-    """Everything the controller knows. Only `step` changes it."""
-
-    name: str
-    plan: Plan
-    shape: Shape
-    version: int = 0
-    workers: dict[str, WorkerView] = field(default_factory=dict)
-    sessions: dict[str, frozenset[str]] | None = None
-    tidied_ms: int = 0
-    fencing: dict[str, int | None] = field(default_factory=dict)
-    """Workers whose fence was asked for, with the time of the next try where it failed."""
-    spoken: set[tuple[str, Incarnation]] = field(default_factory=set)
-    """Of other shapes, and heard of since this controller began: no ghosts of the log."""
-
-
-def load(
-    name: str,
-    tasks: Iterable[TaskId],
-    *,
-    shape: Shape | None = None,
-    assignments: Iterable[AssignmentRecord],
-    statuses: Iterable[StatusRecord],
-) -> State:
-    """What a new controller knows from the topics, once its predecessor can write no more."""
-    state = State(name, Plan(frozenset(tasks)), shape or Shape())
-    for assignment in assignments:
-        _view(state, assignment.worker).take(assignment)
-        state.version = max(state.version, assignment.version)
-        if not state.shape.differs(assignment.shape):
-            tasks = task_ids(assignment.tasks)
-            state.plan.remember(assignment.worker, tasks, ended=assignment.ended)
-    for status in statuses:
-        # The assignments may be lost with their topic: a version that was seen is not used again.
-        state.version = max(state.version, status.seen)
-        _view(state, status.worker).hear(status)
-    return state
-
-
 def step(state: State, events: Sequence[Event], *, now_ms: int, wall_ms: int = 0) -> list[Action]:
     """Take in what happened and return what to do, in this order. `now_ms` never goes back."""
     # Not a generator: every event must be taken in.
     is_news = any([_take_in(state, event, now_ms) for event in events])
-    is_due = state.plan.is_waiting or any(state.fencing.values())
+    state.wishes.is_stirred |= is_news
+    is_due = state.plan.attendance.is_waiting or any(state.fencing.values())
     if state.sessions is None or not (is_news or is_due):
         return [*_forget(state, now_ms=now_ms, wall_ms=wall_ms)]
     fences = _fences(state, now_ms)
     if others := _owners_of_another_shape(state):
-        resign = [Resign(_topology(state, others))] if _is_any_alive(state, others) else []
+        theirs = state.wishes.predecessor
+        topology = theirs.topology if theirs and state.shape.differs(theirs.shape) else ()
+        resign = [Resign(topology)] if _is_any_alive(state, others) else []
         return [*fences, *_write(state, _ends(state), wall_ms), *resign]
     ready = _ready(state)
-    is_news |= state.plan.update(ready.keys(), _present(state), now_ms=now_ms)
+    present = _present(state)
+
+    def update(is_news: bool) -> bool:
+        return state.plan.update(
+            ready.keys(),
+            present,
+            now_ms=now_ms,
+            is_news=is_news,
+            look=lambda: _world(state, ready),
+        )
+
+    is_news |= update(is_news)
+    if state.wishes.fulfil(state.plan):
+        is_news |= update(True)
+    state.wishes.is_stirred |= is_news
     records = _ends(state) | _notices(state) | _refusals(state) if is_news else {}
-    records |= _grants(state, ready) if is_news else {}
+    records |= grants(state.workers, state.plan, ready) if is_news else {}
     return [*fences, *_write(state, records, wall_ms)]
+
+
+def tell(state: State, *, now_ms: int, wall_ms: int) -> list[Tell]:
+    """What is to be published now."""
+    if state.sessions is None or not state.wishes.is_due(now_ms):
+        return []
+    plan, world, shape = state.plan, _world(state, _ready(state)), state.shape
+    about = PlanRecord(controller=state.name, shape=shape.digest, topology=shape.parts)
+    answers = (
+        state.wishes.propose(plan, world, wall_ms=wall_ms),
+        state.wishes.tell(plan, world, about=about, now_ms=now_ms, wall_ms=wall_ms),
+    )
+    return [Tell(answer) for answer in answers if answer is not None]
 
 
 def _take_in(state: State, event: Event, now_ms: int) -> bool:
@@ -118,13 +113,16 @@ def _take_in(state: State, event: Event, now_ms: int) -> bool:
             return state.sessions != before
         case Status(record):
             is_first = _note_stranger(state, record)
-            return _view(state, record.worker).hear(record) or is_first
+            lag_max = state.plan.policy.limits.warm_lag_max
+            return view_of(state, record.worker).hear(record, lag_max) or is_first
+        case Requested(request):
+            return state.wishes.hear(request, state.plan)
         case FenceFailed(worker):
             state.fencing[worker] = now_ms + FENCE_RETRY_MS
             return False
         case Fenced(worker, incarnations):
             state.fencing.pop(worker, None)
-            _view(state, worker).fence(incarnations)
+            view_of(state, worker).fence(incarnations)
             return True
 
 
@@ -132,7 +130,7 @@ def _fences(state: State, now_ms: int) -> list[Fence]:
     """An owner that is gone, and processes that contend for one worker id, must be fenced."""
     fences = []
     for worker, view in sorted(state.workers.items()):
-        listed = _listed(state, worker)
+        listed = sessions_of(state, worker)
         owners = view.owners()
         rivals = owners | {one for one in view.known() if one.session in listed}
         is_gone = any(one.session not in listed for one in owners)
@@ -167,23 +165,12 @@ def _owners_of_another_shape(state: State) -> set[tuple[str, Incarnation]]:
 
 def _is_any_alive(state: State, others: set[tuple[str, Incarnation]]) -> bool:
     """A process that was killed is listed for a while, but says nothing any more."""
-    return any(one.session in _listed(state, worker) for worker, one in others & state.spoken)
-
-
-def _topology(state: State, others: set[tuple[str, Incarnation]]) -> tuple[str, ...]:
-    """What assignments tell of theirs; a status has the digest alone."""
-    grants = [state.workers[worker].grant for worker, _ in sorted(others)]
-    told = [
-        grant.record.topology
-        for grant in grants
-        if grant is not None and state.shape.differs(grant.record.shape)
-    ]
-    return told[0] if told else ()
+    return any(one.session in sessions_of(state, worker) for worker, one in others & state.spoken)
 
 
 def _strangers(state: State, worker: str) -> set[Incarnation]:
     """Its living incarnations that have another shape."""
-    view, listed = state.workers[worker], _listed(state, worker)
+    view, listed = state.workers[worker], sessions_of(state, worker)
     living = (one for one in view.known() if one.session in listed)
     return {one for one in living if state.shape.differs(view.shape(one))}
 
@@ -192,7 +179,7 @@ def _ready(state: State) -> dict[str, Incarnation]:
     """Workers that can own tasks, each with its one incarnation."""
     ready = {}
     for worker, view in state.workers.items():
-        listed = _listed(state, worker)
+        listed = sessions_of(state, worker)
         living = {one for one in view.known() if one.session in listed}
         is_free = worker not in state.fencing and not _strangers(state, worker)
         if is_free and len(living) == 1 and view.owners() <= living:
@@ -206,7 +193,9 @@ def _present(state: State) -> set[str]:
     for worker in state.sessions or {}:
         view = state.workers.get(worker)
         refused = view.grant.record.refused if view and view.grant else ()
-        if _listed(state, worker).difference(refused) and not (view and _strangers(state, worker)):
+        if sessions_of(state, worker).difference(refused) and not (
+            view and _strangers(state, worker)
+        ):
             present.add(worker)
     return present
 
@@ -234,7 +223,7 @@ def _notices(state: State) -> Records:
         silenced = _silenced(state, worker) - _strangers(state, worker)
         if not silenced or worker in state.fencing:
             continue
-        living = {one for one in view.known() if one.session in _listed(state, worker)}
+        living = {one for one in view.known() if one.session in sessions_of(state, worker)}
         grant = view.grant
         if living:
             goes_on = grant if grant is not None and grant.incarnation in living else None
@@ -244,7 +233,8 @@ def _notices(state: State) -> Records:
             winner = max(silenced, key=lambda one: (not grant or one != grant.incarnation, one))
             tasks = _former_tasks(state, view)
             why = "it was fenced, and may come back"
-            notices[worker] = _record(worker, winner, tasks=tasks, ended=True, why=why)
+            record = record_of(worker, winner, tasks=tasks, ended=True, why=why)
+            notices[worker] = replace(record, standbys=grant.record.standbys if grant else ())
             continue
         if goes_on is not None and not _losers(state, goes_on) <= set(goes_on.record.refused):
             notices[worker] = goes_on.record
@@ -260,7 +250,8 @@ def _refusals(state: State) -> Records:
             [stranger] = strangers
             tasks = _former_tasks(state, view)
             why = "it has another topology"
-            refusals[worker] = _record(worker, stranger, tasks=tasks, ended=True, why=why)
+            record = record_of(worker, stranger, tasks=tasks, ended=True, why=why)
+            refusals[worker] = replace(record, topology=state.shape.parts)
     return refusals
 
 
@@ -274,7 +265,7 @@ def _former_tasks(state: State, view: WorkerView) -> tuple[str, ...]:
 def _silenced(state: State, worker: str) -> set[Incarnation]:
     """Those that were fenced, live, and have not come back."""
     view = state.workers.get(worker)
-    listed = _listed(state, worker)
+    listed = sessions_of(state, worker)
     return {one for one in view.silenced() if one.session in listed} if view else set()
 
 
@@ -283,29 +274,28 @@ def _losers(state: State, winner: Grant) -> set[str]:
     return {one.session for one in silenced} - {winner.incarnation.session}
 
 
-def _grants(state: State, ready: Mapping[str, Incarnation]) -> Records:
-    """What each worker shall have now, where that differs from what it was granted last."""
-    owners: dict[TaskId, set[tuple[str, Incarnation]]] = defaultdict(set)
-    for worker, view in state.workers.items():
-        for incarnation in view.owners():
-            for task in view.possible(incarnation):
-                owners[task].add((worker, incarnation))
-    records = {}
-    for worker in sorted(state.plan.workers & ready.keys()):
-        view, incarnation = state.workers[worker], ready[worker]
-        grant = view.grant if view.holder == incarnation else None
-        held = grant.tasks if grant else frozenset()
-        alone = {(worker, incarnation)}
-        tasks = frozenset(
-            task
-            for task in state.plan.share(worker)
-            if task in held or owners.get(task, alone) == alone
-        )
-        releasing = view.possible(incarnation) - tasks
-        if grant is None or grant.tasks != tasks or not releasing <= grant.releasing:
-            record = _record(worker, incarnation, tasks=task_names(tasks), why=state.plan.why)
-            records[worker] = replace(record, releasing=task_names(releasing))
-    return records
+def _world(state: State, ready: Mapping[str, Incarnation]) -> World:
+    """What the plan goes by, as workers that are ready have said it; where those are that are away,
+    by their last word."""
+    heard = {worker: view.heard for worker, view in state.workers.items()}
+    sites = {
+        worker: Site(zone_tags(last.zone), last.host, last.capacity)
+        for worker, last in heard.items()
+        if last is not None
+    }
+    lags: dict[TaskId, dict[str, int]] = defaultdict(dict)
+    loads: dict[TaskId, Load] = {}
+    running: set[TaskId] = set()
+    for worker, incarnation in ready.items():
+        report = state.workers[worker].reports.get(incarnation)
+        if report is None:
+            continue
+        running |= report.running
+        for task, lag in report.lags.items():
+            lags[task][worker] = lag
+        for name, one in report.record.tasks.items():
+            loads[TaskId.parse(name)] = Load(one.bytes, one.rate)
+    return World(sites, lags, loads, running)
 
 
 def _write(state: State, records: Records, wall_ms: int) -> list[Write]:
@@ -320,7 +310,6 @@ def _write(state: State, records: Records, wall_ms: int) -> list[Write]:
             version=state.version,
             refused=tuple(sorted(_losers(state, Grant.of(record)))),
             shape=record.shape or state.shape.digest,
-            topology=record.topology if record.shape else state.shape.parts,
             controller=state.name,
             at_ms=wall_ms,
         )
@@ -338,39 +327,8 @@ def _forget(state: State, *, now_ms: int, wall_ms: int) -> list[Forget]:
         for worker, view in sorted(state.workers.items())
         if 0 < view.last_ms < wall_ms - FORGET_MS
         and not view.owners()
-        and not _listed(state, worker)
+        and not sessions_of(state, worker)
     ]
     for worker in old:
         del state.workers[worker]
     return [Forget(tuple(old))] if old else []
-
-
-def _record(
-    worker: str,
-    incarnation: Incarnation,
-    *,
-    tasks: tuple[str, ...],
-    why: str,
-    ended: bool = False,
-) -> AssignmentRecord:
-    """Without version, losers, shape, controller and time: those come when it is written."""
-    return AssignmentRecord(
-        format=FORMAT,
-        version=0,
-        worker=worker,
-        incarnation=str(incarnation),
-        tasks=tasks,
-        ended=ended,
-        why=why,
-    )
-
-
-def _view(state: State, worker: str) -> WorkerView:
-    return state.workers.setdefault(worker, WorkerView())
-
-
-def _listed(state: State, worker: str) -> frozenset[str]:
-    """The worker's sessions in the group, without those that said good-bye."""
-    sessions = (state.sessions or {}).get(worker, frozenset())
-    view = state.workers.get(worker)
-    return sessions - view.left if view else sessions

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 from streamer.control.identity import Incarnation
 from streamer.control.messages import AssignmentRecord, StatusRecord
+from streamer.control.requests import Answer, Request
 
 __all__ = [
     "Action",
@@ -15,8 +16,10 @@ __all__ = [
     "Fenced",
     "Forget",
     "Members",
+    "Requested",
     "Resign",
     "Status",
+    "Tell",
     "Write",
 ]
 
@@ -50,7 +53,14 @@ class FenceFailed:
     worker: str
 
 
-Event = Members | Status | Fenced | FenceFailed
+@dataclass(frozen=True, slots=True)
+class Requested:
+    """Somebody asked for something."""
+
+    record: Request
+
+
+Event = Members | Status | Fenced | FenceFailed | Requested
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,4 +93,11 @@ class Resign:
     topology: tuple[str, ...]
 
 
-Action = Fence | Write | Forget | Resign
+@dataclass(frozen=True, slots=True)
+class Tell:
+    """Publish what the plan is, or a proposal, for those who ask."""
+
+    record: Answer
+
+
+Action = Fence | Write | Forget | Resign | Tell

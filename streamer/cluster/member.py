@@ -13,26 +13,33 @@ ends the membership; one reads assignments and writes the status; one controls, 
 from __future__ import annotations
 
 import logging
+import socket
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 
 from streamer import metrics
 from streamer.clock import Clock
 from streamer.cluster.controller import PASSING, Controller
 from streamer.cluster.ports import KafkaPorts
 from streamer.cluster.seat import Desired, Seat
+from streamer.cluster.work import Work
 from streamer.config import Config
 from streamer.control.identity import Incarnation, client_id, fresh_session
-from streamer.control.messages import AssignmentRecord, TaskReport, decode_assignment, encode
+from streamer.control.messages import (
+    AssignmentRecord,
+    StandbyReport,
+    TaskReport,
+    decode_assignment,
+    encode,
+)
 from streamer.control.topics import ControlTopics
 from streamer.errors import ConfigError, FencedError, InvariantError, StreamerError
 from streamer.ids import TaskId, transactional_id
 from streamer.kafka.admin import Admin
 from streamer.kafka.group import Membership
-from streamer.kafka.table import TableReader, TableWriter
-from streamer.topology.shape import Shape
+from streamer.kafka.table import TableReader, TableWriter, newest
 
 __all__ = ["Desired", "Member", "Solo", "TaskReport"]
 
@@ -50,17 +57,15 @@ _REJOINS_MS = 60_000
 class Member:
     """One process of a worker among the others. All methods may be called by any thread.
 
-    `tasks` are all tasks of the application, and `shape` is that of its topology: workers of
-    another one are no part of this cluster. `address` is where this worker answers queries. Once
-    `stopping` is set, `start` waits for brokers no longer.
+    `address` is where this worker answers queries. Once `stopping` is set, `start` waits for
+    brokers no longer.
     """
 
     def __init__(
         self,
         config: Config,
         *,
-        tasks: Sequence[TaskId],
-        shape: Shape | None = None,
+        work: Work,
         clock: Clock,
         address: str = "",
         stopping: threading.Event | None = None,
@@ -74,9 +79,12 @@ class Member:
         self._seat = Seat(
             self.worker_id,
             Incarnation(self._session),
-            shape=shape or Shape(),
+            shape=work.shape,
             zone=config.zone,
+            host=config.host or socket.gethostname(),
+            capacity=config.capacity,
             address=address,
+            warm_lag_max=config.acceptable_recovery_lag,
         )
         self._lock = threading.Lock()
         self._is_leaving = threading.Event()
@@ -91,8 +99,7 @@ class Member:
             self._ports,
             worker=self.worker_id,
             session=self._session,
-            tasks=tasks,
-            shape=shape,
+            work=work,
             clock=clock,
         )
         self._threads: list[threading.Thread] = []
@@ -132,11 +139,17 @@ class Member:
             raise FencedError(f"incarnation {seat.incarnation} of {self.worker_id} was fenced")
         return seat.desired
 
-    def report(self, seen: int, tasks: Mapping[TaskId, TaskReport]) -> None:
+    def report(
+        self,
+        seen: int,
+        tasks: Mapping[TaskId, TaskReport],
+        standbys: Mapping[TaskId, StandbyReport],
+    ) -> None:
         """What the worker owns now, having acted on assignment `seen`: a task that was taken away
-        up to there and is not listed is closed. News are published at once."""
+        up to there and is not listed is closed. `standbys` are the copies that it keeps. News are
+        published at once."""
         with self._lock:
-            is_news = self._seat.report(seen, tasks)
+            is_news = self._seat.report(seen, tasks, standbys)
         if is_news:
             self._publish()
 
@@ -241,7 +254,7 @@ class Member:
         place = self._known_topics().assignment(self.worker_id)
         with TableReader(self._config, [place]) as reader:
             while not self._is_stopped.is_set():
-                for row in reader.read(_POLL_S):
+                for row in newest(reader.read(_POLL_S)):
                     if row.key == self.worker_id and row.value is not None:
                         self._hear(decode_assignment(place.topic, row.key, row.value))
                 self._publish()
@@ -293,16 +306,15 @@ class Solo:
         self,
         config: Config,
         *,
-        tasks: Sequence[TaskId],
-        shape: Shape | None = None,
+        work: Work,
         clock: Clock,
         address: str = "",
         stopping: threading.Event | None = None,
     ) -> None:
-        del shape, clock, address, stopping
+        del clock, address, stopping
         self.worker_id = config.worker_id or "solo"
         self._incarnation = Incarnation(fresh_session())
-        self._desired = Desired(1, frozenset(tasks))
+        self._desired = Desired(1, work.tasks)
         self.is_controller = True
         self.tasks: Mapping[TaskId, TaskReport] = {}
         """What was reported last."""
@@ -317,8 +329,13 @@ class Solo:
     def desired(self) -> Desired | None:
         return self._desired
 
-    def report(self, seen: int, tasks: Mapping[TaskId, TaskReport]) -> None:
-        del seen
+    def report(
+        self,
+        seen: int,
+        tasks: Mapping[TaskId, TaskReport],
+        standbys: Mapping[TaskId, StandbyReport],
+    ) -> None:
+        del seen, standbys
         self.tasks = tasks
 
     def rejoin(self) -> None:

@@ -1,127 +1,268 @@
-"""The placement that the controller works towards, and when it is made anew.
+"""The placement that the controller works towards, and the step towards it that is due.
 
-A new one is made when a worker is gone, at once; when workers joined, after a short settling, so
-that starting several workers does not move tasks several times; and when tasks are without a place.
-A worker that is present but not ready (it was fenced and will be back in a moment) keeps its
-place for `COMING_MS`, so that its tasks need not move to another disk and back.
+A new placement is made when the attendance changes (attendance.py), when a worker came back with
+another zone or capacity, when somebody drains workers, and when tasks are without a place.
 """
 
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Collection, Set
-from dataclasses import dataclass, field
+from collections.abc import Callable, Collection, Mapping, Set
+from dataclasses import dataclass, field, replace
+from typing import Literal
 
-from streamer.assignment.model import Situation, moves
-from streamer.assignment.solve import solve
+from streamer.assignment.facts import Copies, Facts, Load, Placement, Presence, Site
+from streamer.assignment.place import place
+from streamer.cluster.attendance import Attendance, Change
+from streamer.cluster.steps import Known, Limits, Step, next_step
 from streamer.ids import TaskId
 
-__all__ = ["COMING_MS", "SETTLE_MS", "Plan"]
+__all__ = ["Drain", "Plan", "Policy", "World"]
 
 Tasks = frozenset[TaskId]
-
-# Processes of one host start within this of each other; a single start is delayed by it.
-SETTLE_MS = 400
-# A steady trickle of joining workers delays the placement by no more than this.
-SETTLE_MS_MAX = 4 * SETTLE_MS
-# Making a producer anew takes 60 ms, a loop turn with slow user code seconds.
-COMING_MS = 5_000
-_NAMED_MAX = 3
+_NOBODY: frozenset[str] = frozenset()
 
 
-@dataclass(slots=True)
-class Plan:
-    """Which worker each task shall go to. `former` remembers where tasks were before."""
+@dataclass(frozen=True, slots=True)
+class Policy:
+    """What the user asks of placements; the same settings on every worker."""
 
-    tasks: Tasks
+    standby_replicas: int = 0
+    zone_policy: Literal["strict", "relaxed"] = "strict"
+    delay_ms: int = 0
+    limits: Limits = field(default_factory=Limits)
+
+
+@dataclass(frozen=True, slots=True)
+class Drain:
+    """Workers that shall end up with nothing, by their ids and by tags of their zones."""
+
     workers: frozenset[str] = frozenset()
-    target: dict[TaskId, str] = field(default_factory=dict)
-    former: dict[TaskId, str] = field(default_factory=dict)
-    why: str = ""
-    _share: dict[str, Tasks] = field(default_factory=dict)
-    _joining: frozenset[str] = frozenset()
-    _first_joined_ms: int = 0
-    _last_joined_ms: int = 0
-    _missing_ms: dict[str, int] = field(default_factory=dict)
+    zones: frozenset[tuple[str, str]] = frozenset()
 
-    def remember(self, worker: str, tasks: Tasks, *, ended: bool) -> None:
+    def holds(self, worker: str, site: Site) -> bool:
+        return worker in self.workers or not self.zones.isdisjoint(site.zone)
+
+
+@dataclass(frozen=True, slots=True)
+class World:
+    """What workers that are ready say at this moment; `lags` are of the copies that they keep."""
+
+    sites: Mapping[str, Site] = field(default_factory=dict)
+    lags: Mapping[TaskId, Mapping[str, int]] = field(default_factory=dict)
+    loads: Mapping[TaskId, Load] = field(default_factory=dict)
+    running: Collection[TaskId] = ()
+
+
+class Plan:
+    """Which worker each task shall go to, and who keeps copies of it. `former` remembers where
+    tasks were before."""
+
+    def __init__(self, tasks: Tasks, policy: Policy | None = None, stateless: Tasks = frozenset()):
+        self.tasks = tasks
+        self.policy = policy or Policy()
+        self.stateless = stateless
+        self.workers: frozenset[str] = frozenset()
+        self.target: dict[TaskId, Copies] = {}
+        self.step = Step()
+        self.former: dict[TaskId, str] = {}
+        self.placement: Placement | None = None
+        self.reasons: dict[tuple[TaskId, str], str] = {}
+        self.why = ""
+        self.attendance = Attendance(self.policy.delay_ms)
+        self._drain = Drain()
+        self._is_asked = False
+        self._sites: dict[str, Site] = {}
+        self._kept: dict[TaskId, tuple[str, ...]] = {}
+        self._shares: dict[str, tuple[Tasks, Tasks]] = {}
+
+    def remember(self, worker: str, tasks: Tasks, standbys: Tasks) -> None:
         """What an earlier controller granted; nothing moves only because the controller does."""
-        if ended:
-            self.former.update(dict.fromkeys(tasks & self.tasks, worker))
-            return
         self.workers |= {worker}
-        self.target.update(dict.fromkeys(tasks & self.tasks, worker))
+        for task in tasks & self.tasks:
+            self.step.actives[task] = worker
+        for task in standbys & self.tasks:
+            self.step.standbys[task] = self.step.standbys.get(task, _NOBODY) | {worker}
         self._divide()
+
+    def miss(
+        self, worker: str, tasks: Tasks, standbys: Tasks, *, gone_ms: int, now_ms: int
+    ) -> None:
+        """What a worker had that is gone; its places are kept while it is waited for."""
+        self.former.update(dict.fromkeys(tasks & self.tasks, worker))
+        if now_ms - gone_ms < self.policy.delay_ms:
+            self.attendance.away[worker] = gone_ms
+            for task in (tasks | standbys) & self.tasks:
+                self._kept[task] = (*self._kept.get(task, ()), worker)
+
+    # -- what operators ask for ------------------------------------------------------------------
+
+    def empty(self, drain: Drain) -> bool:
+        """Give these workers nothing from now on, and what they have to others. Returns whether
+        that is news."""
+        is_news = drain != self._drain
+        self._drain, self._is_asked = drain, self._is_asked or is_news
+        return is_news
 
     @property
-    def is_waiting(self) -> bool:
-        """Time alone will change something: workers settle, or may come back."""
-        return bool(self._joining or self._missing_ms)
+    def drained(self) -> frozenset[str]:
+        """Living workers that are given nothing because somebody asked for that."""
+        sites = ((worker, self._sites.get(worker, Site())) for worker in self.workers)
+        return frozenset(worker for worker, site in sites if self._drain.holds(worker, site))
+
+    def adopt(
+        self,
+        before: Mapping[TaskId, Copies],
+        after: Mapping[TaskId, Copies],
+        reasons: Mapping[TaskId, str],
+    ) -> str:
+        """Go towards a placement that somebody has approved; returns why not, or ""."""
+        for task, copies in sorted(before.items()):
+            if self.target.get(task) != copies:
+                return f"the placement of task {task} is not what it was"
+        for task, copies in sorted(after.items()):
+            if task not in before or task not in self.tasks:
+                return f"there is no task {task}"
+            if gone := set(copies.workers) - self.workers:
+                return f"worker {min(gone)} is gone"
+        self.target |= after
+        for task, why in reasons.items():
+            self.reasons |= {(task, worker): why for worker in after[task].workers}
+        return ""
+
+    def halt(self) -> None:
+        """Stay where every task is now, with the copies that are there or being built; only where
+        they are too few, others are built."""
+        for task, worker in self.step.actives.items():
+            wanted, held = self.target[task], self.step.standbys.get(task, _NOBODY)
+            order = [one for one in wanted.workers if one in held]
+            order += sorted(held.difference(order))
+            order += [one for one in wanted.workers if one not in held and one != worker]
+            self.target[task] = Copies(worker, tuple(order[: len(wanted.standbys)]))
+
+    # -- what workers go by ----------------------------------------------------------------------
 
     def share(self, worker: str) -> Tasks:
-        """The tasks that shall go to the worker."""
-        return self._share.get(worker, frozenset())
+        """The tasks that shall go to the worker now."""
+        return self._shares.get(worker, (frozenset(), frozenset()))[0]
 
-    def update(self, ready: Set[str], present: Set[str], *, now_ms: int) -> bool:
-        """Make a new placement if it is time, and say so.
+    def copies(self, worker: str) -> Tasks:
+        """The tasks of which the worker shall keep a copy now."""
+        return self._shares.get(worker, (frozenset(), frozenset()))[1]
 
-        Ready workers can own tasks; of present ones a process is in the group.
-        """
-        missing = self.workers - ready
-        self._missing_ms = {each: self._missing_ms.get(each, now_ms) for each in missing}
-        coming = {
-            each
-            for each, since_ms in self._missing_ms.items()
-            if each in present and now_ms - since_ms < COMING_MS
-        }
-        gone = missing - coming
-        joined = frozenset(ready - self.workers)
-        unplaced = bool(self.workers) and self.target.keys() != self.tasks
-        is_due = self._is_settled(joined, now_ms)
-        if not (gone or unplaced or is_due):
+    def update(
+        self,
+        ready: Set[str],
+        present: Set[str],
+        *,
+        now_ms: int,
+        is_news: bool,
+        look: Callable[[], World],
+    ) -> bool:
+        """Make a new placement if it is time, and take the step that is due; whether anything is
+        different now. `look` costs something: it is called where that is needed."""
+        change = self.attendance.look(self.workers, ready, present, now_ms=now_ms)
+        is_unplaced = bool(self.workers) and self.target.keys() != self.tasks
+        is_due = change.is_due or is_unplaced or self._is_asked
+        if not (is_due or is_news):
             return False
-        self._place(frozenset(ready | coming), _reason(joined, gone))
-        return True
+        world = look()
+        is_anew = is_due or self._has_moved(world, ready)
+        if is_anew:
+            self.attendance.placed(change, now_ms)
+            self._place(change, world)
+        # Also those who are given nothing are told so.
+        return self._advance(change.live, world) or is_anew
 
-    def _is_settled(self, joined: frozenset[str], now_ms: int) -> bool:
-        if not joined:
-            self._joining = joined
-            return False
-        if not self._joining:
-            self._first_joined_ms = now_ms
-        if joined - self._joining:
-            self._last_joined_ms = now_ms
-        self._joining = joined
-        return (
-            now_ms - self._last_joined_ms >= SETTLE_MS
-            or now_ms - self._first_joined_ms >= SETTLE_MS_MAX
+    def _has_moved(self, world: World, ready: Set[str]) -> bool:
+        """Whether a worker came back with another zone, host or capacity."""
+        return any(
+            self._sites.get(each, site) != site
+            for each, site in world.sites.items()
+            if each in self.workers and each in ready
         )
 
-    def _place(self, workers: frozenset[str], why: str) -> None:
-        after = solve(Situation(workers, self.tasks, self.target, self.former))
-        moved = moves(self.target, after)
-        self.former.update({task: old for task, (old, _) in moved.items() if old is not None})
-        if not workers:
-            self.former.update(self.target)
-        self.workers, self.target, self.why = workers, after, why
-        self._joining = frozenset()
-        self._divide()
+    def _place(self, change: Change, world: World) -> None:
+        known = self._sites
+        self._sites = {
+            worker: world.sites.get(worker, known.get(worker, Site()))
+            for worker in change.live | self.attendance.away.keys()
+        }
+        placement = place(self.facts(change.live, world))
+        for task, worker in self.step.actives.items():
+            if placement.copies.get(task, Copies(None)).active != worker:
+                self.former[task] = worker
+        has_anybody = bool(change.live)
+        self.target = dict(placement.copies) if has_anybody else {}
+        self.placement = placement if has_anybody else None
+        self.reasons = {(one.task, one.target): one.reason for one in placement.moves if one.target}
+        self.workers, self._is_asked = change.live, False
+        self.why = change.why or "tasks without a place"
+
+    def facts(self, live: Set[str], world: World) -> Facts:
+        """What a placement for these workers goes by."""
+        return Facts(
+            workers={
+                worker: replace(site, presence=self._presence(worker, site))
+                for worker, site in self._sites.items()
+            },
+            tasks={
+                task: replace(world.loads.get(task, Load()), has_state=task not in self.stateless)
+                for task in self.tasks
+            },
+            standby_replicas=self.policy.standby_replicas,
+            previous={task: self._previous(task, live) for task in self.tasks},
+            warm={task: self._warm(task, world) & live for task in self.tasks},
+            former={task: frozenset({worker}) for task, worker in self.former.items()},
+            zone_policy=self.policy.zone_policy,
+        )
+
+    def _presence(self, worker: str, site: Site) -> Presence:
+        if worker in self.attendance.away:
+            return Presence.AWAY
+        return Presence.DRAINING if self._drain.holds(worker, site) else Presence.READY
+
+    def _warm(self, task: TaskId, world: World) -> frozenset[str]:
+        """Who could go on with the task at once, its owner among them."""
+        lag_max, owner = self.policy.limits.warm_lag_max, self.step.actives.get(task)
+        lags = world.lags.get(task, {})
+        found = {each for each, lag in lags.items() if 0 <= lag <= lag_max}
+        return frozenset(found | {owner}) if owner else frozenset(found)
+
+    def _previous(self, task: TaskId, live: Set[str]) -> Copies:
+        """The last target; where its active is gone, whoever is active until then stands for it."""
+        owner, copies = self.step.actives.get(task), self.target.get(task)
+        if copies is None:
+            known = sorted(self.step.standbys.get(task, _NOBODY)) + sorted(self._kept.get(task, ()))
+            return Copies(owner, tuple(one for one in dict.fromkeys(known) if one != owner))
+        if copies.active in live or owner not in live:
+            return copies
+        return Copies(owner, tuple(one for one in copies.standbys if one != owner))
+
+    def _advance(self, live: frozenset[str], world: World) -> bool:
+        known = Known(
+            live=live,
+            actives=self.step.actives,
+            standbys=self.step.standbys,
+            lags=world.lags,
+            running=world.running,
+            stateless=self.stateless,
+        )
+        before, self.step = self.step, next_step(self.target, known, self.policy.limits)
+        is_other = (before.actives, before.standbys) != (self.step.actives, self.step.standbys)
+        if is_other:
+            self._divide()
+        return is_other
 
     def _divide(self) -> None:
-        share: dict[str, set[TaskId]] = defaultdict(set)
-        for task, worker in self.target.items():
-            share[worker].add(task)
-        self._share = {worker: frozenset(tasks) for worker, tasks in share.items()}
-
-
-def _reason(joined: Collection[str], gone: Collection[str]) -> str:
-    parts = [f"{_named(joined)} joined"] if joined else []
-    parts += [f"{_named(gone)} gone"] if gone else []
-    return "; ".join(parts) or "tasks without a place"
-
-
-def _named(workers: Collection[str]) -> str:
-    """A few by name: every record of the placement carries this."""
-    named = ", ".join(sorted(workers)[:_NAMED_MAX])
-    more = len(workers) - _NAMED_MAX
-    return f"{named} and {more} more" if more > 0 else named
+        actives: dict[str, set[TaskId]] = defaultdict(set)
+        copies: dict[str, set[TaskId]] = defaultdict(set)
+        for task, worker in self.step.actives.items():
+            actives[worker].add(task)
+        for task, workers in self.step.standbys.items():
+            for worker in workers:
+                copies[worker].add(task)
+        self._shares = {
+            worker: (frozenset(actives[worker]), frozenset(copies[worker]))
+            for worker in actives.keys() | copies.keys()
+        }

@@ -11,6 +11,7 @@ import logging
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from queue import Empty, SimpleQueue
+from typing import get_args
 
 from streamer import failpoints
 from streamer.cluster.events import Fence, Fenced, FenceFailed
@@ -23,11 +24,13 @@ from streamer.control.messages import (
     decode_status,
     encode,
 )
+from streamer.control.requests import Answer, Request, decode, key_of
+from streamer.control.requests import encode as encode_request
 from streamer.control.topics import ControlTopics
-from streamer.errors import KafkaUnavailableError, StreamerError
+from streamer.errors import InternalTopicError, KafkaUnavailableError, StreamerError
 from streamer.ids import TopicPartition, control_topic, transactional_id
 from streamer.kafka.admin import Admin
-from streamer.kafka.table import ExclusiveWriter, Row, TableReader
+from streamer.kafka.table import ExclusiveWriter, Row, TableReader, newest
 
 __all__ = ["KafkaPorts"]
 
@@ -40,6 +43,15 @@ _MEMBERS_S = 3.0
 _FENCES_AT_ONCE = 4
 
 
+def _read(kind: type[Request | Answer], topic: str, value: bytes) -> Request | Answer | None:
+    """A request that cannot be read is no reason to stop working: it is told, and passed over."""
+    try:
+        return decode(kind, topic, value)
+    except InternalTopicError as error:
+        _log.error("a request is passed over: %s", error.describe())
+        return None
+
+
 class KafkaPorts:
     """A term's way to Kafka. Used by one thread; fences run in others."""
 
@@ -49,6 +61,8 @@ class KafkaPorts:
         self._admin = admin
         self._writer = ExclusiveWriter(config, control_topic(config.application_id, "controller"))
         self._statuses = TableReader(config, topics.statuses())
+        self._requests = TableReader(config, [topics.operations])
+        self._has_requests = False
         self._pool = ThreadPoolExecutor(_FENCES_AT_ONCE, thread_name_prefix="fence")
         self._fences: SimpleQueue[Fenced | FenceFailed] = SimpleQueue()
 
@@ -58,23 +72,19 @@ class KafkaPorts:
     def load(self) -> tuple[Sequence[AssignmentRecord], Sequence[StatusRecord]]:
         assignments: dict[str, AssignmentRecord] = {}
         with TableReader(self._config, self._topics.assignments()) as reader:
-            for row in self._read_to_end(reader, self._topics.assignments()):
+            for row in newest(self._read_to_end(reader, self._topics.assignments())):
                 if row.value is None:
                     assignments.pop(row.key, None)
                 else:
                     found = decode_assignment(row.place.topic, row.key, row.value)
                     assignments[row.key] = found
-        return list(assignments.values()), self.statuses(to_end=True)
+        statuses = newest(self._read_to_end(self._statuses, self._topics.statuses()))
+        return list(assignments.values()), _decoded(statuses)
 
     def statuses(self, *, to_end: bool) -> Sequence[StatusRecord]:
         reader = self._statuses
         places = self._topics.statuses()
-        rows = self._read_to_end(reader, places) if to_end else reader.read(_POLL_S)
-        return [
-            decode_status(row.place.topic, row.key, row.value)
-            for row in rows
-            if row.value is not None
-        ]
+        return _decoded(self._read_to_end(reader, places) if to_end else reader.read(_POLL_S))
 
     def members(self) -> frozenset[tuple[str, str]] | None:
         try:
@@ -108,7 +118,26 @@ class KafkaPorts:
         places += [(self._topics.status(worker), worker) for worker in workers]
         self._writer.write([(place, worker, None) for place, worker in places])
 
+    def requests(self) -> Sequence[Request | Answer]:
+        place = self._topics.operations
+        if self._has_requests:
+            rows = self._requests.read(0)
+        else:
+            rows = self._read_to_end(self._requests, [place])
+            self._has_requests = True
+        found = {row.key: row.value for row in rows}
+        kinds = (*get_args(Request), *get_args(Answer))
+        given = ((kind, found.get(key_of(kind))) for kind in kinds)
+        read = (_read(kind, place.topic, value) for kind, value in given if value is not None)
+        return [one for one in read if one is not None]
+
+    def tell(self, answer: Answer) -> None:
+        self._writer.write(
+            [(self._topics.operations, key_of(type(answer)), encode_request(answer))]
+        )
+
     def close(self) -> None:
+        self._requests.close()
         self._pool.shutdown(wait=False, cancel_futures=True)
         self._writer.close()
         self._statuses.close()
@@ -132,3 +161,9 @@ class KafkaPorts:
         # former controller could still be waiting for its markers.
         ends = self._admin.ends(places, "read_uncommitted")
         return reader.read_to(ends, timeout_s=_READ_S)
+
+
+def _decoded(rows: Sequence[Row]) -> list[StatusRecord]:
+    return [
+        decode_status(row.place.topic, row.key, row.value) for row in rows if row.value is not None
+    ]

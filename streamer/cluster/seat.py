@@ -18,6 +18,7 @@ from streamer.control.identity import Incarnation
 from streamer.control.messages import (
     FORMAT,
     AssignmentRecord,
+    StandbyReport,
     StatusRecord,
     TaskReport,
     task_ids,
@@ -31,21 +32,27 @@ __all__ = ["Desired", "Seat"]
 
 @dataclass(frozen=True, slots=True)
 class Desired:
-    """The tasks that the worker shall own, all of them; a newer version replaces an older one."""
+    """The tasks that the worker shall own, and those that it shall keep a copy of, all of them; a
+    newer version replaces an older one."""
 
     version: int
     tasks: frozenset[TaskId]
+    standbys: frozenset[TaskId] = frozenset()
 
 
 @dataclass(slots=True)
 class Seat:
-    """One process of a worker. `address` is where it answers queries."""
+    """One process of a worker. `address` is where it answers queries; a copy that has no more than
+    `warm_lag_max` offsets to read is warm, and becoming so is news."""
 
     worker: str
     incarnation: Incarnation
     shape: Shape = field(default_factory=Shape)
     zone: str = ""
+    host: str = ""
+    capacity: int = 100
     address: str = ""
+    warm_lag_max: int = 0
     desired: Desired | None = None
     is_fenced: bool = False
     is_handed_over: bool = False
@@ -54,6 +61,7 @@ class Seat:
     _heard: int = 0
     _seen: int = 0
     _tasks: dict[str, TaskReport] = field(default_factory=dict)
+    _standbys: dict[str, StandbyReport] = field(default_factory=dict)
     _number: int = 0
     _was_seated: bool = False
     _is_changed: bool = True
@@ -85,18 +93,29 @@ class Seat:
             self.is_fenced = not self.has_left
             self.is_handed_over = True
         else:
-            self.desired = Desired(record.version, task_ids(record.tasks))
+            tasks, standbys = task_ids(record.tasks), task_ids(record.standbys)
+            self.desired = Desired(record.version, tasks, standbys)
 
-    def report(self, seen: int, tasks: Mapping[TaskId, TaskReport]) -> bool:
-        """What the worker owns now. Returns whether that must be published at once.
+    def report(
+        self,
+        seen: int,
+        tasks: Mapping[TaskId, TaskReport],
+        standbys: Mapping[TaskId, StandbyReport] | None = None,
+    ) -> bool:
+        """What the worker owns now, and its copies. Returns whether that must be published at once.
 
         A `seen` that was never handed out to this incarnation counts as nothing seen.
         """
         newest = self.desired.version if self.desired else 0
         seen = seen if seen <= newest else 0
         named = {str(task): tasks[task] for task in sorted(tasks)}
-        is_news = seen != self._seen or _states(named) != _states(self._tasks)
-        self._seen, self._tasks = seen, named
+        copies = {str(task): one for task, one in sorted((standbys or {}).items())}
+        is_news = (
+            seen != self._seen
+            or _states(named) != _states(self._tasks)
+            or self._conditions(copies) != self._conditions(self._standbys)
+        )
+        self._seen, self._tasks, self._standbys = seen, named, copies
         self._is_changed = self._is_changed or is_news
         return is_news
 
@@ -114,9 +133,12 @@ class Seat:
             incarnation=str(self.incarnation),
             seen=self._seen,
             tasks=self._tasks,
+            standbys=self._standbys,
             left=self.has_left,
             shape=self.shape.digest,
             zone=self.zone,
+            host=self.host,
+            capacity=self.capacity,
             address=self.address,
             at_ms=wall_ms,
         )
@@ -125,14 +147,20 @@ class Seat:
         """A new life, after everything was dropped and the producer was made anew."""
         self.incarnation = self.incarnation.next()
         self.desired, self.is_fenced = None, False
-        self._seen, self._tasks = 0, {}
+        self._seen, self._tasks, self._standbys = 0, {}, {}
         self._is_changed = True
 
     def leave(self) -> None:
         """The last word: nothing is owned any more and nothing will be."""
         self.has_left = True
-        self._seen, self._tasks = 0, {}
+        self._seen, self._tasks, self._standbys = 0, {}, {}
         self._is_changed = True
+
+    def _conditions(self, standbys: Mapping[str, StandbyReport]) -> dict[str, tuple[str, bool]]:
+        return {
+            task: (one.state, one.is_current or 0 <= one.lag_records <= self.warm_lag_max)
+            for task, one in standbys.items()
+        }
 
     def _fail(self, record: AssignmentRecord) -> None:
         self.failure = FencedError(

@@ -10,7 +10,7 @@ from collections.abc import Iterable, Sequence
 from typing import Protocol
 
 from streamer.clock import Clock
-from streamer.cluster.core import State, load, step
+from streamer.cluster.core import step, tell
 from streamer.cluster.events import (
     Action,
     Event,
@@ -19,15 +19,18 @@ from streamer.cluster.events import (
     FenceFailed,
     Forget,
     Members,
+    Requested,
     Resign,
     Status,
+    Tell,
     Write,
 )
+from streamer.cluster.state import State, load
+from streamer.cluster.work import Work
 from streamer.control.identity import client_id, session_of
 from streamer.control.messages import AssignmentRecord, StatusRecord
+from streamer.control.requests import Answer, Request
 from streamer.errors import InvariantError
-from streamer.ids import TaskId
-from streamer.topology.shape import Shape
 
 __all__ = ["MEMBERS_MS", "Ports", "Term"]
 
@@ -65,6 +68,13 @@ class Ports(Protocol):
 
     def forget(self, workers: Sequence[str]) -> None: ...
 
+    def requests(self) -> Sequence[Request | Answer]:
+        """What operators asked for and controllers answered: at first all that stands in the topic,
+        later what has come, without waiting."""
+
+    def tell(self, answer: Answer) -> None:
+        """Publish it. Raises FencedError for a deposed controller."""
+
 
 class Term:
     """From the election of this process to its end as a controller."""
@@ -75,19 +85,18 @@ class Term:
         *,
         worker: str,
         session: str,
-        tasks: Iterable[TaskId],
-        shape: Shape | None = None,
+        work: Work,
         clock: Clock,
     ) -> None:
         self._ports = ports
         self._self = (worker, session)
-        self._tasks = frozenset(tasks)
-        self._shape = shape or Shape()
+        self._work = work
         self._clock = clock
         self._state: State | None = None
         self.sessions: frozenset[tuple[str, str]] = frozenset()
         self._members_ms: int | None = None
         self._joining: dict[tuple[str, str], int] = {}
+        self._asked: list[Request] = []
 
     @property
     def state(self) -> State | None:
@@ -99,8 +108,16 @@ class Term:
         self._ports.claim()
         assignments, statuses = self._ports.load()
         name = client_id(*self._self)
+        standing = self._ports.requests()
+        self._asked = [one for one in standing if isinstance(one, Request)]
         self._state = load(
-            name, self._tasks, shape=self._shape, assignments=assignments, statuses=statuses
+            name,
+            self._work,
+            assignments=assignments,
+            statuses=statuses,
+            answers=[one for one in standing if isinstance(one, Answer)],
+            now_ms=self._clock.monotonic_ms(),
+            wall_ms=self._clock.now_ms(),
         )
 
     def stir(self) -> None:
@@ -119,8 +136,15 @@ class Term:
         events: list[Event] = [Status(each) for each in statuses]
         events += self._look_at_members()
         events += self._ports.fences()
+        events += [
+            Requested(one)
+            for one in (*self._asked, *self._ports.requests())
+            if isinstance(one, Request)
+        ]
+        self._asked = []
         now_ms, wall_ms = self._clock.monotonic_ms(), self._clock.now_ms()
         actions = step(self._state, events, now_ms=now_ms, wall_ms=wall_ms)
+        actions += tell(self._state, now_ms=now_ms, wall_ms=wall_ms)
         for action in actions:
             self._do(action)
         return actions
@@ -160,5 +184,7 @@ class Term:
                 self._ports.write(records)
             case Forget(workers):
                 self._ports.forget(workers)
+            case Tell(record):
+                self._ports.tell(record)
             case Resign(topology):
-                raise self._shape.refusal(topology)
+                raise self._work.shape.refusal(topology)

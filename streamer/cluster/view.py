@@ -12,7 +12,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 
 from streamer.control.identity import Incarnation
-from streamer.control.messages import AssignmentRecord, StatusRecord, task_ids
+from streamer.control.messages import AssignmentRecord, StandbyReport, StatusRecord, task_ids
 from streamer.ids import TaskId
 
 __all__ = ["Grant", "Report", "WorkerView"]
@@ -28,6 +28,7 @@ class Grant:
     incarnation: Incarnation
     tasks: Tasks
     releasing: Tasks
+    standbys: Tasks
 
     @classmethod
     def of(cls, record: AssignmentRecord) -> Grant:
@@ -36,30 +37,49 @@ class Grant:
             Incarnation.parse(record.incarnation),
             task_ids(record.tasks),
             task_ids(record.releasing),
+            task_ids(record.standbys),
         )
 
 
 @dataclass(frozen=True, slots=True)
 class Report:
-    """What matters of a status record."""
+    """What matters of a status record. `lags` are of the copies that it keeps; -1 where that is
+    not known, or the copy has failed."""
 
-    number: int
-    seen: int
+    record: StatusRecord
     tasks: Tasks
-    left: bool
-    shape: str = ""
+    running: Tasks
+    lags: dict[TaskId, int]
 
     @classmethod
     def of(cls, record: StatusRecord) -> Report:
-        tasks = task_ids(record.tasks)
-        return cls(record.number, record.seen, tasks, record.left, record.shape)
+        lags = {TaskId.parse(name): _lag(one) for name, one in record.standbys.items()}
+        said = {TaskId.parse(name): one.state for name, one in record.tasks.items()}
+        running = frozenset(task for task, state in said.items() if state in ("running", "failed"))
+        return cls(record, frozenset(said), running, lags)
 
-    def says_the_same_as(self, other: Report | None) -> bool:
-        return other is not None and (self.seen, self.tasks, self.left) == (
-            other.seen,
-            other.tasks,
-            other.left,
+    def warm(self, lag_max: int) -> set[TaskId]:
+        return {task for task, lag in self.lags.items() if 0 <= lag <= lag_max}
+
+    def says_the_same_as(self, other: Report | None, lag_max: int) -> bool:
+        """Nothing that the controller acts on at once is different."""
+        if other is None:
+            return False
+        one, two = self.record, other.record
+        return (
+            (one.seen, one.left, one.zone, one.host, one.capacity)
+            == (two.seen, two.left, two.zone, two.host, two.capacity)
+            and (self.tasks, self.running) == (other.tasks, other.running)
+            and self.lags.keys() == other.lags.keys()
+            and self.warm(lag_max) == other.warm(lag_max)
         )
+
+
+def _lag(report: StandbyReport) -> int:
+    """Beside a busy owner the open transaction alone may be more than a copy may lack."""
+    if report.state != "standby":
+        return -1
+    return 0 if report.is_current else report.lag_records
 
 
 @dataclass(slots=True)
@@ -73,7 +93,8 @@ class WorkerView:
     """Sessions that said good-bye; they stay listed in the group for a moment."""
     fenced: dict[str, Incarnation] = field(default_factory=dict)
     """The last incarnation of each session that was fenced from outside."""
-    heard_ms: int = 0
+    heard: StatusRecord | None = None
+    """The last word of any of them, which also tells where the worker is."""
 
     @property
     def holder(self) -> Incarnation | None:
@@ -84,7 +105,8 @@ class WorkerView:
     @property
     def last_ms(self) -> int:
         """When the worker last spoke or was spoken to, by the wall clocks of those who did."""
-        return max(self.heard_ms, self.grant.record.at_ms if self.grant else 0)
+        heard_ms = self.heard.at_ms if self.heard else 0
+        return max(heard_ms, self.grant.record.at_ms if self.grant else 0)
 
     def take(self, record: AssignmentRecord) -> None:
         """The last assignment of this worker: read from the log, or asked for just now."""
@@ -92,33 +114,37 @@ class WorkerView:
         if record.ended:
             self.retire((self.grant.incarnation,))
 
-    def hear(self, record: StatusRecord) -> bool:
-        """Take in a status. Returns whether it changes who may own what."""
+    def hear(self, record: StatusRecord, lag_max: int = 0) -> bool:
+        """Take in a status. Returns whether it changes who may own what, or which copies are warm:
+        those that have no more than `lag_max` offsets to read."""
         incarnation = Incarnation.parse(record.incarnation)
         report = Report.of(record)
-        self.heard_ms = max(self.heard_ms, record.at_ms)
-        if report.left:
+        if self.heard is None or record.at_ms >= self.heard.at_ms:
+            self.heard = record
+        if record.left:
             self.left.add(incarnation.session)
         known = self.reports.get(incarnation)
-        if incarnation in self.retired or (known is not None and report.number <= known.number):
+        if incarnation in self.retired or (
+            known is not None and record.number <= known.record.number
+        ):
             return False
         kin = [one for one in self.known() if one.session == incarnation.session]
-        is_over = report.left or self._was_replaced(incarnation, report)
+        is_over = record.left or self._was_replaced(incarnation, record)
         if is_over or any(one.number > incarnation.number for one in kin):
             self.retire((incarnation,))
             return True
         self.retire(one for one in kin if one.number < incarnation.number)
         self.reports[incarnation] = report
-        return not report.says_the_same_as(known)
+        return not report.says_the_same_as(known, lag_max)
 
-    def _was_replaced(self, incarnation: Incarnation, report: Report) -> bool:
+    def _was_replaced(self, incarnation: Incarnation, record: StatusRecord) -> bool:
         """It once held a grant, and the grant names another now: that is written only after the
         earlier holder was retired, whoever was the controller then."""
         grant = self.grant
         return (
             grant is not None
             and grant.incarnation != incarnation
-            and 0 < report.seen < grant.record.version
+            and 0 < record.seen < grant.record.version
         )
 
     def retire(self, incarnations: Iterable[Incarnation]) -> None:
@@ -152,15 +178,15 @@ class WorkerView:
         said: Tasks = report.tasks if report else frozenset()
         if self.grant is None or incarnation != self.holder:
             return said
-        if report is not None and report.seen >= self.grant.record.version:
+        if report is not None and report.record.seen >= self.grant.record.version:
             return self.grant.tasks | said
         return self.grant.tasks | self.grant.releasing | said
 
     def shape(self, incarnation: Incarnation) -> str:
         """The digest of its topology, as it says itself or as it was granted; "" if unknown."""
         report = self.reports.get(incarnation)
-        if report is not None and report.shape:
-            return report.shape
+        if report is not None and report.record.shape:
+            return report.record.shape
         return self.grant.record.shape if self.grant and incarnation == self.holder else ""
 
     def owners(self) -> set[Incarnation]:

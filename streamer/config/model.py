@@ -11,7 +11,8 @@ from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
 
-from streamer.config.values import Setting, parse, setting
+from streamer.config.cluster import ClusterSettings
+from streamer.config.values import Setting, ms, parse, setting
 from streamer.errors import ConfigError
 
 __all__ = ["Config", "settings"]
@@ -22,16 +23,12 @@ _WORKER = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,119}")
 _ADDRESS = re.compile(r"(\[[0-9A-Fa-f:]+\]|[^:\s/]+):(\d{1,5})")
 
 
-def _ms(default: int | None, why: str, *, low: int = 0, high: int | None = None) -> Any:
-    return setting(default, why, kind="integer", unit="ms", low=low, high=high)
-
-
 def _policy(why: str) -> Any:
     return setting("stop", why, kind="choice", choices=_POLICIES)
 
 
 @dataclass(frozen=True, kw_only=True)
-class Config:
+class Config(ClusterSettings):
     """All settings. Raises ConfigError for a wrong value, or values that contradict each other."""
 
     application_id: str
@@ -57,7 +54,7 @@ class Config:
         choices=("exactly_once", "at_least_once"),
         synonyms={"exactly_once_v2": "exactly_once"},
     )
-    commit_interval_ms: int | None = _ms(
+    commit_interval_ms: int | None = ms(
         None,
         "How often work is committed. Longer folds more updates of a key into one and costs less;"
         " shorter shows results sooner. Unset: 100 with exactly once, 1000 with at least once.",
@@ -72,7 +69,7 @@ class Config:
         low=1,
         high=1_000_000,
     )
-    poll_ms: int = _ms(100, "Longest wait for records in one turn of the loop.", low=1, high=60_000)
+    poll_ms: int = ms(100, "Longest wait for records in one turn of the loop.", low=1, high=60_000)
     memory_bytes_max: int = setting(
         512 * _MIB,
         "One budget for all memory of a worker process: interpreter, RocksDB, caches and queues."
@@ -95,17 +92,7 @@ class Config:
         low=-1,
         high=32_767,
     )
-    session_timeout_ms: int = _ms(
-        6_000,
-        "A worker that is silent for so long is taken for dead. Brokers allow 6000 and more by"
-        " default; a false alarm costs a hand-over, never data.",
-        low=1_000,
-        high=3_600_000,
-    )
-    heartbeat_interval_ms: int = _ms(
-        2_000, "How often a worker shows that it lives; a third of the session timeout.", low=100
-    )
-    transaction_timeout_ms: int = _ms(
+    transaction_timeout_ms: int = ms(
         60_000,
         "A transaction that is open for so long is aborted by the broker. Readers of its topics"
         " wait for it, so a worker that hangs delays them by at most this.",
@@ -128,31 +115,23 @@ class Config:
         low=-1,
         high=65_535,
     )
-    zone: str = setting(
-        "",
-        "Where the worker runs, widest first, such as cloud=a,region=eu,az=eu-1.",
-        kind="text",
-    )
-    processing_timeout_ms: int = _ms(
+    processing_timeout_ms: int = ms(
         300_000,
         "When the loop has made no progress for so long, the stacks of all threads are logged and"
         " the worker reports itself unhealthy. It is not thrown out of its group.",
         low=1_000,
     )
-    shutdown_timeout_ms: int = _ms(
+    shutdown_timeout_ms: int = ms(
         30_000, "Longest time for a clean stop; what is not committed then is done again.", low=0
     )
-    status_interval_ms: int = _ms(
-        3_000, "How often a worker writes its status when nothing changed.", low=100
-    )
-    metadata_max_age_ms: int = _ms(
+    metadata_max_age_ms: int = ms(
         30_000,
         "How old the knowledge of topics may be: a topic that was grown or deleted is noticed"
         " after this time, and after 10 s at the latest.",
         low=1_000,
         high=3_600_000,
     )
-    task_idle_ms: int = _ms(
+    task_idle_ms: int = ms(
         0,
         "How long a task that reads several topics waits for the one that is empty, to take"
         " records in the order of their time. 0 does not wait (max.task.idle.ms).",
@@ -171,7 +150,7 @@ class Config:
         " headers.",
         kind="text",
     )
-    offsets_refresh_ms: int = _ms(
+    offsets_refresh_ms: int = ms(
         3_600_000,
         "How often the committed positions of idle partitions are written again, because brokers"
         " forget those of a group without members after offsets.retention.minutes.",
@@ -186,7 +165,7 @@ class Config:
         low=_MIB,
         high=2**31 - 1,
     )
-    changelog_segment_ms: int = _ms(
+    changelog_segment_ms: int = ms(
         86_400_000,
         "Age at which a changelog's segment is closed though it is small, so that deleted keys"
         " leave a quiet topic too.",
@@ -242,12 +221,6 @@ class Config:
         if self.commit_interval_ms is not None:
             return self.commit_interval_ms
         return 100 if self.exactly_once else 1_000
-
-    @property
-    def zone_tags(self) -> tuple[tuple[str, str], ...]:
-        """The zone as ordered (name, value) pairs, widest first; empty when unset."""
-        parts = [part.partition("=") for part in self.zone.split(",") if part]
-        return tuple((name.strip(), value.strip()) for name, _, value in parts)
 
 
 def settings() -> tuple[Setting, ...]:

@@ -25,7 +25,7 @@ _ELSEWHERE = {
     "group.instance.id": "set worker_id; a worker keeps its own in the state directory",
     "max.poll.interval.ms": "set processing_timeout_ms; slow code costs no group membership",
     "max.task.idle.ms": "set task_idle_ms",
-    "num.standby.replicas": "every task has one copy, kept safe by its changelog",
+    "num.standby.replicas": "set standby_replicas",
     "num.stream.threads": "use processes: streamer run MODULE:APP --processes N",
     "processing.exception.handler": "set processing_error",
     "production.exception.handler": "set production_error",
@@ -36,12 +36,10 @@ _ELSEWHERE = {
 }
 _WITHOUT_COUNTERPART = frozenset(
     {
-        "acceptable.recovery.lag",
         "built.in.metrics.version",
         "default.dsl.store",
         "dsl.store.suppliers.class",
         "log.summary.interval.ms",
-        "max.warmup.replicas",
         "metric.reporters",
         "metrics.recording.level",
         "probing.rebalance.interval.ms",

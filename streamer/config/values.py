@@ -18,7 +18,7 @@ from typing import Any, Literal
 from streamer.config.names import nearest
 from streamer.errors import ConfigError
 
-__all__ = ["Kind", "Setting", "bytes_of", "parse", "setting"]
+__all__ = ["Kind", "Setting", "bytes_of", "ms", "parse", "setting"]
 
 Kind = Literal["text", "path", "integer", "size", "choice", "mapping"]
 
@@ -70,6 +70,11 @@ def setting(default: Any, why: str, **description: Any) -> Any:
     return field(default=default, metadata=metadata)
 
 
+def ms(default: int | None, why: str, *, low: int = 0, high: int | None = None) -> Any:
+    """Declare a time in milliseconds."""
+    return setting(default, why, kind="integer", unit="ms", low=low, high=high)
+
+
 def parse(declared: Setting, raw: Any, origin: str) -> Any:
     """The value that `raw` stands for. Raises ConfigError naming the setting and the origin."""
     if raw is None:
@@ -92,7 +97,9 @@ def _refused(declared: Setting, raw: Any, origin: str) -> ConfigError:
     if declared.kind == "choice" and isinstance(raw, str):
         guess = nearest(raw.lower(), declared.choices)
         hint = f"did you mean {guess}?" if guess else ""
-    message = f"{origin}: {declared.name} must be {declared.expected}; it is {raw!r}"
+    # A table may hold a password, also where it cannot be read as one.
+    found = type(raw).__name__ if declared.kind == "mapping" else repr(raw)
+    message = f"{origin}: {declared.name} must be {declared.expected}; it is {found}"
     return ConfigError(message, hint=hint)
 
 

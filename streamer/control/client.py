@@ -25,7 +25,7 @@ from streamer.control.topics import ControlTopics
 from streamer.control.view import TaskInfo, WorkerInfo, lags_of, tasks_of, workers_of
 from streamer.ids import TopicPartition
 from streamer.kafka.admin import Admin
-from streamer.kafka.table import TableReader
+from streamer.kafka.table import TableReader, newest
 
 __all__ = ["Control", "TaskInfo", "WorkerInfo"]
 
@@ -109,7 +109,7 @@ class Control:
 
     def _read(self) -> None:
         ends = self._admin.ends(self._places)
-        for row in self._reader.read_to(ends, timeout_s=_READ_S):
+        for row in newest(self._reader.read_to(ends, timeout_s=_READ_S)):
             topic, key = row.place.topic, row.key
             if row.place in self._topics.statuses():
                 if row.value is None:

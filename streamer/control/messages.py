@@ -5,6 +5,8 @@
 
 An assignment record says for certain what its incarnation may own at most: `tasks` and `releasing`.
 So the assignments alone decide who may own a task; a status only ever takes something away.
+A record is taken as a whole or refused: also what stands in it for tasks and incarnations is read
+here, with the topic and the key at hand. Unknown fields are those of a later minor release.
 """
 
 from __future__ import annotations
@@ -14,12 +16,14 @@ from typing import Literal, TypeVar
 import msgspec
 from msgspec import Struct
 
-from streamer.errors import InternalTopicError
+from streamer.control.identity import Incarnation
+from streamer.errors import InternalTopicError, StreamerError
 from streamer.ids import TaskId
 
 __all__ = [
     "FORMAT",
     "AssignmentRecord",
+    "StandbyReport",
     "StatusRecord",
     "TaskReport",
     "decode_assignment",
@@ -34,23 +38,42 @@ FORMAT = 1
 TaskState = Literal["restoring", "running", "closing", "failed"]
 
 
+StandbyState = Literal["standby", "failed"]
+
+
 class TaskReport(Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """What a worker says of one task that it owns. Positions are by `topic/partition`."""
+    """What a worker says of one task that it owns. Positions are by `topic/partition`, `bytes` is
+    what the state takes on its disk, `rate` the records that it processed per second of late."""
 
     state: TaskState
     lag_records: int = 0
     restore_left_records: int = 0
     positions: dict[str, int] = {}
+    bytes: int = 0
+    rate: int = 0
+
+
+class StandbyReport(Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """What a worker says of a copy that it keeps of another's task. `lag_records` is what it has
+    yet to read of the changelogs, in offsets; -1 while their ends are not known. `is_current` says
+    that it has read all that was committed: the rest is of a transaction that is open."""
+
+    state: StandbyState = "standby"
+    lag_records: int = 0
+    is_current: bool = False
+    bytes: int = 0
 
 
 class AssignmentRecord(Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """What one incarnation shall own.
+    """What one incarnation shall own, and of which tasks it shall keep a copy (`standbys`): a copy
+    owns nothing, so any number of workers may have one.
 
     `releasing` are tasks that were taken away and may still be open there. `ended` means that this
     incarnation owns nothing and never will: it left, or its transactional id was fenced; `tasks`
-    then tells what it had. `refused` are sessions that lost a contest for the worker's id.
-    `topology` tells the shape of all workers that are given tasks, one text for each subtopology,
-    and `shape` is its digest; an incarnation of another shape is refused by this.
+    and `standbys` then tell what it had. `refused` are sessions that lost a contest for the
+    worker's id. `shape` is the digest of the shape of all workers that are given tasks. An
+    incarnation of another one is refused by this; `topology` tells it the shape, one text for each
+    subtopology.
     """
 
     format: int
@@ -59,6 +82,7 @@ class AssignmentRecord(Struct, frozen=True, kw_only=True, omit_defaults=True):
     incarnation: str
     tasks: tuple[str, ...] = ()
     releasing: tuple[str, ...] = ()
+    standbys: tuple[str, ...] = ()
     ended: bool = False
     refused: tuple[str, ...] = ()
     shape: str = ""
@@ -73,7 +97,8 @@ class StatusRecord(Struct, frozen=True, kw_only=True, omit_defaults=True):
 
     `seen` is the newest assignment it acts on: of the tasks that were taken away up to there, only
     those still listed are open. `number` counts the records of a session. `left` is the last one.
-    `shape` is the digest of its topology; "" where a release wrote it that did not tell.
+    `shape` is the digest of its topology; "" where a release wrote it that did not tell. `standbys`
+    are the copies it keeps of others' tasks, `capacity` is how much it can carry beside the others.
     """
 
     format: int
@@ -82,11 +107,20 @@ class StatusRecord(Struct, frozen=True, kw_only=True, omit_defaults=True):
     incarnation: str
     seen: int = 0
     tasks: dict[str, TaskReport] = {}
+    standbys: dict[str, StandbyReport] = {}
     left: bool = False
     shape: str = ""
     zone: str = ""
+    host: str = ""
+    capacity: int = 100
     address: str = ""
     at_ms: int = 0
+
+
+_FOREIGN = (
+    "only workers of the application may write to its control topics: take the right to write there"
+    " from everybody else; docs/security.md says how to take such a record out"
+)
 
 
 class _Versioned(Struct):
@@ -135,14 +169,35 @@ def _decode(
                 hint="another release wrote it: run one release, or upgrade this worker",
             )
         message = decoder.decode(value)
-    except msgspec.MsgspecError as error:
-        raise InternalTopicError(
-            f"{topic}: the record of key {key!r} is not a control record: {error}",
-            hint="only workers of the application may write to its control topics",
-        ) from error
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
+        raise _foreign(topic, key, error) from error
     if message.worker != key:
         raise InternalTopicError(
-            f"{topic}: the record of key {key!r} speaks of worker {message.worker!r}",
-            hint="only workers of the application may write to its control topics",
+            f"{topic}: the record of key {key!r} speaks of worker {message.worker!r}", hint=_FOREIGN
         )
+    try:
+        _check(message)
+    except StreamerError as error:
+        raise _foreign(topic, key, error) from error
     return message
+
+
+def _check(message: AssignmentRecord | StatusRecord) -> None:
+    """Raise for names that are none, or that are not written as they always are: two names of one
+    task would be two tasks to some and one to others."""
+    named = [*message.tasks, *message.standbys]
+    if isinstance(message, AssignmentRecord):
+        named += message.releasing
+    for name in named:
+        if str(TaskId.parse(name)) != name:
+            raise InternalTopicError(f"{name!r} is not a task id")
+    if isinstance(message, StatusRecord) and message.capacity < 1:
+        raise InternalTopicError(f"{message.capacity} is not a capacity")
+    if str(Incarnation.parse(message.incarnation)) != message.incarnation:
+        raise InternalTopicError(f"{message.incarnation!r} is not an incarnation")
+
+
+def _foreign(topic: str, key: str, reason: Exception) -> InternalTopicError:
+    return InternalTopicError(
+        f"{topic}: the record of key {key!r} is not a control record: {reason}", hint=_FOREIGN
+    )

@@ -3,6 +3,7 @@
 <application>.members       one partition: whoever is given it is the controller; never a record
 <application>.assignments   compacted; a worker reads only the partition of its own id
 <application>.status        compacted; read by the controller and by whoever wants to know
+<application>.operations    compacted, one partition: requests to the controller, and its plan
 """
 
 from __future__ import annotations
@@ -78,6 +79,11 @@ class ControlTopics:
         """Where the status of one worker is."""
         return self.statuses()[crc32(worker.encode()) % self.status_partitions]
 
+    @property
+    def operations(self) -> TopicPartition:
+        """Where requests and the plan are."""
+        return TopicPartition(control_topic(self.application_id, "operations"), 0)
+
     def assignments(self) -> list[TopicPartition]:
         topic = control_topic(self.application_id, "assignments")
         return [TopicPartition(topic, number) for number in range(self.assignment_partitions)]
@@ -93,6 +99,7 @@ def _specs(config: Config) -> list[TopicSpec]:
         "members": (1, _MEMBERS),
         "assignments": (ASSIGNMENT_PARTITIONS, _COMPACTED),
         "status": (STATUS_PARTITIONS, _COMPACTED),
+        "operations": (1, _COMPACTED),
     }
     return [
         TopicSpec(

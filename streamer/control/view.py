@@ -20,7 +20,8 @@ _WAITING = TaskReport(state="restoring")
 
 
 class WorkerInfo(Struct, frozen=True, kw_only=True):
-    """One worker. `assigned` is what it shall own, `tasks` what it says to own."""
+    """One worker. `assigned` is what it shall own, `tasks` what it says to own, `standbys` of which
+    tasks it says to keep a copy."""
 
     worker: str
     incarnation: str
@@ -28,8 +29,12 @@ class WorkerInfo(Struct, frozen=True, kw_only=True):
     is_controller: bool
     address: str
     zone: str
+    host: str = ""
+    capacity: int | None = None
+    """None where it never said."""
     assigned: tuple[str, ...]
     tasks: tuple[str, ...]
+    standbys: tuple[str, ...] = ()
     lag_records: int | None
     """Of the tasks that it runs; None where it is gone, or has yet to run one of its tasks."""
     status_age_ms: int
@@ -47,6 +52,9 @@ class TaskInfo(Struct, frozen=True, kw_only=True):
     positions: dict[str, int]
     is_moving: bool
     """Another worker than the owner is to have it."""
+    standbys: dict[str, int | None] = {}
+    """The workers that live and keep a copy of it, with what each has yet to read of the
+    changelogs; None while that is not known, or where the copy has failed."""
 
 
 def workers_of(
@@ -71,8 +79,11 @@ def workers_of(
                 is_controller=members.get(process, False),
                 address=status.address if status else "",
                 zone=status.zone if status else "",
+                host=status.host if status else "",
+                capacity=status.capacity if status else None,
                 assigned=granted.tasks if granted else (),
                 tasks=_in_order(status.tasks if status else ()),
+                standbys=_in_order(status.standbys if status else ()),
                 lag_records=_lag_said(status) if process in members else None,
                 status_age_ms=max(0, now_ms - status.at_ms) if status else -1,
             )
@@ -85,7 +96,7 @@ def tasks_of(
     statuses: Mapping[str, StatusRecord],
     workers: Iterable[WorkerInfo],
 ) -> list[TaskInfo]:
-    """All tasks that anybody was ever told to own, in their order."""
+    """All tasks that anybody was ever told to own or keeps a copy of, in their order."""
     alive = {each.worker for each in workers if each.is_alive}
     expected: dict[str, str] = {}
     for worker, record in assignments.items():
@@ -98,8 +109,9 @@ def tasks_of(
         if worker in alive
         for task, report in status.tasks.items()
     }
+    copies = _copies_of({worker: statuses[worker] for worker in alive & statuses.keys()})
     infos = []
-    for task in _in_order(expected.keys() | owners.keys()):
+    for task in _in_order(expected.keys() | owners.keys() | copies.keys()):
         to = expected.get(task, "")
         owner, report = owners.get(task, ("", _WAITING))
         infos.append(
@@ -111,9 +123,20 @@ def tasks_of(
                 restore_left_records=report.restore_left_records if owner else None,
                 positions=report.positions,
                 is_moving=bool(owner) and owner != to,
+                standbys=copies.get(task, {}),
             )
         )
     return infos
+
+
+def _copies_of(statuses: Mapping[str, StatusRecord]) -> dict[str, dict[str, int | None]]:
+    """By task and then by worker, how far each copy is behind."""
+    copies: dict[str, dict[str, int | None]] = {}
+    for worker in sorted(statuses):
+        for task, report in statuses[worker].standbys.items():
+            is_known = report.state == "standby" and report.lag_records >= 0
+            copies.setdefault(task, {})[worker] = report.lag_records if is_known else None
+    return copies
 
 
 def lags_of(

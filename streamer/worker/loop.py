@@ -18,7 +18,7 @@ from streamer import metrics
 from streamer.clock import Clock
 from streamer.cluster.member import Desired
 from streamer.config import Config, budget
-from streamer.control.messages import TaskReport
+from streamer.control.messages import StandbyReport, TaskReport
 from streamer.errors import (
     FencedError,
     KafkaUnavailableError,
@@ -49,7 +49,12 @@ class Membership(Protocol):
 
     def desired(self) -> Desired | None: ...
 
-    def report(self, seen: int, tasks: dict[TaskId, TaskReport]) -> None: ...
+    def report(
+        self,
+        seen: int,
+        tasks: dict[TaskId, TaskReport],
+        standbys: dict[TaskId, StandbyReport],
+    ) -> None: ...
 
     def rejoin(self) -> None: ...
 
@@ -87,6 +92,7 @@ class Loop:
         self._pace = Pace(clock, config.transaction_timeout_ms)
         self._committed_ms = self._refreshed_ms = self.turned_ms = clock.monotonic_ms()
         self._reported_ms = 0
+        self._copies: frozenset[TaskId] = frozenset()
 
     # -- one turn ------------------------------------------------------------------------------
 
@@ -99,6 +105,7 @@ class Loop:
             raise failure
         try:
             changed = self._follow_assignment()
+            changed |= self._tasks.standbys.keep(self._copies)
             # Final results that are left go first, or new ones could come faster than they go.
             if not any(task.is_closing for task in self._tasks.running):
                 self._read()
@@ -115,20 +122,17 @@ class Loop:
         desired = self._member.desired()
         if desired is None or desired.version == self._seen:
             return False
-        owned = self._tasks.owned
+        owned, standbys = self._tasks.owned, self._tasks.standbys
         lost, gained = owned - desired.tasks, desired.tasks - owned
         if lost:
             self.commit()
             self._tasks.close(lost)
-        for task in sorted(gained):
-            self._tasks.open(task)
-        self._tasks.share_cache()
-        self._seen = desired.version
-        metrics.assigned_tasks.set(len(self._tasks.owned))
+        standbys.close(standbys.tasks - desired.standbys - gained)
+        self._tasks.open(gained)
+        self._seen, self._copies = desired.version, desired.standbys
         if lost or gained:
-            _log.info(
-                "assignment %d: gave up %s, took %s", self._seen, _named(lost), _named(gained)
-            )
+            given, taken = _named(lost), _named(gained)
+            _log.info("assignment %d: gave up %s, took %s", self._seen, given, taken)
         return True
 
     # -- records -------------------------------------------------------------------------------
@@ -142,8 +146,7 @@ class Loop:
             if task is not None:
                 self._halt(task, error)
                 is_rewound = True
-        # Where all tasks went back to their last commit, what came with the failure comes again.
-        if not is_rewound:
+        if not is_rewound:  # Else what came with the failure comes again.
             self._tasks.take(fetched)
 
     def _wait_ms(self) -> int:
@@ -193,12 +196,11 @@ class Loop:
     # -- the commit ----------------------------------------------------------------------------
 
     def _is_commit_due(self) -> bool:
-        now_ms = self._clock.monotonic_ms()
+        now_ms, running = self._clock.monotonic_ms(), self._tasks.running
         if now_ms - self._refreshed_ms >= self._config.offsets_refresh_ms:
             self._refreshed_ms = now_ms
-            for task in self._tasks.running:
+            for task in running:
                 task.refresh_positions = True
-        running = self._tasks.running
         held_bytes = sum(task.pipeline.held_bytes for task in running)
         is_due = held_bytes >= self._held_bytes_max or any(task.is_closing for task in running)
         if not is_due and now_ms - self._committed_ms < self._config.commit_ms:
@@ -281,19 +283,21 @@ class Loop:
         self._report(True)
 
     def _report(self, changed: bool) -> None:
+        standbys = self._tasks.standbys
+        changed |= standbys.has_warmed(self._config.acceptable_recovery_lag)
         now_ms = self._clock.monotonic_ms()
         if changed or now_ms - self._reported_ms >= self._config.status_interval_ms:
             self._reported_ms = now_ms
-            self._member.report(max(self._seen, 0), self._tasks.reports())
+            self._member.report(max(self._seen, 0), self._tasks.reports(), standbys.reports())
 
     def close(self, *, commits: bool) -> None:
         """Close every task and say so; others take over at once. What was processed is committed
         with `commits`, else processed again."""
         is_settled = not self._is_in_doubt
         try:
-            if commits and is_settled:
+            if is_settled and commits:
                 self.commit()
-            elif self._producer.is_open and is_settled:
+            elif is_settled and self._producer.is_open:
                 self._producer.abort()
         except StreamerError as error:
             _log.warning("the last commit failed, its records are processed again: %s", error)
@@ -303,6 +307,7 @@ class Loop:
         self._tasks.close(self._tasks.owned)
         if is_settled:  # Unsaid, the controller fences first, which ends an open transaction.
             self._report(True)
+        self._tasks.standbys.close(self._tasks.standbys.tasks)  # Nobody waits for these.
         self._producer.close()
         self._collector.restore()
 

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 from streamer import failpoints
-from streamer.changelog.format import Positions
-from streamer.errors import StreamerError
 from streamer.ids import TaskId
 from streamer.store.directory import WorkerDirectory
 from streamer.store.pool import MemoryPool
@@ -14,14 +12,13 @@ from streamer.task.build import Plan, changelogs, input_partitions
 from streamer.topology.partitions import Partitions
 from streamer.worker.new_stores import warn_of_left_state
 
-__all__ = ["open_task"]
+__all__ = ["active_task", "open_database"]
 
 
-def open_task(
-    task: TaskId, plan: Plan, planned: Partitions, *, directory: WorkerDirectory, pool: MemoryPool
-) -> tuple[ActiveTask, Positions]:
-    """The task, and the positions that its database holds. Raises what `TaskDatabase.open` raises,
-    and StateDirectoryError for positions of an unknown format."""
+def open_database(
+    task: TaskId, plan: Plan, *, directory: WorkerDirectory, pool: MemoryPool
+) -> TaskDatabase:
+    """Raises what `TaskDatabase.open` raises."""
     topology = plan.topology
     failpoints.hit("task.before_open")
     database = TaskDatabase.open(
@@ -31,18 +28,20 @@ def open_task(
         options=plan.config.rocksdb,
     )
     failpoints.hit("task.after_open")
-    try:
-        stored = Positions.decode(database.metadata())
-    except StreamerError:
-        database.close()
-        raise
     warn_of_left_state(
         task, database.directory, database.found, application_id=topology.application_id
     )
-    active = ActiveTask(
+    return database
+
+
+def active_task(
+    task: TaskId, database: TaskDatabase, *, plan: Plan, planned: Partitions
+) -> ActiveTask:
+    """The task that is to process with this database."""
+    topology = plan.topology
+    return ActiveTask(
         task,
         database=database,
         changelogs=changelogs(topology, task),
         partitions=input_partitions(topology, task, dict(planned.sources)),
     )
-    return active, stored

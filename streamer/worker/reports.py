@@ -2,16 +2,41 @@
 
 from __future__ import annotations
 
+import time
+from collections.abc import Callable
+
 from streamer import metrics
 from streamer.control.messages import TaskReport
+from streamer.ids import TaskId
 from streamer.kafka.api import InputReader
 from streamer.task.active import ActiveTask
 from streamer.task.lifecycle import TaskState
 
-__all__ = ["report"]
+__all__ = ["Rates", "report"]
+
+_LOOK_S = 1.0
 
 
-def report(active: ActiveTask, reader: InputReader, restore_left: int) -> TaskReport:
+class Rates:
+    """Records that tasks process per second, over the time between two looks."""
+
+    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
+        self._clock = clock
+        self._looked: dict[TaskId, tuple[float, int, int]] = {}
+
+    def look(self, active: ActiveTask) -> int:
+        """Between looks of less than a second the last figure stands."""
+        now_s, count = self._clock(), active.records_processed
+        since_s, before, rate = self._looked.get(active.task, (now_s, count, 0))
+        if count < before:  # Opened anew.
+            since_s, before, rate = now_s, count, 0
+        elif now_s - since_s >= _LOOK_S:
+            rate, since_s, before = round((count - before) / (now_s - since_s)), now_s, count
+        self._looked[active.task] = (since_s, before, rate)
+        return rate
+
+
+def report(active: ActiveTask, reader: InputReader, *, restore_left: int, rate: int) -> TaskReport:
     """The status of one task. `restore_left` is -1 while that is not known."""
     if active.state in (TaskState.CREATED, TaskState.RESTORING):
         state = "restoring"
@@ -23,6 +48,8 @@ def report(active: ActiveTask, reader: InputReader, restore_left: int) -> TaskRe
         lag_records=active.lag_records,
         restore_left_records=max(restore_left, 0),
         positions={str(place): at for place, at in active.committed.items()},
+        bytes=active.database.size_bytes(),
+        rate=rate,
     )
 
 

@@ -33,7 +33,7 @@ class WorkerServing:
 
     def tasks(self) -> list[ServedTask]:
         """Tasks whose database is open here; a failed one still shows what is committed."""
-        return [
+        served = [
             ServedTask(
                 task=active.task,
                 state=active.state.value,
@@ -41,16 +41,36 @@ class WorkerServing:
                 database=active.database,
                 lag_records=active.lag_records,
                 times=active.committed_times,
+                copy_lag=self._tasks.restore_lag(active.task),
             )
             for active in self._tasks.all
             if active.state in (TaskState.RUNNING, TaskState.RESTORING, TaskState.FAILED)
         ]
+        served += [
+            ServedTask(
+                task=standby.task,
+                state="standby",
+                stream_time_ms=standby.stored.stream_time_ms,
+                database=standby.database,
+                lag_records=self._tasks.restore_lag(standby.task),
+                times=standby.stored.times,
+            )
+            for standby in self._tasks.standbys.all
+        ]
+        return served
 
     def task_count(self, subtopology: int) -> int:
         return self._planned.task_count(subtopology)
 
     def owner(self, task: TaskId) -> str | None:
         return None if self.owners is None else self.owners.owner(task)
+
+    def standbys(self, task: TaskId) -> list[tuple[str, int]]:
+        return [] if self.owners is None else self.owners.standbys(task)
+
+    @property
+    def acceptable_lag(self) -> int:
+        return self._config.acceptable_recovery_lag
 
     def health(self) -> Health:
         """Live: the loop turns. Ready: every task that this worker owns is running."""
@@ -69,6 +89,10 @@ class WorkerServing:
                 "worker": self._config.worker_id,
                 "zone": self._config.zone,
                 "tasks": {str(one.task): _details(one) for one in self._tasks.all},
+                "failed_standbys": {
+                    str(task): error.describe()
+                    for task, error in self._tasks.standbys.failures.items()
+                },
             },
         )
 

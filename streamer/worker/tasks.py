@@ -11,7 +11,6 @@ import time
 from collections.abc import Iterable
 
 from streamer import failpoints, metrics
-from streamer.changelog.format import Positions
 from streamer.config import Config, budget
 from streamer.control.messages import TaskReport
 from streamer.errors import KafkaUnavailableError, StateOutdatedError, StreamerError
@@ -22,13 +21,14 @@ from streamer.restore import Restorer
 from streamer.store.directory import WorkerDirectory
 from streamer.store.pool import MemoryPool
 from streamer.task.active import ActiveTask
-from streamer.task.build import Plan
-from streamer.task.input import Crowd, TaskInput
+from streamer.task.build import Plan, changelogs
+from streamer.task.input import Crowd
 from streamer.task.lifecycle import TaskState
 from streamer.topology.partitions import Partitions
-from streamer.worker.opening import open_task
-from streamer.worker.positions import resolve_start
-from streamer.worker.reports import report
+from streamer.worker.opening import active_task, open_database
+from streamer.worker.reports import Rates, report
+from streamer.worker.standbys import Standbys
+from streamer.worker.starting import start_task
 
 __all__ = ["TaskSet"]
 
@@ -58,12 +58,18 @@ class TaskSet:
         self._reader = reader
         self._restorer = restorer
         self._tasks: dict[TaskId, ActiveTask] = {}
-        self._stored: dict[TaskId, Positions] = {}
+        self.standbys = Standbys(
+            lambda task: open_database(task, plan, directory=directory, pool=pool),
+            lambda task: changelogs(plan.topology, task),
+            directory=directory,
+            restorer=restorer,
+        )
         self._by_partition: dict[TopicPartition, ActiveTask] = {}
         self._paused: set[TopicPartition] = set()
         self._crowd = Crowd()
         self._waiting: set[TaskId] = set()
         self._again_s = 0.0
+        self._rates = Rates()
         self.unopened: dict[TaskId, StreamerError] = {}
 
     @property
@@ -95,20 +101,36 @@ class TaskSet:
 
     # -- opening -------------------------------------------------------------------------------
 
-    def open(self, task: TaskId) -> None:
-        """Open a task's database and begin to restore it. A failure is the task's own."""
+    def open(self, tasks: Iterable[TaskId]) -> None:
+        """Open these tasks, and divide the record cache among those that are here now."""
+        for task in sorted(tasks):
+            self._open(task)
+        each = self._plan.cache_bytes // max(len(self._tasks), 1)
+        for active in self.running:
+            active.pipeline.resize_cache(each)
+
+    def _open(self, task: TaskId) -> None:
+        """Open a task's database and begin to restore it, or promote the copy that is here. A
+        failure is the task's own."""
         with task_context(task):
+            standby = self.standbys.take(task)
             try:
-                active, self._stored[task] = open_task(
-                    task, self._plan, self._planned, directory=self._directory, pool=self.pool
+                database = (
+                    standby.database
+                    if standby
+                    else open_database(task, self._plan, directory=self._directory, pool=self.pool)
                 )
             except StreamerError as error:
                 self._cannot_open(task, error)
                 return
+            active = active_task(task, database, plan=self._plan, planned=self._planned)
             self._tasks[task] = active
             active.move(TaskState.RESTORING)
             metrics.set_task_state(task, active.state.value)
-            self._restorer.start(task, active.database, active.changelogs)
+            if standby:
+                self._restorer.promote(task)
+            else:
+                self._restorer.start(task, database, active.changelogs)
 
     def _cannot_open(self, task: TaskId, error: StreamerError) -> None:
         _log.error("task %s cannot be opened: %s", task, error.describe())
@@ -125,7 +147,10 @@ class TaskSet:
         for task, error in ended.items():
             self._waiting.discard(task)
             active = self._tasks.get(task)
-            if active is None or active.state is not TaskState.RESTORING:
+            if active is None:
+                self.standbys.ended(task, error)
+                continue
+            if active.state is not TaskState.RESTORING:
                 continue
             with task_context(task):
                 try:
@@ -158,46 +183,24 @@ class TaskSet:
             error,
             aside,
         )
-        self.open(task)
+        self._open(task)
 
     def _start(self, active: ActiveTask) -> None:
-        task = active.task
-        progress = self._restorer.progress(task)
-        start = resolve_start(
-            task,
-            active.partitions,
+        task, restored = active.task, self._restorer.progress(active.task).restored_records
+        cache_bytes = self._plan.cache_bytes // max(len(self._tasks), 1)
+        start_task(
+            active,
+            self._plan,
+            self._planned,
             reader=self._reader,
-            stored=self._stored[task],
-            restored_records=progress.restored_records,
-            stores=active.database.specs.values(),
-            filled=[name for name in active.changelogs if active.database.has_rows(name)],
-            internal=self._planned.repartition,
-            config=self.config,
+            restored_records=restored,
+            cache_bytes=cache_bytes,
         )
-        pipeline = self._plan.pipeline(
-            task,
-            active.database,
-            stream_time_ms=start.stream_time_ms,
-            times=start.times,
-            closings=start.closings,
-            cache_bytes=self._plan.cache_bytes // max(len(self._tasks), 1),
-        )
-        stored = Positions.decode(active.database.metadata())
-        task_input = TaskInput(
-            active.partitions,
-            records_max=self.config.max_poll_records,
-            idle_ms=self.config.task_idle_ms,
-        )
-        ends = stored.changelogs
-        active.start(pipeline, task_input, positions=start.positions, changelog_ends=ends)
-        active.refresh_positions = start.is_new
         for partition in active.partitions:
             self._by_partition[partition] = active
-        self._reader.add(start.positions)
-        del self._stored[task]
+        self._reader.add(active.positions)
         metrics.set_task_state(task, active.state.value)
-        goes_on = ", ".join(f"{place}@{at}" for place, at in start.positions.items())
-        restored = progress.restored_records
+        goes_on = ", ".join(f"{place}@{at}" for place, at in active.positions.items())
         _log.info("task %s runs: restored %d records, goes on at %s", task, restored, goes_on)
 
     # -- closing -------------------------------------------------------------------------------
@@ -214,7 +217,6 @@ class TaskSet:
                 if active.state is TaskState.RESTORING:
                     self._restorer.cancel(task)
                 self._stop_reading(active)
-                self._stored.pop(task, None)
                 self._waiting.discard(task)
                 active.close()
                 metrics.forget_task(task)
@@ -269,19 +271,19 @@ class TaskSet:
             self._reader.resume(partitions)
             self._paused = self._paused - partitions
 
-    def share_cache(self) -> None:
-        """Divide the record cache among the tasks that are here now."""
-        each = self._plan.cache_bytes // max(len(self._tasks), 1)
-        for active in self.running:
-            active.pipeline.resize_cache(each)
+    def restore_lag(self, task: TaskId) -> int | None:
+        """What a copy, or a task that is being restored, has yet to read of its changelogs."""
+        return self._restorer.lag(task)
 
     # -- what others want to know ----------------------------------------------------------------
 
     def reports(self) -> dict[TaskId, TaskReport]:
         """The status of every task, for the cluster."""
+        metrics.assigned_tasks.set(len(self.owned))
         reports = {task: TaskReport(state="failed") for task in self.unopened}
         for task, active in self._tasks.items():
             is_restoring = active.state is TaskState.RESTORING
             left = self._restorer.progress(task).remaining_offsets if is_restoring else 0
-            reports[task] = report(active, self._reader, left)
+            rate = self._rates.look(active)
+            reports[task] = report(active, self._reader, restore_left=left, rate=rate)
         return reports

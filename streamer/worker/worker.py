@@ -16,6 +16,7 @@ from dataclasses import replace
 from streamer import failpoints, metrics
 from streamer.clock import Clock, SystemClock
 from streamer.cluster.member import Member, Solo
+from streamer.cluster.work import Work
 from streamer.config import Config, budget
 from streamer.errors import StoppedError, StreamerError
 from streamer.http.server import Server
@@ -31,7 +32,6 @@ from streamer.store.pool import MemoryPool
 from streamer.task.build import Plan
 from streamer.topology.graph import Topology
 from streamer.topology.partitions import Partitions
-from streamer.topology.shape import shape_of
 from streamer.worker.gauges import Gauges, show_budget
 from streamer.worker.loop import Loop
 from streamer.worker.owners import Owners
@@ -207,8 +207,7 @@ class Worker:
         kind = Solo if self._solo else Member
         return kind(
             self.config,
-            tasks=planned.tasks,
-            shape=shape_of(self._topology),
+            work=Work.of(self._topology, planned.tasks, self.config),
             clock=self._clock,
             address=address,
             stopping=self._stopping,

@@ -18,6 +18,7 @@ from confluent_kafka import KafkaException, Producer
 
 from streamer.clock import SystemClock
 from streamer.cluster.member import Member, TaskReport
+from streamer.cluster.work import Work
 from streamer.config import Config
 from streamer.errors import FencedError
 from streamer.ids import TaskId, transactional_id
@@ -32,9 +33,10 @@ class ClusterWorker:
         self.seen = 0
         self.is_open = False
         self.commands: queue.SimpleQueue[str] = queue.SimpleQueue()
+        tasks = frozenset(TaskId(0, number) for number in range(count))
         self.member = Member(
             self.config,
-            tasks=[TaskId(0, number) for number in range(count)],
+            work=Work(tasks, tasks),
             clock=SystemClock(),
             address=f"{self.config.worker_id}:80",
         )
@@ -98,7 +100,7 @@ class ClusterWorker:
         reports = {
             task: TaskReport(state="running", lag_records=task.partition) for task in self.owned
         }
-        self.member.report(self.seen, reports)
+        self.member.report(self.seen, reports, {})
 
     def obey(self, command: str) -> bool:
         if command == "open":

@@ -10,7 +10,7 @@ import pytest
 
 from tests.broker.changelogs import Changelog, changelog_of, contents, numbered, restoring
 
-COUNT = 60_000
+COUNT = 150_000
 ROOT = Path(__file__).parents[2]
 
 # The budget is so small that the rows of a bulk restore go to the disk in several parts.

@@ -153,6 +153,15 @@ class Worker:
         found: dict[str, Any] = self.get("/tasks")["tasks"]
         return found
 
+    def standbys(self) -> dict[str, int | None]:
+        """The copies that it keeps of others' tasks, with what each has yet to read."""
+        found: dict[str, Any] = self.get("/tasks").get("standbys", {})
+        return {task: one["lag_records"] for task, one in found.items()}
+
+    def running(self) -> set[str]:
+        """The tasks that it runs now."""
+        return {task for task, one in self.tasks().items() if one["state"] == "running"}
+
     def processed(self) -> int:
         """Records that went through the topology since this process began."""
         return int(self.metric("streamer_records_processed_total"))
@@ -180,6 +189,7 @@ class Application:
         self.directory = directory
         directory.mkdir(parents=True, exist_ok=True)
         self.settings = {**DEFAULTS, "bootstrap_servers": kafka.bootstrap_servers, **settings}
+        self.environment: dict[str, str] = {}
         self.workers: list[Worker] = []
 
     def topic(self, name: str) -> str:
@@ -194,8 +204,8 @@ class Application:
     # -- workers -------------------------------------------------------------------------------
 
     def worker(self, host: str = "a", *, failpoints: str = "", **settings: object) -> Worker:
-        """Start a worker; `host` decides whose state directory it uses."""
-        given = {"state_dir": self.state_dir(host), **self.settings, **settings}
+        """Start a worker; `host` decides whose state directory it uses, and with whom it dies."""
+        given = {"state_dir": self.state_dir(host), "host": host, **self.settings, **settings}
         command = [sys.executable, "-m", "streamer.cli.main", "run"]
         command.append(f"{APPLICATIONS}.{self.module}:app")
         for name, value in given.items():
@@ -203,7 +213,7 @@ class Application:
         environment = {
             key: value for key, value in os.environ.items() if not key.startswith("STREAMER_")
         }
-        environment["STREAMER_TEST_APPLICATION"] = self.name
+        environment |= {"STREAMER_TEST_APPLICATION": self.name, **self.environment}
         if failpoints:
             environment["STREAMER_FAILPOINTS"] = failpoints
         log = self.directory / f"{host}-{len(self.workers)}.log"

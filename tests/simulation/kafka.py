@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 
 from streamer.cluster.events import Fence
 from streamer.control.messages import AssignmentRecord, StatusRecord
+from streamer.control.requests import Answer, Request
 
 SESSION_MS = 6_000
 Session = tuple[str, str]
@@ -25,6 +26,7 @@ class Kafka:
     epochs: dict[str, int] = field(default_factory=dict)
     assignments: list[tuple[str, AssignmentRecord | None]] = field(default_factory=list)
     statuses: list[tuple[str, StatusRecord | None]] = field(default_factory=list)
+    operations: list[Request | Answer] = field(default_factory=list)
     heartbeats: dict[Session, int] = field(default_factory=dict)
     owner: Session | None = None
     past_members: deque[tuple[int, frozenset[Session]]] = field(

@@ -11,14 +11,16 @@ import random
 from collections import deque
 from dataclasses import dataclass, field
 
-from streamer.cluster.seat import Seat
+from streamer.cluster.seat import Desired, Seat
+from streamer.cluster.work import Work
 from streamer.control.identity import Incarnation
-from streamer.control.messages import StatusRecord, TaskReport
+from streamer.control.messages import StandbyReport, StatusRecord, TaskReport
 from streamer.ids import TaskId
 from streamer.topology.shape import Shape
 from tests.simulation.kafka import Kafka
 
 STATUS_INTERVAL_MS = 3_000
+WARM_LAG_MAX = 3
 
 
 @dataclass(eq=False)
@@ -35,14 +37,27 @@ class Process:
     position: int = 0
     epoch: int = 0
     owned: dict[TaskId, str] = field(default_factory=dict)
+    copies: dict[TaskId, int] = field(default_factory=dict)
+    """How far each copy is behind; -1 before it knows."""
     sending: deque[StatusRecord] = field(default_factory=deque)
     last_words: bool = False
-    shape: Shape = field(default_factory=Shape)
-    tasks: tuple[TaskId, ...] = ()
+    work: Work = field(default_factory=lambda: Work(frozenset()))
+    zone: str = ""
 
     def __post_init__(self) -> None:
         self.epoch = self.kafka.initialise(self.worker)
-        self.seat = Seat(self.worker, Incarnation(self.session), shape=self.shape)
+        self.seat = Seat(
+            self.worker,
+            Incarnation(self.session),
+            shape=self.work.shape,
+            zone=self.zone,
+            host=self.worker,
+            warm_lag_max=WARM_LAG_MAX,
+        )
+
+    @property
+    def shape(self) -> Shape:
+        return self.work.shape
 
     @property
     def key(self) -> tuple[str, str]:
@@ -95,19 +110,32 @@ class Process:
         elif self.is_leaving:
             self._leave()
         elif seat.desired is not None:
-            self._follow(seat.desired.version, seat.desired.tasks)
+            self._follow(seat.desired)
 
-    def _follow(self, version: int, tasks: frozenset[TaskId]) -> None:
+    def _follow(self, desired: Desired) -> None:
+        tasks = desired.tasks
         for task in self.owned.keys() - tasks:
             self.owned[task] = "closing"
         if self._close_some() is False:
             return
+        for task in self.copies.keys() - (desired.standbys - self.owned.keys()):
+            del self.copies[task]
+        for task in desired.standbys - self.owned.keys():
+            self._catch_up(task)
         for task in tasks:
             self.owned.setdefault(task, "restoring")
         for task in sorted(tasks):
             if self.owned.get(task) == "restoring" and self.chance.random() < 0.5:
                 self.owned[task] = "running"
-        self._report(version)
+        self._report(desired.version)
+
+    def _catch_up(self, task: TaskId) -> None:
+        """It starts from nothing or from where it was; now and then it falls back."""
+        dice = self.chance.random()
+        if task not in self.copies or dice < 0.02:
+            self.copies[task] = self.chance.choice((-1, 0, 5, 50, 50))
+        elif dice < 0.5:
+            self.copies[task] = max(0, self.copies[task] // 3)
 
     def _close_some(self) -> bool:
         """A task is closed by a commit; a refused commit means that everything is lost."""
@@ -123,7 +151,8 @@ class Process:
 
     def _report(self, version: int) -> None:
         reports = {task: TaskReport(state=state) for task, state in self.owned.items()}  # type: ignore[arg-type]
-        self.seat.report(version, reports)
+        copies = {task: StandbyReport(lag_records=lag) for task, lag in self.copies.items()}
+        self.seat.report(version, reports, copies)
 
     def _start_again(self) -> None:
         self.owned.clear()
@@ -133,6 +162,7 @@ class Process:
     def _leave(self) -> None:
         if self.owned:
             self.owned = dict.fromkeys(self.owned, "closing")
+            self.copies.clear()
             if self._close_some():
                 self._report(self.seat.desired.version if self.seat.desired else 0)
         elif not self.last_words:

@@ -8,6 +8,7 @@ import pytest
 
 from streamer.cluster import core
 from streamer.cluster.events import Fence, Fenced
+from streamer.cluster.state import State, sessions_of
 from streamer.cluster.view import WorkerView
 from streamer.control.identity import Incarnation
 from streamer.ids import TaskId
@@ -16,23 +17,28 @@ from tests.simulation.process import Process
 from tests.simulation.world import World
 
 SEEDS = range(40)
-# The last rule is broken in one life of forty only; of the first 400, these show it.
-RARE_SEEDS = (188, 297, 302, 329, 324, 58, 203, 45)
+# The last rule is broken in one life of a hundred only; of the first 700, these show it.
+RARE_SEEDS = (230, 248, 258, 610, 641)
 STEPS = 4_000
 
 
 def live(seeds: Iterable[int], *, mixed: bool = False) -> None:
+    """Until what must never be is found; that a broken cluster finds no rest is no wonder."""
     for seed in seeds:
-        World(seed, mixed=mixed).live(STEPS)
+        try:
+            World(seed, mixed=mixed).live(STEPS)
+        except AssertionError as error:
+            if "no rest" not in str(error):
+                raise
 
 
 def no_fence(patch: pytest.MonkeyPatch) -> None:
     """The dead are taken for harmless."""
     fences = core._fences
 
-    def trusting(state: core.State, now_ms: int) -> list[Fence]:
+    def trusting(state: State, now_ms: int) -> list[Fence]:
         for worker, view in state.workers.items():
-            listed = core._listed(state, worker)
+            listed = sessions_of(state, worker)
             view.retire(one for one in view.owners() if one.session not in listed)
         return fences(state, now_ms)
 

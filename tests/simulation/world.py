@@ -13,26 +13,33 @@ from collections.abc import Sequence
 
 from streamer.clock import ManualClock
 from streamer.cluster.events import Fence, Fenced, FenceFailed
+from streamer.cluster.plan import Policy
+from streamer.cluster.steps import Limits
 from streamer.cluster.term import Term
+from streamer.cluster.work import Work
 from streamer.control.messages import AssignmentRecord, StatusRecord
+from streamer.control.requests import (
+    Answer,
+    DrainRecord,
+    ProposalRecord,
+    ProposeRecord,
+    RebalanceRecord,
+    Request,
+)
 from streamer.errors import FencedError, KafkaUnavailableError, TopologyChangedError
 from streamer.ids import TaskId
 from streamer.topology.shape import Shape
 from tests.simulation.kafka import Kafka
-from tests.simulation.process import Process
+from tests.simulation.process import WARM_LAG_MAX, Process
 
 CONTROLLER = "the controller"
 QUIET_STEPS_MAX = 20_000
+# Nothing is drained any more, and what was stopped half-way is placed anew.
+CALM = (RebalanceRecord(number="", id="none"), DrainRecord(workers=("nobody",)))
 # Two releases of an application: the later one has another order of subtopologies, and one more.
 RELEASES = (
-    (
-        Shape(("reads a", "reads b")),
-        tuple(TaskId(sub, part) for sub in (0, 1) for part in range(4)),
-    ),
-    (
-        Shape(("reads b", "reads c", "reads a")),
-        tuple(TaskId(sub, part) for sub in range(3) for part in range(4)),
-    ),
+    (Shape(("reads a", "reads b")), 2),
+    (Shape(("reads b", "reads c", "reads a")), 3),
 )
 
 
@@ -44,7 +51,7 @@ class Link:
         self.process = process
         self.kafka = world.kafka
         self.epoch = 0
-        self.position = 0
+        self.position = self.asked = 0
         self.outcomes: deque[Fenced | FenceFailed] = deque()
 
     def claim(self) -> None:
@@ -88,6 +95,16 @@ class Link:
         if chance < 0.01:
             raise KafkaUnavailableError("no answer to the commit: it may be done or not")
 
+    def requests(self) -> Sequence[Request | Answer]:
+        log = self.kafka.operations
+        came, self.asked = log[self.asked :], len(log)
+        return list({type(each): each for each in came}.values())
+
+    def tell(self, answer: Answer) -> None:
+        if not self.kafka.is_valid(CONTROLLER, self.epoch):
+            raise FencedError("a later controller has taken over")
+        self.kafka.operations.append(answer)
+
     def forget(self, workers: Sequence[str]) -> None:
         raise AssertionError("a life is too short to be forgotten")
 
@@ -97,8 +114,9 @@ class World:
 
     def __init__(self, seed: int, *, mixed: bool = False) -> None:
         self.chance = random.Random(seed)
-        # Apart from the other dice, which fall the same with one release.
+        # Apart from the other dice, which fall the same without them.
         self.release = random.Random(f"release {seed}") if mixed else None
+        self.asks = random.Random(f"asks {seed}")
         self.clock = ManualClock()
         self.kafka = Kafka(self.chance)
         self.processes: list[Process] = []
@@ -108,6 +126,8 @@ class World:
         self.sessions = 0
         self.refusals = 0
         self.is_quiet = False
+        self.standbys = self.chance.choice((0, 1, 1, 2))
+        self.zones = self.chance.choice((0, 0, 2, 3))
         self.pace_ms = self.chance.choice((5, 20, 60))
         self.unrest = self.chance.choice((0.002, 0.01, 0.03))
         for number in range(self.chance.randint(1, 4)):
@@ -123,16 +143,18 @@ class World:
             for _ in range(50):
                 self.step()
             assert self.steps < deadline, f"no rest after the trouble: {self.describe()}"
-        before = [(each, dict(each.owned)) for each in self.processes]
+        before = [(each, dict(each.owned), set(each.copies)) for each in self.processes]
         for _ in range(2_000):
             self.step()
-        after = [(each, dict(each.owned)) for each in self.processes]
+        after = [(each, dict(each.owned), set(each.copies)) for each in self.processes]
         assert before == after, "tasks move though nothing happens"
 
     def step(self) -> None:
         self._pass_time()
         if not self.is_quiet and self.chance.random() < self.unrest:
             self._trouble()
+        if not self.is_quiet and self.asks.random() < self.unrest / 8:
+            self.kafka.operations.append(self._request())
         self._act(self.chance.choice(self.processes))
         self._check()
 
@@ -197,8 +219,7 @@ class World:
                     link,
                     worker=process.worker,
                     session=process.session,
-                    tasks=process.tasks,
-                    shape=process.shape,
+                    work=process.work,
                     clock=self.clock,
                 )
                 term.open()
@@ -245,8 +266,24 @@ class World:
             case "double" if len(self._alive()) < 5 and self.chance.random() < 0.3:
                 self._start(process.worker)
 
+    def _request(self) -> Request:
+        """What an operator may ask for, sensible or not."""
+        number = str(self.steps)
+        match self.asks.choice(("drain", "drain", "fill", "propose", "apply", "stop")):
+            case "drain":
+                return DrainRecord(workers=(f"w{self.asks.randrange(5)}",))
+            case "fill":
+                return DrainRecord()
+            case "propose":
+                return ProposeRecord(number=number)
+            case "stop":
+                return RebalanceRecord(number=number, stops=True)
+        made = ["none", *(p.id for p in self.kafka.operations if isinstance(p, ProposalRecord))]
+        return RebalanceRecord(number=number, id=made[-1])
+
     def _calm(self) -> None:
         self.is_quiet = True
+        self.kafka.operations += CALM
         for process in self.processes:
             process.is_paused = False
         if not self._alive():
@@ -256,17 +293,27 @@ class World:
         self.sessions += 1
         # The order of the names must say nothing about the order of the starts.
         session = f"{self.chance.randrange(1 << 20):05x}-{self.sessions}"
-        shape, tasks = self.release.choice(RELEASES) if self.release else RELEASES[0]
-        self.processes.append(
-            Process(worker, session, self.kafka, self.chance, shape=shape, tasks=tasks)
-        )
+        work = self._work(*(self.release.choice(RELEASES) if self.release else RELEASES[0]))
+        zone = f"az={int(worker[1:]) % self.zones}" if self.zones else ""
+        made = Process(worker, session, self.kafka, self.chance, work=work, zone=zone)
+        self.processes.append(made)
         if len(self.processes) > 40:
             self.processes = [p for p in self.processes if p.is_alive or p.sending or p.owned]
+
+    def _work(self, shape: Shape, subtopologies: int) -> Work:
+        """The first subtopology has no state."""
+        tasks = frozenset(TaskId(sub, part) for sub in range(subtopologies) for part in range(4))
+        policy = Policy(
+            standby_replicas=self.standbys,
+            delay_ms=5_000,
+            limits=Limits(WARM_LAG_MAX, building_max=6, building_per_worker_max=2),
+        )
+        return Work(tasks, frozenset(task for task in tasks if task[0] == 0), shape, policy)
 
     # what must hold
 
     def _alive(self) -> list[Process]:
-        return [process for process in self.processes if process.is_alive]
+        return [one for one in self.processes if one.is_alive]
 
     def _check(self) -> None:
         owners: dict[TaskId, Process] = {}
@@ -300,5 +347,15 @@ class World:
         sizes = [len(process.owned) for process in alive]
         if len({process.shape for process in alive}) > 1:
             return False
-        is_each_once = len(owners) == len(alive[0].tasks) and max(owners.values()) == 1
-        return is_each_once and max(sizes) - min(sizes) <= 1
+        is_each_once = owners.keys() == alive[0].work.tasks and max(owners.values()) == 1
+        return is_each_once and max(sizes) - min(sizes) <= 1 and self._has_its_copies(alive)
+
+    def _has_its_copies(self, alive: Sequence[Process]) -> bool:
+        """As many as can be, warm, where none is kept for a worker that may come back."""
+        copies = Counter(task for process in alive for task in process.copies)
+        lags = [lag for process in alive for lag in process.copies.values()]
+        if any(not 0 <= lag <= WARM_LAG_MAX for lag in lags):
+            return False
+        places, work = {each.zone or each.worker for each in alive}, alive[0].work
+        wanted = min(self.standbys, len(places) - 1)
+        return all(copies[task] == wanted for task in work.tasks - work.stateless)

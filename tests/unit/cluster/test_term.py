@@ -7,10 +7,12 @@ from collections.abc import Sequence
 import pytest
 
 from streamer.clock import ManualClock
+from streamer.cluster.attendance import SETTLE_MS
 from streamer.cluster.events import Fence, Fenced, FenceFailed
-from streamer.cluster.plan import SETTLE_MS
 from streamer.cluster.term import JOINING_MS, MEMBERS_MS, Term
+from streamer.cluster.work import Work
 from streamer.control.messages import AssignmentRecord, StatusRecord
+from streamer.control.requests import Answer, Request
 from streamer.errors import InvariantError
 from streamer.ids import TaskId
 
@@ -60,6 +62,12 @@ class Script:
         self.asked.append("write")
         self.written |= {each.worker: each for each in records}
 
+    def requests(self) -> Sequence[Request | Answer]:
+        return []
+
+    def tell(self, answer: Answer) -> None:
+        self.told = answer
+
     def forget(self, workers: Sequence[str]) -> None:
         self.asked.append("forget")
 
@@ -72,7 +80,7 @@ class Fixture:
             self.ports,
             worker="boss",
             session="s0",
-            tasks=[TaskId(0, 0), TaskId(0, 1)],
+            work=Work(frozenset({TaskId(0, 0), TaskId(0, 1)})),
             clock=self.clock,
         )
 
@@ -136,8 +144,12 @@ def test_without_last_words_it_is_fenced(one: Fixture) -> None:
     one.with_two_workers()
     one.ports.listed = frozenset({("boss", "s0")})
     one.clock.advance(MEMBERS_MS)
+    had = one.ports.written["boss"].tasks
     one.term.turn()
-    assert one.ports.asked == ["members", "last words", "fence w1"]
+    # Until it is fenced, the other one has no more than a copy of what it had.
+    assert one.ports.asked == ["members", "last words", "fence w1", "write"]
+    assert one.ports.written["boss"].tasks == had
+    assert one.ports.written["boss"].standbys == one.ports.written["w1"].tasks
 
 
 def test_members_are_asked_for_rarely_unless_something_happens(one: Fixture) -> None:

@@ -143,7 +143,7 @@ def test_a_named_file_is_taken_and_must_exist(tmp_path: Path) -> None:
     [
         ({"keywords": {"comit_interval_ms": 1}}, "App(...): unknown", "mean commit_interval_ms?"),
         ({"sets": ["commit.interval.ms=1"]}, "--set commit.interval.ms", "is commit_interval_ms"),
-        ({"keywords": {"num.standby.replicas": 1}}, "unknown setting num.", "every task has one"),
+        ({"keywords": {"num.standby.replicas": 1}}, "unknown setting num.", "set standby_replicas"),
         ({"environment": {"STREAMER_NUM_STREAM_THREADS": "2"}}, "num_stream_", "--processes N"),
         ({"environment": {"STREAMER_HTP_PORT": "80"}}, "STREAMER_HTP_PORT", "mean http_port?"),
         ({"keywords": {"application_id": "x"}}, "application_id", "first argument of App"),

@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from streamer.control.identity import (
     Incarnation,
@@ -84,6 +88,9 @@ def test_the_format_is_always_written() -> None:
 def test_an_unknown_field_of_the_same_format_is_ignored() -> None:
     value = b'{"format":1,"version":1,"worker":"w","incarnation":"a.0","colour":"red"}'
     assert decode_assignment("t", "w", value).version == 1
+    value = b'{"format":1,"number":1,"worker":"w","incarnation":"a.0","tasks":{"0_1":{"state":'
+    value += b'"running","hue":[1,{}]}},"colour":{"red":null}}'
+    assert decode_status("t", "w", value).tasks == {"0_1": TaskReport(state="running")}
 
 
 @pytest.mark.parametrize(
@@ -97,6 +104,15 @@ def test_an_unknown_field_of_the_same_format_is_ignored() -> None:
             b'{"format":1,"version":1,"worker":"w2","incarnation":"a.0"}',
             "'w1' speaks of worker 'w2'",
         ),
+        (ASSIGNMENT_1[:-1], "'w1' is not a control record"),
+        (ASSIGNMENT_1 + b"}", "'w1' is not a control record"),
+        (STATUS_1, "'w1' is not a control record"),
+        (b"", "'w1' is not a control record"),
+        (b'{"format":1,"x":' + b"[" * 100_000, "'w1' is not a control record"),
+        (ASSIGNMENT_1.replace(b"9f3c.2", b"9f3c"), "'9f3c' is not an incarnation"),
+        (ASSIGNMENT_1.replace(b"9f3c.2", b"9f3c.02"), "'9f3c.02' is not an incarnation"),
+        (ASSIGNMENT_1.replace(b'"0_1"', b'"spend"'), "'spend' is not a task id"),
+        (ASSIGNMENT_1.replace(b'"0_2"', b'"0_02"'), "'0_02' is not a task id"),
     ],
 )
 def test_what_cannot_be_understood_is_refused_by_topic_key_and_version(
@@ -107,6 +123,71 @@ def test_what_cannot_be_understood_is_refused_by_topic_key_and_version(
     assert "shop.assignments" in str(refused.value)
     assert problem in str(refused.value)
     assert refused.value.hint
+
+
+# What others may write: other bytes, a record cut short, two records in one, and a record in which
+# one value is another one.
+damage = st.one_of(
+    st.tuples(st.just("cut"), st.integers(0, 400), st.just(b"")),
+    st.tuples(st.just("put"), st.integers(0, 400), st.binary(min_size=1, max_size=8)),
+    st.tuples(st.just("flip"), st.integers(0, 400), st.binary(min_size=1, max_size=1)),
+    st.tuples(st.just("drop"), st.integers(0, 400), st.binary(min_size=1, max_size=20)),
+)
+
+
+def damaged(value: bytes, kind: str, *, at: int, what: bytes) -> bytes:
+    at %= len(value)
+    match kind:
+        case "cut":
+            return value[:at]
+        case "put":
+            return value[:at] + what + value[at:]
+        case "drop":
+            return value[:at] + value[at + len(what) :]
+    return value[:at] + what + value[at + 1 :]
+
+
+@pytest.mark.parametrize(
+    ("decode", "sample"),
+    [(decode_assignment, ASSIGNMENT_1), (decode_status, STATUS_1)],
+    ids=["assignment", "status"],
+)
+@given(changes=st.lists(damage, min_size=1, max_size=3))
+def test_a_damaged_record_is_refused_by_its_place_or_is_a_whole_one(
+    decode: Callable[[str, str, bytes], AssignmentRecord | StatusRecord],
+    sample: bytes,
+    changes: list[tuple[str, int, bytes]],
+) -> None:
+    value = sample
+    for kind, at, what in changes:
+        value = damaged(value, kind, at=at, what=what) or b" "
+    refused = None
+    try:
+        record = decode("shop.topic", "w1", value)
+    except InternalTopicError as error:
+        refused = error
+    if refused is not None:
+        assert str(refused).startswith("shop.topic: the record of key 'w1' ")
+        assert refused.hint
+        return
+    assert (record.format, record.worker) == (FORMAT, "w1")
+    assert str(Incarnation.parse(record.incarnation)) == record.incarnation
+    assert len(task_ids(tuple(record.tasks))) == len(set(record.tasks))
+    # Nothing of it is lost or made up when it is told on.
+    assert decode("shop.topic", "w1", encode(record)) == record
+
+
+@given(value=st.binary(max_size=200), key=st.text(max_size=10))
+def test_bytes_of_any_kind_are_refused(value: bytes, key: str) -> None:
+    for decode in (decode_assignment, decode_status):
+        with pytest.raises(InternalTopicError):
+            decode("t", key, value)
+
+
+def test_a_worker_that_can_carry_nothing_is_refused() -> None:
+    value = STATUS_1.replace(b'"left":true', b'"capacity":0')
+    with pytest.raises(InternalTopicError, match="0 is not a capacity"):
+        decode_status("t", "w1", value)
 
 
 def test_tasks_are_named_in_their_order() -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from streamer.control.messages import AssignmentRecord, StatusRecord, TaskReport
+from streamer.control.messages import AssignmentRecord, StandbyReport, StatusRecord, TaskReport
 from streamer.control.view import TaskInfo, lags_of, tasks_of, workers_of
 from streamer.ids import TopicPartition
 
@@ -36,7 +36,7 @@ def look(
     told_by = {each.worker: each for each in statuses}
     workers = workers_of(granted_by, told_by, members=members, now_ms=1_000)
     tasks = tasks_of(granted_by, told_by, workers)
-    rows = {
+    rows: dict[str, dict[str, object]] = {
         each.worker: {
             "alive": each.is_alive,
             "controller": each.is_controller,
@@ -156,3 +156,40 @@ def test_what_its_last_owner_read_tells_what_a_task_reads() -> None:
 
 def test_where_nothing_was_committed_nothing_is_known() -> None:
     assert lags_of([_info("0_0", None)], [], {}) == {"0_0": None}
+
+
+def test_the_copies_of_a_task_are_those_of_workers_that_live_with_what_they_lack() -> None:
+    def keeps(worker: str, *reports: StandbyReport) -> StatusRecord:
+        told = {f"0_{number}": report for number, report in enumerate(reports)}
+        return StatusRecord(
+            format=1,
+            number=1,
+            worker=worker,
+            incarnation=f"{worker}s.0",
+            standbys=told,
+            zone="az=1",
+            host="h",
+            capacity=200,
+        )
+
+    told = {
+        "a": keeps("a", StandbyReport(lag_records=7), StandbyReport(state="failed")),
+        "b": keeps("b", StandbyReport(lag_records=0), StandbyReport(lag_records=-1)),
+        "dead": keeps("dead", StandbyReport(lag_records=0)),
+        "owner": status("owner", "0_0"),
+    }
+    members = {(worker, f"{worker}s"): False for worker in ("a", "b", "owner")}
+    workers = workers_of({}, told, members=members, now_ms=1_000)
+    tasks = tasks_of({"owner": granted("owner", "0_0")}, told, workers)
+    assert [(each.task, each.worker, each.standbys) for each in tasks] == [
+        ("0_0", "owner", {"a": 7, "b": 0}),
+        ("0_1", "", {"a": None, "b": None}),
+    ]
+    assert [each.standbys for each in workers] == [("0_0", "0_1"), ("0_0", "0_1"), ("0_0",), ()]
+    first = workers[0]
+    assert (first.zone, first.host, first.capacity) == ("az=1", "h", 200)
+
+
+def test_a_worker_that_never_spoke_has_no_capacity() -> None:
+    (worker,) = workers_of({"a": granted("a", "0_0")}, {}, members={}, now_ms=1_000)
+    assert (worker.host, worker.capacity, worker.standbys) == ("", None, ())

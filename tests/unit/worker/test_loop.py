@@ -74,8 +74,25 @@ class Task:
         self.needs_commit = False
 
 
+class Copies:
+    """There are none."""
+
+    tasks = frozenset[TaskId]()
+
+    def keep(self, _wanted: frozenset[TaskId]) -> bool:
+        return False
+
+    def has_warmed(self, _lag_max: int) -> bool:
+        return False
+
+    def reports(self) -> dict[TaskId, Any]:
+        return {}
+
+
 class Tasks:
     """All of them run here all the time."""
+
+    standbys = Copies()
 
     def __init__(self, running: Sequence[Task]) -> None:
         self.running = running
@@ -102,7 +119,7 @@ class Alone:
     def desired(self) -> None:
         return None
 
-    def report(self, _seen: int, _tasks: object) -> None: ...
+    def report(self, _seen: int, _tasks: object, _standbys: object) -> None: ...
 
     def failure(self) -> None:
         return None

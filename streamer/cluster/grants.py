@@ -1,0 +1,76 @@
+"""The assignments that follow from the step of the plan, for workers that can own tasks.
+
+A task is granted only where no other incarnation may own it; until then its next owner keeps a
+copy. Copies own nothing, so they are given without asking anybody.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Mapping
+
+from streamer.cluster.plan import Plan
+from streamer.cluster.view import WorkerView
+from streamer.control.identity import Incarnation
+from streamer.control.messages import FORMAT, AssignmentRecord, task_names
+from streamer.ids import TaskId
+
+__all__ = ["grants", "record_of"]
+
+
+def grants(
+    workers: Mapping[str, WorkerView], plan: Plan, ready: Mapping[str, Incarnation]
+) -> dict[str, AssignmentRecord]:
+    """What each worker shall have now, where that differs from what it was granted last."""
+    owners: dict[TaskId, set[tuple[str, Incarnation]]] = defaultdict(set)
+    for worker, view in workers.items():
+        for incarnation in view.owners():
+            for task in view.possible(incarnation):
+                owners[task].add((worker, incarnation))
+    records = {}
+    for worker in sorted(plan.workers & ready.keys()):
+        view, incarnation = workers[worker], ready[worker]
+        grant = view.grant if view.holder == incarnation else None
+        held = grant.tasks if grant else frozenset()
+        alone = {(worker, incarnation)}
+        share = plan.share(worker)
+        tasks = frozenset(
+            task for task in share if task in held or owners.get(task, alone) == alone
+        )
+        standbys = plan.copies(worker) | (share - tasks - plan.stateless)
+        releasing = view.possible(incarnation) - tasks
+        is_same = grant is not None and (grant.tasks, grant.standbys) == (tasks, standbys)
+        if grant is None or not is_same or not releasing <= grant.releasing:
+            records[worker] = record_of(
+                worker,
+                incarnation,
+                tasks=task_names(tasks),
+                standbys=task_names(standbys),
+                releasing=task_names(releasing),
+                why=plan.why,
+            )
+    return records
+
+
+def record_of(
+    worker: str,
+    incarnation: Incarnation,
+    *,
+    tasks: tuple[str, ...],
+    why: str,
+    standbys: tuple[str, ...] = (),
+    releasing: tuple[str, ...] = (),
+    ended: bool = False,
+) -> AssignmentRecord:
+    """Without version, losers, shape, controller and time: those come when it is written."""
+    return AssignmentRecord(
+        format=FORMAT,
+        version=0,
+        worker=worker,
+        incarnation=str(incarnation),
+        tasks=tasks,
+        releasing=releasing,
+        standbys=standbys,
+        ended=ended,
+        why=why,
+    )

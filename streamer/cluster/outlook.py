@@ -1,0 +1,176 @@
+"""What the controller tells of its plan, and a placement that it proposes. Pure; nothing goes by
+the plan that was told, and by a proposal only when somebody asks for it by its id."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping
+
+from msgspec.structs import replace
+
+from streamer.assignment.facts import Copies, Facts, Load, Mode, Move, Presence
+from streamer.assignment.place import place
+from streamer.cluster.plan import Plan, World
+from streamer.control.requests import ModeRecord, MoveRecord, PlanRecord, ProposalRecord
+from streamer.ids import TaskId
+
+__all__ = ["copies_named", "outlook", "proposal"]
+
+# A record of a fleet that has lost a zone would have thousands.
+_MOVES_MAX = 200
+# And one that moves as many tasks would not fit into a message: the rest takes another turn.
+_TASKS_MAX = 2_000
+_NONE: frozenset[str] = frozenset()
+
+Names = dict[str, tuple[str, ...]]
+
+
+def outlook(
+    plan: Plan,
+    world: World,
+    *,
+    about: PlanRecord,
+    rebalance: tuple[str, str],
+    since: Mapping[str, int],
+) -> PlanRecord:
+    """What to add to `about`. `since` says since when each degraded mode has been there."""
+    moves = list(_moves(plan, world))
+    placement = plan.placement
+    return replace(
+        about,
+        why=plan.why,
+        moves=tuple(moves[:_MOVES_MAX]),
+        moves_left=len(moves),
+        building=plan.step.building,
+        waiting=plan.step.waiting,
+        modes=_modes(placement.modes if placement else (), since),
+        away=tuple(sorted(plan.attendance.away)),
+        idle=dict(placement.idle) if placement else {},
+        draining=tuple(sorted(plan.drained)),
+        rebalance=rebalance,
+    )
+
+
+def proposal(facts: Facts, target: Mapping[TaskId, Copies]) -> ProposalRecord:
+    """What would change by the placement that follows from the facts of this moment."""
+    placement = place(facts)
+    changed = [task for task, copies in placement.copies.items() if target.get(task) != copies]
+    taken = sorted(changed)[:_TASKS_MAX]
+    moves = [move for move in placement.moves if move.task in set(taken)]
+    before = {str(task): _names(target[task]) for task in taken if task in target}
+    after = {str(task): _names(placement.copies[task]) for task in taken}
+    return ProposalRecord(
+        id=_digest(before, after),
+        before=before,
+        after=after,
+        moves=tuple(map(_told, moves[:_MOVES_MAX])),
+        moved_bytes=sum(move.bytes for move in moves),
+        modes=_modes(placement.modes, {}),
+        spread_before=_spread(target, facts),
+        spread_after=_spread(placement.copies, facts),
+        is_partial=len(taken) < len(changed),
+    )
+
+
+def _spread(copies: Mapping[TaskId, Copies], facts: Facts) -> dict[str, int]:
+    """By how many per cent the fullest worker is above its share, by what it is measured in."""
+    ready = {
+        worker: site.capacity
+        for worker, site in facts.workers.items()
+        if site.presence is Presence.READY
+    }
+    held: dict[str, Counter[str]] = {name: Counter() for name in ("actives", "rate", "bytes")}
+    for task, each in copies.items():
+        load = facts.tasks.get(task, Load())
+        if each.active is not None:
+            held["actives"][each.active] += 1
+            held["rate"][each.active] += load.rate
+        for worker in each.workers:
+            held["bytes"][worker] += load.bytes
+    capacity = sum(ready.values())
+    spread = {}
+    for name, amounts in held.items():
+        total = sum(amounts[worker] for worker in ready)
+        if total:
+            fullest = max(amounts[worker] * capacity / share for worker, share in ready.items())
+            spread[name] = round(100 * fullest / total) - 100
+    return spread
+
+
+def copies_named(named: Mapping[str, tuple[str, ...]]) -> dict[TaskId, Copies]:
+    """The copies of tasks as a record names them. Raises ConfigError for a task that is none."""
+    return {
+        TaskId.parse(task): Copies(workers[0] or None, tuple(workers[1:]))
+        for task, workers in named.items()
+        if workers
+    }
+
+
+def _names(copies: Copies) -> tuple[str, ...]:
+    return (copies.active or "", *copies.standbys)
+
+
+def _digest(before: Names, after: Names) -> str:
+    text = json.dumps([before, after], sort_keys=True)
+    return hashlib.sha256(text.encode()).hexdigest()[:12]
+
+
+def _told(move: Move) -> MoveRecord:
+    return MoveRecord(
+        task=str(move.task),
+        kind=move.kind,
+        source=move.source or "",
+        target=move.target or "",
+        bytes=move.bytes,
+        why=move.reason,
+    )
+
+
+def _modes(modes: Iterable[Mode], since: Mapping[str, int]) -> tuple[ModeRecord, ...]:
+    return tuple(
+        ModeRecord(
+            name=one.name,
+            concerns=one.count,
+            examples=one.examples,
+            until=one.until,
+            since_ms=since.get(one.name, 0),
+        )
+        for one in modes
+    )
+
+
+def _moves(plan: Plan, world: World) -> Iterator[MoveRecord]:
+    """Where the step of this moment is not yet what the placement wants."""
+    for task, copies in sorted(plan.target.items()):
+        owner = plan.step.actives.get(task, "")
+        held = plan.step.standbys.get(task, _NONE)
+        if copies.active is not None and copies.active != owner:
+            yield _move(plan, world, task, kind="active", source=owner, target=copies.active)
+        for worker in copies.standbys:
+            is_built = worker in held and _is_warm(plan, world, task, worker)
+            if not is_built and worker not in plan.attendance.away and worker != owner:
+                # The copy that goes when the new one is there.
+                source = min(held - {owner, *copies.workers}, default="")
+                yield _move(plan, world, task, kind="standby", source=source, target=worker)
+
+
+def _move(
+    plan: Plan, world: World, task: TaskId, *, kind: str, source: str, target: str
+) -> MoveRecord:
+    load = world.loads.get(task)
+    return MoveRecord(
+        task=str(task),
+        kind=kind,
+        source=source,
+        target=target,
+        bytes=load.bytes if load else 0,
+        left=world.lags.get(task, {}).get(target, -1),
+        why=plan.reasons.get((task, target), "") or plan.why,
+    )
+
+
+def _is_warm(plan: Plan, world: World, task: TaskId, worker: str) -> bool:
+    lag = world.lags.get(task, {}).get(worker, -1)
+    return 0 <= lag <= plan.policy.limits.warm_lag_max

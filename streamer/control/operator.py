@@ -1,0 +1,184 @@
+"""`Operator`: ask the controller of an application for something, and wait for what it answers.
+
+    with Operator(config) as operator:
+        proposal = operator.propose(timeout_s=10)
+        operator.apply(proposal.id, timeout_s=10)
+
+Requests are records: one that was written is found by whoever is the controller, now or later.
+"""
+
+from __future__ import annotations
+
+import getpass
+import secrets
+import socket
+import time
+from collections.abc import Callable, Iterable
+from types import TracebackType
+from typing import Self, TypeVar, get_args
+
+from streamer.clock import Clock, SystemClock
+from streamer.config import Config
+from streamer.control.requests import (
+    Answer,
+    DrainRecord,
+    PlanRecord,
+    ProposalRecord,
+    ProposeRecord,
+    RebalanceRecord,
+    Request,
+    decode,
+    encode,
+    key_of,
+)
+from streamer.control.topics import ControlTopics
+from streamer.errors import KafkaUnavailableError, OperationRefusedError
+from streamer.kafka.admin import Admin
+from streamer.kafka.table import TableReader, TableWriter
+
+__all__ = ["Operator"]
+
+_READ_S = 30.0
+_WRITE_S = 10.0
+_LOOK_S = 0.2
+
+Found = TypeVar("Found")
+
+
+class Operator:
+    """Reads and writes the operations topic of one application. Used by one thread.
+
+    Raises TopicMissingError where no worker of the application has ever run, KafkaUnavailableError
+    when brokers or the controller do not answer, InternalTopicError for records of another release.
+    """
+
+    def __init__(self, config: Config, *, clock: Clock | None = None) -> None:
+        self._config = config
+        self._clock = clock or SystemClock()
+        self._admin = Admin(config)
+        self._place = ControlTopics.find(config, self._admin).operations
+        self._reader = TableReader(config, [self._place])
+        self._writer: TableWriter | None = None
+        self._found: dict[str, Request | Answer] = {}
+
+    def plan(self) -> PlanRecord | None:
+        """What the controller told last; None where none ever did."""
+        self._read()
+        found = self._found.get(key_of(PlanRecord))
+        return found if isinstance(found, PlanRecord) else None
+
+    def draining(self) -> DrainRecord:
+        """What is to be emptied at present."""
+        self._read()
+        found = self._found.get(key_of(DrainRecord))
+        return found if isinstance(found, DrainRecord) else DrainRecord()
+
+    def drain(self, *, zones: Iterable[str], workers: Iterable[str]) -> None:
+        """Give these zones and workers nothing from now on, and no others."""
+        self._write(
+            DrainRecord(
+                zones=tuple(sorted(set(zones))),
+                workers=tuple(sorted(set(workers))),
+                by=_somebody(),
+                at_ms=self._clock.now_ms(),
+            )
+        )
+
+    def propose(self, *, timeout_s: float) -> ProposalRecord:
+        """A placement that the controller computes from what it knows now."""
+        number = secrets.token_hex(6)
+        self._write(ProposeRecord(number=number, by=_somebody(), at_ms=self._clock.now_ms()))
+
+        def made() -> ProposalRecord | None:
+            found = self._found.get(key_of(ProposalRecord))
+            is_it = isinstance(found, ProposalRecord) and found.number == number
+            return found if is_it and isinstance(found, ProposalRecord) else None
+
+        return self._wait(made, timeout_s)
+
+    def apply(self, proposal: str, *, timeout_s: float) -> None:
+        """Have the controller go towards a proposal.
+
+        Raises OperationRefusedError where it is not known or the placement is not as it was.
+        """
+        self._rebalance(proposal, stops=False, timeout_s=timeout_s)
+
+    def stop(self, *, timeout_s: float) -> None:
+        """Have every task stay where it is now; copies that are being built are finished."""
+        self._rebalance("", stops=True, timeout_s=timeout_s)
+
+    def _rebalance(self, proposal: str, *, stops: bool, timeout_s: float) -> None:
+        number = secrets.token_hex(6)
+        self._write(
+            RebalanceRecord(
+                number=number,
+                id=proposal,
+                stops=stops,
+                by=_somebody(),
+                at_ms=self._clock.now_ms(),
+            )
+        )
+
+        def outcome() -> str | None:
+            found = self._found.get(key_of(PlanRecord))
+            is_it = isinstance(found, PlanRecord) and found.rebalance[0] == number
+            return found.rebalance[1] if is_it and isinstance(found, PlanRecord) else None
+
+        said = self._wait(outcome, timeout_s)
+        if said.startswith("refused"):
+            raise OperationRefusedError(
+                f"the controller {said}", hint="look at a new plan: streamer rebalance plan"
+            )
+
+    def close(self) -> None:
+        self._reader.close()
+        if self._writer is not None:
+            self._writer.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    def _wait(self, look: Callable[[], Found | None], timeout_s: float) -> Found:
+        deadline = time.monotonic() + timeout_s
+        while time.monotonic() < deadline:
+            self._read()
+            found = look()
+            if found is not None:
+                return found
+            time.sleep(_LOOK_S)
+        raise KafkaUnavailableError(
+            f"no controller of {self._config.application_id} has answered in {timeout_s:g} s",
+            hint="the request stands, and the next controller finds it; streamer show workers tells"
+            " who is one",
+        )
+
+    def _read(self) -> None:
+        ends = self._admin.ends([self._place])
+        newest = {row.key: row.value for row in self._reader.read_to(ends, timeout_s=_READ_S)}
+        for kind in (*get_args(Request), *get_args(Answer)):
+            key = key_of(kind)
+            if (value := newest.get(key)) is not None:
+                self._found[key] = decode(kind, self._place.topic, value)
+
+    def _write(self, request: Request) -> None:
+        if self._writer is None:
+            self._writer = TableWriter(self._config)
+        self._writer.put(self._place, key_of(type(request)), encode(request))
+        self._writer.flush(_WRITE_S)
+
+
+def _somebody() -> str:
+    """Who asks, for those who look later."""
+    try:
+        user = getpass.getuser()
+    except (KeyError, OSError):
+        user = "unknown"
+    return f"{user}@{socket.gethostname()}"

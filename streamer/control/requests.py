@@ -1,0 +1,185 @@
+"""What operators ask of the controller, and what it answers: `<application>.operations`.
+
+    drain       DrainRecord       by `streamer drain`
+    propose     ProposeRecord     by `streamer rebalance plan`
+    rebalance   RebalanceRecord   by `streamer rebalance apply` and `stop`
+    proposal    ProposalRecord    by the controller alone: a placement to look at
+    plan        PlanRecord        by the controller alone: where it is going
+
+A request stays until it is replaced or taken back: a new controller finds it in the log and goes by
+it, so nothing has to be asked for twice. A deposed controller can write none of its own.
+"""
+
+from __future__ import annotations
+
+from typing import TypeVar, cast
+
+import msgspec
+from msgspec import Struct
+
+from streamer.errors import InternalTopicError
+
+__all__ = [
+    "FORMAT",
+    "Answer",
+    "DrainRecord",
+    "ModeRecord",
+    "MoveRecord",
+    "PlanRecord",
+    "ProposalRecord",
+    "ProposeRecord",
+    "RebalanceRecord",
+    "Request",
+    "decode",
+    "encode",
+    "key_of",
+]
+
+FORMAT = 1
+
+
+class DrainRecord(Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """Workers that shall end up with nothing: those named, and all in these zones (`az=eu-1`)."""
+
+    format: int = FORMAT
+    zones: tuple[str, ...] = ()
+    workers: tuple[str, ...] = ()
+    by: str = ""
+    at_ms: int = 0
+
+
+class ProposeRecord(Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """Have a placement computed from what is known now; `number` tells one asking from another."""
+
+    format: int = FORMAT
+    number: str
+    by: str = ""
+    at_ms: int = 0
+
+
+class RebalanceRecord(Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """Go towards the proposal of this id, or stop what is under way where `stops` is set. `number`
+    tells one asking from another."""
+
+    format: int = FORMAT
+    number: str
+    id: str = ""
+    stops: bool = False
+    by: str = ""
+    at_ms: int = 0
+
+
+class MoveRecord(Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """One change. `kind` is `active` (another worker is to process the task), `standby` (a copy is
+    built), `swap` (roles change between copies that are there) or `drop`; `left` counts the offsets
+    that the target has yet to read, -1 while that is not known."""
+
+    task: str
+    kind: str
+    source: str = ""
+    target: str = ""
+    bytes: int = 0
+    left: int = -1
+    why: str = ""
+
+
+class ModeRecord(Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """A way in which the placement is less than it should be, and what would end it."""
+
+    name: str
+    concerns: int = 0
+    examples: tuple[str, ...] = ()
+    until: str = ""
+    since_ms: int = 0
+
+
+class ProposalRecord(Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """A placement to look at, and to have applied as it is. `before` and `after` name the active
+    and the standbys of the tasks that change; `id` is the hash of both. `spread_before` and
+    `spread_after` tell by measure how far the fullest worker is above its share, in per cent."""
+
+    format: int = FORMAT
+    id: str
+    number: str = ""
+    before: dict[str, tuple[str, ...]] = {}
+    after: dict[str, tuple[str, ...]] = {}
+    moves: tuple[MoveRecord, ...] = ()
+    moved_bytes: int = 0
+    modes: tuple[ModeRecord, ...] = ()
+    spread_before: dict[str, int] = {}
+    spread_after: dict[str, int] = {}
+    is_partial: bool = False
+    at_ms: int = 0
+
+
+class PlanRecord(Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """Where the controller is going. `moves` are the first of `moves_left`; `waiting` counts copies
+    that the limits hold back, `away` the workers that are waited for, `idle` those that are given
+    nothing and why. `rebalance` says what became of the last request: its number, and how.
+    `topology` tells the shape of all workers that are given tasks, one text for each subtopology,
+    and `shape` is its digest: told here once, and not in each assignment."""
+
+    format: int = FORMAT
+    controller: str
+    why: str = ""
+    moves: tuple[MoveRecord, ...] = ()
+    moves_left: int = 0
+    building: int = 0
+    waiting: int = 0
+    modes: tuple[ModeRecord, ...] = ()
+    away: tuple[str, ...] = ()
+    idle: dict[str, str] = {}
+    draining: tuple[str, ...] = ()
+    rebalance: tuple[str, str] = ("", "")
+    shape: str = ""
+    topology: tuple[str, ...] = ()
+    at_ms: int = 0
+
+
+class _Versioned(Struct):
+    format: int
+
+
+Request = DrainRecord | ProposeRecord | RebalanceRecord
+Answer = ProposalRecord | PlanRecord
+Message = TypeVar("Message", bound=Struct)
+
+_KEYS: dict[type[Struct], str] = {
+    DrainRecord: "drain",
+    ProposeRecord: "propose",
+    RebalanceRecord: "rebalance",
+    ProposalRecord: "proposal",
+    PlanRecord: "plan",
+}
+_encoder = msgspec.json.Encoder()
+_version = msgspec.json.Decoder(_Versioned)
+_decoders = {kind: msgspec.json.Decoder(kind) for kind in _KEYS}
+
+
+def key_of(kind: type[Struct]) -> str:
+    """The key under which such a record stands."""
+    return _KEYS[kind]
+
+
+def encode(message: Request | Answer) -> bytes:
+    # The version is a default, and yet always written.
+    return _encoder.encode({"format": message.format, **msgspec.to_builtins(message)})
+
+
+def decode(kind: type[Message], topic: str, value: bytes) -> Message:
+    """Raises InternalTopicError for another format version or bytes of another kind."""
+    key = _KEYS[kind]
+    try:
+        version = _version.decode(value).format
+        if version != FORMAT:
+            raise InternalTopicError(
+                f"{topic}: the record of key {key!r} has format version {version};"
+                f" this release reads {FORMAT}",
+                hint="another release wrote it: run one release, or upgrade this worker",
+            )
+        return cast(Message, _decoders[kind].decode(value))
+    except msgspec.MsgspecError as error:
+        raise InternalTopicError(
+            f"{topic}: the record of key {key!r} is not a control record: {error}",
+            hint="only workers and the command line of the application may write there",
+        ) from error

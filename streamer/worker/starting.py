@@ -1,0 +1,53 @@
+"""A restored task begins to process: where it goes on, at which stream time, with which code."""
+
+from __future__ import annotations
+
+from streamer.changelog.format import Positions
+from streamer.kafka.api import InputReader
+from streamer.task.active import ActiveTask
+from streamer.task.build import Plan
+from streamer.task.input import TaskInput
+from streamer.topology.partitions import Partitions
+from streamer.worker.positions import resolve_start
+
+__all__ = ["start_task"]
+
+
+def start_task(
+    active: ActiveTask,
+    plan: Plan,
+    planned: Partitions,
+    *,
+    reader: InputReader,
+    restored_records: int,
+    cache_bytes: int,
+) -> None:
+    """Raises what `resolve_start` raises, and what user code does that opens its processors."""
+    # What a restore, or a copy before it, took in has marked the input positions as passed.
+    stored = Positions.decode(active.database.metadata())
+    start = resolve_start(
+        active.task,
+        active.partitions,
+        reader=reader,
+        stored=stored,
+        restored_records=restored_records,
+        stores=active.database.specs.values(),
+        filled=[name for name in active.changelogs if active.database.has_rows(name)],
+        internal=planned.repartition,
+        config=plan.config,
+    )
+    pipeline = plan.pipeline(
+        active.task,
+        active.database,
+        stream_time_ms=start.stream_time_ms,
+        times=start.times,
+        closings=start.closings,
+        cache_bytes=cache_bytes,
+    )
+    task_input = TaskInput(
+        active.partitions,
+        records_max=plan.config.max_poll_records,
+        idle_ms=plan.config.task_idle_ms,
+    )
+    active.start(pipeline, task_input, positions=start.positions, changelog_ends=stored.changelogs)
+    active.refresh_positions = start.is_new

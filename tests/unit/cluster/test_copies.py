@@ -1,0 +1,239 @@
+"""Copies in the controller's decisions: built before a task moves, promoted when one is gone."""
+
+from __future__ import annotations
+
+from streamer.cluster.attendance import SETTLE_MS
+from streamer.cluster.core import step
+from streamer.cluster.events import Action, Event, Fence, Fenced, Members, Status, Write
+from streamer.cluster.plan import Policy
+from streamer.cluster.state import load
+from streamer.cluster.steps import Limits
+from streamer.cluster.work import Work
+from streamer.control.identity import Incarnation
+from streamer.control.messages import AssignmentRecord, StandbyReport, StatusRecord, TaskReport
+from streamer.ids import TaskId
+
+TASKS = frozenset(TaskId(0, number) for number in range(4))
+DELAY_MS = 60_000
+
+
+class Fleet:
+    """A controller, and workers that do as they are told; `lag` is what new copies have to read."""
+
+    def __init__(self, *workers: str, standbys: int = 0, lag: int = 0) -> None:
+        policy = Policy(standby_replicas=standbys, delay_ms=DELAY_MS, limits=Limits(10))
+        self.work = Work(TASKS, policy=policy)
+        self.state = load("boss", self.work, assignments=(), statuses=())
+        self.log: dict[str, AssignmentRecord] = {}
+        self.alive = dict.fromkeys(workers, 0)
+        self.zones: dict[str, str] = {}
+        self.lag = lag
+        self.number = self.now_ms = 0
+        self.settle()
+
+    def hear(self, *events: Event) -> list[Action]:
+        actions = step(self.state, events, now_ms=self.now_ms, wall_ms=self.now_ms)
+        for action in actions:
+            if isinstance(action, Write):
+                self.log |= {each.worker: each for each in action.records}
+        return actions
+
+    def status(self, worker: str, *, left: bool = False) -> StatusRecord:
+        self.number += 1
+        incarnation = f"{self.session(worker)}.0"
+        told = self.log.get(worker)
+        is_mine = told is not None and told.incarnation == incarnation and not left
+        tasks = told.tasks if told and is_mine else ()
+        copies = told.standbys if told and is_mine else ()
+        return StatusRecord(
+            format=1,
+            number=self.number,
+            worker=worker,
+            incarnation=incarnation,
+            seen=told.version if told and is_mine else 0,
+            tasks=dict.fromkeys(tasks, TaskReport(state="running")),
+            standbys=dict.fromkeys(copies, StandbyReport(lag_records=self.lag)),
+            left=left,
+            zone=self.zones.get(worker, ""),
+            host=worker,
+        )
+
+    def turn(self) -> list[Action]:
+        """Everybody says what it has."""
+        self.now_ms += SETTLE_MS
+        statuses = [Status(self.status(worker)) for worker in self.alive]
+        members = Members(frozenset((each, self.session(each)) for each in self.alive))
+        actions = self.hear(*statuses, members)
+        for action in actions:
+            if isinstance(action, Fence):
+                self.hear(Fenced(action.worker, action.incarnations))
+        return actions
+
+    def replace_controller(self) -> None:
+        self.state = load(
+            "later",
+            self.work,
+            assignments=self.log.values(),
+            statuses=(),
+            now_ms=self.now_ms,
+            wall_ms=self.now_ms,
+        )
+
+    def settle(self) -> None:
+        for _ in range(8):
+            self.turn()
+
+    def die(self, worker: str) -> None:
+        del self.alive[worker]
+
+    def leave(self, worker: str) -> None:
+        self.hear(Status(self.status(worker, left=True)))
+        del self.alive[worker]
+
+    def start(self, worker: str) -> None:
+        self.alive[worker] = self.number
+
+    def session(self, worker: str) -> str:
+        return f"{worker}-{self.alive[worker]}"
+
+    def has(self, worker: str) -> tuple[int, int]:
+        """How many tasks and how many copies it is to have."""
+        told = self.log[worker]
+        return (0, 0) if told.ended else (len(told.tasks), len(told.standbys))
+
+    def placed(self, worker: str) -> set[str]:
+        """All that it has on its disk."""
+        return {*self.log[worker].tasks, *self.log[worker].standbys}
+
+
+def test_a_newcomer_builds_copies_first_and_has_the_tasks_when_they_are_warm() -> None:
+    fleet = Fleet("w1", lag=500)
+    fleet.start("w2")
+    fleet.settle()
+    assert fleet.has("w1") == (4, 0)
+    assert fleet.has("w2") == (0, 2)
+    fleet.lag = 10
+    fleet.settle()
+    assert fleet.has("w1") == fleet.has("w2") == (2, 0)
+
+
+def test_every_task_has_its_copy_elsewhere() -> None:
+    fleet = Fleet("w1", "w2", "w3", standbys=1)
+    for worker in fleet.alive:
+        assert len(fleet.placed(worker)) == sum(fleet.has(worker))
+    assert sum(fleet.has(worker)[1] for worker in fleet.alive) == 4
+    alone = Fleet("w1", standbys=1)
+    assert alone.has("w1") == (4, 0)
+
+
+def test_the_warm_copy_of_a_dead_worker_takes_over_after_the_fence() -> None:
+    fleet = Fleet("w1", "w2", standbys=1)
+    lost = fleet.log["w1"].tasks
+    fleet.die("w1")
+    fleet.now_ms += SETTLE_MS
+    actions = fleet.hear(Members(frozenset({("w2", fleet.session("w2"))})))
+    assert [type(action) for action in actions] == [Fence]
+    assert set(lost) <= set(fleet.log["w2"].standbys)
+    fleet.hear(Fenced("w1", frozenset({Incarnation("w1-0", 0)})))
+    assert fleet.has("w2") == (4, 0)
+
+
+def test_a_worker_that_comes_back_in_time_moves_no_state() -> None:
+    fleet = Fleet("w1", "w2", "w3", standbys=1)
+    before = {worker: fleet.placed(worker) for worker in fleet.alive}
+    fleet.leave("w1")
+    fleet.settle()
+    assert {worker: fleet.placed(worker) for worker in fleet.alive} == {
+        worker: before[worker] for worker in ("w2", "w3")
+    }
+    assert fleet.has("w2")[0] + fleet.has("w3")[0] == 4
+    fleet.start("w1")
+    fleet.settle()
+    assert {worker: fleet.placed(worker) for worker in fleet.alive} == before
+    assert min(fleet.has(worker)[0] for worker in fleet.alive) >= 1
+
+
+def test_the_copies_of_one_that_does_not_are_built_elsewhere() -> None:
+    fleet = Fleet("w1", "w2", "w3", standbys=1)
+    fleet.die("w1")
+    fleet.settle()
+    assert fleet.has("w2")[1] + fleet.has("w3")[1] < 4
+    fleet.now_ms += DELAY_MS
+    fleet.settle()
+    assert fleet.has("w2")[1] + fleet.has("w3")[1] == 4
+
+
+def test_a_new_controller_goes_on_with_moves_that_were_begun() -> None:
+    fleet = Fleet("w1", lag=500)
+    fleet.start("w2")
+    fleet.settle()
+    before = dict(fleet.log)
+    fleet.replace_controller()
+    fleet.settle()
+    assert fleet.log == before
+    fleet.lag = 0
+    fleet.settle()
+    assert fleet.has("w1") == fleet.has("w2") == (2, 0)
+
+
+def test_a_new_controller_waits_for_those_that_its_predecessor_waited_for() -> None:
+    fleet = Fleet("w1", "w2", "w3", standbys=1)
+    before = {worker: fleet.placed(worker) for worker in fleet.alive}
+    fleet.leave("w1")
+    fleet.settle()
+    fleet.replace_controller()
+    fleet.settle()
+    assert {worker: fleet.placed(worker) for worker in fleet.alive} == {
+        worker: before[worker] for worker in ("w2", "w3")
+    }
+    fleet.start("w1")
+    fleet.settle()
+    assert {worker: fleet.placed(worker) for worker in fleet.alive} == before
+    fleet.leave("w1")
+    fleet.now_ms += DELAY_MS
+    fleet.replace_controller()
+    fleet.settle()
+    assert sum(fleet.has(worker)[1] for worker in fleet.alive) == 4
+
+
+def test_copies_are_in_other_zones_and_untagged_workers_have_nothing() -> None:
+    fleet = Fleet("a1", "a2", "b1", standbys=1)
+    fleet.zones = {"a1": "az=a", "a2": "az=a", "b1": "az=b"}
+    fleet.settle()
+    fleet.start("stray")
+    fleet.settle()
+    assert fleet.has("stray") == (0, 0)
+    assert fleet.has("a1")[0] + fleet.has("a2")[0] + fleet.has("b1")[0] == 4
+    assert not fleet.placed("a1") & fleet.placed("a2")
+    assert len(fleet.placed("b1")) == 4
+    placement = fleet.state.plan.placement
+    assert placement is not None
+    assert "untagged_workers" in [mode.name for mode in placement.modes]
+
+
+def test_a_zone_that_is_lost_leaves_the_tasks_to_the_others() -> None:
+    fleet = Fleet("a1", "a2", "b1", "b2", standbys=1)
+    fleet.zones = {worker: f"az={worker[0]}" for worker in fleet.alive}
+    fleet.settle()
+    fleet.die("a1")
+    fleet.die("a2")
+    fleet.settle()
+    assert fleet.has("b1")[0] + fleet.has("b2")[0] == 4
+    fleet.now_ms += DELAY_MS
+    fleet.settle()
+    # There is one zone left: no place for a second copy.
+    assert fleet.has("b1")[1] + fleet.has("b2")[1] == 0
+    fleet.start("a1")
+    fleet.settle()
+    assert len(fleet.placed("a1")) == 4
+
+
+def test_a_second_failure_while_copies_are_built() -> None:
+    fleet = Fleet("w1", "w2", standbys=1, lag=500)
+    fleet.start("w3")
+    fleet.settle()
+    fleet.die("w1")
+    fleet.settle()
+    fleet.die("w2")
+    fleet.settle()
+    assert fleet.has("w3")[0] == 4
