@@ -149,5 +149,8 @@ def _tell(action: Action) -> None:
             metrics.placement_degraded.clear()
             for mode in plan.modes:
                 metrics.placement_degraded.labels(mode.name).set(mode.concerns)
+                if mode.since_ms == plan.at_ms:  # It has just begun.
+                    about = fields(concerns=mode.concerns, examples=",".join(mode.examples))
+                    _log.warning("%s; it ends with: %s", mode.name, mode.until, extra=about)
         case Fence(worker):
             _log.info("fencing a worker", extra=fields(worker=worker))
