@@ -61,9 +61,9 @@ class Config(ClusterSettings):
         low=1,
     )
     max_poll_records: int = setting(
-        10_000,
+        4_000,
         "Records taken from Kafka in one turn of the loop. Thousands are cheap, since a batch is"
-        " folded as a whole.",
+        " folded as a whole; more of them than fit the processor's own cache are dearer again.",
         kind="integer",
         unit="records",
         low=1,

@@ -239,7 +239,9 @@ class Restorer:
 def _for_records(parts: Budget) -> int:
     """What nobody uses before a task processes."""
     queues = parts.input_queue_bytes + parts.producer_queue_bytes
-    return parts.record_cache_bytes + parts.batch_bytes + parts.waiting_bytes + queues
+    batches = parts.batch_bytes + parts.waiting_bytes
+    # Nothing is read from RocksDB either: half of its cache, which keeps the index blocks.
+    return parts.record_cache_bytes + batches + queues + parts.block_cache_bytes // 2
 
 
 def _as_ours(error: Exception) -> StreamerError:

@@ -8,7 +8,7 @@ from typing import Any
 
 import rocksdict
 
-from streamer.store.options import DATABASE_WIDE, DEFAULTS, INDEX_DEFAULTS
+from streamer.store.options import DATABASE_WIDE, DEFAULTS, INDEX_DEFAULTS, ROW_DEFAULTS
 from streamer.store.settings import ALIASES, NEEDED_CLASS, OWNED, UNUSABLE, Setting, settings
 from streamer.store.values import is_size
 
@@ -28,7 +28,7 @@ ends the start with the store and the nearest right name, and so does `streamer 
 
 An option marked with * is one of the whole database, which all stores of a task share: one of them
 may set it, or several alike. The defaults shown are Streamer's; where there is none, RocksDB's own
-holds. An index by time (stores with a TTL, sessions) has besides:
+holds. An index by time (stores with a TTL, sessions) has no filters of memtables, and besides:
 {index}.
 """
 
@@ -46,7 +46,7 @@ def _lines(generated: str) -> Iterator[str]:
     for name, setting in settings().items():
         if name not in OWNED:
             mark = "*" if name in DATABASE_WIDE else ""
-            default = str(DEFAULTS.get(name, "")).replace("True", "true")
+            default = str({**DEFAULTS, **ROW_DEFAULTS}.get(name, "")).replace("True", "true")
             yield _row(f"`{name}`{mark}", takes(setting), default, _meaning(setting))
     yield "\n## Other names\n"
     yield "RocksDB's own names where its binding has others:\n"

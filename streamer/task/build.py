@@ -56,13 +56,13 @@ def changelogs(
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """All that pipelines of one worker have in common. `cache_bytes` is for all of its tasks."""
+    """All that pipelines of one worker have in common. `recent_bytes` is for all of its tasks."""
 
     topology: Topology
     config: Config
     output: Output
     wall_time_ms: Callable[[], int]
-    cache_bytes: int
+    recent_bytes: int
     care: Care = field(default_factory=Care)
 
     def pipeline(
@@ -73,7 +73,7 @@ class Plan:
         stream_time_ms: int,
         times: Mapping[str, int],
         closings: Mapping[str, Closing],
-        cache_bytes: int,
+        recent_bytes: int,
     ) -> Pipeline:
         """A task's pipeline over its database. Runs `open` of the user's processors.
 
@@ -81,7 +81,7 @@ class Plan:
         `closings` are what a commit left to pass on, all else of what has closed was.
         """
         subtopology = self.topology.subtopologies[task.subtopology]
-        states = self._states(subtopology, database, cache_bytes)
+        states = self._states(subtopology, database, recent_bytes)
         compiler = Compiler(
             application_id=self.topology.application_id,
             subtopology=subtopology,
@@ -105,9 +105,9 @@ class Plan:
         return Pipeline(compiler, expiries=expiries, stream_time_ms=stream_time_ms)
 
     def _states(
-        self, subtopology: Subtopology, database: TaskDatabase, cache_bytes: int
+        self, subtopology: Subtopology, database: TaskDatabase, recent_bytes: int
     ) -> dict[str, KeyValueState]:
-        share = cache_bytes // max(len(subtopology.stores), 1)
+        share = recent_bytes // max(len(subtopology.stores), 1)
         states: dict[str, KeyValueState] = {}
         for spec in subtopology.stores:
             topic = changelog_topic(self.topology.application_id, spec.name)

@@ -49,7 +49,7 @@ class Life:
             config=config,
             output=self._output,
             wall_time_ms=stage.clock.now_ms,
-            cache_bytes=budget(config).record_cache_bytes // 2,
+            recent_bytes=budget(config).recent_rows_bytes,
         )
         self.tasks = {task: self._opened(task) for task in stage.planned.tasks}
         self._by_partition = {
@@ -108,7 +108,7 @@ class Life:
             stream_time_ms=start.stream_time_ms,
             times=start.times,
             closings=start.closings,
-            cache_bytes=self._plan.cache_bytes // len(stage.planned.tasks),
+            recent_bytes=self._plan.recent_bytes // len(stage.planned.tasks),
         )
         active.start(
             pipeline,

@@ -20,7 +20,7 @@ def start_task(
     *,
     reader: InputReader,
     restored_records: int,
-    cache_bytes: int,
+    recent_bytes: int,
 ) -> None:
     """Raises what `resolve_start` raises, and what user code does that opens its processors."""
     # What a restore, or a copy before it, took in has marked the input positions as passed.
@@ -42,7 +42,7 @@ def start_task(
         stream_time_ms=start.stream_time_ms,
         times=start.times,
         closings=start.closings,
-        cache_bytes=cache_bytes,
+        recent_bytes=recent_bytes,
     )
     task_input = TaskInput(
         active.partitions,

@@ -102,10 +102,10 @@ class TaskSet:
     # -- opening -------------------------------------------------------------------------------
 
     def open(self, tasks: Iterable[TaskId]) -> None:
-        """Open these tasks, and divide the record cache among those that are here now."""
+        """Open these tasks, and divide the memory for recent rows among those that are here now."""
         for task in sorted(tasks):
             self._open(task)
-        each = self._plan.cache_bytes // max(len(self._tasks), 1)
+        each = self._plan.recent_bytes // max(len(self._tasks), 1)
         for active in self.running:
             active.pipeline.resize_cache(each)
 
@@ -187,14 +187,14 @@ class TaskSet:
 
     def _start(self, active: ActiveTask) -> None:
         task, restored = active.task, self._restorer.progress(active.task).restored_records
-        cache_bytes = self._plan.cache_bytes // max(len(self._tasks), 1)
+        recent_bytes = self._plan.recent_bytes // max(len(self._tasks), 1)
         start_task(
             active,
             self._plan,
             self._planned,
             reader=self._reader,
             restored_records=restored,
-            cache_bytes=cache_bytes,
+            recent_bytes=recent_bytes,
         )
         for partition in active.partitions:
             self._by_partition[partition] = active

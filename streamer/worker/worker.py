@@ -122,7 +122,7 @@ class Worker:
             reader=reader,
             producer=output,
             member=member,
-            held_bytes_max=parts.record_cache_bytes // 2,
+            held_bytes_max=parts.record_cache_bytes,
             renew=lambda: output.renew(self._producer(planned)),
         )
         watch = Watch(self.config, loop, serving, gauges=Gauges(tasks), clock=self._clock)
@@ -179,7 +179,7 @@ class Worker:
             config=self.config,
             output=output,
             wall_time_ms=self._clock.now_ms,
-            cache_bytes=parts.record_cache_bytes // 2,
+            recent_bytes=parts.recent_rows_bytes,
         )
         return TaskSet(
             plan,

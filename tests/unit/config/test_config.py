@@ -122,6 +122,6 @@ def test_the_parts_of_the_budget_are_the_whole(total: int) -> None:
 def test_the_default_budget_is_as_documented() -> None:
     parts = budget(_config())
     rest = 416 * MIB
-    assert parts.block_cache_bytes == rest * 30 // 100
-    assert parts.record_cache_bytes == rest * 25 // 100
+    assert parts.block_cache_bytes == rest * 40 // 100
+    assert parts.record_cache_bytes == rest * 13 // 100
     assert parts.process_bytes - 96 * MIB in range(10)

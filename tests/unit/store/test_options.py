@@ -11,7 +11,14 @@ import rocksdict
 
 from streamer.config import load
 from streamer.errors import ConfigError
-from streamer.store.options import DATABASE_WIDE, DEFAULTS, INDEX_DEFAULTS, check, check_stores
+from streamer.store.options import (
+    DATABASE_WIDE,
+    DEFAULTS,
+    INDEX_DEFAULTS,
+    ROW_DEFAULTS,
+    check,
+    check_stores,
+)
 from streamer.store.reference import page
 from streamer.store.rocks import TaskDatabase
 from streamer.store.settings import ALIASES, OWNED, UNUSABLE, settings
@@ -118,7 +125,7 @@ def test_the_lists_of_names_name_options_that_exist() -> None:
     assert set(ALIASES.values()) <= known
     assert not set(ALIASES) & set(settings())
     assert known >= DATABASE_WIDE
-    assert known >= set(DEFAULTS) | set(INDEX_DEFAULTS)
+    assert known >= set(DEFAULTS) | set(INDEX_DEFAULTS) | set(ROW_DEFAULTS)
     assert len(known) > 100
 
 
