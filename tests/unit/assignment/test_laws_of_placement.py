@@ -200,9 +200,11 @@ def test_a_first_placement_spreads_every_subtopology(workers: int, sizes: list[i
 
 @laws
 @given(st.integers(2, 6), st.lists(st.tuples(st.integers(1, 99), st.integers(1, 99)), min_size=1))
-def test_bytes_and_rates_are_even_but_for_one_task(
+def test_bytes_and_rates_are_even_but_for_two_tasks(
     count: int, sizes: list[tuple[int, int]]
 ) -> None:
+    """Two that are each more than a share may come together: beyond the share their size is not
+    counted, so that nobody else looks underfed."""
     every = {TaskId(0, at): Load(bytes=b, rate=r) for at, (b, r) in enumerate(sizes)}
     placement = place(Facts(plain(f"w{at}" for at in range(count)), every))
     for unit in ("bytes", "rate"):
@@ -210,7 +212,7 @@ def test_bytes_and_rates_are_even_but_for_one_task(
         for task, copies in placement.copies.items():
             carried[copies.active] += getattr(every[task], unit)
         largest = max(getattr(load, unit) for load in every.values())
-        assert max(carried.values()) <= 1.1 * sum(carried.values()) / count + largest
+        assert max(carried.values()) <= 1.1 * sum(carried.values()) / count + 2 * largest
 
 
 @st.composite
