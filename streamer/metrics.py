@@ -224,6 +224,12 @@ members = _declare(Gauge, "members", "workers", "Live workers, as the controller
 assignments = _declare(
     Counter, "assignments", "assignments", "Assignments that this worker has taken on."
 )
+statuses_refused = _declare(
+    Counter,
+    "statuses_refused",
+    "records",
+    "Status records of workers that this one could not read, and passed over.",
+)
 assigned_tasks = _declare(Gauge, "assigned_tasks", "tasks", "Tasks that this worker owns.")
 assigned_standbys = _declare(
     Gauge, "assigned_standbys", "tasks", "Tasks of which this worker keeps a copy."

@@ -21,9 +21,9 @@ from streamer.control.messages import (
     AssignmentRecord,
     StatusRecord,
     decode_assignment,
-    decode_status,
     encode,
 )
+from streamer.control.reading import StatusReader
 from streamer.control.requests import Answer, Request, decode, key_of
 from streamer.control.requests import encode as encode_request
 from streamer.control.topics import ControlTopics
@@ -63,6 +63,7 @@ class KafkaPorts:
         self._statuses = TableReader(config, topics.statuses())
         self._requests = TableReader(config, [topics.operations])
         self._has_requests = False
+        self._reading = StatusReader()
         self._pool = ThreadPoolExecutor(_FENCES_AT_ONCE, thread_name_prefix="fence")
         self._fences: SimpleQueue[Fenced | FenceFailed] = SimpleQueue()
 
@@ -79,12 +80,13 @@ class KafkaPorts:
                     found = decode_assignment(row.place.topic, row.key, row.value)
                     assignments[row.key] = found
         statuses = newest(self._read_to_end(self._statuses, self._topics.statuses()))
-        return list(assignments.values()), _decoded(statuses)
+        return list(assignments.values()), self._reading.read(statuses)
 
     def statuses(self, *, to_end: bool) -> Sequence[StatusRecord]:
         reader = self._statuses
-        places = self._topics.statuses()
-        return _decoded(self._read_to_end(reader, places) if to_end else reader.read(_POLL_S))
+        if to_end:
+            return self._reading.read(self._read_to_end(reader, self._topics.statuses()))
+        return self._reading.read(reader.read(_POLL_S))
 
     def members(self) -> frozenset[tuple[str, str]] | None:
         try:
@@ -161,9 +163,3 @@ class KafkaPorts:
         # former controller could still be waiting for its markers.
         ends = self._admin.ends(places, "read_uncommitted")
         return reader.read_to(ends, timeout_s=_READ_S)
-
-
-def _decoded(rows: Sequence[Row]) -> list[StatusRecord]:
-    return [
-        decode_status(row.place.topic, row.key, row.value) for row in rows if row.value is not None
-    ]

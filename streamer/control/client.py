@@ -15,12 +15,8 @@ from typing import Self
 from streamer.clock import Clock, SystemClock
 from streamer.config import Config
 from streamer.control.identity import worker_and_session
-from streamer.control.messages import (
-    AssignmentRecord,
-    StatusRecord,
-    decode_assignment,
-    decode_status,
-)
+from streamer.control.messages import AssignmentRecord, StatusRecord, decode_assignment
+from streamer.control.reading import StatusReader
 from streamer.control.topics import ControlTopics
 from streamer.control.view import TaskInfo, WorkerInfo, lags_of, tasks_of, workers_of
 from streamer.ids import TopicPartition
@@ -36,7 +32,8 @@ class Control:
     """Reads the control topics of one application. Used by one thread.
 
     Raises TopicMissingError where no worker of the application has ever run, KafkaUnavailableError
-    when the brokers do not answer, InternalTopicError for records of another release.
+    when the brokers do not answer, InternalTopicError for assignments of another release. A status
+    that cannot be read is logged and passed over.
     """
 
     def __init__(self, config: Config, *, clock: Clock | None = None) -> None:
@@ -47,6 +44,7 @@ class Control:
         self._places = [*self._topics.assignments(), *self._topics.statuses()]
         self._assignments: dict[str, AssignmentRecord] = {}
         self._statuses: dict[str, StatusRecord] = {}
+        self._reading = StatusReader()
         self._reader = TableReader(config, self._places)
 
     def workers(self) -> list[WorkerInfo]:
@@ -115,7 +113,7 @@ class Control:
                 if row.value is None:
                     self._statuses.pop(key, None)
                 else:
-                    self._statuses[key] = decode_status(topic, key, row.value)
+                    self._statuses.update({one.worker: one for one in self._reading.read([row])})
             elif row.value is None:
                 self._assignments.pop(key, None)
             else:

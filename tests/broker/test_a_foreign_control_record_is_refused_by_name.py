@@ -5,13 +5,14 @@ from __future__ import annotations
 from typing import Any
 from zlib import crc32
 
-from streamer.control.topics import ASSIGNMENT_PARTITIONS
+from streamer.config import Config
 from tests.broker.conftest import wait_until
 from tests.broker.expected import check
 from tests.broker.workers import Application, Worker
 
 OUTPUTS = ("totals", "closed", "every")
 BLOCK = 500
+PARTITIONS = Config(application_id="any").assignment_partitions
 
 
 def produce(made: Application, block: int) -> None:
@@ -31,35 +32,34 @@ def two_workers(application: Any) -> tuple[Application, Worker, Worker]:
     return made, first, second
 
 
-def assert_ended(worker: Worker, topic: str, key: str) -> None:
-    assert worker.wait() == 1
-    assert worker.error.startswith(f"{topic}: the record of key '{key}' ")
-    assert "take the right to write there from everybody else" in worker.error
-    assert "has died" not in worker.text
-
-
-def test_one_in_the_status_ends_controllers_until_another_of_its_key_replaces_it(
-    application: Any,
-) -> None:
+def test_one_in_the_status_is_passed_over_by_every_controller(application: Any) -> None:
     made, first, second = two_workers(application)
     produce(made, 0)
     made.wait_until_done(watch=[first, second])
     topic = f"{made.name}.status"
 
-    made.kafka.produce(topic, [("stranger", b'{"hello": "\xff"}')])
+    strange = [("stranger", b'{"hello": "\xff"}'), ("w2", b'{"format":7,"tasks":"all"}')]
+    made.kafka.produce(topic, strange)
 
-    assert_ended(first, topic, "stranger")
-    assert_ended(second, topic, "stranger")
+    first.wait_for(f"{topic}: the record of key 'w2' has format version 7; this release reads 1")
+    first.wait_for(f"{topic}: the record of key 'stranger' is not a control record")
+    assert first.metric("streamer_statuses_refused_total") >= 2
     produce(made, 1)
-    assert_ended(made.worker("a", worker_id="w1"), topic, "stranger")
-    made.kafka.produce(topic, [("stranger", None)])
-    made.run("a", worker_id="w1")
+    made.wait_until_done(watch=[first, second])
+
+    first.kill()
+    wait_until(lambda: len(second.tasks()) == 2, what="a take-over of all tasks")
+    second.wait_for("the record of key 'stranger' is not a control record")
+    assert "worker stranger" not in second.text, "nobody knows of such a worker"
+    produce(made, 2)
+    made.wait_until_done(watch=[second])
+    assert "take the right to write there from everybody else" in second.text
     check(made)
 
 
 def test_one_in_the_assignments_ends_the_worker_of_its_key_and_no_other(application: Any) -> None:
     made, first, second = two_workers(application)
-    topic, partition = f"{made.name}.assignments", crc32(b"w2") % ASSIGNMENT_PARTITIONS
+    topic, partition = f"{made.name}.assignments", crc32(b"w2") % PARTITIONS
     # Whole ones, with a field of a later release, do no harm, whoever they speak of.
     status = (
         b'{"format":1,"number":1,"worker":"guest","incarnation":"9f3c.0","tasks":{},"hue":[{}]}'
