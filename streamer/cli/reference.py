@@ -71,7 +71,7 @@ _SECTIONS: Mapping[str, tuple[str, ...]] = {
     ),
     "Internal topics": (
         *("replication_factor", "changelog_segment_bytes", "changelog_segment_ms"),
-        "internal_topics",
+        *("internal_topics", "assignment_partitions"),
     ),
     "Logging": ("log_level", "log_format"),
     "Settings of the libraries underneath": ("kafka", "rocksdb", "schema_registry"),

@@ -252,7 +252,7 @@ class Member:
     def _listen(self) -> None:
         """Hear the assignments, and repeat the status from time to time."""
         place = self._known_topics().assignment(self.worker_id)
-        with TableReader(self._config, [place]) as reader:
+        with TableReader(self._config, [place], follows=True) as reader:
             while not self._is_stopped.is_set():
                 for row in newest(reader.read(_POLL_S)):
                     if row.key == self.worker_id and row.value is not None:

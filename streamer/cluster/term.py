@@ -38,6 +38,9 @@ __all__ = ["MEMBERS_MS", "Ports", "Term"]
 # is little, and a fleet's list is too large to ask for more often. Joins and leaves are heard of
 # at once, through the status topic.
 MEMBERS_MS = 500
+# A list of the members has 150 bytes for each: of 1,000 it is asked for each 5 s. A member that is
+# gone ends in a rebalance, of which this process hears anyway.
+_MEMBERS_MS_EACH = 5
 # A process says its first word a moment before it is listed.
 JOINING_MS = 100
 JOINING_MS_MAX = 3_000
@@ -160,7 +163,8 @@ class Term:
     def _look_at_members(self) -> list[Event]:
         now_ms = self._clock.monotonic_ms()
         is_joining = any(now_ms - since < JOINING_MS_MAX for since in self._joining.values())
-        pace_ms = JOINING_MS if is_joining else MEMBERS_MS
+        usual_ms = max(MEMBERS_MS, min(len(self.sessions), 1_000) * _MEMBERS_MS_EACH)
+        pace_ms = JOINING_MS if is_joining else usual_ms
         if self._members_ms is not None and now_ms - self._members_ms < pace_ms:
             return []
         sessions = self._ports.members()

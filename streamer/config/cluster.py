@@ -32,6 +32,16 @@ class ClusterSettings:
     status_interval_ms: int = ms(
         3_000, "How often a worker writes its status when nothing changed.", low=100
     )
+    assignment_partitions: int = setting(
+        16,
+        "Partitions that the topic of the assignments is created with. A worker reads all that is"
+        " written to the partition of its own, so a fleet of hundreds should have as many as"
+        " workers; for a few dozen 16 will do. What exists stays as it is.",
+        kind="integer",
+        unit="partitions",
+        low=1,
+        high=10_000,
+    )
     zone: str = setting(
         "",
         "Where the worker runs, widest first, such as cloud=a,region=eu,az=eu-1. No two copies of a"

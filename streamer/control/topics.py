@@ -18,8 +18,6 @@ from streamer.kafka.admin import Admin, TopicSpec
 
 __all__ = ["ControlTopics"]
 
-# Divides what each worker reads; 1,200 workers share a partition with 75 others.
-ASSIGNMENT_PARTITIONS = 16
 # 1,200 workers write 400 small records a second; a partition carries a hundred times that.
 STATUS_PARTITIONS = 1
 
@@ -97,7 +95,7 @@ def _specs(config: Config) -> list[TopicSpec]:
     user = {name: str(value) for name, value in config.internal_topics.items()}
     kinds = {
         "members": (1, _MEMBERS),
-        "assignments": (ASSIGNMENT_PARTITIONS, _COMPACTED),
+        "assignments": (config.assignment_partitions, _COMPACTED),
         "status": (STATUS_PARTITIONS, _COMPACTED),
         "operations": (1, _COMPACTED),
     }

@@ -58,6 +58,9 @@ _RESTORE_WAIT_MS = 20
 # Standbys read for ever: idle ones shall ask seldom, and busy ones not for every commit.
 _STANDBY_WAIT_MS = 250
 _STANDBY_BYTES_MIN = 65_536
+# A thousand workers follow their assignments, which seldom come: with the wait of others each would
+# cost 2 KB a second. What comes is answered at once. `stuck` asks behind it, and waits for 2 s.
+_FOLLOW_WAIT_MS = 1_000
 
 _COMMIT = "positions are committed together with results and state"
 _ASSIGN = "Streamer assigns partitions itself"
@@ -127,9 +130,13 @@ def standby_consumer(config: Config) -> Settings:
     return settings | _queue(queue_bytes) | _user(config, "consumer")
 
 
-def control_consumer(config: Config) -> Settings:
-    """Reads control topics by assign(): small compacted topics, from their beginning."""
-    return _consumer(config, control_group(config)) | _queue(4 * _MIB) | _user(config, "consumer")
+def control_consumer(config: Config, *, follows: bool = False) -> Settings:
+    """Reads control topics by assign(): small compacted topics, from their beginning. One that only
+    follows learns late where the end is."""
+    settings = _consumer(config, control_group(config)) | _queue(4 * _MIB)
+    if follows:
+        settings["fetch.wait.max.ms"] = _FOLLOW_WAIT_MS
+    return settings | _user(config, "consumer")
 
 
 def restore_group(config: Config) -> str:
