@@ -101,7 +101,7 @@ class Child:
         self.log = log
         with log.open("wb") as output:
             self._process = subprocess.Popen(
-                [*_bound(), *command],
+                [*bound(), *command],
                 env=dict(environment),
                 stdin=subprocess.DEVNULL,
                 stdout=output,
@@ -123,13 +123,13 @@ class Child:
         return "\n".join(self.log.read_text(errors="replace").splitlines()[-lines:])
 
     def cpu_s(self) -> float:
-        return sum(_cpu_s(pid) for pid in _family(self._process.pid))
+        return sum(cpu_s(pid) for pid in family(self._process.pid))
 
     def peak_mib(self) -> float:
-        return sum(_status_mib(pid, "VmHWM") for pid in _family(self._process.pid))
+        return sum(_status_mib(pid, "VmHWM") for pid in family(self._process.pid))
 
     def rss_mib(self) -> float:
-        return sum(_status_mib(pid, "VmRSS") for pid in _family(self._process.pid))
+        return sum(_status_mib(pid, "VmRSS") for pid in family(self._process.pid))
 
     def terminate(self) -> None:
         if self._process.poll() is None:
@@ -194,7 +194,7 @@ def measure(
     return Measurement(tuple(samples))
 
 
-def _bound() -> list[str]:
+def bound() -> list[str]:
     """A launcher: it asks for SIGKILL when this process ends, then becomes the command."""
     from streamer.launch import launched
 
@@ -212,7 +212,7 @@ def _sample(children: Sequence[Child], started: float, events: int) -> Sample:
     )
 
 
-def _family(pid: int) -> list[int]:
+def family(pid: int) -> list[int]:
     """The process and its living descendants."""
     found, waiting = [], [pid]
     while waiting:
@@ -226,7 +226,7 @@ def _family(pid: int) -> list[int]:
     return found
 
 
-def _cpu_s(pid: int) -> float:
+def cpu_s(pid: int) -> float:
     """User and system time of a process and of its ended, awaited children."""
     try:
         stat = Path(f"/proc/{pid}/stat").read_text()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import sys
 import tempfile
@@ -10,6 +11,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from bench.apart import apart
 from bench.check import Verdict, check_topic
 from bench.events import Expected, Workload
 from bench.measure import Child, MeasureError, Measurement, Sample, measure
@@ -49,9 +51,15 @@ class Source:
 
 
 def run_system(
-    system: System, source: Source, *, processes: int = 1, cores: float | None = None
+    system: System,
+    source: Source,
+    *,
+    processes: int = 1,
+    cores: float | None = None,
+    is_apart: bool = False,
 ) -> Outcome:
-    """``cores`` holds each process to as many.
+    """``cores`` holds each process to as many; ``is_apart`` gives all of them together one core,
+    and the others to the broker.
 
     Raises MeasureError if the system ends early or stands still, QuotaError without the right to
     hold it to anything.
@@ -74,9 +82,9 @@ def run_system(
         for topic in system.topics:
             name = f"{application}-{topic}"
             source.topics.create(name, partitions=partitions, settings=CHANGELOG)
-        with quota(cores) as limit:
+        with quota(cores) as limit, apart(is_apart) as core:
             measurement = measure(
-                lambda: start(system, case, limit=limit),
+                lambda: start(system, case, limit=limit, core=core),
                 progress=lambda: source.topics.committed(
                     application, topic=source.name, partitions=partitions
                 ),
@@ -90,7 +98,9 @@ def run_system(
         shutil.rmtree(state, ignore_errors=True)
 
 
-def start(system: System, case: Case, *, limit: Quota | None = None) -> Sequence[Child]:
+def start(
+    system: System, case: Case, *, limit: Quota | None = None, core: int | None = None
+) -> Sequence[Child]:
     children = []
     for process in range(case.processes):
         own = replace(case, process=process)
@@ -98,6 +108,9 @@ def start(system: System, case: Case, *, limit: Quota | None = None) -> Sequence
         child = Child(command, environment=environment, log=system.log(own))
         if limit is not None:
             limit.admit(child.pid)
+        if core is not None:
+            # Before it has threads, which inherit this.
+            os.sched_setaffinity(child.pid, {core})
         children.append(child)
     return children
 

@@ -2,7 +2,8 @@
 
 Each series varies one thing alone: how many events, over how many customers, over how many
 partitions, by how many processes. Cost and rate of a point are compared with the first of its
-series: of two processes with those of one.
+series: of two processes with those of one. Events and customers are counted with a core for the
+worker and the others for the broker, so that only what is varied differs.
 """
 
 from __future__ import annotations
@@ -56,6 +57,7 @@ class Point:
     zipf: float = 1.1
     processes: int = 1
     cores: float | None = None
+    is_apart: bool = False
 
     @property
     def workload(self) -> Workload:
@@ -74,8 +76,11 @@ EVEN = Point("processes", 8_000_000, 200_000, partitions=8, zipf=0.5)
 # Leaves room for the broker on a machine of two cores.
 HALF = replace(EVEN, series="half a core each", events=4_000_000, cores=0.5)
 POINTS = (
-    *(Point("events", events, MANY) for events in (1_000_000, 10_000_000, 50_000_000)),
-    *(Point("customers", 10_000_000, count) for count in (100_000, 1_000_000, MANY)),
+    *(
+        Point("events", events, MANY, is_apart=True)
+        for events in (1_000_000, 10_000_000, 50_000_000)
+    ),
+    *(Point("customers", 10_000_000, count, is_apart=True) for count in (100_000, 1_000_000, MANY)),
     *(Point("partitions", 4_000_000, 400_000, partitions=count) for count in (4, 16, 64)),
     *(replace(EVEN, processes=count) for count in (1, 2)),
     *(replace(HALF, processes=count) for count in (1, 2)),
@@ -85,18 +90,23 @@ POINTS = (
 def run(options: Options, emit: Callable[[list[Row]], None]) -> None:
     """Calls ``emit`` with all runs of a point as soon as they are done.
 
-    ``events`` and ``partitions`` of the options leave out the points above them.
+    ``events`` and ``partitions`` of the options leave out the points above them, and ``only`` those
+    of other series, where it names some.
     """
+    names = {point.series for point in POINTS}
+    series = names.intersection(options.only) or names
     points = [
         point
         for point in POINTS
-        if (not options.events or point.events <= options.events)
+        if point.series in series
+        and (not options.events or point.events <= options.events)
         and (not options.partitions or point.partitions <= options.partitions)
     ]
     if not points:
         raise UsageError("no point is as small as that; the smallest has 1,000,000 events")
     points = _possible(points)
-    systems = options.chosen(SYSTEMS if options.only else SYSTEMS[:1])
+    only = tuple(text for text in options.only if text not in names)
+    systems = replace(options, only=only).chosen(SYSTEMS if only else SYSTEMS[:1])
     for system in systems:
         system.prepare()
     with running_broker(options.bootstrap) as bootstrap:
@@ -139,7 +149,13 @@ def _runs(system: System, point: Point, *, source: Source, count: int) -> list[R
     rows: list[Row] = []
     for turn in range(1, count + 1):
         say(f"run {turn} of {count}: {system.title}, {point}")
-        row = measured_row(system, source, processes=point.processes, cores=point.cores)
+        row = measured_row(
+            system,
+            source,
+            processes=point.processes,
+            cores=point.cores,
+            is_apart=point.is_apart,
+        )
         shape = {
             "series": point.series,
             "events": point.events,

@@ -59,7 +59,12 @@ def run(options: Options, emit: Callable[[list[Row]], None]) -> None:
 
 
 def measured_row(
-    system: System, source: Source, *, processes: int = 1, cores: float | None = None
+    system: System,
+    source: Source,
+    *,
+    processes: int = 1,
+    cores: float | None = None,
+    is_apart: bool = False,
 ) -> dict[str, object]:
     """One run as a row; a run that failed has ``error`` in place of figures."""
     row: dict[str, object] = {
@@ -68,7 +73,7 @@ def measured_row(
         "commit_ms": system.commit_ms,
     }
     try:
-        outcome = run_system(system, source, processes=processes, cores=cores)
+        outcome = run_system(system, source, processes=processes, cores=cores, is_apart=is_apart)
     except Exception as error:
         return {**row, "correct": False, "error": failure(error)}
     for fault in outcome.verdict.faults:
