@@ -46,9 +46,9 @@ def test_a_restore_that_is_killed_goes_on_where_it_was_saved(
     topic = names.topic("changelog")
     changelog_of(kafka.create, topic)
     log = Changelog(kafka.bootstrap_servers, topic)
-    log.write(numbered(range(COUNT), bytes(300)))
+    log.write(numbered(range(COUNT), bytes(700)))
     log.write([(key, None) for key, _row in numbered(range(0, COUNT, 10))])
-    expected = dict(numbered((n for n in range(COUNT) if n % 10), bytes(300)))
+    expected = dict(numbered((n for n in range(COUNT) if n % 10), bytes(700)))
 
     last = 0
     for failpoint in (
@@ -64,7 +64,7 @@ def test_a_restore_that_is_killed_goes_on_where_it_was_saved(
         with restoring(kafka.bootstrap_servers, tmp_path) as tasks:
             position, rows = tasks.position(), contents(tasks.database())
         assert last <= position <= COUNT * 11 // 10 + 2
-        covered = dict(numbered(range(min(position, COUNT)), bytes(300)))
+        covered = dict(numbered(range(min(position, COUNT)), bytes(700)))
         removed = {key for key in covered if int(key[1:]) % 10 == 0}
         assert (covered.keys() - removed) <= rows.keys(), "rows are never behind the position"
         last = position

@@ -153,7 +153,7 @@ def test_metrics_are_served_as_they_are_documented(running: CommandLine) -> None
     assert sum(consumed) == KEYS * 4
     assert found["streamer_assigned_tasks"] == 4
     assert found["streamer_controller"] == 1
-    assert found['streamer_memory_budget_bytes{part="record_cache"}'] == 2 * 416 * 2**20 * 25 // 100
+    assert found['streamer_memory_budget_bytes{part="record_cache"}'] == 2 * 416 * 2**20 * 13 // 100
     assert found['streamer_rocksdb_memory_bytes{part="capacity"}'] > 2 * 416 * 2**20 * 0.4 - 10
     assert found['streamer_task_state{state="running",task="0_2"}'] == 1
     keys = [value for name, value in found.items() if name.startswith("streamer_store_keys{")]

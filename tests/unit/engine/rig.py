@@ -124,7 +124,7 @@ class Rig:
             config=self.config,
             output=self.output,
             wall_time_ms=lambda: self.now_ms,
-            cache_bytes=20_000,
+            recent_bytes=20_000,
         )
         database: Any = self.database
         return plan.pipeline(
@@ -133,7 +133,7 @@ class Rig:
             stream_time_ms=self.stream_time_ms,
             times=self.times,
             closings=self.closings,
-            cache_bytes=9_000,
+            recent_bytes=9_000,
         )
 
     def batch(self, topic: str, records: Sequence[tuple[Any, ...]]) -> RawBatch:

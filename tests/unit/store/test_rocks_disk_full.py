@@ -59,7 +59,7 @@ def test_a_full_disk_stops_the_task_and_loses_nothing(small_disk: Path, specs: A
         fill(database)
     assert str(small_disk / "0_3") in caught.value.message
     free = int(re.findall(r"(\d+) bytes are free", caught.value.message)[0])
-    assert free < 2 * MIB
+    assert free < 3 * MIB, "next to nothing: RocksDB sets space of a file aside before it writes"
     assert "free space on that disk and start the worker again" in caught.value.hint
     count = acknowledged(database)
     assert count > 20

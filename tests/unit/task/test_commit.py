@@ -67,7 +67,7 @@ class Worker:
             config=self.config,
             output=self.producer,
             wall_time_ms=lambda: 7,
-            cache_bytes=100_000,
+            recent_bytes=100_000,
         )
         database = TaskDatabase.open(
             self.directory / "0_0",
@@ -90,7 +90,7 @@ class Worker:
                 stream_time_ms=stream_time_ms,
                 times={},
                 closings={},
-                cache_bytes=100_000,
+                recent_bytes=100_000,
             ),
             TaskInput(self.task.partitions, records_max=100),
             positions={IN: position},
