@@ -71,11 +71,10 @@ class Point:
 
 # As many keys as the largest point needs: with fewer at the small ones, two things would vary.
 MANY = 5_000_000
-# No customer outweighs the others: two processes are as fast as the one that has more to do. Long
-# enough that it matters little how far the first one came before the second was there.
-EVEN = Point("processes", 16_000_000, 200_000, partitions=8, zipf=0.5)
+# No customer outweighs the others: two processes are as fast as the one that has more to do.
+EVEN = Point("processes", 8_000_000, 200_000, partitions=8, zipf=0.5)
 # Leaves room for the broker on a machine of two cores.
-HALF = replace(EVEN, series="half a core each", events=8_000_000, cores=0.5)
+HALF = replace(EVEN, series="half a core each", events=4_000_000, cores=0.5)
 POINTS = (
     *(
         Point("events", events, MANY, is_apart=True)
