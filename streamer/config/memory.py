@@ -15,9 +15,8 @@ __all__ = ["PERCENT", "PROCESS_BYTES_MAX", "Budget", "budget"]
 
 PROCESS_BYTES_MAX = 96 * 1024 * 1024
 # The record cache holds Python objects, several times the size of their bytes; block cache and
-# queues hold bytes as they are. Rows of the past are RocksDB's to cache: a megabyte of them finds
-# the keys that are in every transaction, and with fifty, which fragment the heap of all objects,
-# an event cost no less but up to a tenth more (decision 20).
+# queues hold bytes as they are. Rows of the past are RocksDB's to cache: a few megabytes find
+# the keys that are in every transaction, and with fifty an event cost no less (decision 20).
 PERCENT = {
     "block_cache_bytes": (40, "RocksDB's cache of blocks, one for all tasks"),
     "write_buffers_bytes": (10, "RocksDB's memtables, one limit for all tasks"),
