@@ -240,8 +240,8 @@ def _for_records(parts: Budget) -> int:
     """What nobody uses before a task processes."""
     queues = parts.input_queue_bytes + parts.producer_queue_bytes
     batches = parts.batch_bytes + parts.waiting_bytes
-    # Nothing is read from RocksDB either: half of its cache, which keeps the index blocks.
-    return parts.record_cache_bytes + batches + queues + parts.block_cache_bytes // 2
+    # Not of RocksDB's cache: a worker that has copies alone answers queries from them.
+    return parts.record_cache_bytes + parts.recent_rows_bytes + batches + queues
 
 
 def _as_ours(error: Exception) -> StreamerError:
