@@ -38,8 +38,8 @@ __all__ = ["MEMBERS_MS", "Ports", "Term"]
 # is little, and a fleet's list is too large to ask for more often. Joins and leaves are heard of
 # at once, through the status topic.
 MEMBERS_MS = 500
-# A list of the members has 150 bytes for each: of 1,000 it is asked for each 5 s. A member that is
-# gone ends in a rebalance, of which this process hears anyway.
+# A list of the members has 150 bytes for each: of 1,000 it is asked for each 5 s. Whoever goes
+# causes a rebalance besides, and at its end this process asks at once.
 _MEMBERS_MS_EACH = 5
 # A process says its first word a moment before it is listed.
 JOINING_MS = 100

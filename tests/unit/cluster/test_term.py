@@ -166,3 +166,23 @@ def test_members_are_asked_for_rarely_unless_something_happens(one: Fixture) -> 
     one.clock.advance(JOINING_MS)
     one.term.turn()
     assert one.ports.asked == ["members"] * 3
+
+
+def test_a_long_list_is_asked_for_seldom_and_at_once_when_the_group_changed(one: Fixture) -> None:
+    one.with_two_workers()
+    crowd = {(f"w{number}", "s1") for number in range(2, 400)}
+    one.ports.listed = frozenset({("boss", "s0"), ("w1", "s1"), *crowd})
+    one.clock.advance(MEMBERS_MS)
+    one.term.turn()
+    assert len(one.term.sessions) == 400
+    one.ports.asked.clear()
+    one.clock.advance(1_999)
+    one.term.turn()
+    assert "members" not in one.ports.asked
+    one.clock.advance(1)
+    one.term.turn()
+    assert "members" in one.ports.asked
+    one.ports.asked.clear()
+    one.term.stir()
+    one.term.turn()
+    assert "members" in one.ports.asked

@@ -241,3 +241,20 @@ def test_a_compression_is_usable_exactly_when_it_compresses(
     database.close()
     is_usable = compression not in UNUSABLE and compression != "none"
     assert (size_bytes < 50_000) == is_usable
+
+
+def test_memtables_of_rows_have_a_filter_and_no_others_take_its_memory(
+    open_database: Open, specs: Any, tmp_path: Path
+) -> None:
+    open_database(specs.plain, specs.ttl)
+    section = 'CFOptions "{}"'
+    ratio = {
+        name: effective(tmp_path / "0_3", section.format(name))["memtable_prefix_bloom_size_ratio"]
+        for name in ("default", "store.plain", "store.ttl", "index.ttl")
+    }
+    assert {name: float(text) for name, text in ratio.items()} == {
+        "default": 0.0,
+        "store.plain": 0.005,
+        "store.ttl": 0.005,
+        "index.ttl": 0.0,
+    }
