@@ -49,8 +49,6 @@ DEFAULTS: Mapping[str, Any] = {
     "block_size": 8 * 1024,
     # 1 % of the lookups of absent keys read a block; without it all would.
     "bloom_filter": 10,
-    "memtable_whole_key_filtering": True,
-    "memtable_prefix_bloom_ratio": 0.005,
     # Index and filter blocks count against the budget, and those of new files stay in memory.
     "cache_index_and_filter_blocks": True,
     "pin_l0_filter_and_index_blocks_in_cache": True,
