@@ -97,6 +97,7 @@ def test_a_promotion_waits_for_a_transaction_that_is_still_open(
         task = tasks.follow_to_the_end(log.place)
         log.begin(numbered(range(100, 150)))
         tasks.restorer.promote(task)
+        # Long enough to finish, if it did not wait.
         time.sleep(1)
         assert tasks.restorer.finished() == []
         assert tasks.restorer.progress(task).remaining_offsets == 50

@@ -22,6 +22,7 @@ def test_an_open_transaction_counts_until_its_marker_is_passed(
             # The partition grows, though nothing of it can be read.
             log.begin(numbered(range(50)))
             wait_until(lambda: tasks.restorer.lag(task) == 50, timeout=5)
+            # It stays so: several answers of the brokers later nothing else is told.
             time.sleep(2)
             assert tasks.restorer.lag(task) == 50
             log.end(commit=commit)
@@ -44,6 +45,7 @@ def test_while_brokers_are_away_it_is_what_was_known_and_then_it_is_told_again(
             log.begin(numbered(range(100, 110)))
             wait_until(lambda: tasks.restorer.lag(task) == 10, timeout=5)
             sandbox.pause()
+            # Longer than it takes to notice that the brokers are away.
             time.sleep(8)
             assert tasks.restorer.lag(task) == 10
             sandbox.resume()
