@@ -9,10 +9,8 @@ It only reads. Each question reads what was written since the last one.
 
 from __future__ import annotations
 
-from types import TracebackType
-from typing import Self
-
 from streamer.clock import Clock, SystemClock
+from streamer.closing import Closing
 from streamer.config import Config
 from streamer.control.identity import worker_and_session
 from streamer.control.messages import AssignmentRecord, StatusRecord, decode_assignment
@@ -28,7 +26,7 @@ __all__ = ["Control", "TaskInfo", "WorkerInfo"]
 _READ_S = 30.0
 
 
-class Control:
+class Control(Closing):
     """Reads the control topics of one application. Used by one thread.
 
     Raises TopicMissingError where no worker of the application has ever run, KafkaUnavailableError
@@ -83,17 +81,6 @@ class Control:
 
     def close(self) -> None:
         self._reader.close()
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self.close()
 
     def _workers(self) -> list[WorkerInfo]:
         members = {}

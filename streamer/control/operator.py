@@ -14,10 +14,10 @@ import secrets
 import socket
 import time
 from collections.abc import Callable, Iterable
-from types import TracebackType
-from typing import Self, TypeVar, get_args
+from typing import TypeVar, get_args
 
 from streamer.clock import Clock, SystemClock
+from streamer.closing import Closing
 from streamer.config import Config
 from streamer.control.requests import (
     Answer,
@@ -45,7 +45,7 @@ _LOOK_S = 0.2
 Found = TypeVar("Found")
 
 
-class Operator:
+class Operator(Closing):
     """Reads and writes the operations topic of one application. Used by one thread.
 
     Raises TopicMissingError where no worker of the application has ever run, KafkaUnavailableError
@@ -134,17 +134,6 @@ class Operator:
         self._reader.close()
         if self._writer is not None:
             self._writer.close()
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self.close()
 
     def _wait(self, look: Callable[[], Found | None], timeout_s: float) -> Found:
         deadline = time.monotonic() + timeout_s

@@ -268,7 +268,7 @@ class Pipeline:
         for processor in self._processors:
             processor.close()
 
-    def resize_cache(self, bytes_max: int) -> None:
+    def keep_recent(self, bytes_max: int) -> None:
         """Bound the committed rows kept at hand, over all stores."""
         for state in self._states.values():
             state.recent.resize(bytes_max // len(self._states))

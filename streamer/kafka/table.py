@@ -11,8 +11,7 @@ import logging
 import time
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
-from types import TracebackType
-from typing import NamedTuple, Self
+from typing import NamedTuple
 
 from confluent_kafka import (
     OFFSET_BEGINNING,
@@ -24,6 +23,7 @@ from confluent_kafka import (
 )
 from confluent_kafka import TopicPartition as Address
 
+from streamer.closing import Closing
 from streamer.config import Config
 from streamer.errors import KafkaUnavailableError, StreamerError
 from streamer.ids import TopicPartition
@@ -56,7 +56,7 @@ def newest(rows: Iterable[Row]) -> list[Row]:
     return list({(row.place, row.key): row for row in rows}.values())
 
 
-class TableReader:
+class TableReader(Closing):
     """Reads some partitions from their beginning and goes on for ever. Used by one thread.
 
     `follows` asks seldom, for whoever needs no `read_to`.
@@ -105,17 +105,6 @@ class TableReader:
 
     def close(self) -> None:
         self._consumer.close()
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self.close()
 
     def _client(self) -> Consumer:
         """One that reads on from where this reader is."""

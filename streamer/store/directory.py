@@ -22,9 +22,8 @@ import socket
 import time
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from types import TracebackType
-from typing import Self
 
+from streamer.closing import Closing
 from streamer.errors import StateDirectoryError
 from streamer.ids import FIRST_LAYOUT, Layout, TaskId
 
@@ -55,7 +54,7 @@ class TaskDirectory:
     path: Path
 
 
-class WorkerDirectory:
+class WorkerDirectory(Closing):
     """One slot, locked until `close`. Make it with `WorkerDirectory.open`."""
 
     def __init__(self, path: Path, identity: Identity, lock: int) -> None:
@@ -132,17 +131,6 @@ class WorkerDirectory:
         if self._lock >= 0:
             os.close(self._lock)
             self._lock = -1
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self.close()
 
 
 def _lock(path: Path) -> int | StateDirectoryError:

@@ -11,10 +11,10 @@ import tempfile
 from collections.abc import Iterable, Mapping
 from datetime import timedelta
 from pathlib import Path
-from types import TracebackType
-from typing import Any, Self
+from typing import Any
 
 from streamer.changelog.format import Positions
+from streamer.closing import Closing
 from streamer.config import Config
 from streamer.errors import SerdeError, StreamerError
 from streamer.ids import TaskId, TopicPartition
@@ -33,7 +33,7 @@ from streamer.topology.serde import Serde
 __all__ = ["TopologyTestDriver"]
 
 
-class TopologyTestDriver:
+class TopologyTestDriver(Closing):
     """Runs an application's topology in this process.
 
     with TopologyTestDriver(app) as driver:
@@ -261,17 +261,6 @@ class TopologyTestDriver:
         """Close the databases and remove them. Idempotent."""
         self._life.close()
         self._folder.cleanup()
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self.close()
 
 
 def _encoded(serde: Serde[Any], item: Any, what: str) -> bytes | None:

@@ -107,7 +107,7 @@ class TaskSet:
             self._open(task)
         each = self._plan.recent_bytes // max(len(self._tasks), 1)
         for active in self.running:
-            active.pipeline.resize_cache(each)
+            active.pipeline.keep_recent(each)
 
     def _open(self, task: TaskId) -> None:
         """Open a task's database and begin to restore it, or promote the copy that is here. A

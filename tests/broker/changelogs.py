@@ -15,6 +15,7 @@ from streamer.changelog.topics import DELETE_RETENTION_MS, changelog_settings
 from streamer.config import Config
 from streamer.errors import StreamerError
 from streamer.ids import TaskId, TopicPartition
+from streamer.kafka.admin import Admin
 from streamer.restore import Restorer
 from streamer.store.keys import row
 from streamer.store.pool import MemoryPool
@@ -39,6 +40,7 @@ class Changelog:
 
     def __init__(self, bootstrap_servers: str, topic: str, partition: int = 0) -> None:
         self.place = TopicPartition(topic, partition)
+        self._admin = Admin(Config(application_id="test", bootstrap_servers=bootstrap_servers))
         self._producer = Producer(
             {
                 "bootstrap.servers": bootstrap_servers,
@@ -59,10 +61,17 @@ class Changelog:
         assert self._producer.flush(30) == 0
 
     def end(self, *, commit: bool = True) -> None:
+        """Returns when the marker is written as well: it comes after the broker's answer."""
+        before = self._admin.ends([self.place], "read_uncommitted")[self.place]
+        is_empty = self._admin.ends([self.place])[self.place] == before
         if commit:
             self._producer.commit_transaction(30)
         else:
             self._producer.abort_transaction(30)
+        deadline = time.monotonic() + 30
+        while not is_empty and self._admin.ends([self.place])[self.place] <= before:
+            assert time.monotonic() < deadline, f"{self.place} has no marker after 30 s"
+            time.sleep(0.005)
 
     def write(self, changes: Iterable[Change], *, commit: bool = True) -> None:
         self.begin(changes)
@@ -180,3 +189,9 @@ def changelog_of(
         name.replace("_", "."): value for name, value in settings.items()
     }
     create(topic, partitions=partitions, **{name.replace(".", "_"): own[name] for name in own})
+
+
+def new_changelog(kafka: Any, topic: str) -> Changelog:
+    """Create a changelog topic of one partition, to be written."""
+    changelog_of(kafka.create, topic)
+    return Changelog(kafka.bootstrap_servers, topic)

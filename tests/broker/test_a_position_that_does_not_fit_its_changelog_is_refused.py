@@ -10,13 +10,7 @@ from confluent_kafka import TopicPartition as Address
 from streamer.config import Config
 from streamer.errors import TaskCorruptedError, TopicMissingError
 from streamer.kafka.changelog import ChangelogConsumer
-from tests.broker.changelogs import (
-    Changelog,
-    changelog_of,
-    contents,
-    numbered,
-    restoring,
-)
+from tests.broker.changelogs import Changelog, contents, new_changelog, numbered, restoring
 
 
 def trim(kafka: Any, topic: str, before: int) -> None:
@@ -28,8 +22,7 @@ def test_a_topic_that_was_made_anew_is_refused_and_nothing_is_wiped(
     kafka: Any, names: Any, tmp_path: Path, wait_until: Any
 ) -> None:
     topic = names.topic("changelog")
-    changelog_of(kafka.create, topic)
-    log = Changelog(kafka.bootstrap_servers, topic)
+    log = new_changelog(kafka, topic)
     log.write(numbered(range(500)))
     with restoring(kafka.bootstrap_servers, tmp_path) as tasks:
         tasks.restore(log.place)
@@ -41,8 +34,7 @@ def test_a_topic_that_was_made_anew_is_refused_and_nothing_is_wiped(
             tasks.restore(log.place)
         assert tasks.position() == 501
 
-    changelog_of(kafka.create, topic)
-    Changelog(kafka.bootstrap_servers, topic).write(numbered(range(20)))
+    new_changelog(kafka, topic).write(numbered(range(20)))
     with restoring(kafka.bootstrap_servers, tmp_path) as tasks:
         with pytest.raises(TaskCorruptedError, match=r"position 501 .* ends at 21") as caught:
             tasks.restore(log.place)
@@ -66,8 +58,7 @@ def test_a_changelog_that_begins_later_is_refused_and_nothing_is_wiped(
     kafka: Any, names: Any, tmp_path: Path
 ) -> None:
     topic = names.topic("changelog")
-    changelog_of(kafka.create, topic)
-    log = Changelog(kafka.bootstrap_servers, topic)
+    log = new_changelog(kafka, topic)
     log.write(numbered(range(100)))
     with restoring(kafka.bootstrap_servers, tmp_path) as tasks:
         tasks.restore(log.place)
@@ -93,8 +84,7 @@ def test_a_reader_out_of_range_is_told_so_and_never_jumps(
 ) -> None:
     """What a restore meets when records are deleted while it reads."""
     topic = names.topic("changelog")
-    changelog_of(kafka.create, topic)
-    log = Changelog(kafka.bootstrap_servers, topic)
+    log = new_changelog(kafka, topic)
     log.write(numbered(range(100)))
     trim(kafka, topic, 50)
     consumer = ChangelogConsumer(

@@ -4,14 +4,7 @@ from pathlib import Path
 from typing import Any
 
 from streamer.ids import TaskId
-from tests.broker.changelogs import (
-    Changelog,
-    Restoring,
-    changelog_of,
-    contents,
-    numbered,
-    restoring,
-)
+from tests.broker.changelogs import Restoring, contents, new_changelog, numbered, restoring
 
 COUNT = 120_000
 
@@ -20,9 +13,7 @@ def test_a_rebalance_during_a_restore_loses_nothing(
     kafka: Any, names: Any, tmp_path: Path, wait_until: Any
 ) -> None:
     """Cancelled several times, each time with the database closed and opened again."""
-    topic = names.topic("changelog")
-    changelog_of(kafka.create, topic)
-    log = Changelog(kafka.bootstrap_servers, topic)
+    log = new_changelog(kafka, names.topic("changelog"))
     for part in range(4):
         log.write(numbered(range(part * COUNT // 4, (part + 1) * COUNT // 4), bytes(100)))
 

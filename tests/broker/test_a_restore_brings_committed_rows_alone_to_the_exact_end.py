@@ -4,15 +4,13 @@ from pathlib import Path
 from typing import Any
 
 from streamer.store.keys import row
-from tests.broker.changelogs import Changelog, changelog_of, contents, numbered, restoring
+from tests.broker.changelogs import contents, new_changelog, numbered, restoring
 
 
 def test_a_restore_brings_committed_rows_alone_to_the_exact_end(
     kafka: Any, names: Any, tmp_path: Path
 ) -> None:
-    topic = names.topic("changelog")
-    changelog_of(kafka.create, topic)
-    log = Changelog(kafka.bootstrap_servers, topic)
+    log = new_changelog(kafka, names.topic("changelog"))
     log.write(numbered(range(100)))
     log.write(numbered(range(50, 200), b"aborted"), commit=False)
     log.write([(key, None) for key, _row in numbered(range(10))])

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from tests.broker.changelogs import Changelog, changelog_of, contents, numbered, restoring
+from tests.broker.changelogs import contents, new_changelog, numbered, restoring
 
 COUNT = 150_000
 ROOT = Path(__file__).parents[2]
@@ -44,8 +44,7 @@ def test_a_restore_that_is_killed_goes_on_where_it_was_saved(
     kafka: Any, names: Any, tmp_path: Path, pace: str
 ) -> None:
     topic = names.topic("changelog")
-    changelog_of(kafka.create, topic)
-    log = Changelog(kafka.bootstrap_servers, topic)
+    log = new_changelog(kafka, topic)
     log.write(numbered(range(COUNT), bytes(700)))
     log.write([(key, None) for key, _row in numbered(range(0, COUNT, 10))])
     expected = dict(numbered((n for n in range(COUNT) if n % 10), bytes(700)))

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from tests.broker.changelogs import Changelog, changelog_of, contents, numbered, restoring
+from tests.broker.changelogs import contents, new_changelog, numbered, restoring
 
 
 @pytest.mark.parametrize("commit", [True, False])
@@ -14,9 +14,7 @@ def test_a_restore_waits_for_a_transaction_that_is_still_open(
     kafka: Any, names: Any, tmp_path: Path, wait_until: Any, commit: bool
 ) -> None:
     """As when the last commit of the task's old owner has not reached this partition yet."""
-    topic = names.topic("changelog")
-    changelog_of(kafka.create, topic)
-    log = Changelog(kafka.bootstrap_servers, topic)
+    log = new_changelog(kafka, names.topic("changelog"))
     log.write(numbered(range(100)))
     log.begin(numbered(range(100, 150)))
 

@@ -6,15 +6,14 @@ from typing import Any
 
 import pytest
 
-from tests.broker.changelogs import Changelog, changelog_of, contents, numbered, restoring
+from tests.broker.changelogs import contents, new_changelog, numbered, restoring
 
 
 def test_a_standby_follows_and_is_promoted_without_restoring(
     kafka: Any, names: Any, tmp_path: Path, wait_until: Any
 ) -> None:
     topic = names.topic("changelog")
-    changelog_of(kafka.create, topic)
-    log = Changelog(kafka.bootstrap_servers, topic)
+    log = new_changelog(kafka, topic)
     log.write(numbered(range(100)))
     expected = dict(numbered(range(100)))
 
@@ -54,8 +53,7 @@ def test_one_that_is_promoted_at_once_restores_exactly_what_it_had_not_read(
     kafka: Any, names: Any, tmp_path: Path
 ) -> None:
     topic = names.topic("changelog")
-    changelog_of(kafka.create, topic)
-    log = Changelog(kafka.bootstrap_servers, topic)
+    log = new_changelog(kafka, topic)
     log.write(numbered(range(5_000)))
     with restoring(kafka.bootstrap_servers, tmp_path) as tasks:
         tasks.follow_to_the_end(log.place)
@@ -72,8 +70,7 @@ def test_one_that_is_promoted_at_once_restores_exactly_what_it_had_not_read(
 
 def test_one_in_its_first_restore_goes_on_as_that(kafka: Any, names: Any, tmp_path: Path) -> None:
     topic = names.topic("changelog")
-    changelog_of(kafka.create, topic)
-    log = Changelog(kafka.bootstrap_servers, topic)
+    log = new_changelog(kafka, topic)
     log.write(numbered(range(100_000), bytes(100)))
     with restoring(kafka.bootstrap_servers, tmp_path) as tasks:
         task = tasks.follow(log.place)
@@ -89,9 +86,7 @@ def test_one_in_its_first_restore_goes_on_as_that(kafka: Any, names: Any, tmp_pa
 def test_a_promotion_waits_for_a_transaction_that_is_still_open(
     kafka: Any, names: Any, tmp_path: Path, commit: bool
 ) -> None:
-    topic = names.topic("changelog")
-    changelog_of(kafka.create, topic)
-    log = Changelog(kafka.bootstrap_servers, topic)
+    log = new_changelog(kafka, names.topic("changelog"))
     log.write(numbered(range(100)))
     with restoring(kafka.bootstrap_servers, tmp_path) as tasks:
         task = tasks.follow_to_the_end(log.place)

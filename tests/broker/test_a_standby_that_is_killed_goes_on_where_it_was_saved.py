@@ -4,10 +4,12 @@ import os
 import subprocess
 import sys
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from tests.broker.changelogs import Changelog, changelog_of, contents, numbered, restoring
+from tests.broker.changelogs import contents, new_changelog, numbered, restoring
 
 ROOT = Path(__file__).parents[2]
 
@@ -26,22 +28,29 @@ with restoring(sys.argv[1], Path(sys.argv[2])) as tasks:
 """
 
 
-def follow(kafka: Any, directory: Path, topic: str, failpoint: str) -> subprocess.Popen[str]:
-    return subprocess.Popen(
+@contextmanager
+def following(
+    kafka: Any, directory: Path, topic: str, failpoint: str
+) -> Iterator[subprocess.Popen[str]]:
+    standby = subprocess.Popen(
         [sys.executable, "-c", RUN, kafka.bootstrap_servers, str(directory), topic],
         stdout=subprocess.PIPE,
         text=True,
         cwd=ROOT,
         env={**os.environ, "STREAMER_FAILPOINTS": failpoint},
     )
+    try:
+        yield standby
+    finally:
+        standby.kill()
+        standby.wait(10)
 
 
 def test_a_standby_that_is_killed_goes_on_where_it_was_saved(
     kafka: Any, names: Any, tmp_path: Path
 ) -> None:
     topic = names.topic("changelog")
-    changelog_of(kafka.create, topic)
-    log = Changelog(kafka.bootstrap_servers, topic)
+    log = new_changelog(kafka, topic)
     expected: dict[bytes, bytes | None] = {}
     written = last = 0
     for failpoint in (
@@ -50,18 +59,18 @@ def test_a_standby_that_is_killed_goes_on_where_it_was_saved(
         "commit.between_store_chunks=kill",
         "restore.before_batch=kill@3",
     ):
-        standby = follow(kafka, tmp_path, topic, failpoint)
-        deadline = time.monotonic() + 60
-        while standby.poll() is None and time.monotonic() < deadline:
-            # The large ones go to the disk in more than one piece.
-            count = 25_000 if failpoint.startswith("commit") else 500
-            changes = numbered(range(written, written + count), b"%d" % written)
-            log.write(numbered(range(written), b"aborted")[:200], commit=False)
-            log.write(changes)
-            expected |= dict(changes)
-            written += count // 2
-            time.sleep(0.3)
-        assert standby.wait(10) == -9
+        with following(kafka, tmp_path, topic, failpoint) as standby:
+            deadline = time.monotonic() + 60
+            while standby.poll() is None and time.monotonic() < deadline:
+                # The large ones go to the disk in more than one piece.
+                count = 25_000 if failpoint.startswith("commit") else 500
+                changes = numbered(range(written, written + count), b"%d" % written)
+                log.write(numbered(range(written), b"aborted")[:200], commit=False)
+                log.write(changes)
+                expected |= dict(changes)
+                written += count // 2
+                time.sleep(0.3)
+            assert standby.poll() == -9
         with restoring(kafka.bootstrap_servers, tmp_path) as tasks:
             position = tasks.position()
             assert position >= last

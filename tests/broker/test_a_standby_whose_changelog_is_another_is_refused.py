@@ -11,8 +11,8 @@ from streamer.errors import StreamerError, TaskCorruptedError, TopicMissingError
 from tests.broker.changelogs import (
     Changelog,
     Restoring,
-    changelog_of,
     contents,
+    new_changelog,
     numbered,
     restoring,
 )
@@ -21,8 +21,7 @@ from tests.broker.changelogs import (
 @pytest.fixture
 def log(kafka: Any, names: Any) -> Changelog:
     topic = names.topic("changelog")
-    changelog_of(kafka.create, topic)
-    made = Changelog(kafka.bootstrap_servers, topic)
+    made = new_changelog(kafka, topic)
     made.write(numbered(range(500)))
     return made
 
@@ -61,8 +60,7 @@ def test_a_topic_that_was_made_anew_meanwhile(
         tasks.restorer.cancel(task)
         kafka.delete(log.place.topic)
         wait_until(lambda: log.place.topic not in kafka.topics())
-        changelog_of(kafka.create, log.place.topic)
-        Changelog(kafka.bootstrap_servers, log.place.topic).write(numbered(range(1_000)))
+        new_changelog(kafka, log.place.topic).write(numbered(range(1_000)))
         tasks.follow(log.place)
         error = refused(tasks, wait_until)
         assert isinstance(error, TaskCorruptedError)

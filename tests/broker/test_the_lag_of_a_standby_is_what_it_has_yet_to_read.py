@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from streamer.sandbox import Sandbox
-from tests.broker.changelogs import Changelog, changelog_of, contents, numbered, restoring
+from tests.broker.changelogs import contents, new_changelog, numbered, restoring
 from tests.broker.conftest import Kafka, Names
 
 
@@ -13,8 +13,7 @@ def test_an_open_transaction_counts_until_its_marker_is_passed(
     kafka: Any, names: Any, tmp_path: Path, wait_until: Any
 ) -> None:
     topic = names.topic("changelog")
-    changelog_of(kafka.create, topic)
-    log = Changelog(kafka.bootstrap_servers, topic)
+    log = new_changelog(kafka, topic)
     log.write(numbered(range(100)))
     with restoring(kafka.bootstrap_servers, tmp_path) as tasks:
         task = tasks.follow_to_the_end(log.place)
@@ -36,9 +35,7 @@ def test_while_brokers_are_away_it_is_what_was_known_and_then_it_is_told_again(
 ) -> None:
     with Sandbox() as sandbox:
         kafka = Kafka(sandbox.bootstrap_servers)
-        topic = names.topic("changelog")
-        changelog_of(kafka.create, topic)
-        log = Changelog(kafka.bootstrap_servers, topic)
+        log = new_changelog(kafka, names.topic("changelog"))
         log.write(numbered(range(100)))
         with restoring(kafka.bootstrap_servers, tmp_path) as tasks:
             task = tasks.follow_to_the_end(log.place)

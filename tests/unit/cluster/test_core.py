@@ -2,122 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-
 import pytest
 
 from streamer.cluster.attendance import COMING_MS, SETTLE_MS, SETTLE_MS_MAX
-from streamer.cluster.core import FENCE_RETRY_MS, FORGET_MS, TIDY_MS, step
+from streamer.cluster.core import FENCE_RETRY_MS, FORGET_MS, TIDY_MS
 from streamer.cluster.events import (
-    Action,
-    Event,
-    Fence,
-    Fenced,
     FenceFailed,
     Forget,
-    Members,
-    Resign,
-    Status,
     Write,
 )
-from streamer.cluster.state import load
-from streamer.cluster.work import Work
-from streamer.control.identity import Incarnation
-from streamer.control.messages import AssignmentRecord, StatusRecord, TaskReport
-from streamer.control.requests import PlanRecord
-from streamer.ids import TaskId
-from streamer.topology.shape import Shape
-
-TASKS = [TaskId(0, number) for number in range(4)]
-RUNNING = TaskReport(state="running")
-OLD, NEW = Shape(("reads a", "reads b")), Shape(("reads b", "reads a"))
-
-
-class Office:
-    """A controller that is told things and whose actions are looked at."""
-
-    def __init__(
-        self,
-        assignments: Iterable[AssignmentRecord] = (),
-        statuses: Iterable[StatusRecord] = (),
-        *,
-        shape: Shape | None = None,
-        told: Iterable[PlanRecord] = (),
-    ) -> None:
-        # Without state there is nothing to copy before a task moves: see test_copies.py.
-        work = Work(frozenset(TASKS), frozenset(TASKS), shape or Shape())
-        self.state = load("boss", work, assignments=assignments, statuses=statuses, answers=told)
-        self.log = {each.worker: each for each in assignments}
-        self.now_ms = 0
-        self.wall_ms = 1_000_000
-        self.number = 0
-
-    def hear(self, *events: Event) -> list[Action]:
-        actions = step(self.state, events, now_ms=self.now_ms, wall_ms=self.wall_ms)
-        for action in actions:
-            if isinstance(action, Write):
-                self.log |= {each.worker: each for each in action.records}
-        return actions
-
-    def members(self, *names: str) -> list[Action]:
-        """`w1#s1` names a session of a worker."""
-        pairs = [name.split("#") for name in names]
-        return self.hear(Members(frozenset((worker, session) for worker, session in pairs)))
-
-    def status(
-        self,
-        name: str,
-        *tasks: str,
-        seen: int | None = None,
-        left: bool = False,
-        shape: Shape | None = None,
-    ) -> list[Action]:
-        """`w1#s1.0` names an incarnation; it has seen everything unless said otherwise."""
-        self.number += 1
-        worker, incarnation = name.split("#")
-        granted = self.log.get(worker)
-        newest = granted.version if granted and granted.incarnation == incarnation else 0
-        record = StatusRecord(
-            format=1,
-            number=self.number,
-            worker=worker,
-            incarnation=incarnation,
-            seen=newest if seen is None else seen,
-            tasks=dict.fromkeys(tasks, RUNNING),
-            left=left,
-            shape=shape.digest if shape else "",
-            at_ms=self.wall_ms,
-        )
-        return self.hear(Status(record))
-
-    def wait(self, duration_ms: int) -> list[Action]:
-        self.now_ms += duration_ms
-        self.wall_ms += duration_ms
-        return self.hear()
-
-    def fenced(self, worker: str, *incarnations: str) -> list[Action]:
-        return self.hear(Fenced(worker, frozenset(map(Incarnation.parse, incarnations))))
-
-    def tasks(self, worker: str) -> tuple[str, ...]:
-        return self.log[worker].tasks if not self.log[worker].ended else ()
-
-    def two_workers(self) -> None:
-        """w1 and w2 own two tasks each, and have said so."""
-        self.status("w1#s1.0")
-        self.status("w2#s2.0")
-        self.members("w1#s1", "w2#s2")
-        self.wait(SETTLE_MS)
-        self.status("w1#s1.0", *self.tasks("w1"))
-        self.status("w2#s2.0", *self.tasks("w2"))
+from streamer.control.messages import AssignmentRecord, StatusRecord
+from tests.unit.cluster.office import RUNNING, Office, fences
 
 
 @pytest.fixture
 def office() -> Office:
     return Office()
-
-
-def fences(actions: list[Action]) -> list[str]:
-    return [each.worker for each in actions if isinstance(each, Fence)]
 
 
 def test_nothing_is_decided_before_the_members_are_known(office: Office) -> None:
@@ -373,76 +273,3 @@ def test_the_last_worker_may_leave_and_come_back_to_all_tasks(office: Office) ->
     later.members("w1#s5")
     later.wait(SETTLE_MS)
     assert len(later.tasks("w1")) == 4
-
-
-def fleet(*names: str, shape: Shape = OLD) -> Office:
-    """A controller of this shape and its workers, who have their tasks."""
-    office = Office(shape=shape)
-    for name in names:
-        office.status(f"{name}.0", shape=shape)
-    office.members(*names)
-    office.wait(SETTLE_MS)
-    for name in names:
-        office.status(f"{name}.0", *office.tasks(name.split("#")[0]), shape=shape)
-    return office
-
-
-def test_a_worker_of_another_topology_is_refused_and_moves_nothing() -> None:
-    office = fleet("w1#s1", "w2#s2")
-    before = office.tasks("w1"), office.tasks("w2")
-    office.members("w1#s1", "w2#s2", "w3#s3")
-    office.status("w3#s3.0", shape=NEW)
-    refusal = office.log["w3"]
-    assert (refusal.incarnation, refusal.ended, refusal.tasks) == ("s3.0", True, ())
-    assert (refusal.shape, refusal.topology) == (OLD.digest, OLD.parts)
-    assert office.wait(10 * COMING_MS) == []
-    assert (office.tasks("w1"), office.tasks("w2")) == before
-
-
-def test_one_that_comes_back_with_another_topology_is_replaced_at_once() -> None:
-    office = fleet("w1#s1", "w2#s2")
-    office.status("w1#s1.0", left=True, shape=OLD)
-    office.members("w1#s3", "w2#s2")
-    office.status("w1#s3.0", shape=NEW)
-    assert len(office.tasks("w2")) == 4
-    assert (office.log["w1"].incarnation, office.log["w1"].shape) == ("s3.0", OLD.digest)
-
-
-def test_a_worker_of_a_release_that_does_not_tell_belongs_to_all() -> None:
-    office = fleet("w1#s1")
-    office.status("w2#s2.0")
-    office.members("w1#s1", "w2#s2")
-    office.wait(SETTLE_MS)
-    assert len(office.log["w1"].releasing) == 2
-    assert office.log["w2"].shape == OLD.digest
-
-
-def test_a_controller_of_another_topology_resigns_while_its_owners_live() -> None:
-    office = fleet("w1#s1", "w2#s2")
-    told = PlanRecord(controller="boss", shape=OLD.digest, topology=OLD.parts)
-    later = Office(office.log.values(), shape=NEW, told=[told])
-    later.number = 100
-    later.status("w3#s3.0", shape=NEW)
-    # Listed, but nobody knows yet whether they live.
-    assert later.members("w1#s1", "w2#s2", "w3#s3") == []
-    assert later.wait(10 * COMING_MS) == []
-    assert later.status("w2#s2.0", *office.tasks("w2"), shape=OLD) == [Resign(OLD.parts)]
-    assert later.log == office.log
-
-
-def test_dead_owners_of_another_topology_are_fenced_and_in_nobodys_way() -> None:
-    office = fleet("w1#s1", "w2#s2")
-    later = Office(office.log.values(), shape=NEW)
-    later.number = 100
-    later.status("w3#s3.0", shape=NEW)
-    assert later.members("w1#s1", "w2#s2", "w3#s3") == []
-    later.status("w2#s2.0", left=True, shape=OLD)
-    assert fences(later.members("w3#s3")) == ["w1"]
-    assert later.wait(10 * SETTLE_MS) == []  # what it may own could be any task of these
-    later.fenced("w1", "s1.0")
-    later.wait(SETTLE_MS)
-    assert len(later.tasks("w3")) == 4
-    assert later.log["w3"].shape == NEW.digest
-    assert later.log["w1"].ended
-    # Where those tasks were says nothing of these.
-    assert not later.state.plan.former

@@ -3,77 +3,17 @@
 from __future__ import annotations
 
 import threading
-import time
-from dataclasses import dataclass
 from typing import Any
 
 import pytest
 
 from streamer.errors import TaskCorruptedError
-from streamer.http import forward, silence
 from streamer.http.serving import Rows
-from streamer.ids import TaskId
 from streamer.store.rocks import TaskDatabase
-from streamer.topology.app import App
-from tests.unit.http.conftest import Reply, Start, Worker
-from tests.unit.http.test_forwarding import silent
+from tests.unit.http.conftest import Worker
+from tests.unit.http.copies import NOWHERE, TASK, Group, group, is_from
 
-__all__ = ["silent"]
-
-TASK = TaskId(0, 0)
-NOWHERE = "127.0.0.1:9"
-
-
-@dataclass
-class Group:
-    """The owner of the only task, a worker `far` that may keep a copy, and the one that is asked,
-    which may keep one too. The value of every key is who answers."""
-
-    asked: Worker
-    owner: Worker
-    far: Worker
-
-    def keep(self, worker: Worker, lag: int | None, **more: Any) -> None:
-        """Have a worker keep a copy, of which the one that is asked knows."""
-        self.serve(worker, "standby", lag, **more)
-        if worker is not self.asked and lag is not None:
-            self.asked.copies.setdefault(TASK, []).append((worker.address, lag))
-
-    def serve(self, worker: Worker, state: str, lag: int | None, **more: Any) -> None:
-        if TASK not in worker.served:
-            worker.open(0)
-            name = next(name for name, each in vars(self).items() if each is worker)
-            worker.put("totals", {b"ann": (1, name.encode())})
-        worker.serve(TASK, worker.served[TASK].database, state=state, lag=lag, **more)
-
-    def ask(self, query: str = "") -> Reply:
-        return self.asked.get(f"/stores/totals/ann{query}")
-
-
-@pytest.fixture
-def group(start: Start) -> Group:
-    app = App("spend")
-    app.table("customers", key=str, value=str, store="totals")
-    topology = app.topology()
-    found = Group(start(topology), start(topology), start(topology))
-    found.serve(found.owner, "running", 2)
-    found.asked.owners[TASK] = found.owner.address
-    return found
-
-
-def is_from(reply: Reply, value: str, lag: int | None = None) -> bool:
-    """Whether an answer is from this worker: from a copy with this lag, or from the owner."""
-    assert reply.status == 200, reply.body
-    row = reply.json
-    if lag is None:
-        assert "role" not in row
-        assert "Streamer-Role" not in reply.headers
-    else:
-        assert (row["role"], row["lag_records"], row["task"]) == ("standby", lag, "0_0")
-        assert reply.headers["Streamer-Role"] == "standby"
-        assert reply.headers["Streamer-Lag"] == str(lag)
-    return bool(row["value"] == value)
-
+__all__ = ["group"]
 
 # -- who answers ---------------------------------------------------------------------------------
 
@@ -235,133 +175,6 @@ def test_local_answers_from_the_copy_here_or_tells_the_owner(group: Group) -> No
     del group.asked.owners[TASK]
     assert is_from(group.ask("?local=1"), "asked", 7)
     assert group.ask("?local=1&max_lag=6").status == 503
-
-
-# -- owners that do not answer -------------------------------------------------------------------
-
-
-def test_an_owner_that_is_gone_is_asked_once_and_then_left_alone_for_a_while(
-    group: Group, monkeypatch: Any
-) -> None:
-    group.keep(group.far, 7)
-    assert is_from(group.ask(), "owner")
-    assert group.owner.server is not None
-    group.owner.server.close()
-    assert is_from(group.ask(), "far", 7)
-    asked = sent(group, monkeypatch)
-    assert is_from(group.ask(), "far", 7)
-    assert asked == [group.far.address]
-    monkeypatch.setattr(silence, "REMEMBERED_SECONDS", 0.0)
-    silences(group).failed(group.owner.address)
-    assert is_from(group.ask(), "far", 7)
-    assert asked[1:] == [group.owner.address, group.far.address]
-
-
-def sent(group: Group, monkeypatch: Any) -> list[str]:
-    """The addresses that the asked worker asks from here on."""
-    assert group.asked.server is not None
-    forwarder, addresses = group.asked.server._forwarder, list[str]()
-    send = forwarder.send
-
-    def noting(call: forward.Call) -> Any:
-        addresses.append(call.address)
-        return send(call)
-
-    monkeypatch.setattr(forwarder, "send", noting)
-    return addresses
-
-
-def silences(group: Group) -> silence.Silence:
-    assert group.asked.server is not None
-    return group.asked.server._forwarder.silence
-
-
-def test_an_owner_that_says_nothing_holds_up_the_first_request_briefly_and_no_other(
-    group: Group, silent: str
-) -> None:
-    group.keep(group.far, 7)
-    group.asked.owners[TASK] = silent
-    began = time.monotonic()
-    assert is_from(group.ask(), "far", 7)
-    assert time.monotonic() - began < 1.6
-    began = time.monotonic()
-    for _ in range(5):
-        assert is_from(group.ask(), "far", 7)
-    assert time.monotonic() - began < 0.6
-
-
-def test_dead_owners_and_dead_copies_together_hold_up_a_request_for_two_seconds_at_most(
-    group: Group, silent: str
-) -> None:
-    group.asked.owners[TASK] = silent
-    group.asked.copies[TASK] = [(NOWHERE, 0), (silent.replace("127.0.0.1", "localhost"), 1)]
-    group.keep(group.far, 7)
-    began = time.monotonic()
-    assert is_from(group.ask(), "far", 7)
-    assert time.monotonic() - began < 2.4
-
-
-def test_an_owner_that_does_not_answer_is_waited_for_where_there_is_no_copy(
-    group: Group, silent: str, monkeypatch: Any
-) -> None:
-    monkeypatch.setattr(forward, "TIMEOUT_SECONDS", 1.2)
-    group.asked.owners[TASK] = silent
-    for _ in range(2):
-        began = time.monotonic()
-        reply = group.ask()
-        assert (reply.status, reply.json["owner"]) == (503, silent)
-        assert time.monotonic() - began > 1.1
-
-
-def test_an_owner_that_answers_again_is_asked_again(group: Group) -> None:
-    group.keep(group.far, 7)
-    silences(group).failed(group.owner.address)
-    assert is_from(group.ask(), "far", 7)
-    silences(group).answered(group.owner.address)
-    assert is_from(group.ask(), "owner")
-
-
-def test_a_page_that_takes_long_is_no_silence_but_no_connection_is(
-    silent: str, monkeypatch: Any
-) -> None:
-    monkeypatch.setattr(forward, "HURRY_SECONDS", 0.1)
-    monkeypatch.setattr(forward, "HURRY_PAGE_SECONDS", 0.2)
-    forwarder = forward.Forwarder()
-    call = forward.Call(silent, "GET", "/stores", is_last=False, is_page=True)
-    assert forwarder.send(call).status == 503
-    assert not forwarder.silence.is_silent(silent)
-    assert forwarder.send(call._replace(is_page=False)).status == 503
-    assert forwarder.silence.is_silent(silent)
-
-    def unreachable(_connection: Any) -> None:
-        raise TimeoutError
-
-    monkeypatch.setattr("http.client.HTTPConnection.connect", unreachable)
-    answer = forwarder.send(call._replace(address="far.invalid:80"))
-    assert b"does not answer: no connection within 0.1 s" in answer.body
-    assert forwarder.silence.is_silent("far.invalid:80")
-    forwarder.close()
-
-
-def test_one_request_finds_out_whether_somebody_is_back() -> None:
-    now = [100.0]
-    silences = silence.Silence(clock=lambda: now[0])
-    assert not silences.is_silent("a")
-    silences.asked("a")
-    assert not silences.is_silent("a")
-    silences.failed("a")
-    assert silences.is_silent("a")
-    assert not silences.is_silent("b")
-    now[0] += silence.REMEMBERED_SECONDS
-    assert not silences.is_silent("a")
-    silences.asked("a")
-    assert silences.is_silent("a")
-    silences.answered("a")
-    assert not silences.is_silent("a")
-    for number in range(100):
-        silences.failed(str(number))
-        now[0] += silence.REMEMBERED_SECONDS
-    assert len(silences._until) < 5
 
 
 # -- copies that end while they are read ---------------------------------------------------------

@@ -12,7 +12,7 @@ from streamer.errors import StreamerError
 from streamer.ids import TaskId, TopicPartition
 from streamer.kafka.changelog import Bounds, Fetched, Records
 from streamer.restore.loop import RestoreLoop
-from streamer.restore.task import TaskRestore
+from streamer.restore.task import RestoreState, TaskRestore
 from streamer.store.keys import row
 from streamer.store.pool import MemoryPool
 from streamer.store.rocks import TaskDatabase
@@ -141,3 +141,11 @@ def stored(restore: TaskRestore) -> Positions:
 
 def rows(restore: TaskRestore) -> int:
     return len(list(restore.database.scan("plain", b"", None)))
+
+
+def following(bench: Bench, partition: int = 1, end: int = 10) -> TaskRestore:
+    """A standby at the end of its changelog."""
+    one = bench.follow(partition, Bounds(0, end))
+    bench.hear(Fetched(records=[records(partition, range(end))]))
+    assert one.state is RestoreState.FOLLOWING
+    return one

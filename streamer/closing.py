@@ -1,0 +1,28 @@
+"""What is used as `with Thing() as thing:` and closed at the end, whatever ends it."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from types import TracebackType
+from typing import Self
+
+__all__ = ["Closing"]
+
+
+class Closing(ABC):
+    """Base of classes whose `close` a `with` block is to call."""
+
+    @abstractmethod
+    def close(self) -> None:
+        """Let go of what this holds."""
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.close()
