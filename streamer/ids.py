@@ -55,7 +55,7 @@ class TaskId(NamedTuple):
     @classmethod
     def parse(cls, text: str) -> TaskId:
         """Read `0_3`. Raises ConfigError for anything else."""
-        match = re.fullmatch(r"(\d+)_(\d+)", text)
+        match = re.fullmatch(r"([0-9]{1,9})_([0-9]{1,9})", text)
         if match is None:
             raise ConfigError(
                 f"{text!r} is not a task id",

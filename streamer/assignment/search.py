@@ -62,6 +62,8 @@ class Scale:
         self.byte_unit = shares.units[3] or float(board.usual_cost)
         self.undoing: list[Move | Swap] = []
         self.off = [0.0] * len(board.names)
+        self.looks = 0
+        """How many changes of a worker's load were weighed: what a search costs."""
         for worker in shares.open:
             self.off[worker] = self._off(worker, board.carried[worker])
 
@@ -93,6 +95,7 @@ class Scale:
         """How much nearer to its share a worker comes by a change of its load."""
         if not self._is_open[worker]:
             return 0.0
+        self.looks += 1
         a, r, n, b = self.board.carried[worker]
         after = self._off(
             worker,

@@ -16,12 +16,10 @@ __all__ = ["save"]
 
 # In larger clusters a move is only compared with others from the same worker.
 _ALL = 24
-# How often another way is looked for, and how long it may be. What a try costs grows with the
-# square of the copies, and a controller that plans does nothing else: with 1,000 tries for 360
-# copies it stood still for 16 s. So the more copies, the fewer tries: all take about a second.
-_TRIES = 24
-_TRIES_MAX = 1_000
-_TRIES_COST = 1_000 * 60 * 60
+# Other ways are looked for while the search has weighed fewer changes than this, and each may be so
+# long. A controller that plans does nothing else, and this is about a second of it; how many ways
+# that is depends on the tasks. It is no time, so that a plan depends on what is planned alone.
+_LOOKS = 400_000
 _STEPS = 12
 # Of so many moves none is looked at alone.
 _MANY = 500
@@ -32,7 +30,7 @@ def save(scale: Scale, *, is_thorough: bool) -> bool:
     """Whether anything was saved. Other ways are looked for only if it shall be thorough."""
     partners = Partners(scale)
     is_small = len(scale.shares.open) <= _ALL
-    tries = _tries(scale, is_small=is_small) if is_thorough else 0
+    until = scale.looks + _LOOKS if is_thorough else 0
     changed, saved = True, False
     while changed:
         changed = False
@@ -48,21 +46,13 @@ def save(scale: Scale, *, is_thorough: bool) -> bool:
                 changed = True
                 continue
             for other in _others(scale, task, at) if is_small else _returns(scale, task, at):
-                if not tries:
+                if scale.looks >= until:
                     break
-                tries -= 1
                 if _is_cheaper(scale, partners, other):
                     changed = True
                     break
         saved |= changed
     return saved
-
-
-def _tries(scale: Scale, *, is_small: bool) -> int:
-    if not is_small:
-        return _TRIES
-    copies = sum(map(len, scale.board.held))
-    return max(_TRIES, min(_TRIES_MAX, _TRIES_COST // max(copies * copies, 1)))
 
 
 def _moved(scale: Scale) -> list[tuple[int, int]]:

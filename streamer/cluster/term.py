@@ -34,9 +34,8 @@ from streamer.errors import InvariantError
 
 __all__ = ["MEMBERS_MS", "Ports", "Term"]
 
-# A death shows in the members group when its session ends, which takes seconds: half a second more
-# is little, and a fleet's list is too large to ask for more often. Joins and leaves are heard of
-# at once, through the status topic.
+# A death shows in the members group when its session ends, which takes seconds. Joins and leaves
+# are heard of at once, through the status topic.
 MEMBERS_MS = 500
 # A list of the members has 150 bytes for each: of 1,000 it is asked for each 5 s. Whoever goes
 # causes a rebalance besides, and at its end this process asks at once.
@@ -167,11 +166,13 @@ class Term:
         pace_ms = JOINING_MS if is_joining else usual_ms
         if self._members_ms is not None and now_ms - self._members_ms < pace_ms:
             return []
+        # Before the question: a change while it is under way is one more reason to ask.
+        before, self._members_ms = self._members_ms, now_ms
         sessions = self._ports.members()
         # A list without this process is of another time, or this is no controller any more.
         if sessions is None or self._self not in sessions:
+            self._members_ms = before
             return []
-        self._members_ms = now_ms
         for process in self._joining.keys() & sessions:
             del self._joining[process]
         left = self.sessions - sessions

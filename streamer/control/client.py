@@ -32,14 +32,23 @@ class Control(Closing):
     Raises TopicMissingError where no worker of the application has ever run, KafkaUnavailableError
     when the brokers do not answer, InternalTopicError for assignments of another release. A status
     that cannot be read is logged and passed over.
+
+    `reads_assignments=False` is for who asks often and needs no more than what workers say of
+    themselves: a large fleet has as many partitions of assignments as workers, and whoever reads
+    them names each of them to its broker ten times a second. Nothing is `assigned` then, and tasks
+    that nobody has opened are missing.
     """
 
-    def __init__(self, config: Config, *, clock: Clock | None = None) -> None:
+    def __init__(
+        self, config: Config, *, clock: Clock | None = None, reads_assignments: bool = True
+    ) -> None:
         self._config = config
         self._clock = clock or SystemClock()
         self._admin = Admin(config)
         self._topics = ControlTopics.find(config, self._admin)
-        self._places = [*self._topics.assignments(), *self._topics.statuses()]
+        self._places = self._topics.statuses()
+        if reads_assignments:
+            self._places += self._topics.assignments()
         self._assignments: dict[str, AssignmentRecord] = {}
         self._statuses: dict[str, StatusRecord] = {}
         self._reading = StatusReader()
@@ -97,10 +106,9 @@ class Control(Closing):
         for row in newest(self._reader.read_to(ends, timeout_s=_READ_S)):
             topic, key = row.place.topic, row.key
             if row.place in self._topics.statuses():
+                self._statuses.update({one.worker: one for one in self._reading.read([row])})
                 if row.value is None:
                     self._statuses.pop(key, None)
-                else:
-                    self._statuses.update({one.worker: one for one in self._reading.read([row])})
             elif row.value is None:
                 self._assignments.pop(key, None)
             else:

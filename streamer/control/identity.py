@@ -10,6 +10,7 @@ producer anew before it takes a new number. Between sessions nothing can be said
 
 from __future__ import annotations
 
+import re
 import secrets
 from typing import NamedTuple
 
@@ -35,8 +36,8 @@ class Incarnation(NamedTuple):
     @classmethod
     def parse(cls, text: str) -> Incarnation:
         """Read `9f3c01aa6b52.2`. Raises InternalTopicError for anything else."""
-        session, mark, number = text.rpartition(".")
-        if not (mark and session and number.isdecimal()):
+        session, _, number = text.rpartition(".")
+        if not (session and re.fullmatch(r"[0-9]{1,9}", number)):
             raise InternalTopicError(
                 f"{text!r} is not an incarnation",
                 hint="only workers of the application may write to its control topics",

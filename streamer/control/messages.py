@@ -17,6 +17,7 @@ import msgspec
 from msgspec import Struct
 
 from streamer.control.identity import Incarnation
+from streamer.control.numbers import Lag, Whole
 from streamer.errors import InternalTopicError, StreamerError
 from streamer.ids import TaskId
 
@@ -46,11 +47,11 @@ class TaskReport(Struct, frozen=True, kw_only=True, omit_defaults=True):
     what the state takes on its disk, `rate` the records that it processed per second of late."""
 
     state: TaskState
-    lag_records: int = 0
-    restore_left_records: int = 0
-    positions: dict[str, int] = {}
-    bytes: int = 0
-    rate: int = 0
+    lag_records: Lag = 0
+    restore_left_records: Whole = 0
+    positions: dict[str, Whole] = {}
+    bytes: Whole = 0
+    rate: Whole = 0
 
 
 class StandbyReport(Struct, frozen=True, kw_only=True, omit_defaults=True):
@@ -59,9 +60,9 @@ class StandbyReport(Struct, frozen=True, kw_only=True, omit_defaults=True):
     that it has read all that was committed: the rest is of a transaction that is open."""
 
     state: StandbyState = "standby"
-    lag_records: int = 0
+    lag_records: Lag = 0
     is_current: bool = False
-    bytes: int = 0
+    bytes: Whole = 0
 
 
 class AssignmentRecord(Struct, frozen=True, kw_only=True, omit_defaults=True):
@@ -76,8 +77,8 @@ class AssignmentRecord(Struct, frozen=True, kw_only=True, omit_defaults=True):
     subtopology.
     """
 
-    format: int
-    version: int
+    format: Whole
+    version: Whole
     worker: str
     incarnation: str
     tasks: tuple[str, ...] = ()
@@ -89,7 +90,7 @@ class AssignmentRecord(Struct, frozen=True, kw_only=True, omit_defaults=True):
     topology: tuple[str, ...] = ()
     why: str = ""
     controller: str = ""
-    at_ms: int = 0
+    at_ms: Whole = 0
 
 
 class StatusRecord(Struct, frozen=True, kw_only=True, omit_defaults=True):
@@ -101,20 +102,20 @@ class StatusRecord(Struct, frozen=True, kw_only=True, omit_defaults=True):
     are the copies it keeps of others' tasks, `capacity` is how much it can carry beside the others.
     """
 
-    format: int
-    number: int
+    format: Whole
+    number: Whole
     worker: str
     incarnation: str
-    seen: int = 0
+    seen: Whole = 0
     tasks: dict[str, TaskReport] = {}
     standbys: dict[str, StandbyReport] = {}
     left: bool = False
     shape: str = ""
     zone: str = ""
     host: str = ""
-    capacity: int = 100
+    capacity: Whole = 100
     address: str = ""
-    at_ms: int = 0
+    at_ms: Whole = 0
 
 
 _FOREIGN = (

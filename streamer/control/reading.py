@@ -21,8 +21,12 @@ __all__ = ["StatusReader"]
 _log = logging.getLogger(__name__)
 
 
+# Whoever writes what cannot be read can do so under any number of keys.
+_TOLD_MAX = 1_000
+
+
 class StatusReader:
-    """Decodes status records, and tells of each key once until it can be read again."""
+    """Decodes status records, and tells of each key once until it can be read again, or is gone."""
 
     def __init__(self) -> None:
         self._refused: set[str] = set()
@@ -40,7 +44,7 @@ class StatusReader:
             record = decode_status(row.place.topic, row.key, row.value)
         except InternalTopicError as error:
             metrics.statuses_refused.inc()
-            if row.key not in self._refused:
+            if row.key not in self._refused and len(self._refused) < _TOLD_MAX:
                 self._refused.add(row.key)
                 _log.error("a status is passed over: %s", error.describe())
             return None

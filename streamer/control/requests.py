@@ -17,6 +17,7 @@ from typing import TypeVar, cast
 import msgspec
 from msgspec import Struct
 
+from streamer.control.numbers import Lag, Whole
 from streamer.errors import InternalTopicError
 
 __all__ = [
@@ -41,32 +42,32 @@ FORMAT = 1
 class DrainRecord(Struct, frozen=True, kw_only=True, omit_defaults=True):
     """Workers that shall end up with nothing: those named, and all in these zones (`az=eu-1`)."""
 
-    format: int = FORMAT
+    format: Whole = FORMAT
     zones: tuple[str, ...] = ()
     workers: tuple[str, ...] = ()
     by: str = ""
-    at_ms: int = 0
+    at_ms: Whole = 0
 
 
 class ProposeRecord(Struct, frozen=True, kw_only=True, omit_defaults=True):
     """Have a placement computed from what is known now; `number` tells one asking from another."""
 
-    format: int = FORMAT
+    format: Whole = FORMAT
     number: str
     by: str = ""
-    at_ms: int = 0
+    at_ms: Whole = 0
 
 
 class RebalanceRecord(Struct, frozen=True, kw_only=True, omit_defaults=True):
     """Go towards the proposal of this id, or stop what is under way where `stops` is set. `number`
     tells one asking from another."""
 
-    format: int = FORMAT
+    format: Whole = FORMAT
     number: str
     id: str = ""
     stops: bool = False
     by: str = ""
-    at_ms: int = 0
+    at_ms: Whole = 0
 
 
 class MoveRecord(Struct, frozen=True, kw_only=True, omit_defaults=True):
@@ -78,8 +79,8 @@ class MoveRecord(Struct, frozen=True, kw_only=True, omit_defaults=True):
     kind: str
     source: str = ""
     target: str = ""
-    bytes: int = 0
-    left: int = -1
+    bytes: Whole = 0
+    left: Lag = -1
     why: str = ""
 
 
@@ -87,10 +88,10 @@ class ModeRecord(Struct, frozen=True, kw_only=True, omit_defaults=True):
     """A way in which the placement is less than it should be, and what would end it."""
 
     name: str
-    concerns: int = 0
+    concerns: Whole = 0
     examples: tuple[str, ...] = ()
     until: str = ""
-    since_ms: int = 0
+    since_ms: Whole = 0
 
 
 class ProposalRecord(Struct, frozen=True, kw_only=True, omit_defaults=True):
@@ -98,18 +99,18 @@ class ProposalRecord(Struct, frozen=True, kw_only=True, omit_defaults=True):
     and the standbys of the tasks that change; `id` is the hash of both. `spread_before` and
     `spread_after` tell by measure how far the fullest worker is above its share, in per cent."""
 
-    format: int = FORMAT
+    format: Whole = FORMAT
     id: str
     number: str = ""
     before: dict[str, tuple[str, ...]] = {}
     after: dict[str, tuple[str, ...]] = {}
     moves: tuple[MoveRecord, ...] = ()
-    moved_bytes: int = 0
+    moved_bytes: Whole = 0
     modes: tuple[ModeRecord, ...] = ()
-    spread_before: dict[str, int] = {}
-    spread_after: dict[str, int] = {}
+    spread_before: dict[str, Whole] = {}
+    spread_after: dict[str, Whole] = {}
     is_partial: bool = False
-    at_ms: int = 0
+    at_ms: Whole = 0
 
 
 class PlanRecord(Struct, frozen=True, kw_only=True, omit_defaults=True):
@@ -119,13 +120,13 @@ class PlanRecord(Struct, frozen=True, kw_only=True, omit_defaults=True):
     `topology` tells the shape of all workers that are given tasks, one text for each subtopology,
     and `shape` is its digest: told here once, and not in each assignment."""
 
-    format: int = FORMAT
+    format: Whole = FORMAT
     controller: str
     why: str = ""
     moves: tuple[MoveRecord, ...] = ()
-    moves_left: int = 0
-    building: int = 0
-    waiting: int = 0
+    moves_left: Whole = 0
+    building: Whole = 0
+    waiting: Whole = 0
     modes: tuple[ModeRecord, ...] = ()
     away: tuple[str, ...] = ()
     idle: dict[str, str] = {}
@@ -133,11 +134,11 @@ class PlanRecord(Struct, frozen=True, kw_only=True, omit_defaults=True):
     rebalance: tuple[str, str] = ("", "")
     shape: str = ""
     topology: tuple[str, ...] = ()
-    at_ms: int = 0
+    at_ms: Whole = 0
 
 
 class _Versioned(Struct):
-    format: int
+    format: Whole
 
 
 Request = DrainRecord | ProposeRecord | RebalanceRecord

@@ -43,11 +43,9 @@ class ControlTopics:
     @classmethod
     def prepare(cls, config: Config, admin: Admin) -> ControlTopics:
         """Create what is missing. Raises InternalTopicError when `members` is not as it must be."""
-        wanted = {spec.name: spec for spec in _specs(config)}
-        existing = _existing(admin, list(wanted))
-        members = control_topic(config.application_id, "members")
-        # Any number of partitions will do for the tables; but an election needs exactly one.
-        admin.create([wanted[name] for name in wanted if name not in existing or name == members])
+        specs = _specs(config)
+        existing = _existing(admin, [spec.name for spec in specs])
+        admin.create([spec for spec in specs if spec.name not in existing or not spec.any_size])
         return cls.find(config, admin)
 
     @classmethod
@@ -106,6 +104,8 @@ def _specs(config: Config) -> list[TopicSpec]:
             # What a control topic rests on wins over what the user wants for changelogs.
             user | settings,
             replication_factor=config.replication_factor,
+            # Any number will do for the tables; but an election needs exactly one.
+            any_size=kind != "members",
         )
         for kind, (partitions, settings) in kinds.items()
     ]

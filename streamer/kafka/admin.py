@@ -117,8 +117,8 @@ class Admin:
     def create(self, topics: Sequence[TopicSpec]) -> None:
         """Create what is not there and wait until it can be used. What exists is left as it is.
 
-        Raises InternalTopicError when an existing topic has another number of partitions, and
-        ConfigError for what brokers refuse to create.
+        Raises InternalTopicError when an existing topic that is not `any_size` has another number
+        of partitions, and ConfigError for what brokers refuse to create.
         """
         if not topics:
             return
@@ -133,7 +133,7 @@ class Admin:
                 raise KafkaUnavailableError(f"created topics did not appear: {topics}")
             time.sleep(PAUSE_S)
         for spec in topics:
-            if counts[spec.name] != spec.partitions:
+            if counts[spec.name] != spec.partitions and not spec.any_size:
                 raise InternalTopicError(
                     f"{spec.name} has {counts[spec.name]} partitions, not {spec.partitions}",
                     hint="someone else made it, or another topology needed it; nothing was changed",

@@ -28,12 +28,14 @@ _WRONG_SETTINGS = {
 
 @dataclass(frozen=True, slots=True)
 class TopicSpec:
-    """A topic to create. `settings` have Kafka's names; -1 copies: the brokers' default."""
+    """A topic to create. `settings` have Kafka's names; -1 copies: the brokers' default. One of
+    `any_size` may exist with another number of partitions."""
 
     name: str
     partitions: int
     settings: Mapping[str, str] = field(default_factory=dict)
     replication_factor: int = -1
+    any_size: bool = False
 
 
 def create(client: AdminClient, topics: Sequence[TopicSpec], left_s: float) -> None:

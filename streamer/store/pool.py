@@ -21,11 +21,18 @@ __all__ = ["MemoryPool", "Tenant"]
 
 # Below this a few dozen databases would flush files of a few KB all the time.
 WRITE_BUFFER_BYTES_MIN = 1 << 20
+# Filters of memtables stay in the write buffers for ever: this part of them, and no more.
+_FILTERS = 10
+# Databases that hold less than their share of this part are not worth a flush: all of them together
+# would not make room.
+_SMALL = 8
 OPEN_FILES = 65_536
 
 
 class Tenant(Protocol):
-    """A database that draws on the pool."""
+    """A database that draws on the pool. `filter_bytes` of its memtables cannot be flushed."""
+
+    filter_bytes: int
 
     def memtable_bytes(self) -> int: ...
 
@@ -44,7 +51,7 @@ def _allow_open_files() -> None:
 
 def _held_bytes(tenant: Tenant) -> int:
     try:
-        return tenant.memtable_bytes()
+        return tenant.memtable_bytes() - tenant.filter_bytes
     except StreamerError:
         return 0
 
@@ -79,6 +86,12 @@ class MemoryPool:
         with self._lock:
             self._tenants.discard(tenant)
 
+    def has_room_for_filters(self, wanted_bytes: int) -> bool:
+        """Whether the memtables of one more database may have filters."""
+        with self._lock:
+            given = sum(tenant.filter_bytes for tenant in self._tenants)
+        return given + wanted_bytes <= self.write_buffer_bytes // _FILTERS
+
     def make_room(self) -> None:
         """Flush the largest memtables until the write buffers are within three quarters again.
 
@@ -89,8 +102,9 @@ class MemoryPool:
         with self._lock:
             tenants = [(_held_bytes(tenant), tenant) for tenant in self._tenants]
         tenants.sort(key=lambda entry: entry[0], reverse=True)
-        for _held, tenant in tenants:
-            if self.write_buffers.get_usage() <= self.write_buffer_bytes * 3 // 4:
+        small = self.write_buffer_bytes // _SMALL // max(len(tenants), 1)
+        for held, tenant in tenants:
+            if held < small or self.write_buffers.get_usage() <= self.write_buffer_bytes * 3 // 4:
                 return
             # One that is just being closed, or whose disk fails: its own task will say so.
             with suppress(StreamerError):

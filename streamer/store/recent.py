@@ -17,13 +17,13 @@ _ENTRY_BYTES = 170
 class RecentRows:
     """Committed rows by key, bounded in bytes: two generations, the older is dropped whole."""
 
-    __slots__ = ("_bytes_max", "_old", "_young", "_young_bytes")
+    __slots__ = ("_bytes_max", "_old", "_old_bytes", "_young", "_young_bytes")
 
     def __init__(self, bytes_max: int) -> None:
         self._bytes_max = bytes_max // 2
         self._young: dict[bytes, bytes | None] = {}
         self._old: dict[bytes, bytes | None] = {}
-        self._young_bytes = 0
+        self._young_bytes = self._old_bytes = 0
 
     @property
     def generations(self) -> tuple[dict[bytes, bytes | None], dict[bytes, bytes | None]]:
@@ -32,18 +32,39 @@ class RecentRows:
 
     @property
     def size_bytes(self) -> int:
-        return self._young_bytes + len(self._old) * _ENTRY_BYTES
+        return self._young_bytes + self._old_bytes
 
     def resize(self, bytes_max: int) -> None:
-        """Change the bound; it takes effect as rows come in."""
+        """Change the bound; what does not fit any more is forgotten at once."""
         self._bytes_max = bytes_max // 2
+        if self._young_bytes > self._bytes_max:
+            self.clear()
+        elif self._old_bytes > self._bytes_max:
+            self._old, self._old_bytes = {}, 0
 
     def add(self, keys: Sequence[bytes], rows: Sequence[bytes | None]) -> None:
+        """Take in rows, those used last at the end: of more than fit, these are kept."""
+        added = _size_bytes(keys, rows)
+        if added > self._bytes_max:
+            self.clear()
+            kept = self._first_that_fits(keys, rows)
+            keys, rows = keys[kept:], rows[kept:]
+            added = _size_bytes(keys, rows)
+        elif self._young_bytes + added > self._bytes_max:
+            self._old, self._old_bytes = self._young, self._young_bytes
+            self._young, self._young_bytes = {}, 0
         self._young.update(zip(keys, rows, strict=True))
-        added = sum(map(len, filter(None, rows))) + sum(map(len, keys))
-        self._young_bytes += added + len(keys) * _ENTRY_BYTES
-        if self._young_bytes > self._bytes_max:
-            self._old, self._young, self._young_bytes = self._young, {}, 0
+        self._young_bytes += added
+
+    def _first_that_fits(self, keys: Sequence[bytes], rows: Sequence[bytes | None]) -> int:
+        """From which place on the rest fits into one generation."""
+        left, place = self._bytes_max, len(keys)
+        while place:
+            left -= len(keys[place - 1]) + len(rows[place - 1] or b"") + _ENTRY_BYTES
+            if left < 0:
+                break
+            place -= 1
+        return place
 
     def drop(self, keys: Iterable[bytes]) -> None:
         """Forget rows; their bytes count until their generation goes."""
@@ -52,4 +73,9 @@ class RecentRows:
             self._old.pop(key, None)
 
     def clear(self) -> None:
-        self._young, self._old, self._young_bytes = {}, {}, 0
+        self._young, self._old = {}, {}
+        self._young_bytes = self._old_bytes = 0
+
+
+def _size_bytes(keys: Sequence[bytes], rows: Sequence[bytes | None]) -> int:
+    return sum(map(len, filter(None, rows))) + sum(map(len, keys)) + len(keys) * _ENTRY_BYTES

@@ -8,7 +8,7 @@ from typing import Any
 
 import rocksdict
 
-from streamer.store.options import DATABASE_WIDE, DEFAULTS, INDEX_DEFAULTS, ROW_DEFAULTS
+from streamer.store.defaults import DATABASE_WIDE, DEFAULTS, INDEX_DEFAULTS, ROW_DEFAULTS
 from streamer.store.settings import ALIASES, NEEDED_CLASS, OWNED, UNUSABLE, Setting, settings
 from streamer.store.values import is_size
 

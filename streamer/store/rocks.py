@@ -51,6 +51,7 @@ class TaskDatabase:
         self.specs = {spec.name: spec for spec in specs}
         self._pool = pool
         self._options = options
+        self.filter_bytes = options.filter_bytes
         self._gate = Gate(lambda: closed(directory))
         self._families: Families
 
@@ -275,8 +276,7 @@ class TaskDatabase:
     def size_bytes(self) -> int:
         """Bytes of files on disk and of memtables, all families."""
         with self._gate:
-            on_disk_bytes = self._families.total("rocksdb.total-sst-files-size")
-        return on_disk_bytes + self.memtable_bytes()
+            return self._families.total("rocksdb.total-sst-files-size") + self.memtable_bytes()
 
     def has_rows(self, store: str) -> bool:
         return next(self.scan(store, b"", None), None) is not None

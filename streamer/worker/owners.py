@@ -87,7 +87,7 @@ class Owners:
 
     def _follow(self) -> None:
         """Read while somebody asks."""
-        with Control(self._config) as control:
+        with Control(self._config, reads_assignments=False) as control:
             while not self._closing.is_set():
                 self._map = self._read(control)
                 self._is_known.set()

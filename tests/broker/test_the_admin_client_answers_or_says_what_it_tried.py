@@ -30,6 +30,8 @@ def test_topics_are_created_once_and_then_checked(kafka: Kafka, names: Names) ->
     assert found[first]["cleanup.policy"] == "compact"
     with pytest.raises(InternalTopicError, match=f"{first} has 3 partitions, not 4"):
         admin.create([TopicSpec(first, 4)])
+    admin.create([TopicSpec(first, 4, any_size=True)])
+    assert admin.partitions([first]) == {first: 3}
 
 
 def test_all_missing_topics_are_named_with_a_command(kafka: Kafka, names: Names) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 from collections.abc import Iterator
 
 import pytest
@@ -9,7 +10,10 @@ import pytest
 from bench.exact import judge
 from bench.fleets import Fleet
 from bench.placement import changes
-from streamer.assignment.facts import Facts
+from streamer.assignment import thrift
+from streamer.assignment.facts import Facts, Load, Site
+from streamer.assignment.place import settle
+from streamer.ids import TaskId
 
 
 def instances(standbys: int, zipf: float) -> Iterator[Facts]:
@@ -35,3 +39,16 @@ def test_with_skewed_sizes_no_more_than_a_twentieth_moves_in_vain(standbys: int)
     assert len(solved) == len(verdicts)
     moved = sum(verdict.moved for verdict in solved)
     assert moved <= 1.05 * sum(verdict.least or 0.0 for verdict in solved)
+
+
+def test_no_more_is_weighed_for_many_tasks_than_for_few() -> None:
+    """A plan takes about a second in clusters that are searched thoroughly; some took 17."""
+    for workers, count in ((6, 60), (20, 500)):
+        dice = random.Random(1)
+        loads = {
+            TaskId(0, number): Load(int(dice.paretovariate(1.2) * 1e8), int(dice.expovariate(1e-4)))
+            for number in range(count)
+        }
+        sites = {f"w{number}": Site(host=f"h{number}") for number in range(workers)}
+        scale = settle(Facts(sites, loads))
+        assert scale.looks < 2 * thrift._LOOKS

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import pytest
 
@@ -24,6 +24,10 @@ def status(name: str, *, left: bool = False, number: int = 1) -> StatusRecord:
     )
 
 
+def nothing() -> None:
+    """What happens while a question is under way."""
+
+
 class Script:
     """Ports that answer what the test laid out, and note what was asked."""
 
@@ -33,6 +37,7 @@ class Script:
         self.at_the_end: list[StatusRecord] = []
         self.listed: frozenset[tuple[str, str]] | None = frozenset()
         self.written: dict[str, AssignmentRecord] = {}
+        self.meanwhile: Callable[[], None] = nothing
 
     def claim(self) -> None:
         self.asked.append("claim")
@@ -50,6 +55,8 @@ class Script:
 
     def members(self) -> frozenset[tuple[str, str]] | None:
         self.asked.append("members")
+        self.meanwhile()
+        self.meanwhile = nothing
         return self.listed
 
     def fence(self, fence: Fence) -> None:
@@ -186,3 +193,14 @@ def test_a_long_list_is_asked_for_seldom_and_at_once_when_the_group_changed(one:
     one.term.stir()
     one.term.turn()
     assert "members" in one.ports.asked
+
+
+def test_a_change_of_the_group_during_the_question_is_asked_about_as_well(one: Fixture) -> None:
+    one.with_two_workers()
+    crowd = {(f"w{number}", "s1") for number in range(2, 400)}
+    one.ports.listed = frozenset({("boss", "s0"), ("w1", "s1"), *crowd})
+    one.ports.meanwhile = one.term.stir
+    one.term.stir()
+    one.term.turn()
+    one.term.turn()
+    assert one.ports.asked.count("members") == 2

@@ -113,6 +113,13 @@ def test_an_unknown_field_of_the_same_format_is_ignored() -> None:
         (ASSIGNMENT_1.replace(b"9f3c.2", b"9f3c.02"), "'9f3c.02' is not an incarnation"),
         (ASSIGNMENT_1.replace(b'"0_1"', b'"spend"'), "'spend' is not a task id"),
         (ASSIGNMENT_1.replace(b'"0_2"', b'"0_02"'), "'0_02' is not a task id"),
+        # Python refuses to read or write numbers of more than 4,300 digits.
+        (ASSIGNMENT_1.replace(b"9f3c.2", b"9f3c." + b"1" * 5_000), "is not an incarnation"),
+        (ASSIGNMENT_1.replace(b'"0_2"', b'"0_%b"' % (b"1" * 5_000)), "is not a task id"),
+        (b'{"format":1,"version":' + b"9" * 4_300 + b"}", "is not a control record"),
+        (b'{"format":1,"version":' + b"9" * 5_000 + b"}", "is not a control record"),
+        (b'{"format":' + b"9" * 5_000 + b"}", "is not a control record"),
+        (b'{"format":1,"version":-1,"worker":"w1","incarnation":"a.0"}', "Expected `int` >= 0"),
     ],
 )
 def test_what_cannot_be_understood_is_refused_by_topic_key_and_version(
@@ -123,6 +130,14 @@ def test_what_cannot_be_understood_is_refused_by_topic_key_and_version(
     assert "shop.assignments" in str(refused.value)
     assert problem in str(refused.value)
     assert refused.value.hint
+
+
+@pytest.mark.parametrize("field", ["number", "seen", "at_ms", "capacity"])
+def test_a_number_that_nobody_can_add_to_is_refused(field: str) -> None:
+    for digits in (b"9" * 19, b"9" * 4_300, b"-1"):
+        value = b'{"format":1,"number":1,"worker":"w","incarnation":"a.0","%b":%b}'
+        with pytest.raises(InternalTopicError, match="'w' is not a control record"):
+            decode_status("t", "w", value % (field.encode(), digits))
 
 
 # What others may write: other bytes, a record cut short, two records in one, and a record in which

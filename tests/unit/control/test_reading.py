@@ -48,3 +48,13 @@ def test_one_that_was_well_again_is_told_anew(caplog: pytest.LogCaptureFixture) 
     for healing in (status("b"), None):
         reader.read([row("b", b"{}"), row("b", healing), row("b", b"{}"), row("b", healing)])
     assert len(caplog.records) == 4
+
+
+def test_any_number_of_keys_is_neither_told_nor_remembered(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    reader = StatusReader()
+    before = refused()
+    reader.read(row(f"w{number}", b"{}") for number in range(1_500))
+    assert len(caplog.records) == 1_000
+    assert refused() - before == 1_500

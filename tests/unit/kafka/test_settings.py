@@ -50,6 +50,11 @@ def test_ends_are_known_soon() -> None:
     assert waits == [100, 20, 250, 100, 100]
 
 
+def test_who_only_follows_control_topics_asks_seldom() -> None:
+    made = settings.control_consumer(_config(), follows=True)
+    assert made["fetch.wait.max.ms"] == 1_000
+
+
 def test_standbys_ask_seldom_and_share_the_memory_of_restores() -> None:
     config = _config(memory_bytes_max=4096 * MIB)
     standby, restore = settings.standby_consumer(config), settings.restore_consumer(config)

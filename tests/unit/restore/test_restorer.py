@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from streamer.config import Config
+from streamer.config.memory import budget
 from streamer.errors import InvariantError, TaskCorruptedError, TopicMissingError
 from streamer.ids import TaskId
 from streamer.kafka.changelog import Bounds, Fetched
@@ -45,6 +46,15 @@ class Thread:
 
     def rows(self) -> int:
         return len(list(self.database.scan("plain", b"", None)))
+
+
+def test_restores_before_any_task_take_what_is_nobodys_yet_and_no_cache() -> None:
+    config = Config(application_id="app", bootstrap_servers="127.0.0.1:9")
+    parts = budget(config)
+    taken = restorer._for_records(parts)
+    whole = config.memory_bytes_max - parts.process_bytes
+    assert taken + parts.block_cache_bytes + parts.write_buffers_bytes <= whole
+    assert taken > 0.4 * whole
 
 
 class Patient(ScriptedConsumer):

@@ -11,14 +11,8 @@ import rocksdict
 
 from streamer.config import load
 from streamer.errors import ConfigError
-from streamer.store.options import (
-    DATABASE_WIDE,
-    DEFAULTS,
-    INDEX_DEFAULTS,
-    ROW_DEFAULTS,
-    check,
-    check_stores,
-)
+from streamer.store.defaults import DATABASE_WIDE, DEFAULTS, INDEX_DEFAULTS, ROW_DEFAULTS
+from streamer.store.options import check, check_stores
 from streamer.store.reference import page
 from streamer.store.rocks import TaskDatabase
 from streamer.store.settings import ALIASES, OWNED, UNUSABLE, settings

@@ -60,7 +60,41 @@ def test_without_making_room_the_budget_does_not_hold(
     assert pool.gauges()["write_buffer_bytes"] > 32 * MIB
 
 
+@pytest.mark.parametrize("stores", [1, 3])
+def test_databases_without_rows_leave_room_and_nothing_is_flushed_for_them(
+    tmp_path: Path, specs: Any, stores: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Each memtable has its filter from the beginning, and no flush frees it."""
+    pool = MemoryPool(4 * MIB, 4 * MIB)
+    flushes = 0
+
+    def counted(database: TaskDatabase, *, wait: bool = True) -> None:
+        nonlocal flushes
+        flushes += 1
+
+    monkeypatch.setattr(TaskDatabase, "flush", counted)
+    kinds = (specs.plain, specs.ttl, specs.sessions)[:stores]
+    databases = [
+        TaskDatabase.open(tmp_path / f"0_{n}", kinds, pool=pool, options={}) for n in range(90)
+    ]
+    filters = sum(database.filter_bytes for database in databases)
+    assert 0 < filters <= pool.write_buffer_bytes // 10
+    assert databases[-1].filter_bytes == 0
+    assert pool.gauges()["write_buffer_bytes"] < pool.write_buffer_bytes // 2
+    for number, database in enumerate(databases):
+        database.write({"plain": [(b"k", b"%d" % number)]}, {})
+    assert flushes == 0
+    first, *others = databases
+    first.close()
+    assert sum(database.filter_bytes for database in others) < filters
+    assert pool.has_room_for_filters(first.filter_bytes)
+    for database in others:
+        database.close()
+
+
 class Tenant:
+    filter_bytes = 0
+
     def __init__(self, pool: MemoryPool, held_bytes: int, *, is_closed: bool = False) -> None:
         self.held_bytes = held_bytes
         self.is_closed = is_closed
@@ -83,8 +117,8 @@ def test_the_largest_are_flushed_and_one_that_is_closing_is_passed_over(
 ) -> None:
     pool = MemoryPool(4 * MIB, 4 * MIB)
     database = TaskDatabase.open(tmp_path / "0_3", [specs.plain], pool=pool, options={})
-    small, closing = Tenant(pool, 1), Tenant(pool, 1 << 40, is_closed=True)
-    large = Tenant(pool, 1 << 30)
+    small, closing = Tenant(pool, 200_000), Tenant(pool, 1 << 40, is_closed=True)
+    tiny, large = Tenant(pool, 1_000), Tenant(pool, 1 << 30)
     rows = [(b"%04d" % n, bytes(1_000)) for n in range(200)]
     writes = 0
     while not large.flushes and writes < 100:
@@ -95,6 +129,7 @@ def test_the_largest_are_flushed_and_one_that_is_closing_is_passed_over(
     assert (large.flushes, closing.flushes) == (1, 0)
     # RocksDB may count what it has freed a moment later; then the next one is flushed too.
     assert small.flushes <= 1
+    assert tiny.flushes == 0
     assert pool.gauges()["write_buffer_bytes"] < 3 * MIB
     pool.leave(large)
     for _ in range(2 * writes):

@@ -42,7 +42,8 @@ class Told:
     is_away: bool
     readings: int
 
-    def __init__(self, _config: Config) -> None:
+    def __init__(self, _config: Config, *, reads_assignments: bool) -> None:
+        assert not reads_assignments, "a large fleet has a partition of them for each worker"
         if Told.is_away:
             raise KafkaUnavailableError("the brokers do not answer")
 
