@@ -29,9 +29,10 @@ A message names what happened and where; the hint says what to do next.
 
 from __future__ import annotations
 
-from typing import ClassVar
+from typing import ClassVar, Final
 
 __all__ = [
+    "RAISED_BY_USERS",
     "ConfigError",
     "FencedError",
     "InternalTopicError",
@@ -56,6 +57,11 @@ __all__ = [
     "TopologyError",
     "UsageError",
 ]
+
+
+RAISED_BY_USERS: Final = (Exception, SystemExit)
+"""What user code may raise. `sys.exit` ends a script; in a function that is called for a record it
+would end the worker, and one after the other, without a word about the record."""
 
 
 class StreamerError(Exception):

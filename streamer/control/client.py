@@ -10,7 +10,7 @@ It only reads. Each question reads what was written since the last one.
 from __future__ import annotations
 
 from streamer.clock import Clock, SystemClock
-from streamer.closing import Closing
+from streamer.closable import Closable
 from streamer.config import Config
 from streamer.control.identity import worker_and_session
 from streamer.control.messages import AssignmentRecord, StatusRecord, decode_assignment
@@ -26,7 +26,7 @@ __all__ = ["Control", "TaskInfo", "WorkerInfo"]
 _READ_S = 30.0
 
 
-class Control(Closing):
+class Control(Closable):
     """Reads the control topics of one application. Used by one thread.
 
     Raises TopicMissingError where no worker of the application has ever run, KafkaUnavailableError

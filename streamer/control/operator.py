@@ -17,7 +17,7 @@ from collections.abc import Callable, Iterable
 from typing import TypeVar, get_args
 
 from streamer.clock import Clock, SystemClock
-from streamer.closing import Closing
+from streamer.closable import Closable
 from streamer.config import Config
 from streamer.control.requests import (
     Answer,
@@ -45,7 +45,7 @@ _LOOK_S = 0.2
 Found = TypeVar("Found")
 
 
-class Operator(Closing):
+class Operator(Closable):
     """Reads and writes the operations topic of one application. Used by one thread.
 
     Raises TopicMissingError where no worker of the application has ever run, KafkaUnavailableError

@@ -1,9 +1,9 @@
 """Status records as they come: one that cannot be read is told, and passed over.
 
 Whoever may write to the topic could otherwise end every controller and every routed query with one
-record, and so would a worker of another release that speaks another format. The worker it is about
-counts as not heard; its own next status takes the record's place. Assignments are another matter:
-who cannot read them does not know who owns what, and must not go on.
+record. The worker it is about counts as not heard; its own next status takes the record's place.
+Assignments are another matter: who cannot read them does not know who owns what, and must not go
+on.
 """
 
 from __future__ import annotations

@@ -16,6 +16,7 @@ from streamer.engine.fold import Cells, Collect, Loop, careful, isolated
 from streamer.engine.node import Operator
 from streamer.engine.policy import Policy
 from streamer.engine.sharing import encoder
+from streamer.errors import RAISED_BY_USERS
 from streamer.kafka.api import AbortableError
 from streamer.store.cache import KeyValueState, UnreadableKeysError, newest_times
 from streamer.store.expiry import is_past_ttl
@@ -171,7 +172,7 @@ class AggregateOperator(Operator):
             try:
                 loop(cells, rows, collect)
                 return failed
-            except Exception as error:
+            except RAISED_BY_USERS as error:
                 if self._needs_care:
                     self.policy.take_care(error)
                 elif not isinstance(error, FieldError):
@@ -243,7 +244,7 @@ class AggregateOperator(Operator):
         """The result's key bytes for each row key."""
         return row_keys
 
-    def _again(self, error: Exception) -> None:
+    def _again(self, error: BaseException) -> None:
         """Raise AbortableError for a result that cannot be stored: the records are folded again one
         by one, so that the one at fault is refused, and not whatever comes after it."""
         if self._needs_care:

@@ -11,11 +11,12 @@ from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any, Literal
 
+from streamer.engine.sendable import check_headers, check_time
 from streamer.engine.sharing import copied
 from streamer.engine.stores import KeyValueStore, Moment, WindowedStore
-from streamer.errors import ConfigError, ProcessingError
+from streamer.errors import ConfigError
 from streamer.record import Headers, Record
-from streamer.store.cache import ANY_TIME_MS, KeyValueState
+from streamer.store.cache import KeyValueState
 from streamer.topology.calls import check_call
 from streamer.topology.stores import StoreKind
 
@@ -119,9 +120,9 @@ class ProcessContext:
         if timestamp_ms is None:
             timestamp_ms = moment.timestamp_ms
         else:
-            _check_time(timestamp_ms)
+            check_time("forward(timestamp_ms=...)", timestamp_ms)
         if headers is not None:
-            _check_headers(headers)
+            check_headers("forward(headers=...)", headers)
         self.forwarded.append(
             (
                 (None if record is None else record.key) if key is ... else copied(key),
@@ -146,48 +147,13 @@ class ProcessContext:
                 hint="make the processor a class with open: only what is scheduled there is"
                 " scheduled again after a restart",
             )
-        every_ms = every // timedelta(milliseconds=1)
+        every_ms = every // timedelta(milliseconds=1) if isinstance(every, timedelta) else 0
         if every_ms <= 0 or by not in ("stream", "wall"):
-            raise ConfigError(f"schedule(every={every!r}, by={by!r}) is not possible")
+            raise ConfigError(
+                f"schedule(every={every!r}, by={by!r}) is not possible",
+                hint="every is a timedelta of a millisecond or more, by is stream or wall",
+            )
         check_call("schedule()", function, "now_ms")
         entry = Schedule(every_ms, function, by)
         self.schedules.append(entry)
         return entry
-
-
-def _check_time(timestamp_ms: Any) -> None:
-    """Kafka takes a negative time for none at all, and has 63 bits for others."""
-    if not isinstance(timestamp_ms, int):
-        wrong = f"a time is a whole number of milliseconds, not {type(timestamp_ms).__name__}"
-    elif timestamp_ms < 0:
-        wrong = "a record cannot have a negative time"
-    elif timestamp_ms >= ANY_TIME_MS:
-        wrong = "a time in milliseconds is less than 2^63"
-    else:
-        return
-    raise ProcessingError(
-        f"forward(timestamp_ms={timestamp_ms!r}): {wrong}",
-        hint="give milliseconds since 1970 as an int, or leave it out to keep the record's",
-    )
-
-
-def _check_headers(headers: Any) -> None:
-    """What the client library would refuse when the record is long gone."""
-    if not isinstance(headers, list | tuple):
-        wrong = f"headers are a list, not {type(headers).__name__}"
-    else:
-        others = [header for header in headers if not _is_header(header)]
-        if not others:
-            return
-        wrong = f"{others[0]!r} is not a header"
-    raise ProcessingError(
-        f"forward(headers={headers!r}): {wrong}",
-        hint='write a list of (str, bytes or None): headers=[("source", b"web")]',
-    )
-
-
-def _is_header(header: Any) -> bool:
-    if not isinstance(header, tuple) or len(header) != 2:
-        return False
-    name, value = header
-    return isinstance(name, str) and (value is None or isinstance(value, bytes))

@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterable, Mapping, MutableMapping
 from typing import Any
 
 from streamer.engine.fields import Fields
+from streamer.errors import RAISED_BY_USERS
 from streamer.topology.aggregates import BuiltIn, Count, First, Fold, Last, Max, Min, Reduce, Sum
 
 __all__ = ["Cells", "Collect", "Loop", "Rows", "careful", "fold_loop", "isolated", "needs_keys"]
@@ -80,7 +81,7 @@ def careful(loop: Loop, encode: Callable[[Any], bytes], decode: Callable[[bytes]
                 after = cells[row[0]]
                 if after is not None:
                     encode(after)
-            except Exception:
+            except RAISED_BY_USERS:
                 cells[row[0]] = None if saved is None else decode(saved)
                 raise
 

@@ -11,6 +11,7 @@ from typing import Any, Final
 
 from streamer.engine.batch import Batch
 from streamer.engine.policy import Policy
+from streamer.errors import RAISED_BY_USERS
 
 __all__ = ["FAILED", "Operator"]
 
@@ -82,7 +83,7 @@ class Operator:
                     break
                 # It ends an iteration, so the function's own would lose the records behind it.
                 raise RuntimeError("the function raised StopIteration")
-            except Exception as error:
+            except RAISED_BY_USERS as error:
                 self.policy.failed(
                     batch, len(results), error=error, node=self.name, stage=self.stage
                 )

@@ -22,6 +22,7 @@ from streamer.engine.compile import Compiler, Entry
 from streamer.engine.process import ProcessOperator
 from streamer.engine.sessions import SessionOperator
 from streamer.engine.windowed import WindowedOperator
+from streamer.errors import RAISED_BY_USERS
 from streamer.record import RawBatch
 from streamer.store.cache import ANY_TIME_MS, KeyValueState
 from streamer.store.closing import Closing
@@ -167,7 +168,7 @@ class Pipeline:
                 if len(values) == len(encoded):
                     return values, failed
                 raise RuntimeError("the serde raised StopIteration")
-            except Exception as error:
+            except RAISED_BY_USERS as error:
                 row = len(values)
                 if row not in skipped:
                     self._policy.undecodable(raw, row, error=error, part=part)

@@ -77,7 +77,7 @@ class Policy:
         """Whether a record on which user code raises is left out, and those behind it are not."""
         return self._actions["processing"] != "stop"
 
-    def undecodable(self, raw: RawBatch, row: int, *, error: Exception, part: str) -> None:
+    def undecodable(self, raw: RawBatch, row: int, *, error: BaseException, part: str) -> None:
         """A source record whose key or value cannot be decoded."""
         self._decide("deserialization", raw, row, error=error, place=f"decoding its {part}")
 
@@ -86,7 +86,7 @@ class Policy:
         batch: Batch,
         row: int,
         *,
-        error: Exception,
+        error: BaseException,
         node: str,
         stage: str = "processing",
     ) -> None:
@@ -109,7 +109,9 @@ class Policy:
         )
         self._decide(stage, flushed, 0, error=error, place=place)
 
-    def _decide(self, stage: str, raw: RawBatch, row: int, *, error: Exception, place: str) -> None:
+    def _decide(
+        self, stage: str, raw: RawBatch, row: int, *, error: BaseException, place: str
+    ) -> None:
         if isinstance(error, _NOT_OF_THE_RECORD):
             raise error
         action = self._actions[stage]
@@ -129,7 +131,7 @@ class Policy:
             headers = [*raw.headers_at(row), *self._cause(raw, row, error=error, place=place)]
             self._dead_letter(raw.keys[row], raw.values[row], headers)
 
-    def take_care(self, error: Exception) -> None:
+    def take_care(self, error: BaseException) -> None:
         """Raise AbortableError if a failure may have left something half-done that is not to stop
         the task: what was done since the last commit is done again, with care."""
         if not self.goes_on or self.care.is_taken:
@@ -149,7 +151,7 @@ class Policy:
         self._last[place] = letter
         return True
 
-    def _cause(self, raw: RawBatch, row: int, *, error: Exception, place: str) -> Headers:
+    def _cause(self, raw: RawBatch, row: int, *, error: BaseException, place: str) -> Headers:
         cause: dict[str, Any] = {
             "exception": f"{type(error).__module__}.{type(error).__qualname__}",
             "message": _shown(error),
@@ -163,6 +165,6 @@ class Policy:
         return [(_HEADER + name, str(value).encode()) for name, value in cause.items()]
 
 
-def _shown(error: Exception) -> str:
+def _shown(error: BaseException) -> str:
     text = str(error) or repr(error)
     return text if len(text) <= _TEXT_LENGTH_MAX else text[:_TEXT_LENGTH_MAX] + "..."

@@ -11,7 +11,7 @@ from streamer.engine.batch import Batch, Order, Source, flushed, spread_order
 from streamer.engine.context import ProcessContext, Schedule
 from streamer.engine.node import Operator
 from streamer.engine.policy import Policy
-from streamer.errors import ProcessingError, StreamerError
+from streamer.errors import RAISED_BY_USERS, ProcessingError, StreamerError
 from streamer.record import Record
 
 __all__ = ["ProcessOperator"]
@@ -51,7 +51,7 @@ class ProcessOperator(Operator):
             return function(*arguments)
         except StreamerError:
             raise
-        except Exception as error:
+        except RAISED_BY_USERS as error:
             name = getattr(function, "__qualname__", repr(function))
             raise ProcessingError(
                 f"{name} of step {self.name}: {type(error).__name__}: {error}",
@@ -65,7 +65,7 @@ class ProcessOperator(Operator):
         self.context.moment.call += 1
         try:
             closed()
-        except Exception:
+        except RAISED_BY_USERS:
             # All that it had is committed, and the worker's other tasks have no part in this.
             _log.exception("close() of step %s failed; its task is closed all the same", self.name)
 
@@ -91,7 +91,7 @@ class ProcessOperator(Operator):
                     offset=raw.offsets[place] if raw is not None else None,
                 )
                 self._process(moment.record, context)
-            except Exception as error:
+            except RAISED_BY_USERS as error:
                 self._undo(cancelled)
                 self.policy.failed(batch, row, error=error, node=self.name)
             finally:

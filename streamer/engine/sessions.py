@@ -13,6 +13,7 @@ from streamer.engine.node import Operator
 from streamer.engine.policy import Policy
 from streamer.engine.sharing import encoder
 from streamer.engine.times import StreamTime
+from streamer.errors import RAISED_BY_USERS
 from streamer.kafka.api import AbortableError
 from streamer.store.cache import UnreadableKeysError
 from streamer.store.keys import session_key
@@ -102,7 +103,7 @@ class SessionOperator(Operator):
                 results += self._record(batch, row, raw_key, stream_time=times[row])
             except UnreadableKeysError as unreadable:
                 self.refuse_keys(batch.take([row]), [raw_key], unreadable.errors)
-            except Exception as error:
+            except RAISED_BY_USERS as error:
                 if self._needs_care:
                     self.policy.take_care(error)
                 self.policy.failed(batch, row, error=error, node=self.name)
@@ -126,7 +127,7 @@ class SessionOperator(Operator):
             value = self._folded(batch.keys[row], batch.values[row], merged)
             if is_careful and value is not None:
                 encoder(self.state)(value)
-        except Exception:
+        except RAISED_BY_USERS:
             for one, encoded in zip(merged, saved, strict=False):
                 self.state.restore(raw_key, one, encoded)
             raise

@@ -16,7 +16,7 @@ from types import NoneType
 from typing import Any, get_type_hints
 from uuid import UUID
 
-from streamer.errors import SerdeError, StreamerError
+from streamer.errors import RAISED_BY_USERS, SerdeError, StreamerError
 from streamer.store.cache import KeyValueState
 from streamer.topology.aggregates import First, Fold, Last, Max, Min, Reduce
 from streamer.topology.graph import Aggregate, Branch, Node, Process, Source, Stateless, Subtopology
@@ -84,7 +84,7 @@ def encoder(state: KeyValueState) -> Callable[[Any], bytes]:
             return state.encode(value)
         except StreamerError:
             raise
-        except Exception as error:
+        except RAISED_BY_USERS as error:
             raise SerdeError(
                 f"store {state.spec.name!r} cannot hold what was computed:"
                 f" {type(error).__name__}: {error}",
@@ -141,5 +141,5 @@ def _shallow(value: Any) -> Any:
 def _deeply(value: Any) -> Any:
     try:
         return deepcopy(value)
-    except Exception:
+    except RAISED_BY_USERS:
         return value  # Such as one that holds a lock: nobody else can have another one.

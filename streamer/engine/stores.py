@@ -12,9 +12,10 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from streamer.engine.sendable import check_time
 from streamer.engine.sharing import opener
 from streamer.engine.times import StreamTime
-from streamer.errors import ConfigError
+from streamer.errors import RAISED_BY_USERS, ConfigError
 from streamer.record import Record
 from streamer.store.cache import Found, KeyValueState, Saved, undecodable
 from streamer.store.expiry import is_past_ttl
@@ -64,7 +65,7 @@ class _Cells:
     def opened(self, raw: bytes, cell: Any) -> Any:
         try:
             return self._opened(cell)
-        except Exception as error:
+        except RAISED_BY_USERS as error:
             raise undecodable(self.state.spec, raw, error) from error
 
     def write(self, raw: bytes, cell: Any, *, forgets: bool = False) -> None:
@@ -177,7 +178,11 @@ class WindowedStore:
         return None if cell is None else self._cells.opened(raw, cell)
 
     def put(self, key: Any, value: Any, start_ms: int) -> None:
-        """Set the value of a window; None removes it. Beyond its retention it is not kept."""
+        """Set the value of a window; None removes it. Beyond its retention it is not kept.
+
+        Raises ProcessingError for a start that is no time.
+        """
+        check_time("put(start_ms=...)", start_ms)
         if start_ms < self._kept_from_ms:
             return
         cell = None if value is None else self._cells.closed(value)

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import http.client
 import socket
+import string
 import threading
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from typing import NamedTuple
+from urllib.parse import quote
 
 from streamer.http.answers import JSON, Answer, QueryError, answer_of
 from streamer.http.requests import forwarded
@@ -26,6 +28,7 @@ HURRY_PAGE_SECONDS = 2.0
 CALLS_MAX = 32
 PARALLEL_MAX = 8
 IDLE_PER_WORKER_MAX = 4
+_AS_THEY_ARE = string.punctuation
 _KEPT = ("Retry-After", "Streamer-Role", "Streamer-Lag")
 
 
@@ -115,7 +118,9 @@ class Forwarder:
                 _connect(connection)
             connection.sock.settimeout(call.patience[1])
             headers = forwarded(call.limit) | ({"Content-Type": JSON} if call.body else {})
-            connection.request(call.method, call.target, call.body or None, headers)
+            # A client may send bytes as they are that http.client takes in no target.
+            target = quote(call.target.encode("latin-1"), safe=_AS_THEY_ARE)
+            connection.request(call.method, target, call.body or None, headers)
             response = connection.getresponse()
             answer = Answer(
                 response.status,

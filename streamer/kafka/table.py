@@ -23,7 +23,7 @@ from confluent_kafka import (
 )
 from confluent_kafka import TopicPartition as Address
 
-from streamer.closing import Closing
+from streamer.closable import Closable
 from streamer.config import Config
 from streamer.errors import KafkaUnavailableError, StreamerError
 from streamer.ids import TopicPartition
@@ -56,7 +56,7 @@ def newest(rows: Iterable[Row]) -> list[Row]:
     return list({(row.place, row.key): row for row in rows}.values())
 
 
-class TableReader(Closing):
+class TableReader(Closable):
     """Reads some partitions from their beginning and goes on for ever. Used by one thread.
 
     `follows` asks seldom, for whoever needs no `read_to`.

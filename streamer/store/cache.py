@@ -382,7 +382,7 @@ def newest_times(
     return newest
 
 
-def undecodable(spec: StoreSpec, key: bytes, error: Exception) -> TopologyError:
+def undecodable(spec: StoreSpec, key: bytes, error: BaseException) -> TopologyError:
     """For a stored value that this topology cannot read; no record is at fault."""
     return TopologyError(
         f"store {spec.name!r}: the value of key {key!r} is not {spec.value.name}: {error}",

@@ -23,7 +23,7 @@ import time
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from streamer.closing import Closing
+from streamer.closable import Closable
 from streamer.errors import StateDirectoryError
 from streamer.ids import FIRST_LAYOUT, Layout, TaskId
 
@@ -54,7 +54,7 @@ class TaskDirectory:
     path: Path
 
 
-class WorkerDirectory(Closing):
+class WorkerDirectory(Closable):
     """One slot, locked until `close`. Make it with `WorkerDirectory.open`."""
 
     def __init__(self, path: Path, identity: Identity, lock: int) -> None:

@@ -9,7 +9,7 @@ that went through the pipeline. Only `streamer.task.commit` moves the one to the
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import TypeVar
 
 from streamer.changelog.format import Positions
@@ -25,7 +25,7 @@ from streamer.task.input import TaskInput
 from streamer.task.lifecycle import TaskState, checked_move
 from streamer.task.metadata import Metadata, marks, store_mark
 
-__all__ = ["ActiveTask"]
+__all__ = ["ActiveTask", "committed_by"]
 
 _Known = TypeVar("_Known")
 
@@ -201,3 +201,8 @@ class ActiveTask:
             self.pipeline.abort()
             self.input.clear()
             self.positions = dict(self.committed)
+
+
+def committed_by(tasks: Iterable[ActiveTask]) -> dict[TopicPartition, int]:
+    """Where each input partition of these tasks stood at the last commit."""
+    return {place: at for task in tasks for place, at in task.committed.items()}

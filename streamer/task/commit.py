@@ -20,7 +20,13 @@ from collections.abc import Callable, Sequence
 from streamer import failpoints
 from streamer.engine.closing import Room
 from streamer.engine.pipeline import Changes
-from streamer.errors import FencedError, KafkaUnavailableError, ProcessingError, StreamerError
+from streamer.errors import (
+    RAISED_BY_USERS,
+    FencedError,
+    KafkaUnavailableError,
+    ProcessingError,
+    StreamerError,
+)
 from streamer.ids import TopicPartition
 from streamer.kafka.api import AbortableError, Committed, InputReader, ResultProducer
 from streamer.task.active import ActiveTask
@@ -86,7 +92,7 @@ def _flush(task: ActiveTask, producer: ResultProducer, room: Room) -> Changes:
         raise
     except StreamerError as error:
         raise TaskFailedError(task, error) from error
-    except Exception as error:
+    except RAISED_BY_USERS as error:
         problem = ProcessingError(
             f"{type(error).__name__} while task {task.task} committed: {error}",
             hint="a value in a store cannot be encoded, or a step after an aggregation raised",

@@ -14,8 +14,9 @@ from pathlib import Path
 from typing import Any
 
 from streamer.changelog.format import Positions
-from streamer.closing import Closing
+from streamer.closable import Closable
 from streamer.config import Config
+from streamer.engine.sendable import check_headers, check_time
 from streamer.errors import SerdeError, StreamerError
 from streamer.ids import TaskId, TopicPartition
 from streamer.kafka.fake import FakeBroker
@@ -33,7 +34,7 @@ from streamer.topology.serde import Serde
 __all__ = ["TopologyTestDriver"]
 
 
-class TopologyTestDriver(Closing):
+class TopologyTestDriver(Closable):
     """Runs an application's topology in this process.
 
     with TopologyTestDriver(app) as driver:
@@ -97,7 +98,8 @@ class TopologyTestDriver(Closing):
         Key and value go through the source's serdes; bytes are written as they are, so that a test
         can send what cannot be decoded. `at` is the record's timestamp, by default now.
 
-        Raises the error of a task that stopped because of it, once; see `failures`.
+        Raises the error of a task that stopped because of it, once; see `failures`. Raises
+        ProcessingError for a time or headers that no record can have.
         """
         self._write(topic, key, value, at=at, headers=headers, partition=partition)
         if self._auto_commit:
@@ -121,6 +123,9 @@ class TopologyTestDriver(Closing):
         partition: int | None = None,
     ) -> None:
         serdes = self._topics.source(topic)
+        timestamp_ms = self.now_ms if at is None else milliseconds_of(at)
+        check_time("send(at=...)", timestamp_ms)
+        check_headers("send(headers=...)", headers or [])
         raw_key = _encoded(serdes.key, key, f"the key for {topic!r}")
         broker = self._stage.broker
         chosen = broker.choose(topic, raw_key) if partition is None else partition
@@ -128,7 +133,7 @@ class TopologyTestDriver(Closing):
             TopicPartition(topic, chosen),
             raw_key,
             _encoded(serdes.value, value, f"the value for {topic!r}"),
-            timestamp_ms=self.now_ms if at is None else milliseconds_of(at),
+            timestamp_ms=timestamp_ms,
             headers=headers,
         )
 

@@ -10,11 +10,17 @@ from pathlib import Path
 
 from streamer.changelog.format import Positions
 from streamer.config import budget
-from streamer.errors import FencedError, KafkaUnavailableError, ProcessingError, StreamerError
+from streamer.errors import (
+    RAISED_BY_USERS,
+    FencedError,
+    KafkaUnavailableError,
+    ProcessingError,
+    StreamerError,
+)
 from streamer.ids import TaskId, transactional_id
 from streamer.kafka.api import AbortableError
 from streamer.store.rocks import TaskDatabase
-from streamer.task.active import ActiveTask
+from streamer.task.active import ActiveTask, committed_by
 from streamer.task.build import Plan, changelogs, input_partitions
 from streamer.task.commit import TaskFailedError, commit
 from streamer.task.input import TaskInput
@@ -52,6 +58,7 @@ class Life:
             recent_bytes=budget(config).recent_rows_bytes,
         )
         self.tasks = {task: self._opened(task) for task in stage.planned.tasks}
+        self._output.inputs = lambda: committed_by(self.running)
         self._by_partition = {
             place: task for task in self.tasks.values() for place in task.partitions
         }
@@ -150,7 +157,7 @@ class Life:
                 return count + 1
             except (FencedError, KafkaUnavailableError):
                 raise
-            except Exception as error:
+            except RAISED_BY_USERS as error:
                 self._halt(task, _as_streamer_error(error, task))
                 return count + 1
         return count
@@ -210,7 +217,7 @@ class Life:
                 task.close()
 
 
-def _as_streamer_error(error: Exception, task: ActiveTask) -> StreamerError:
+def _as_streamer_error(error: BaseException, task: ActiveTask) -> StreamerError:
     if isinstance(error, StreamerError):
         return error
     problem = ProcessingError(

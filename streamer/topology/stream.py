@@ -346,6 +346,9 @@ def _check_merged(stream: Stream, others: Sequence[Stream]) -> None:
             )
     if any(other._graph is not stream._graph for other in others):
         raise TopologyError("merge() takes streams of one App; these are of several")
+    nodes = [each._node for each in (stream, *others)]
+    if len({id(node) for node in nodes}) < len(nodes):
+        raise TopologyError("merge() takes each stream once", hint="flat_map repeats records")
 
 
 def _check_predicates(predicates: Iterable[Predicate]) -> None:

@@ -20,6 +20,7 @@ from streamer.cluster.member import Desired
 from streamer.config import Config, budget
 from streamer.control.messages import StandbyReport, TaskReport
 from streamer.errors import (
+    RAISED_BY_USERS,
     FencedError,
     KafkaUnavailableError,
     ProcessingError,
@@ -175,7 +176,7 @@ class Loop:
             except (AbortableError, KafkaUnavailableError) as error:
                 self._abort(error)
                 return
-            except Exception as error:
+            except RAISED_BY_USERS as error:
                 self._halt(task, _as_streamer_error(error, task))
                 return
             if count:
@@ -312,7 +313,7 @@ class Loop:
         self._collector.restore()
 
 
-def _as_streamer_error(error: Exception, task: ActiveTask) -> StreamerError:
+def _as_streamer_error(error: BaseException, task: ActiveTask) -> StreamerError:
     if isinstance(error, StreamerError):
         return error
     problem = ProcessingError(

@@ -186,6 +186,7 @@ def _hint(partition: TopicPartition, past: _Past) -> str:
             f" (offsets.retention.minutes). {remedy}"
         )
     return (
-        "the broker has forgotten it (offsets.retention.minutes) or somebody deleted the group."
-        f" {remedy}"
+        "the broker has forgotten it (offsets.retention.minutes), somebody deleted the group, or"
+        f" the application was changed so that {partition.topic} now fills a store that other input"
+        f" has filled: then the state does not fit, and no offset will do. {remedy}"
     )

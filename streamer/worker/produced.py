@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from streamer import metrics
@@ -15,10 +15,17 @@ from streamer.record import Headers
 __all__ = ["WorkerOutput"]
 
 
+_TEXT_LENGTH_MAX = 2_000
+
+
 class WorkerOutput:
-    """A ResultProducer that counts what it sends and applies `production_error`."""
+    """A ResultProducer that counts what it sends and applies `production_error`.
+
+    `inputs` tells where each input partition stood at the last commit.
+    """
 
     on_refused: OnRefused | None = None
+    inputs: Callable[[], Mapping[TopicPartition, int]] = staticmethod(dict)
 
     def __init__(self, config: Config, producer: ResultProducer) -> None:
         self._config = config
@@ -105,19 +112,31 @@ class WorkerOutput:
     def _refused(
         self, topic: str, key: bytes | None, value: bytes | None, error: RecordRefusedError
     ) -> None:
-        """The brokers refuse a result: skip it, or keep its key and the reason."""
+        """The brokers refuse a result: skip it, or put it aside."""
         if topic == self._config.dead_letter_topic:
             # What was to be kept would be lost.
             raise error
         self._left_out += 1  # counted with the commit: it is met again in every try
         if self._config.production_error == "dead_letter":
-            headers: Headers = [
-                ("__streamer.errors.message", str(error).encode()),
-                ("__streamer.errors.topic", topic.encode()),
-                ("__streamer.errors.place", b"writing"),
-                ("__streamer.errors.size", str(len(value or b"")).encode()),
-            ]
-            # The value may be what was too large; its key and the cause are kept.
+            kept = None if isinstance(error, RecordTooLargeError) else value
+            headers = self._cause(topic, value, error)
             self._producer.send(
-                self._config.dead_letter_topic, [key], [None], timestamps=[0], headers=[headers]
+                self._config.dead_letter_topic, [key], [kept], timestamps=[0], headers=[headers]
             )
+
+    def _cause(self, topic: str, value: bytes | None, error: RecordRefusedError) -> Headers:
+        """A result may stand for many records, so none is named: they are behind the positions of
+        the last commit. The names are those of `Policy`, where they mean the same."""
+        since = ", ".join(f"{place}: {offset}" for place, offset in sorted(self.inputs().items()))
+        cause = {
+            "exception": f"{type(error).__module__}.{type(error).__qualname__}",
+            "message": str(error),
+            "place": "writing",
+            "topic": "(result)",
+            "partition": -1,
+            "offset": -1,
+            "output": topic,
+            "size": len(value or b""),
+            "inputs": since[:_TEXT_LENGTH_MAX],
+        }
+        return [(f"__streamer.errors.{name}", str(text).encode()) for name, text in cause.items()]

@@ -29,6 +29,7 @@ from streamer.restore import Restorer
 from streamer.store import options
 from streamer.store.directory import WorkerDirectory
 from streamer.store.pool import MemoryPool
+from streamer.task.active import committed_by
 from streamer.task.build import Plan
 from streamer.topology.graph import Topology
 from streamer.topology.partitions import Partitions
@@ -112,6 +113,7 @@ class Worker:
         closing.callback(reader.close)
         output = WorkerOutput(self.config, self._producer(planned))
         tasks = self._tasks(planned, reader, output, closing=closing)
+        output.inputs = lambda: committed_by(tasks.running)
         serving = WorkerServing(self._topology, planned, tasks=tasks, config=self.config)
         self._serve(serving, closing)
         member = self._member(planned, serving.address)

@@ -114,7 +114,7 @@ def test_skip_and_dead_letter_leave_out_those_alone(sizes: Application, too_larg
     for letter in letters:
         headers = {name: (value or b"").decode() for name, value in letter.headers}
         assert letter.value is None
-        assert headers["__streamer.errors.topic"] == sizes.topic("out")
+        assert headers["__streamer.errors.output"] == sizes.topic("out")
         assert headers["__streamer.errors.size"] == str(too_large)
         size = too_large + len(letter.key or b"")
         assert f"writing {size} bytes to" in headers["__streamer.errors.message"]

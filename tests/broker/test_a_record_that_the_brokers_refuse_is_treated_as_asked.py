@@ -85,7 +85,7 @@ def test_skip_and_dead_letter_leave_out_those_alone(poisoned: Application, kind:
     wanted = None if kind == "key" else b"k100"
     assert (len(letters), letters[0].key) == (3, wanted)
     headers = {name: (value or b"").decode() for name, value in letters[0].headers}
-    assert headers["__streamer.errors.topic"] == poisoned.topic("out")
+    assert headers["__streamer.errors.output"] == poisoned.topic("out")
     said = "failed to validate record" if kind == "key" else "Invalid timestamp"
     assert said in headers["__streamer.errors.message"]
     assert worker.stop() == 0

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import timedelta
@@ -40,6 +41,8 @@ class Item:
 def check(item: Item) -> None:
     if item.n == 13:
         raise ValueError("thirteen")
+    if item.n == 14:
+        sys.exit("fourteen")
 
 
 def checked(item: Item) -> Item:
@@ -141,13 +144,17 @@ def send(driver: TopologyTestDriver, *numbers: int) -> None:
     driver.send_many("in", records)
 
 
+BAD = {13: r"ValueError in step .*: thirteen", 14: r"SystemExit in step .*: fourteen"}
+
+
+@pytest.mark.parametrize("bad", BAD)
 @pytest.mark.parametrize("name", APPS)
-def test_by_default_the_task_stops_and_names_the_record(name: str) -> None:
+def test_by_default_the_task_stops_and_names_the_record(name: str, bad: int) -> None:
     with TopologyTestDriver(APPS[name](), partitions={"out": 2}) as driver:
         send(driver, 1)
         written = driver.read("out")
-        with pytest.raises(ProcessingError, match=r"ValueError in step .*: thirteen") as caught:
-            send(driver, 2, 13, 3)
+        with pytest.raises(ProcessingError, match=BAD[bad]) as caught:
+            send(driver, 2, bad, 3)
         error = caught.value
         assert (error.topic, error.partition, error.offset, error.key) == ("in", 0, 2, b"k")
         assert "skip or dead_letter" in error.hint
@@ -157,10 +164,11 @@ def test_by_default_the_task_stops_and_names_the_record(name: str) -> None:
         assert driver.read("out") == written
 
 
+@pytest.mark.parametrize("bad", BAD)
 @pytest.mark.parametrize("name", APPS)
 @pytest.mark.parametrize("policy", [SKIP, DEAD], ids=["skip", "dead letter"])
 def test_the_other_records_are_processed_as_if_it_had_not_been(
-    name: str, policy: dict[str, str]
+    name: str, policy: dict[str, str], bad: int
 ) -> None:
     good = [n for n in range(1, 12)]
     # `partition` fails in its sink, where production_error decides.
@@ -174,7 +182,7 @@ def test_the_other_records_are_processed_as_if_it_had_not_been(
             clean.send("in", "k", Item(n), at=stamp)
         driver.send_many("in", [("k", Item(n), 20 + at) for at, n in enumerate(good[:3])])
         with_bad = [("k", Item(n), 23 + at) for at, n in enumerate(good[3:8])]
-        driver.send_many("in", [*with_bad[:2], ("k", Item(13), 25), *with_bad[2:]])
+        driver.send_many("in", [*with_bad[:2], ("k", Item(bad), 25), *with_bad[2:]])
         driver.send_many("in", [("k", Item(n), 28 + at) for at, n in enumerate(good[8:])])
         assert driver.failures == {}
         key = driver.read("out")[-1][0]
@@ -345,13 +353,14 @@ def test_one_task_fails_and_the_others_go_on() -> None:
         assert set(driver.failures) == {TaskId(0, 1)}
 
 
-def test_a_failing_punctuation_stops_its_task() -> None:
+@pytest.mark.parametrize("error", [RuntimeError, SystemExit])
+def test_a_failing_punctuation_stops_its_task(error: type[BaseException]) -> None:
     class Failing:
         def open(self, context: Any) -> None:
             context.schedule(ms(10), self.fire)
 
         def fire(self, now_ms: int) -> None:
-            raise RuntimeError(f"at {now_ms}")
+            raise error(f"at {now_ms}")
 
         def process(self, record: Record, context: Any) -> None:
             pass
@@ -360,5 +369,5 @@ def test_a_failing_punctuation_stops_its_task() -> None:
     app.stream("in", key=str, value=Item).process(Failing)
     with TopologyTestDriver(app, **SKIP) as driver:
         driver.send("in", "k", Item(1), at=5)
-        with pytest.raises(ProcessingError, match="RuntimeError in task 0_0: at 12"):
+        with pytest.raises(ProcessingError, match=f"{error.__name__} in task 0_0: at 12"):
             driver.send("in", "k", Item(1), at=12)

@@ -128,6 +128,33 @@ def test_schedules_belong_into_open() -> None:
     assert "class with open" in caught.value.hint
 
 
+def test_a_window_that_begins_at_no_time_fails_at_its_record() -> None:
+    store = WindowStore("w", key=str, value=int, size=ms(10))
+
+    def put(record: Record, context: Any) -> None:
+        context.store("w").put(record.key, 1, record.value)
+
+    with TopologyTestDriver(app_of(put, store)) as driver:
+        driver.send("in", "k", 5, at=5)
+        with pytest.raises(ProcessingError, match=r"put\(start_ms=-5\): .*negative time"):
+            driver.send("in", "k", -5, at=5)
+
+
+@pytest.mark.parametrize("every", [5, None, ms(0), ms(-1), timedelta(microseconds=1)])
+def test_an_interval_that_is_none_is_refused_by_what_was_given(every: Any) -> None:
+    class Hasty:
+        def open(self, context: Any) -> None:
+            context.schedule(every, print)
+
+        def process(self, record: Record, context: Any) -> None:
+            """Nothing."""
+
+    with pytest.raises(ConfigError, match=r"schedule\(every=.*\) is not possible") as caught:
+        TopologyTestDriver(app_of(Hasty))
+    assert repr(every) in str(caught.value)
+    assert "timedelta" in caught.value.hint
+
+
 def test_a_record_is_seen_with_all_that_belongs_to_it() -> None:
     seen: list[Record] = []
 

@@ -55,6 +55,23 @@ def test_any_worker_answers_any_key(pair: tuple[Worker, Worker]) -> None:
             assert (reply.json["task"], reply.json["lag_records"]) == (f"0_{home}", home)
 
 
+@pytest.mark.parametrize("name", ["\u00e4", "\u00e4 b", "100%25 \u00e9", "\u6f22"])
+def test_bytes_that_a_client_did_not_escape_are_passed_on(
+    pair: tuple[Worker, Worker], name: str
+) -> None:
+    key = name.replace("%25", "%")
+    home = partition_of(key.encode(), 2)
+    pair[home].put("totals", {key.encode(): (1, b'{"name":"here"}')})
+    raw = name.replace(" ", "%20").encode()
+    for worker in pair:
+        address, _, port = worker.address.rpartition(":")
+        with socket.create_connection((address, int(port)), timeout=10) as connection:
+            connection.sendall(b"GET /stores/totals/" + raw + b" HTTP/1.0\r\n\r\n")
+            answer = b"".join(iter(lambda: connection.recv(4_096), b""))
+        assert b" 200 " in answer.partition(b"\r\n")[0]
+        assert b'"here"' in answer
+
+
 def test_an_error_of_the_owner_is_passed_on(pair: tuple[Worker, Worker]) -> None:
     first, second = pair
     ((task, served),) = second.served.items()

@@ -16,6 +16,7 @@ from streamer import (
     ConfigError,
     Count,
     HoppingWindows,
+    ProcessingError,
     Record,
     SessionWindows,
     Store,
@@ -126,6 +127,24 @@ def test_bytes_are_sent_as_they_are() -> None:
         driver.send("sales", "ann", b"not json")
         driver.send("sales", "ann", b'{"shop":"x","cents":4}')
         assert dict(driver.store("by-customer")) == {"ann": 4}
+
+
+@pytest.mark.parametrize("at", [-1, 1 << 63, "1969-12-31T23:59Z"])
+def test_a_time_that_no_record_can_have_is_refused(at: Any) -> None:
+    with (
+        TopologyTestDriver(windowed()) as driver,
+        pytest.raises(ProcessingError, match=r"send\(at=.*\): "),
+    ):
+        driver.send("in", "k", Sale("x", 1), at=at)
+
+
+def test_headers_that_no_record_can_have_are_refused() -> None:
+    headers: Any = [("a", "b")]
+    with (
+        TopologyTestDriver(sales()) as driver,
+        pytest.raises(ProcessingError, match=r"send\(headers=.*\('a', 'b'\) is not a header"),
+    ):
+        driver.send("sales", "ann", Sale("x", 1), headers=headers)
 
 
 def test_topics_that_are_not_read_are_refused() -> None:

@@ -75,6 +75,14 @@ REFUSED: dict[str, Any] = {
     "no function": (lambda: stream().map("x"), r"map\(\) needs a function, not 'x'"),
     "no store name": (lambda: grouped().count(store="a/b"), "not a usable store name"),
     "an empty merge": (lambda: stream().merge(), "at least one other stream"),
+    "a merge with itself": (
+        lambda: [one.merge(one) for one in [stream()]],
+        r"merge\(\) takes each stream once",
+    ),
+    "a stream merged twice": (
+        lambda: [one.filter(lambda *_: True).merge(one, one) for one in [stream()]],
+        r"merge\(\) takes each stream once",
+    ),
     "a merge of two apps": (lambda: stream().merge(stream()), "streams of one App"),
     "an empty branch": (lambda: stream().branch(), "at least one predicate"),
     "no windows": (lambda: grouped().windowed_by(HOUR), "is not a window"),

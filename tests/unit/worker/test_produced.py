@@ -61,14 +61,19 @@ def test_skip_leaves_out_that_one_and_counts_it_with_the_commit(broker: FakeBrok
 
 def test_a_dead_letter_keeps_the_key_and_the_cause(broker: FakeBroker) -> None:
     made = output(broker, "dead_letter")
+    made.inputs = lambda: {TopicPartition("in", 1): 40, TopicPartition("in", 0): 30}
     # A name of the user's that ends like a changelog's is a result as any other.
     send(made, b"a", LARGE, b"c", topic="a-changelog")
     made.commit({}, "g")
     (letter,) = broker.records("dead")
     assert (letter.key, letter.value) == (b"1", None)
     headers = {name: (value or b"").decode() for name, value in letter.headers}
-    assert headers["__streamer.errors.topic"] == "a-changelog"
+    assert headers["__streamer.errors.output"] == "a-changelog"
     assert headers["__streamer.errors.size"] == "600"
+    assert headers["__streamer.errors.inputs"] == "in/0: 30, in/1: 40"
+    assert headers["__streamer.errors.exception"] == "streamer.errors.RecordTooLargeError"
+    places = [headers[f"__streamer.errors.{name}"] for name in ("topic", "partition", "offset")]
+    assert places == ["(result)", "-1", "-1"]
     assert "writing 601 bytes to a-changelog" in headers["__streamer.errors.message"]
     assert len(broker.records("a-changelog")) == 2
 

@@ -6,10 +6,10 @@ from abc import ABC, abstractmethod
 from types import TracebackType
 from typing import Self
 
-__all__ = ["Closing"]
+__all__ = ["Closable"]
 
 
-class Closing(ABC):
+class Closable(ABC):
     """Base of classes whose `close` a `with` block is to call."""
 
     @abstractmethod
