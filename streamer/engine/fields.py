@@ -118,7 +118,7 @@ class Fields:
                 return known
             # Combined with itself first: what cannot be is at fault, not the record after it.
             _try_alone(aggregate, given)
-            after = given if known is None else operation(known, given)
+            after = _first(aggregate, given) if known is None else operation(known, given)
         except (TypeError, ValueError, ArithmeticError) as error:
             with_what = "" if known is None else f" with {_of(known)}"
             raise FieldError(
@@ -157,6 +157,11 @@ def _try_alone(aggregate: BuiltIn, given: Any) -> None:
         given + given - given  # text can be added, but is not meant by a sum
     else:
         given < given  # noqa: B015
+
+
+def _first(aggregate: BuiltIn, given: Any) -> Any:
+    """A result of one value. A sum of one bool is a number too, as that of two is."""
+    return int(given) if isinstance(aggregate, Sum) and isinstance(given, int) else given
 
 
 def _sum(one: Any, other: Any) -> Any:

@@ -36,6 +36,8 @@ def result_type(fields: Mapping[str, BuiltIn], value: Serde[Any] | None) -> type
             columns.append((name, int, 0))
         else:
             kind = known.get(aggregate.field, Any)
+            if isinstance(aggregate, Sum):
+                kind = _summed(kind)
             columns.append((name, Any if kind is Any else kind | None, None))
     return msgspec.defstruct("Results", columns, gc=False)
 
@@ -77,6 +79,13 @@ def float_results(fields: Mapping[str, BuiltIn], value: Serde[Any] | None) -> fr
         for name, aggregate in fields.items()
         if not isinstance(aggregate, Count) and may_hold_float(known.get(aggregate.field, Any))
     )
+
+
+def _summed(kind: Any) -> Any:
+    """The type of a sum: numbers that are a class of ints, such as bool, add up to an int."""
+    if _is_union(kind):
+        return Union[tuple(_summed(one) for one in get_args(kind))]  # noqa: UP007
+    return int if isinstance(kind, type) and issubclass(kind, int) else kind
 
 
 def _is_all(kind: Any, classes: tuple[type, ...]) -> bool:
