@@ -15,6 +15,7 @@ from typing import Any
 from streamer.engine.sharing import opener
 from streamer.engine.times import StreamTime
 from streamer.errors import ConfigError
+from streamer.kafka.api import AbortableError
 from streamer.record import Record
 from streamer.store.cache import Found, KeyValueState, Saved, undecodable
 from streamer.store.expiry import is_past_ttl
@@ -64,6 +65,8 @@ class _Cells:
     def opened(self, raw: bytes, cell: Any) -> Any:
         try:
             return self._opened(cell)
+        except AbortableError:
+            raise
         except Exception as error:
             raise undecodable(self.state.spec, raw, error) from error
 

@@ -10,6 +10,7 @@ from streamer.engine.batch import Batch
 from streamer.engine.node import Operator
 from streamer.engine.policy import Policy
 from streamer.engine.sharing import opener
+from streamer.kafka.api import AbortableError
 from streamer.store.cache import KeyValueState, UnreadableKeysError, newest_times, undecodable
 from streamer.store.expiry import is_past_ttl
 from streamer.store.keys import key_decoder
@@ -141,6 +142,8 @@ class JoinOperator(Operator):
         rows: list[Any] = []
         try:
             rows.extend(map(_nullable(self._open, cells), cells))
+        except AbortableError:
+            raise
         except Exception as error:
             assert batch.raw_keys is not None
             key = batch.raw_keys[len(rows)] or b""

@@ -16,11 +16,12 @@ from typing import Any, Union, get_args, get_origin, get_type_hints, is_typeddic
 import msgspec
 
 from streamer.errors import TopologyError
-from streamer.topology.aggregates import BuiltIn, Count, Sum
+from streamer.topology.aggregates import BuiltIn, Count, GoesOn, Sum
 from streamer.topology.serde import Serde
 from streamer.topology.shapes import may_hold_float
+from streamer.topology.untyped import Finder, finder
 
-__all__ = ["check_fields", "float_results", "result_type"]
+__all__ = ["check_fields", "float_results", "open_results", "result_type"]
 
 # What has no fields, and what has no sum.
 _PLAIN = (str, bytes, int, float, bool)
@@ -79,6 +80,17 @@ def float_results(fields: Mapping[str, BuiltIn], value: Serde[Any] | None) -> fr
         for name, aggregate in fields.items()
         if not isinstance(aggregate, Count) and may_hold_float(known.get(aggregate.field, Any))
     )
+
+
+def open_results(fields: Mapping[str, BuiltIn], result: Serde[Any]) -> dict[str, Finder]:
+    """What finds, in results that are computed from the last one, what JSON would give back as
+    something else."""
+    known = _field_types(result)
+    return {
+        name: find
+        for name, aggregate in fields.items()
+        if isinstance(aggregate, GoesOn) and (find := finder(known.get(name, Any)))
+    }
 
 
 def _summed(kind: Any) -> Any:
