@@ -249,7 +249,7 @@ class AggregateOperator(Operator):
         by one, so that the one at fault is refused, and not whatever comes after it."""
         if self._needs_care:
             self.policy.take_care(error)
-        can_tell = self._fields is None or self._fields.floats
+        can_tell = self._fields is None or self._fields.can_refuse
         if can_tell and not self._has_all_checks:
             self._has_all_checks = True
             raise AbortableError(f"a result of {self.name} cannot be stored: again one by one")

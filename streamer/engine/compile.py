@@ -15,7 +15,7 @@ from streamer.engine.node import Operator
 from streamer.engine.policy import Policy
 from streamer.engine.process import ProcessOperator
 from streamer.engine.sessions import SessionOperator, closed_sessions, session_fold
-from streamer.engine.sharing import has_immutable_values, keeps_values
+from streamer.engine.sharing import checked, has_immutable_values, keeps_values
 from streamer.engine.sink import Output, SharedTopic, SinkOperator
 from streamer.engine.stateless import BranchOperator, MergeOperator, PassOperator, stateless
 from streamer.engine.table import JoinOperator, TableOperator
@@ -40,7 +40,7 @@ from streamer.topology.graph import (
     Subtopology,
     TableUpdate,
 )
-from streamer.topology.results import float_results
+from streamer.topology.results import float_results, open_results
 from streamer.topology.serde import Json, MessagePack, Serde
 from streamer.topology.windowed_serde import WindowedKey
 from streamer.topology.windows import SessionWindows
@@ -171,7 +171,7 @@ class Compiler:
         state = self.states[node.store.name]
         fields = _fields(node)
         loop = fold_loop(
-            node.aggregate,
+            checked(node.aggregate, state),
             result=getattr(node.value, "type", None),
             by_item=_by_item(node.input),
             fields=fields,
@@ -216,7 +216,7 @@ class Compiler:
             windows=node.windows,
             time=self.times[node.store.name],
             fold=session_fold(
-                node.aggregate,
+                checked(node.aggregate, state),
                 _fields(node),
                 own=_own(state),
                 isolates=keeps_values(node, self.subtopology),
@@ -372,6 +372,7 @@ def _fields(node: Aggregate) -> Fields | None:
         result=getattr(node.value, "type", None),
         by_item=_by_item(node.input),
         floats=float_results(node.aggregate, node.input) if stored_as_json else frozenset(),
+        finders=open_results(node.aggregate, node.value) if stored_as_json else {},
     )
 
 

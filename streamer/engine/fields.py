@@ -3,7 +3,8 @@
 A null is left out by Sum, Min and Max, as in SQL: their result is null until the first value that
 is not. First and Last take the field as it is. A field that is missing, or that cannot be
 aggregated with what is there, is the fault of its record: FieldError names the field. So is a
-value that makes a result infinite where JSON would store null for it.
+value that makes a result infinite where JSON would store null for it, and one that JSON without a
+type would give back as something else, such as a Decimal: the next sum would begin with its text.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ from typing import Any
 from streamer.errors import StreamerError
 from streamer.topology.aggregates import BuiltIn, Count, First, Last, Max, Min, Sum
 from streamer.topology.exact import non_finite
+from streamer.topology.untyped import Finder
 
 __all__ = ["FieldError", "Fields"]
 
@@ -28,7 +30,7 @@ class Fields:
     """The built-in aggregates of one store, whose results are made by `result(*values)`.
 
     `by_item` says how a field is read (None: look at each value), `floats` which results may be
-    floats that JSON cannot store.
+    floats that JSON cannot store; `finders` find what it would not give back.
     """
 
     def __init__(
@@ -38,11 +40,18 @@ class Fields:
         result: Any,
         by_item: bool | None,
         floats: frozenset[str] = frozenset(),
+        finders: Mapping[str, Finder] | None = None,
     ) -> None:
         self._fields = fields
         self._result = result
         self._by_item = by_item
-        self.floats = floats
+        self._floats = floats
+        self._finders = finders or {}
+
+    @property
+    def can_refuse(self) -> bool:
+        """Whether a result may be one that cannot be stored."""
+        return bool(self._floats or self._finders)
 
     def fold(self, cells: MutableMapping[bytes, Any], row_key: bytes, value: Any) -> Any:
         """Fold one value into its cell, and return the result; the cell is as before on error."""
@@ -118,18 +127,24 @@ class Fields:
                 return known
             # Combined with itself first: what cannot be is at fault, not the record after it.
             _try_alone(aggregate, given)
-            after = given if known is None else operation(known, given)
+            after = _first(aggregate, given) if known is None else operation(known, given)
         except (TypeError, ValueError, ArithmeticError) as error:
             with_what = "" if known is None else f" with {_of(known)}"
             raise FieldError(
                 f"{_shown(aggregate)}: it is {_of(given)}, which cannot be aggregated{with_what}",
                 hint=f"{error}",
             ) from error
+        if (find := self._finders.get(name)) is not None and find(after) is not None:
+            raise FieldError(
+                f"{_shown(aggregate)}: it is {_of(given)}, which JSON without a type would give"
+                " back as something else",
+                hint="give the type of the values: value=Type where they are made",
+            )
         return self._finite(name, aggregate, after, given=given)
 
     def _finite(self, name: str, aggregate: BuiltIn, after: Any, *, given: Any) -> Any:
         """What JSON can store."""
-        if name in self.floats and (found := non_finite(after)) is not None:
+        if name in self._floats and (found := non_finite(after)) is not None:
             raise FieldError(
                 f"{_shown(aggregate)}: with {given!r} the result is {found[1]!r}",
                 hint="JSON has no such number; give value=MessagePack(Type), or smaller numbers",
@@ -157,6 +172,11 @@ def _try_alone(aggregate: BuiltIn, given: Any) -> None:
         given + given - given  # text can be added, but is not meant by a sum
     else:
         given < given  # noqa: B015
+
+
+def _first(aggregate: BuiltIn, given: Any) -> Any:
+    """A result of one value. A sum of one bool is a number too, as that of two is."""
+    return int(given) if isinstance(aggregate, Sum) and isinstance(given, int) else given
 
 
 def _sum(one: Any, other: Any) -> Any:

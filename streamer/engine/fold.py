@@ -135,6 +135,15 @@ def _next_value(aggregate: BuiltIn, name: str, read: str) -> str:
             return read
 
 
+def _first_value(aggregate: BuiltIn, read: str) -> str:
+    match aggregate:
+        case Count():
+            return "1"
+        case Sum():  # Of one bool too it is a number, as that of two is.
+            return f"int({read}) if isinstance({read}, int) else {read}"
+    return read
+
+
 def _read(field: str, by_item: bool | None) -> str:
     item, attribute = f"v[{field!r}]", f"v.{field}"
     if by_item or not field.isidentifier():
@@ -175,7 +184,7 @@ def _built_in_loop(
     stores = [f"a.{name} = n{number}" for number, name in enumerate(fields)]
     tries = [_try_first(each, read.get(each.field or "", "")) for each in fields.values()]
     first = ", ".join(
-        "1" if isinstance(aggregate, Count) else read[aggregate.field or ""]
+        _first_value(aggregate, read.get(aggregate.field or "", ""))
         for aggregate in fields.values()
     )
     steps = [*reads, "a = cells[k]", "if a is None:"]

@@ -20,8 +20,9 @@ __all__ = ["Care", "DeadLetter", "Failure", "Policy"]
 
 _HEADER = "__streamer.errors."
 _TEXT_LENGTH_MAX = 2000
-# A schema registry that is away or refuses a schema is no fault of the record it happened at.
-_NOT_OF_THE_RECORD = (KafkaUnavailableError, ConfigError, TopologyError)
+# A schema registry that is away or refuses a schema is no fault of the record it happened at, nor
+# is what another record left behind.
+_NOT_OF_THE_RECORD = (KafkaUnavailableError, ConfigError, TopologyError, AbortableError)
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,7 +7,7 @@ aggregates are made objects of their own. A value that goes one way alone needs 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Hashable
+from collections.abc import Callable, Hashable, Mapping
 from copy import copy, deepcopy
 from datetime import date, datetime, time, timedelta
 from decimal import Decimal
@@ -18,14 +18,16 @@ from uuid import UUID
 
 from streamer.errors import RAISED_BY_USERS, SerdeError, StreamerError
 from streamer.store.cache import KeyValueState
-from streamer.topology.aggregates import First, Fold, Last, Max, Min, Reduce
+from streamer.topology.aggregates import BuiltIn, First, Fold, Last, Max, Min, Reduce
 from streamer.topology.graph import Aggregate, Branch, Node, Process, Source, Stateless, Subtopology
-from streamer.topology.serde import Bytes
+from streamer.topology.serde import Bytes, Json
 from streamer.topology.shapes import can_hold_same, is_immutable
+from streamer.topology.untyped import result_kinds
 from streamer.topology.windows import HoppingWindows
 
-__all__ = ["copied", "encoder", "has_immutable_values", "keeps_values", "opener"]
+__all__ = ["checked", "copied", "encoder", "has_immutable_values", "keeps_values", "opener"]
 
+AnyAggregate = Fold | Reduce | Mapping[str, BuiltIn]
 _PLAIN = frozenset(
     {str, int, float, bool, bytes, NoneType, datetime, date, time, timedelta, Decimal, UUID}
 )
@@ -73,7 +75,17 @@ def opener(state: KeyValueState) -> Callable[[Any], Any] | None:
         return decode
     if has_immutable_values(state):
         return None
-    return lambda cell: decode(encode(cell))
+
+    def opened(cell: Any) -> Any:
+        try:
+            data = encode(cell)
+        except Exception as error:
+            # A record before this one made it: all are folded again one by one, to tell which.
+            state.on_unencodable(error)
+            raise
+        return decode(data)
+
+    return opened
 
 
 def encoder(state: KeyValueState) -> Callable[[Any], bytes]:
@@ -92,6 +104,34 @@ def encoder(state: KeyValueState) -> Callable[[Any], bytes]:
             ) from error
 
     return encode
+
+
+def checked(aggregate: AnyAggregate, state: KeyValueState) -> AnyAggregate:
+    """The aggregation, which refuses a result at once that JSON without a type would give back as
+    another class. What is in it is looked at when it is stored: at each record that would cost too
+    much in a large one."""
+    serde = state.spec.value
+    kinds = result_kinds(serde.type) if isinstance(serde, Json) else None
+    if kinds is None or isinstance(aggregate, Mapping):
+        return aggregate
+    encode = encoder(state)
+    step: Callable[..., Any] = aggregate.step
+
+    def folded(key: Any, value: Any, before: Any) -> Any:
+        after = step(key, value, before)
+        if type(after) not in kinds:
+            encode(after)
+        return after
+
+    def reduced(before: Any, value: Any) -> Any:
+        after = step(before, value)
+        if type(after) not in kinds:
+            encode(after)
+        return after
+
+    if isinstance(aggregate, Reduce):
+        return Reduce(reduced)
+    return Fold(aggregate.initial, folded, aggregate.merge)
 
 
 def copied(value: Any) -> Any:

@@ -16,6 +16,7 @@ from streamer.engine.sendable import check_time
 from streamer.engine.sharing import opener
 from streamer.engine.times import StreamTime
 from streamer.errors import RAISED_BY_USERS, ConfigError
+from streamer.kafka.api import AbortableError
 from streamer.record import Record
 from streamer.store.cache import Found, KeyValueState, Saved, undecodable
 from streamer.store.expiry import is_past_ttl
@@ -65,6 +66,8 @@ class _Cells:
     def opened(self, raw: bytes, cell: Any) -> Any:
         try:
             return self._opened(cell)
+        except AbortableError:
+            raise
         except RAISED_BY_USERS as error:
             raise undecodable(self.state.spec, raw, error) from error
 

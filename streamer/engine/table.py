@@ -11,6 +11,7 @@ from streamer.engine.node import Operator
 from streamer.engine.policy import Policy
 from streamer.engine.sharing import opener
 from streamer.errors import RAISED_BY_USERS
+from streamer.kafka.api import AbortableError
 from streamer.store.cache import KeyValueState, UnreadableKeysError, newest_times, undecodable
 from streamer.store.expiry import is_past_ttl
 from streamer.store.keys import key_decoder
@@ -142,6 +143,8 @@ class JoinOperator(Operator):
         rows: list[Any] = []
         try:
             rows.extend(map(_nullable(self._open, cells), cells))
+        except AbortableError:
+            raise
         except RAISED_BY_USERS as error:
             assert batch.raw_keys is not None
             key = batch.raw_keys[len(rows)] or b""

@@ -19,6 +19,7 @@ from streamer.store.closing import Closing
 from streamer.store.expiry import Expiry
 from streamer.store.rocks import TaskDatabase
 from streamer.store.session import SessionState
+from streamer.topology.aggregates import GoesOn
 from streamer.topology.graph import Aggregate, Subtopology, Topology
 from streamer.topology.serde import Bytes, Json
 from streamer.topology.stores import StoreKind, StoreSpec
@@ -114,11 +115,7 @@ class Plan:
             key = spec.key.bind(topic, True, self.config.schema_registry)
             value = spec.value.bind(topic, False, self.config.schema_registry)
             if isinstance(value, Json):
-                # Nobody looks into the results of built-in aggregates.
-                is_users = not any(
-                    isinstance(node.aggregate, Mapping) for node in _aggregates(spec, subtopology)
-                )
-                value = value.stored(spec.name, checks_keys=is_users)
+                value = value.stored(spec.name, fields=_computed(spec, subtopology))
             spec = replace(spec, key=key, value=value)
             kind = SessionState if spec.kind is StoreKind.SESSION else KeyValueState
             cell = value if _aggregates(spec, subtopology) else Bytes
@@ -157,6 +154,15 @@ def _aggregates(spec: StoreSpec, subtopology: Subtopology) -> list[Aggregate]:
         for node in subtopology.nodes
         if isinstance(node, Aggregate) and node.store.name == spec.name
     ]
+
+
+def _computed(spec: StoreSpec, subtopology: Subtopology) -> list[str] | None:
+    """The results of built-in aggregates that go on with what they were: only those are looked at.
+    None for a store of the user's functions, which may look at everything."""
+    for node in _aggregates(spec, subtopology):
+        if isinstance(node.aggregate, Mapping):
+            return [name for name, one in node.aggregate.items() if isinstance(one, GoesOn)]
+    return None
 
 
 def _expires(spec: StoreSpec) -> bool:

@@ -18,6 +18,7 @@ __all__ = [
     "Count",
     "First",
     "Fold",
+    "GoesOn",
     "Last",
     "Max",
     "Min",
@@ -60,6 +61,8 @@ class Last(_OfField):
 
 
 BuiltIn = Count | Sum | Min | Max | First | Last
+# Their next result is computed from the last one, and not only kept or replaced.
+GoesOn = Sum | Min | Max
 
 
 @dataclass(frozen=True, slots=True)

@@ -54,15 +54,26 @@ class App:
         value: Any = None,
         stores: Sequence[Store | WindowStore] = (),
         to: str | None = None,
+        to_key: Any = None,
+        to_value: Any = None,
     ) -> Callable[[Any], Any]:
         """Decorator: run a function or class on a topic's records, as `Stream.process` does.
 
-        @app.process("purchases", key=str, value=Purchase, stores=[seen], to="first-orders")
+        @app.process("purchases", key=str, value=Purchase, stores=[seen], to="days", to_value=int)
         def first(record, context): ...
+
+        `key` and `value` are the types of the records, `to_key` and `to_value` those of what it
+        forwards: left out, keys are as before and values are untyped JSON.
         """
+        if to is None and (to_key is not None or to_value is not None):
+            raise TopologyError(
+                "to_key and to_value are the types of what is written, and no topic is",
+                hint='name the topic: to="first-orders"',
+            )
 
         def decorate(processor: Any) -> Any:
-            result = self.stream(topic, key=key, value=value).process(processor, stores=stores)
+            stream = self.stream(topic, key=key, value=value)
+            result = stream.process(processor, stores=stores, key=to_key, value=to_value)
             if to is not None:
                 result.to(to)
             return processor

@@ -1,7 +1,8 @@
 """JSON that gives back what it was given, or says at once that it cannot.
 
-JSON writes null for NaN and for infinities, which a type with a float then refuses to read, and
-text for the keys of every dict. Either is found too late: when the row is read again.
+JSON writes null for NaN and for infinities, which a type with a float then refuses to read, text
+for the keys of every dict, and a list for a tuple. Each is found too late: when the row is read
+again.
 """
 
 from __future__ import annotations
@@ -9,13 +10,13 @@ from __future__ import annotations
 from collections.abc import Callable, Hashable, Iterator
 from functools import lru_cache
 from math import isfinite
-from types import NoneType
 from typing import Any, TypeVar
 
 from msgspec import msgpack
 
 from streamer.errors import SerdeError
-from streamer.topology.shapes import has_untyped_dicts, may_hold_float
+from streamer.topology.shapes import may_hold_float
+from streamer.topology.untyped import PLAIN, Finder, Lost
 
 __all__ = ["exact", "non_finite"]
 
@@ -23,14 +24,13 @@ T = TypeVar("T")
 # A float of 8 bytes, which begins with 0xCB: its exponent is all ones.
 _NON_FINITE = (b"\xcb\x7f", b"\xcb\xff")
 _pack = msgpack.Encoder().encode
-_PLAIN = frozenset({str, int, float, bool, bytes, NoneType})
 
 
 def exact(
-    encode: Callable[[T], bytes], kind: Any, *, place: str = "", checks_keys: bool = False
+    encode: Callable[[T], bytes], kind: Any, *, place: str = "", find: Finder | None = None
 ) -> Callable[[T], bytes]:
-    """The encoder of a type, or one that raises SerdeError for non-finite numbers and, if asked to,
-    for dict keys that are not str; `place` is named by the error."""
+    """The encoder of a type, or one that raises SerdeError for non-finite numbers and for what
+    `find` finds, which would come back as something else; `place` is named by the error."""
     if not may_hold_float(kind):
         return encode
     start = f"the JSON of {place}" if place else "JSON"
@@ -42,18 +42,20 @@ def exact(
             _refuse_non_finite(value, start)
         return data
 
-    if not (checks_keys and has_untyped_dicts(kind)):
+    if find is None:
         return finite
 
-    def with_text_keys(value: T) -> bytes:
-        if type(value) not in _PLAIN:
-            _refuse_other_keys(value, start)
+    def given_back(value: T) -> bytes:
+        if type(value) not in PLAIN and (lost := find(value)) is not None:
+            if not lost.is_key:
+                encode(value)  # What JSON cannot hold at all has another error.
+            raise _refusal(lost, start)
         data = encode(value)
         if b"null" in data and _may_be_non_finite(value):
             _refuse_non_finite(value, start)
         return data
 
-    return with_text_keys
+    return given_back
 
 
 def non_finite(value: Any) -> tuple[str, float] | None:
@@ -87,24 +89,18 @@ def _refuse_non_finite(value: Any, start: str) -> None:
         )
 
 
-def _refuse_other_keys(value: Any, start: str) -> None:
-    if isinstance(value, dict):
-        for key, one in value.items():
-            if type(key) is not str and not isinstance(key, str):
-                raise SerdeError(
-                    f"{start}, which has no type, would turn the dict key {key!r} into text",
-                    hint=f"give the type: value=dict[{type(key).__name__}, {_named(one)}]",
-                )
-            if type(one) not in _PLAIN:
-                _refuse_other_keys(one, start)
-        return
-    for _place, one in _inside(value):
-        if type(one) not in _PLAIN:
-            _refuse_other_keys(one, start)
-
-
-def _named(value: Any) -> str:
-    return type(value).__name__ if type(value) in _PLAIN and value is not None else "Any"
+def _refusal(lost: Lost, start: str) -> SerdeError:
+    if lost.is_key:
+        return SerdeError(
+            f"{start}, which has no type, would turn the dict key {lost.value!r} into text",
+            hint=f"give the type: value={lost.type}",
+        )
+    place = lost.place.removeprefix(".") or "the value"
+    known = f"such as value={lost.type}" if lost.type else "or make it a plain dict or list"
+    return SerdeError(
+        f"{start}, which has no type, cannot give back a {type(lost.value).__name__} ({place})",
+        hint=f"give the type of the store's values, {known}",
+    )
 
 
 def _inside(value: Any) -> Iterator[tuple[str, Any]]:

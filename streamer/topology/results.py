@@ -16,11 +16,12 @@ from typing import Any, Union, get_args, get_origin, get_type_hints, is_typeddic
 import msgspec
 
 from streamer.errors import TopologyError
-from streamer.topology.aggregates import BuiltIn, Count, Sum
+from streamer.topology.aggregates import BuiltIn, Count, GoesOn, Sum
 from streamer.topology.serde import Serde
 from streamer.topology.shapes import may_hold_float
+from streamer.topology.untyped import Finder, finder
 
-__all__ = ["check_fields", "float_results", "result_type"]
+__all__ = ["check_fields", "float_results", "open_results", "result_type"]
 
 # What has no fields, and what has no sum.
 _PLAIN = (str, bytes, int, float, bool)
@@ -36,6 +37,8 @@ def result_type(fields: Mapping[str, BuiltIn], value: Serde[Any] | None) -> type
             columns.append((name, int, 0))
         else:
             kind = known.get(aggregate.field, Any)
+            if isinstance(aggregate, Sum):
+                kind = _summed(kind)
             columns.append((name, Any if kind is Any else kind | None, None))
     return msgspec.defstruct("Results", columns, gc=False)
 
@@ -77,6 +80,24 @@ def float_results(fields: Mapping[str, BuiltIn], value: Serde[Any] | None) -> fr
         for name, aggregate in fields.items()
         if not isinstance(aggregate, Count) and may_hold_float(known.get(aggregate.field, Any))
     )
+
+
+def open_results(fields: Mapping[str, BuiltIn], result: Serde[Any]) -> dict[str, Finder]:
+    """What finds, in results that are computed from the last one, what JSON would give back as
+    something else."""
+    known = _field_types(result)
+    return {
+        name: find
+        for name, aggregate in fields.items()
+        if isinstance(aggregate, GoesOn) and (find := finder(known.get(name, Any)))
+    }
+
+
+def _summed(kind: Any) -> Any:
+    """The type of a sum: numbers that are a class of ints, such as bool, add up to an int."""
+    if _is_union(kind):
+        return Union[tuple(_summed(one) for one in get_args(kind))]  # noqa: UP007
+    return int if isinstance(kind, type) and issubclass(kind, int) else kind
 
 
 def _is_all(kind: Any, classes: tuple[type, ...]) -> bool:

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import copy
 import struct
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Container, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar, Generic, Protocol, TypeVar, overload
 
@@ -22,6 +22,7 @@ from msgspec import inspect
 from streamer.errors import SerdeError, TopologyError
 from streamer.topology.exact import exact
 from streamer.topology.shapes import parts
+from streamer.topology.untyped import finder
 
 __all__ = [
     "Bytes",
@@ -172,19 +173,21 @@ class Json(_Typed[Checked]):
     """JSON, typed by a dataclass, msgspec.Struct, TypedDict or anything else msgspec knows.
 
     `Json()` is untyped and gives back what JSON has: dict keys become str, tuples and sets become
-    lists, bytes become base64 text. NaN and infinities are refused: JSON would have null for them.
+    lists, bytes become base64 text; a store refuses all of these. NaN and infinities are refused
+    everywhere: JSON would have null for them.
     """
 
     __slots__ = ()
     label: ClassVar[str] = "json"
     format: ClassVar[Any] = msgspec.json
 
-    def stored(self, store: str, *, checks_keys: bool) -> Json[Checked]:
-        """This serde for the values of a store. `checks_keys` refuses dict keys that are not str
-        where the type does not say what they are: they would come back as str."""
+    def stored(self, store: str, *, fields: Container[str] | None = None) -> Json[Checked]:
+        """This serde for the values of a store. It refuses what would come back as something else
+        where the type does not say what it is; `fields` are those of a class where that counts."""
         bound = copy.copy(self)
         encode = super()._encoder(is_key=False)
-        bound.encode = exact(encode, self.type, place=f"store {store!r}", checks_keys=checks_keys)
+        find = finder(self.type, fields=fields)
+        bound.encode = exact(encode, self.type, place=f"store {store!r}", find=find)
         return bound
 
     def _encoder(self, is_key: bool) -> Callable[[Checked], bytes]:

@@ -11,7 +11,7 @@ from typing import Any
 
 from msgspec import inspect
 
-__all__ = ["can_hold_same", "has_untyped_dicts", "is_immutable", "may_hold_float", "parts"]
+__all__ = ["can_hold_same", "is_immutable", "is_open", "may_hold_float", "parts"]
 
 _UNKNOWN = inspect.AnyType | inspect.CustomType | inspect.ExtType | inspect.MemoryViewType
 
@@ -26,12 +26,9 @@ def may_hold_float(kind: Any) -> bool:
     return any(isinstance(found, inspect.FloatType | _UNKNOWN) for found in _found(kind))
 
 
-def has_untyped_dicts(kind: Any) -> bool:
-    """Whether the type leaves open what the keys of its dicts are, and says so of none of them."""
-    found = _found(kind)
-    keys = [one.key_type for one in found if isinstance(one, inspect.DictType)]
-    is_open = any(isinstance(one, inspect.AnyType) for one in found)
-    return is_open and all(isinstance(key, inspect.AnyType | inspect.StrType) for key in keys)
+def is_open(found: inspect.Type) -> bool:
+    """Whether a type, as msgspec sees it, leaves open what some part of it is."""
+    return any(isinstance(one, inspect.AnyType) for _place, one in _walk(found, "", set()))
 
 
 def is_immutable(kind: Any) -> bool:

@@ -33,6 +33,10 @@ class Event:
     n: int
     tag: str = ""
 
+    @property
+    def is_odd(self) -> bool:
+        return self.n % 2 == 1
+
 
 @dataclass(frozen=True)
 class Case:
@@ -85,6 +89,7 @@ def reduced(one: Event, other: Event) -> Event:
 BUILT_IN = {
     "count": Count(),
     "total": Sum("n"),
+    "odd": Sum("is_odd"),
     "least": Min("n"),
     "most": Max("n"),
     "first": First("tag"),
@@ -198,7 +203,7 @@ def step(how: str, event: Event, before: Any) -> Any:
     if how == "reduce":
         return event if before is None else reduced(before, event)
     if how == "built_in":
-        one = dict(count=1, total=event.n, least=event.n, most=event.n)
+        one = dict(count=1, total=event.n, odd=event.n % 2, least=event.n, most=event.n)
         new = {**one, "first": event.tag, "last": event.tag}
         return new if before is None else combine(how, before, new)
     return FOLDS["append" if how == "in_place" else how](None, event, before or [])
@@ -209,6 +214,7 @@ def combine(how: str, one: Any, other: Any) -> Any:
         return {
             "count": one["count"] + other["count"],
             "total": one["total"] + other["total"],
+            "odd": one["odd"] + other["odd"],
             "least": min(one["least"], other["least"]),
             "most": max(one["most"], other["most"]),
             "first": one["first"],

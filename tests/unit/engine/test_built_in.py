@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from enum import IntEnum
 from typing import Any, TypedDict
 
 import pytest
@@ -29,6 +30,20 @@ ALL = {
 @dataclass
 class Maybe:
     x: float | None = None
+
+
+@dataclass
+class Passed:
+    ok: bool | None = None
+
+
+class Rank(IntEnum):
+    FIRST = 1
+
+
+@dataclass
+class Ranked:
+    rank: Rank
 
 
 class Typed(TypedDict):
@@ -102,6 +117,29 @@ def test_the_record_that_cannot_be_aggregated_is_the_one_to_blame(
             driver.commit()
     assert caught.value.offset == offset
     assert message in caught.value.message
+
+
+@pytest.mark.parametrize("auto_commit", [True, False])
+@pytest.mark.parametrize("sessions", [False, True])
+@pytest.mark.parametrize("given", [Passed, dict[str, Any]])
+def test_a_sum_of_bools_is_a_number_from_the_first_record_on(
+    given: Any, sessions: bool, auto_commit: bool
+) -> None:
+    app = _app(given, {"s": Sum("ok"), "m": Max("ok")}, sessions=sessions, emit="every")
+    with TopologyTestDriver(app, auto_commit=auto_commit) as driver:
+        for ok in (None, True, True, False, True):
+            driver.send("in", "k", Passed(ok) if given is Passed else {"ok": ok}, at=1)
+        driver.commit()
+        results = [repr((one.s, one.m)) for _key, one in driver.read("out")]
+    assert results == ["(None, None)", "(1, True)", "(2, True)", "(2, True)", "(3, True)"]
+
+
+def test_a_sum_of_an_enum_of_numbers_is_read_again_as_a_number() -> None:
+    app = _app(Ranked, {"s": Sum("rank")})
+    with TopologyTestDriver(app) as driver:
+        for _ in range(3):
+            driver.send("in", "k", Ranked(Rank.FIRST))
+        assert [repr(one.s) for _key, one in driver.read("out")] == ["1", "2", "3"]
 
 
 @pytest.mark.parametrize("emit", ["commit", "every"])

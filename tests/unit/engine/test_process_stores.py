@@ -60,14 +60,14 @@ def test_a_value_reads_the_same_before_and_after_its_commit(auto_commit: bool) -
         context.forward(
             value=repr([any_.get("a"), number.get("a"), [*window.between(0, 99)], window.get(1, 2)])
         )
-        any_.put("a", {"pair": (1, 2)})
+        any_.put("a", {"pair": [1, 2]})
         number.put("a", 1)
         window.put(1, (3,), 2)
 
     stores = (
         Store("any", str, Any),
         Store("number", str, float),
-        WindowStore("w", key=int, value=Any, size=ms(10)),
+        WindowStore("w", key=int, value=list[int], size=ms(10)),
     )
     app = app_of(use, *stores, value=str)
     with TopologyTestDriver(app, auto_commit=auto_commit) as driver:

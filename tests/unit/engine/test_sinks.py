@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from streamer import App, ProcessingError, TumblingWindows
+from streamer import App, ProcessContext, ProcessingError, Record, TumblingWindows
 from streamer.serdes import Json, MessagePack
 from streamer.testing import TopologyTestDriver
 from streamer.topology.partitioner import partition_of
@@ -160,6 +160,34 @@ def test_untyped_results_are_json() -> None:
         driver.send("in", "k", 1)
         (record,) = driver.broker.records("out")
     assert (record.key, record.value) == (b'["k",1]', b'{"n":1}')
+
+
+@pytest.mark.parametrize(
+    ("forwarded", "types", "written"),
+    [
+        ("v", {}, (b"k", b'"v"')),
+        (b"\xff\x00v", {}, (b"k", b'"/wB2"')),
+        ("v", {"value": str}, (b"k", b"v")),
+        ("v", {"value": MessagePack(str)}, (b"k", b"\xa1v")),
+        (b"\xff\x00v", {"key": Json(str), "value": bytes}, (b'"k"', b"\xff\x00v")),
+    ],
+)
+def test_the_decorator_writes_what_a_process_step_and_a_sink_write(
+    forwarded: Any, types: dict[str, Any], written: tuple[bytes, bytes]
+) -> None:
+    def forward(_record: Record, context: ProcessContext) -> None:
+        context.forward(value=forwarded)
+
+    app = App("decorated")
+    to = {f"to_{role}": given for role, given in types.items()}
+    app.process("in", key=str, value=int, to="decorated", **to)(forward)
+    app.stream("in2", key=str, value=int).process(forward, **types).to("chained")
+    with TopologyTestDriver(app) as driver:
+        for topic in ("in", "in2"):
+            driver.send(topic, "k", 1)
+        for topic in ("decorated", "chained"):
+            (record,) = driver.broker.records(topic)
+            assert (record.key, record.value) == written
 
 
 def test_a_result_that_its_number_cannot_hold_is_named() -> None:

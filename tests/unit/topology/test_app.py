@@ -170,6 +170,10 @@ REFUSED: dict[str, Any] = {
         lambda: stream().process(print, stores=[Store("s")]),
         "store 's' has no value type",
     ),
+    "types of what no topic gets": (
+        lambda: App("a").process("in", to_value=str),
+        "to_key and to_value are the types of what is written",
+    ),
     "a window store without size": (
         lambda: stream().process(print, stores=[WindowStore("w", str, int)]),
         "needs size=",
