@@ -13,6 +13,7 @@ from typing import Any
 
 import rocksdict
 
+from streamer.config import Config
 from streamer.errors import ConfigError
 from streamer.store.defaults import DATABASE_WIDE, DEFAULTS, INDEX_DEFAULTS, ROW_DEFAULTS
 from streamer.store.pool import MemoryPool
@@ -23,13 +24,16 @@ from streamer.topology.stores import StoreSpec
 
 __all__ = ["OptionSet", "check", "check_stores", "check_topology"]
 
+_NO_SOURCES: Mapping[str, str] = {}
 
-def check(options: Mapping[str, Any], where: str) -> None:
+
+def check(options: Mapping[str, Any], place: str, sources: Mapping[str, str] = _NO_SOURCES) -> None:
     """Raise ConfigError for an option that is unknown, not for users, or of a wrong value.
 
-    `where` names the place in the message, such as "store totals".
+    `place` is where it stands for messages, such as "store totals"; `sources` who gave each there.
     """
     for given, value in options.items():
+        where = f"{sources[given]}: {place}" if given in sources else place
         setting = _find(given, where)
         try:
             plain = natural(setting, value)
@@ -41,18 +45,24 @@ def check(options: Mapping[str, Any], where: str) -> None:
             ) from error
 
 
-def check_stores(specs: Sequence[StoreSpec], options: Mapping[str, Any]) -> None:
+def check_stores(
+    specs: Sequence[StoreSpec],
+    options: Mapping[str, Any],
+    sources: Mapping[str, str] = _NO_SOURCES,
+) -> None:
     """Check the options of all stores of one task, and of the worker, together."""
-    check(options, "rocksdb")
+    check(options, "rocksdb", sources)
     for spec in specs:
         check(spec.rocksdb, f"store {spec.name}")
     _database_layer(specs, options)
 
 
-def check_topology(topology: Topology, options: Mapping[str, Any]) -> None:
+def check_topology(topology: Topology, config: Config) -> None:
     """Check the options of the worker and of all stores of an application."""
+    origins = {f"rocksdb.{name}": name for name in config.rocksdb}
+    sources = {origins[one]: config.origins[one] for one in origins if one in config.origins}
     for subtopology in topology.subtopologies:
-        check_stores(subtopology.stores, options)
+        check_stores(subtopology.stores, config.rocksdb, sources)
 
 
 def _find(given: str, where: str) -> Setting:

@@ -50,7 +50,7 @@ def build_stage(
         environment={},
         directory=folder,
     )
-    options.check_topology(topology, config.rocksdb)
+    options.check_topology(topology, config)
     clock = ManualClock(start_ms)
     broker = FakeBroker(partition_of=partition_of, now_ms=clock.now_ms)
     planned = _create_topics(broker, topology, config, partitions)
