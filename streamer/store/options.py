@@ -2,7 +2,8 @@
 
 Layers, the later winning: the defaults here, the worker's `rocksdb`, the store's `rocksdb`. An
 option that RocksDB has once per database (`DATABASE_WIDE`) holds for the whole task, whichever
-store sets it; two stores of a task that disagree are refused. `check` runs before anything starts.
+store sets it; two stores of a task that disagree are refused. `check_stores` runs before anything
+starts, and `trial` then asks RocksDB.
 """
 
 from __future__ import annotations
@@ -13,16 +14,15 @@ from typing import Any
 
 import rocksdict
 
-from streamer.config import Config
 from streamer.errors import ConfigError
 from streamer.store.defaults import DATABASE_WIDE, DEFAULTS, INDEX_DEFAULTS, ROW_DEFAULTS
+from streamer.store.limits import check_levels, excess
 from streamer.store.pool import MemoryPool
 from streamer.store.settings import ALIASES, OWNED, Setting, apply, settings
 from streamer.store.values import natural
-from streamer.topology.graph import Topology
 from streamer.topology.stores import StoreSpec
 
-__all__ = ["OptionSet", "check", "check_stores", "check_topology"]
+__all__ = ["OptionSet", "check", "check_stores"]
 
 _NO_SOURCES: Mapping[str, str] = {}
 
@@ -37,6 +37,9 @@ def check(options: Mapping[str, Any], place: str, sources: Mapping[str, str] = _
         setting = _find(given, where)
         try:
             plain = natural(setting, value)
+            said = excess(setting.name, plain)
+            if said:
+                raise ValueError(said)
             apply(setting, getattr(rocksdict, setting.holder)(), plain)
         except (TypeError, ValueError) as error:
             raise ConfigError(
@@ -54,15 +57,10 @@ def check_stores(
     check(options, "rocksdb", sources)
     for spec in specs:
         check(spec.rocksdb, f"store {spec.name}")
-    _database_layer(specs, options)
-
-
-def check_topology(topology: Topology, config: Config) -> None:
-    """Check the options of the worker and of all stores of an application."""
-    origins = {f"rocksdb.{name}": name for name in config.rocksdb}
-    sources = {origins[one]: config.origins[one] for one in origins if one in config.origins}
-    for subtopology in topology.subtopologies:
-        check_stores(subtopology.stores, config.rocksdb, sources)
+    layer = _database_layer(specs, options)
+    check_levels(layer, "rocksdb")
+    for spec in specs:
+        check_levels(layer | _named(spec.rocksdb), f"store {spec.name}")
 
 
 def _find(given: str, where: str) -> Setting:

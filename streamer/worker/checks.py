@@ -7,7 +7,7 @@ from streamer.changelog.topics import changelog_settings
 from streamer.config import Config
 from streamer.kafka import settings
 from streamer.kafka.registry import client
-from streamer.store import options
+from streamer.store.trial import check_topology
 from streamer.task.serdes import check_serdes
 from streamer.topology.graph import Topology
 
@@ -20,4 +20,4 @@ def check(topology: Topology, config: Config) -> None:
     changelog_settings(config)
     client.check(config)
     check_serdes(topology, config.schema_registry)
-    options.check_topology(topology, config)
+    check_topology(topology, config)

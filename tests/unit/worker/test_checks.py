@@ -82,7 +82,7 @@ def test_a_serde_that_needs_a_registry_is_refused_by_its_place_where_there_is_no
 def test_a_serde_that_cannot_stand_where_it_is_is_refused_too() -> None:
     app = App("shop", schema_registry={"url": "http://127.0.0.1:9"})
     app.stream("purchases", key=Avro({"type": "map", "values": "int"})).to("copies")
-    with pytest.raises(TopologyError, match="cannot be the key of .purchases."):
+    with pytest.raises(TopologyError, match="cannot be the key of 'purchases'"):
         _check(app)
 
 
