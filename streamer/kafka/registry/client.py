@@ -60,8 +60,8 @@ _PREFIX = "schema.registry."
 
 
 def check(config: Config) -> None:
-    """Raise ConfigError for an entry of `schema_registry` that is unknown or not usable, whether a
-    serde needs the registry or not. Nothing is connected."""
+    """Raise ConfigError for an entry of `schema_registry` that is unknown, whether a serde needs
+    the registry or not. Values are checked by the client, which the first serde makes."""
     for name in config.schema_registry:
         if name not in NAMES:
             guess = nearest(name.lower().removeprefix(_PREFIX), NAMES)
@@ -71,8 +71,6 @@ def check(config: Config) -> None:
                 f" {name!r}",
                 hint=f"did you mean {guess}?" if guess else f"it takes {known}",
             )
-    if config.schema_registry.get("url"):
-        registry_of(config.schema_registry)
 
 
 class Registry:

@@ -79,6 +79,13 @@ def test_a_serde_that_needs_a_registry_is_refused_by_its_place_where_there_is_no
     _check(app)
 
 
+def test_a_registry_that_no_client_can_be_made_for_is_refused_where_a_serde_needs_it() -> None:
+    app = App("shop", schema_registry={"url": "http://127.0.0.1:9", "ssl.ca.location": "/no.pem"})
+    _read(app)
+    with pytest.raises(ConfigError, match=r"topic purchases .*: schema_registry is not usable: "):
+        _check(app)
+
+
 def test_a_serde_that_cannot_stand_where_it_is_is_refused_too() -> None:
     app = App("shop", schema_registry={"url": "http://127.0.0.1:9"})
     app.stream("purchases", key=Avro({"type": "map", "values": "int"})).to("copies")
