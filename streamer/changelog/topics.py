@@ -53,14 +53,19 @@ def changelog_settings(config: Config) -> dict[str, str]:
     policies = {part.strip() for part in settings["cleanup.policy"].split(",")}
     if policies != {"compact", "delete"}:
         raise ConfigError(
-            f"internal_topics: cleanup.policy={settings['cleanup.policy']} is not for changelogs",
+            f"{_shown(config, 'cleanup.policy')}={settings['cleanup.policy']} is not for"
+            " changelogs",
             hint="leave it: without compact they grow for ever, without delete they cannot be "
             "trimmed",
         )
     for name in _KEEPS_STATE:
         if settings[name] != "-1":
             raise ConfigError(
-                f"internal_topics: {name}={settings[name]} would delete state from changelogs",
+                f"{_shown(config, name)}={settings[name]} would delete state from changelogs",
                 hint=f"remove {name}; a store forgets rows by its ttl or retention",
             )
     return settings
+
+
+def _shown(config: Config, name: str) -> str:
+    return f"{config.source(f'internal_topics.{name}')}: internal_topics: {name}"

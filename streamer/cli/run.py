@@ -61,12 +61,10 @@ def _execute(arguments: argparse.Namespace) -> int:
     app = load_app(arguments.target)
     config = resolved(app, arguments).config
     from streamer import log
-    from streamer.kafka import settings
-    from streamer.store import options
+    from streamer.worker.checks import check
 
     log.configure(config.log_level, config.log_format)
-    settings.check(config)
-    options.check_topology(app.topology(), config.rocksdb)
+    check(app.topology(), config)
     if arguments.processes > 1:
         _check_several(config)
         from streamer.worker import supervisor

@@ -34,13 +34,11 @@ def add(commands: Commands) -> None:
 
 def _execute(arguments: argparse.Namespace) -> int:
     from streamer.config import Resolved
-    from streamer.kafka.settings import check
-    from streamer.store.options import check_topology
+    from streamer.worker.checks import check
 
     app = load_app(arguments.target)
     found: Resolved = resolved(app, arguments)
-    check(found.config)
-    check_topology(app.topology(), found.config.rocksdb)
+    check(app.topology(), found.config)
     rows = [row for row in _rows(found) if arguments.all or row["origin"] != "default"]
     if arguments.json:
         print_json(rows)

@@ -7,10 +7,12 @@ complete and checked: whoever holds a Config need not look at where its values c
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass, fields
+from collections.abc import Mapping
+from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
+from streamer.config.addresses import check_server, check_servers
 from streamer.config.cluster import ClusterSettings
 from streamer.config.values import Setting, ms, parse, setting
 from streamer.errors import ConfigError
@@ -20,7 +22,6 @@ __all__ = ["Config", "settings"]
 _MIB = 1024 * 1024
 _POLICIES = ("stop", "skip", "dead_letter")
 _WORKER = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,119}")
-_ADDRESS = re.compile(r"(\[[0-9A-Fa-f:]+\]|[^:\s/]+):(\d{1,5})")
 
 
 def _policy(why: str) -> Any:
@@ -32,8 +33,12 @@ class Config(ClusterSettings):
     """All settings. Raises ConfigError for a wrong value, or values that contradict each other."""
 
     application_id: str
+    # Where values that are not defaults were given: what is checked later says it, too.
+    origins: Mapping[str, str] = field(default_factory=dict, repr=False, compare=False)
     bootstrap_servers: str = setting(
-        "127.0.0.1:9092", "Brokers to ask first, host:port, separated by commas.", kind="text"
+        "127.0.0.1:9092",
+        "Brokers to ask first, host:port, separated by commas; without a port it is 9092.",
+        kind="text",
     )
     state_dir: Path = setting(
         Path("streamer-state"),
@@ -206,10 +211,14 @@ class Config(ClusterSettings):
 
     def __post_init__(self) -> None:
         for declared in settings():
-            value = parse(declared, getattr(self, declared.name), "configuration")
+            value = parse(declared, getattr(self, declared.name), self.source(declared.name))
             object.__setattr__(self, declared.name, value)
         _check_names(self)
         _check_times(self)
+
+    def source(self, name: str) -> str:
+        """Who gave a setting, or an entry of a table such as kafka.linger.ms; for messages."""
+        return self.origins.get(name, "configuration")
 
     @property
     def exactly_once(self) -> bool:
@@ -236,30 +245,26 @@ _SETTINGS = tuple(
 
 
 def _check_names(config: Config) -> None:
-    if not config.bootstrap_servers:
-        raise ConfigError(
-            "configuration: bootstrap_servers is empty", hint="give host:port of a broker"
-        )
+    check_servers(config.bootstrap_servers, config.source("bootstrap_servers"))
     if config.worker_id is not None and _WORKER.fullmatch(config.worker_id) is None:
         raise ConfigError(
-            f"configuration: worker_id {config.worker_id!r} is not usable",
+            f"{config.source('worker_id')}: worker_id {config.worker_id!r} is not usable",
             hint="use letters, digits, '.', '_' and '-'; at most 120",
         )
-    if config.application_server and _ADDRESS.fullmatch(config.application_server) is None:
-        raise ConfigError(
-            f"configuration: application_server {config.application_server!r} is not host:port"
-        )
+    if config.application_server:
+        check_server(config.application_server, config.source("application_server"))
     names = [name for name, value in config.zone_tags if name and value]
     if len(names) != len(config.zone_tags) or len(set(names)) != len(names):
         raise ConfigError(
-            f"configuration: zone {config.zone!r} is not a list of name=value",
+            f"{config.source('zone')}: zone {config.zone!r} is not a list of name=value",
             hint="widest first, each name once, such as region=eu,az=eu-1",
         )
     policies = ("deserialization_error", "processing_error", "production_error")
     asking = [name for name in policies if getattr(config, name) == "dead_letter"]
     if asking and not config.dead_letter_topic:
         raise ConfigError(
-            f"configuration: {asking[0]} is dead_letter, but dead_letter_topic is empty",
+            f"{config.source(asking[0])}: {asking[0]} is dead_letter, but dead_letter_topic is"
+            " empty",
             hint="name a topic for such records, or choose stop or skip",
         )
 

@@ -80,7 +80,7 @@ def resolve(
         *_from_command_line(sets),
     ):
         _apply(given, known, values, origins)
-    return Resolved(Config(application_id=application_id, **values), origins)
+    return Resolved(Config(application_id=application_id, origins=origins, **values), origins)
 
 
 def check_keywords(keywords: Mapping[str, Any]) -> None:

@@ -192,13 +192,13 @@ def admin(config: Config) -> Settings:
 def check(config: Config) -> None:
     """Raise ConfigError for an entry of `kafka` that is unknown, malformed or not for users."""
     for given in config.kafka:
-        role, name = _split(given)
-        _check_allowed(given, name)
+        name = _split(given)[1]
+        _check_allowed(config, given)
         if name not in _CALLBACKS:
-            _check_known(given, role, config.kafka[given])
+            _check_known(config, given)
         elif not callable(config.kafka[given]):
             raise ConfigError(
-                f"kafka setting {given} must be a function",
+                f"{_shown(config, given)} must be a function",
                 hint="give it in Python: App(..., kafka={...})",
             )
 
@@ -251,7 +251,7 @@ def _user(config: Config, role: Role) -> Settings:
     own: Settings = {}
     for given, value in config.kafka.items():
         owner, name = _split(given)
-        _check_allowed(given, name)
+        _check_allowed(config, given)
         if owner == role:
             own[name] = value
         elif owner is None and _is_for(name, role):
@@ -273,11 +273,16 @@ def _is_for(name: str, role: Role) -> bool:
     return known is None or known.role in ("*", letter)
 
 
-def _check_allowed(given: str, name: str) -> None:
+def _shown(config: Config, given: str) -> str:
+    return f"{config.source(f'kafka.{given}')}: kafka setting {given}"
+
+
+def _check_allowed(config: Config, given: str) -> None:
+    name = _split(given)[1]
     reason = _REFUSED.get(name) or _refused_by_canonical_name().get(_canonical(name))
     if reason:
         raise ConfigError(
-            f"kafka setting {given} cannot be set: {reason}", hint="remove it from kafka"
+            f"{_shown(config, given)} cannot be set: {reason}", hint="remove it from kafka"
         )
 
 
@@ -292,17 +297,17 @@ def _canonical(name: str) -> str:
     return name if known is None else known.canonical
 
 
-def _check_known(given: str, role: Role | None, value: object) -> None:
-    name = _split(given)[1]
+def _check_known(config: Config, given: str) -> None:
+    role, name = _split(given)
     known = properties()
     if known and name not in known:
         near = get_close_matches(name, known, n=1)
         raise ConfigError(
-            f"kafka setting {given} is unknown to librdkafka",
+            f"{_shown(config, given)} is unknown to librdkafka",
             hint=f"did you mean {near[0]}?" if near else "its own reference lists all settings",
         )
-    said = complaint(name, value)
+    said = complaint(name, config.kafka[given])
     if said:
-        raise ConfigError(f"kafka setting {given} is wrong: {said}")
+        raise ConfigError(f"{_shown(config, given)} is wrong: {said}")
     if role is not None and not _is_for(name, role):
-        raise ConfigError(f"kafka setting {given} does not concern the {role} client")
+        raise ConfigError(f"{_shown(config, given)} does not concern the {role} client")

@@ -2,7 +2,8 @@
 
 Layers, the later winning: the defaults here, the worker's `rocksdb`, the store's `rocksdb`. An
 option that RocksDB has once per database (`DATABASE_WIDE`) holds for the whole task, whichever
-store sets it; two stores of a task that disagree are refused. `check` runs before anything starts.
+store sets it; two stores of a task that disagree are refused. `check_stores` runs before anything
+starts, and `trial` then asks RocksDB.
 """
 
 from __future__ import annotations
@@ -15,24 +16,30 @@ import rocksdict
 
 from streamer.errors import ConfigError
 from streamer.store.defaults import DATABASE_WIDE, DEFAULTS, INDEX_DEFAULTS, ROW_DEFAULTS
+from streamer.store.limits import check_levels, excess
 from streamer.store.pool import MemoryPool
 from streamer.store.settings import ALIASES, OWNED, Setting, apply, settings
 from streamer.store.values import natural
-from streamer.topology.graph import Topology
 from streamer.topology.stores import StoreSpec
 
-__all__ = ["OptionSet", "check", "check_stores", "check_topology"]
+__all__ = ["OptionSet", "check", "check_stores"]
+
+_NO_SOURCES: Mapping[str, str] = {}
 
 
-def check(options: Mapping[str, Any], where: str) -> None:
+def check(options: Mapping[str, Any], place: str, sources: Mapping[str, str] = _NO_SOURCES) -> None:
     """Raise ConfigError for an option that is unknown, not for users, or of a wrong value.
 
-    `where` names the place in the message, such as "store totals".
+    `place` is where it stands for messages, such as "store totals"; `sources` who gave each there.
     """
     for given, value in options.items():
+        where = f"{sources[given]}: {place}" if given in sources else place
         setting = _find(given, where)
         try:
             plain = natural(setting, value)
+            said = excess(setting.name, plain)
+            if said:
+                raise ValueError(said)
             apply(setting, getattr(rocksdict, setting.holder)(), plain)
         except (TypeError, ValueError) as error:
             raise ConfigError(
@@ -41,18 +48,19 @@ def check(options: Mapping[str, Any], where: str) -> None:
             ) from error
 
 
-def check_stores(specs: Sequence[StoreSpec], options: Mapping[str, Any]) -> None:
+def check_stores(
+    specs: Sequence[StoreSpec],
+    options: Mapping[str, Any],
+    sources: Mapping[str, str] = _NO_SOURCES,
+) -> None:
     """Check the options of all stores of one task, and of the worker, together."""
-    check(options, "rocksdb")
+    check(options, "rocksdb", sources)
     for spec in specs:
         check(spec.rocksdb, f"store {spec.name}")
-    _database_layer(specs, options)
-
-
-def check_topology(topology: Topology, options: Mapping[str, Any]) -> None:
-    """Check the options of the worker and of all stores of an application."""
-    for subtopology in topology.subtopologies:
-        check_stores(subtopology.stores, options)
+    layer = _database_layer(specs, options)
+    check_levels(layer, "rocksdb")
+    for spec in specs:
+        check_levels(layer | _named(spec.rocksdb), f"store {spec.name}")
 
 
 def _find(given: str, where: str) -> Setting:

@@ -24,7 +24,9 @@ Set for all stores with `rocksdb={{...}}` in the configuration, for one with
 all values are plain: numbers, true and false, names, lists and tables; a size is bytes, or text
 such as `4MiB`. What needs several values takes them as a list in the order shown, or as a table; in
 the environment and on the command line both are written as JSON. An unknown name or a wrong value
-ends the start with the store and the nearest right name, and so does `streamer settings`.
+ends the start with the store and the nearest right name, and so does `streamer settings`. Both try
+options that are set on an empty database in a temporary directory: what RocksDB refuses, alone or
+together, and numbers and switches that it would take for others, are refused with its reason.
 
 An option marked with * is one of the whole database, which all stores of a task share: one of them
 may set it, or several alike. The defaults shown are Streamer's; where there is none, RocksDB's own

@@ -183,6 +183,7 @@ def build(class_name: str, value: str | Mapping[str, Any]) -> Any:
         raise ValueError(f"{name} {UNUSABLE[name]}")
     if isinstance(members.get(name), staticmethod):
         arguments = [] if isinstance(value, str) else value[name]
+        _check_buckets(arguments)
         if isinstance(arguments, Mapping):
             return members[name](**arguments)
         return members[name](*(arguments if isinstance(arguments, list) else [arguments]))
@@ -192,6 +193,16 @@ def build(class_name: str, value: str | Mapping[str, Any]) -> Any:
     for name, field in value.items():
         _set_field(target, members, name, field)
     return target
+
+
+def _check_buckets(arguments: Any) -> None:
+    """A hash table of no buckets divides by their number, which ends the process."""
+    if isinstance(arguments, Mapping):
+        buckets = arguments.get("bucket_count")
+    else:
+        buckets = arguments[0] if isinstance(arguments, list) and len(arguments) > 1 else None
+    if buckets == 0:
+        raise ValueError("it needs a bucket_count of 1 or more")
 
 
 def _set_field(target: Any, members: Mapping[str, Any], name: str, value: Any) -> None:

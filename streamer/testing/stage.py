@@ -11,8 +11,8 @@ from streamer.clock import ManualClock
 from streamer.config import Config, budget, load
 from streamer.errors import TopologyError
 from streamer.kafka.fake import FakeBroker
-from streamer.store import options
 from streamer.store.pool import MemoryPool
+from streamer.store.trial import check_topology
 from streamer.topology.app import App
 from streamer.topology.graph import Topology
 from streamer.topology.partitioner import partition_of
@@ -50,7 +50,7 @@ def build_stage(
         environment={},
         directory=folder,
     )
-    options.check_topology(topology, config.rocksdb)
+    check_topology(topology, config)
     clock = ManualClock(start_ms)
     broker = FakeBroker(partition_of=partition_of, now_ms=clock.now_ms)
     planned = _create_topics(broker, topology, config, partitions)

@@ -26,13 +26,13 @@ from streamer.kafka.at_least_once import AtLeastOnceProducer
 from streamer.kafka.consumer import InputConsumer
 from streamer.kafka.producer import WorkerProducer
 from streamer.restore import Restorer
-from streamer.store import options
 from streamer.store.directory import WorkerDirectory
 from streamer.store.pool import MemoryPool
 from streamer.task.active import committed_by
 from streamer.task.build import Plan
 from streamer.topology.graph import Topology
 from streamer.topology.partitions import Partitions
+from streamer.worker.checks import check
 from streamer.worker.gauges import Gauges, show_budget
 from streamer.worker.loop import Loop
 from streamer.worker.owners import Owners
@@ -66,7 +66,7 @@ class Worker:
         self._clock = clock or SystemClock()
         self._stopping = threading.Event()
         self._solo = solo
-        options.check_topology(topology, config.rocksdb)
+        check(topology, config)
         self._directory = WorkerDirectory.open(
             config.state_dir, topology.application_id, worker_id=config.worker_id, slot=slot
         )

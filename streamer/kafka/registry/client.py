@@ -10,6 +10,8 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any, TypeVar
 
+from streamer.config import Config
+from streamer.config.names import nearest
 from streamer.errors import ConfigError, RegistryUnavailableError, SerdeError, StreamerError
 from streamer.kafka.registry.wire import Place
 from streamer.kafka.secrets import without_credentials
@@ -17,7 +19,7 @@ from streamer.kafka.secrets import without_credentials
 if TYPE_CHECKING:
     from confluent_kafka.schema_registry import RegisteredSchema, Schema, SchemaRegistryClient
 
-__all__ = ["Registry", "refused", "registry_of"]
+__all__ = ["NAMES", "Registry", "check", "refused", "registry_of"]
 
 R = TypeVar("R")
 
@@ -33,6 +35,42 @@ _NUMBERS = frozenset(
         "timeout",
     )
 )
+# The client has no list of what it takes; it asks for each name where it needs it.
+NAMES = _NUMBERS | {
+    "basic.auth.user.info",
+    "bearer.auth.client.id",
+    "bearer.auth.client.secret",
+    "bearer.auth.credentials.source",
+    "bearer.auth.custom.provider.config",
+    "bearer.auth.custom.provider.function",
+    "bearer.auth.identity.pool.id",
+    "bearer.auth.issuer.endpoint.query",
+    "bearer.auth.issuer.endpoint.url",
+    "bearer.auth.logical.cluster",
+    "bearer.auth.scope",
+    "bearer.auth.token",
+    "proxy",
+    "ssl.ca.location",
+    "ssl.certificate.location",
+    "ssl.key.location",
+    "ssl.key.password",
+    "url",
+}
+_PREFIX = "schema.registry."
+
+
+def check(config: Config) -> None:
+    """Raise ConfigError for an entry of `schema_registry` that is unknown, whether a serde needs
+    the registry or not. Values are checked by the client, which the first serde makes."""
+    for name in config.schema_registry:
+        if name not in NAMES:
+            guess = nearest(name.lower().removeprefix(_PREFIX), NAMES)
+            known = ", ".join(sorted(NAMES))
+            raise ConfigError(
+                f"{config.source(f'schema_registry.{name}')}: schema_registry has no setting"
+                f" {name!r}",
+                hint=f"did you mean {guess}?" if guess else f"it takes {known}",
+            )
 
 
 class Registry:

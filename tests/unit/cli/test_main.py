@@ -90,6 +90,18 @@ def test_debug_shows_where_an_error_came_from() -> None:
             "hint: did you mean compression?",
         ),
         (["--set", "rocksdb.write_buffer_size=4QiB"], "it takes bytes, such as 4MiB"),
+        (["--set", "rocksdb.write_buffer_size=4QiB"], "--set rocksdb.write_buffer_size: rocksdb: "),
+        (["--set", "bootstrap_servers=localhost:99999"], "has 'localhost:99999', which is not"),
+        (
+            ["--set", "schema_registry.urll=http://localhost:8081"],
+            "--set schema_registry.urll: schema_registry has no setting 'urll'\n"
+            "hint: did you mean url?",
+        ),
+        (
+            ["--set", "internal_topics.cleanup.policy=delete"],
+            "--set internal_topics.cleanup.policy: internal_topics: cleanup.policy=delete is not",
+        ),
+        (["--set", "internal_topics.retention.ms=5"], "retention.ms=5 would delete state"),
     ],
 )
 @pytest.mark.parametrize("command", ["settings", "run"])

@@ -63,7 +63,17 @@ def test_values_are_taken_in_their_natural_forms(name: str, raw: Any, value: Any
         ("kafka", {1: 2}, "a table of names and values"),
         ("bootstrap_servers", "", "bootstrap_servers is empty"),
         ("worker_id", "a/b", "worker_id 'a/b' is not usable"),
+        ("bootstrap_servers", "localhost:99999", "has 'localhost:99999', which is not host:port"),
+        ("bootstrap_servers", "a:9092, b:0", "has 'b:0', which"),
+        ("bootstrap_servers", "a:9092,", "has '', which"),
+        ("bootstrap_servers", ":9092", "has ':9092', which"),
+        ("bootstrap_servers", "a:", "has 'a:', which"),
+        ("bootstrap_servers", "a b:9092", "has 'a b:9092', which"),
+        ("bootstrap_servers", "::1", "has '::1', which"),
+        ("bootstrap_servers", "http://a:9092", "has 'http://a:9092', which"),
         ("application_server", "host", "is not host:port"),
+        ("application_server", "host:70000", "is not host:port"),
+        ("application_server", "host:0", "is not host:port"),
         ("zone", "eu-1", "not a list of name=value"),
         ("zone", "az=1,az=2", "not a list of name=value"),
         ("processing_error", "dead_letter", "dead_letter_topic is empty"),
@@ -75,6 +85,25 @@ def test_a_wrong_value_is_refused_by_name(name: str, raw: Any, message: str) -> 
     with pytest.raises(ConfigError) as caught:
         _config(**{name: raw})
     assert message in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    "servers",
+    [
+        "kafka-1:9092, kafka_2.example.org:65535",
+        "localhost",
+        "10.0.0.1:1",
+        "[::1]:9092,[fe80::1%eth0]",
+        "SASL_SSL://kafka:9093",
+    ],
+)
+def test_whatever_the_client_takes_as_an_address_of_brokers_is_accepted(servers: str) -> None:
+    assert _config(bootstrap_servers=servers).bootstrap_servers == servers
+
+
+def test_an_application_is_reached_under_a_name_or_an_address() -> None:
+    for server in ("host-1:80", "10.0.0.1:65535", "[::1]:8080"):
+        assert _config(application_server=server).application_server == server
 
 
 def test_a_misspelt_choice_is_answered_with_the_right_one() -> None:

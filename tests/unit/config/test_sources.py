@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -50,6 +51,34 @@ def test_origins_name_the_source_of_each_value(tmp_path: Path) -> None:
     }
     assert resolved.config.log_level == "DEBUG"
     assert resolved.config.zone == "az=1"
+
+
+def test_a_configuration_knows_who_gave_what_for_messages_that_come_later(tmp_path: Path) -> None:
+    path = _file(tmp_path, "kafka.foo = 1")
+    config = _load(tmp_path, environment={"STREAMER_KAFKA__LINGER_MS": "1"}, sets=["zone=az=1"])
+    assert config.source("kafka.foo") == str(path)
+    assert config.source("kafka.linger.ms") == "environment STREAMER_KAFKA__LINGER_MS"
+    assert replace(config, poll_ms=7).source("zone") == "--set zone"
+    assert config.source("poll_ms") == "configuration"
+    assert config == replace(config, origins={})
+
+
+@pytest.mark.parametrize(
+    ("name", "raw"),
+    [
+        ("bootstrap_servers", "kafka:99999"),
+        ("worker_id", "a/b"),
+        ("application_server", "host"),
+        ("zone", "eu-1"),
+        ("processing_error", "dead_letter"),
+    ],
+)
+def test_a_value_that_is_found_wrong_in_the_end_is_refused_with_its_source(
+    tmp_path: Path, name: str, raw: str
+) -> None:
+    with pytest.raises(ConfigError) as caught:
+        _load(tmp_path, sets=[f"{name}={raw}"])
+    assert caught.value.message.startswith(f"--set {name}: {name}")
 
 
 def test_tables_are_merged_name_by_name(tmp_path: Path) -> None:

@@ -17,12 +17,31 @@ from google.protobuf import (  # type: ignore[import-untyped]
 from google.protobuf.struct_pb2 import Struct  # type: ignore[import-untyped]
 from google.protobuf.wrappers_pb2 import Int64Value, StringValue  # type: ignore[import-untyped]
 
+from streamer.config import load
 from streamer.errors import ConfigError, RegistryUnavailableError, SerdeError, TopologyError
-from streamer.kafka.registry.client import registry_of
+from streamer.kafka.registry.client import NAMES, check, registry_of
 from streamer.serdes import Avro, Protobuf, serde_of
 
 SCHEMA = {"type": "record", "name": "shop.P", "fields": [{"name": "n", "type": "long"}]}
 NOBODY = {"url": "http://127.0.0.1:9", "max.retries": 0, "timeout": 1}
+
+
+_SAMPLES: dict[str, Any] = {
+    "bearer.auth.custom.provider.config": {},
+    "bearer.auth.custom.provider.function": dict,
+    "url": "http://127.0.0.1:9",
+}
+# What the client asks for where another setting says so.
+_SOURCES = {
+    "bearer.auth.client.": "OAUTHBEARER",
+    "bearer.auth.custom.": "CUSTOM",
+    "bearer.auth.identity.": "STATIC_TOKEN",
+    "bearer.auth.issuer.endpoint.query": "OAUTHBEARER_AZURE_IMDS",
+    "bearer.auth.issuer.endpoint.url": "OAUTHBEARER",
+    "bearer.auth.logical.": "STATIC_TOKEN",
+    "bearer.auth.scope": "OAUTHBEARER",
+    "bearer.auth.token": "STATIC_TOKEN",
+}
 
 
 @pytest.fixture
@@ -81,6 +100,49 @@ def test_missing_and_wrong_settings_are_refused_before_any_record() -> None:
 def test_a_wrong_schema_is_refused_at_once(schema: str) -> None:
     with pytest.raises(TopologyError, match="not an Avro schema"):
         Avro(schema)
+
+
+@pytest.mark.parametrize("name", sorted(NAMES))
+def test_every_name_that_may_be_set_is_one_that_the_client_asks_for(name: str) -> None:
+    from confluent_kafka.schema_registry._sync import schema_registry_client as client
+
+    given = {"url": "http://127.0.0.1:9", name: _SAMPLES.get(name, "1")}
+    for start, source in _SOURCES.items():
+        if name.startswith(start):
+            given["bearer.auth.credentials.source"] = source
+    said = ""
+    try:
+        client._BaseRestClient(given)
+    except Exception as error:  # a file that is not there, a number that is text
+        said = str(error)
+    assert "Unrecognized properties" not in said
+
+
+@pytest.mark.parametrize(
+    ("name", "hint"),
+    [
+        ("urll", "did you mean url?"),
+        ("URL", "did you mean url?"),
+        ("schema.registry.url", "did you mean url?"),
+        ("ssl.ca.file", "did you mean ssl.ca.location?"),
+        ("basic.auth.user", "did you mean basic.auth.user.info?"),
+        ("frobnicate", "it takes basic.auth.user.info, bearer.auth.client.id"),
+    ],
+)
+def test_an_unknown_setting_is_refused_with_its_source_and_the_nearest_right_name(
+    name: str, hint: str
+) -> None:
+    config = load("shop", keywords={"schema_registry": {name: "hunter2"}}, environment={})
+    with pytest.raises(ConfigError) as caught:
+        check(config)
+    assert caught.value.message == f"App(...): schema_registry has no setting {name!r}"
+    assert caught.value.hint.startswith(hint)
+
+
+def test_no_client_is_made_to_check_names() -> None:
+    check(load("shop", environment={}))
+    wrong = {**NOBODY, "ssl.ca.location": "/nowhere.pem"}
+    check(load("shop", keywords={"schema_registry": wrong}, environment={}))
 
 
 def test_protobuf_takes_message_classes_only() -> None:

@@ -1,12 +1,13 @@
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import pytest
 from confluent_kafka import Consumer, Producer
 from confluent_kafka.admin import AdminClient
 
-from streamer.config import Config, budget
+from streamer.config import Config, budget, load
 from streamer.errors import ConfigError
 from streamer.kafka import settings
 from streamer.kafka.properties import properties
@@ -156,6 +157,24 @@ def test_what_cannot_be_set_is_refused(kafka: dict[str, Any], message: str, hint
         settings.check(_config(kafka=kafka))
     assert message in str(caught.value)
     assert hint in caught.value.hint
+
+
+@pytest.mark.parametrize("name", ["linger.mss", "acks", "consumer.linger.ms", "oauth_cb"])
+def test_what_cannot_be_set_is_refused_with_its_source(tmp_path: Path, name: str) -> None:
+    (tmp_path / "given.toml").write_text(f'[kafka]\n"{name}" = "1"\n')
+    variable = f"STREAMER_KAFKA__{name.replace('.', '__').upper()}"
+    given: list[tuple[str, dict[str, Any]]] = [
+        (f"{tmp_path / 'given.toml'}", {"file": tmp_path / "given.toml"}),
+        (f"--set kafka.{name}", {"sets": [f"kafka.{name}=1"]}),
+        ("App(...)", {"keywords": {"kafka": {name: "1"}}}),
+    ]
+    if "_" not in name:
+        given.append((f"environment {variable}", {"environment": {variable: "1"}}))
+    for source, sources in given:
+        config = load("spend", **{"environment": {}, "directory": tmp_path, **sources})
+        with pytest.raises(ConfigError) as caught:
+            settings.check(config)
+        assert caught.value.message.startswith(f"{source}: kafka setting {name} ")
 
 
 def test_librdkafkas_own_list_is_known() -> None:

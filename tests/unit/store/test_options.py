@@ -27,36 +27,36 @@ def effective(directory: Path, section: str) -> dict[str, str]:
     return dict(re.findall(r"^\s*(\w+)=(.*)$", body, re.MULTILINE))
 
 
-@pytest.mark.parametrize(
-    "options",
-    [
-        {"compression_type": "zstd"},
-        {"compression": "lz4hc"},
-        {"bloom_filter": 12.5},
-        {"bloom_filter": [10, True]},
-        {"compression_per_level": ["none", "lz4", "zstd"]},
-        {"prefix_extractor": {"create_fixed_prefix": 8}},
-        {"prefix_extractor": "create_noop"},
-        {"compaction_style": "universal"},
-        {"universal_compaction_options": {"size_ratio": 2, "stop_style": "total"}},
-        {"memtable_factory": "vector"},
-        {
-            "memtable_factory": {
-                "hash_skip_list": {"bucket_count": 1, "height": 2, "branching_factor": 3}
-            }
-        },
-        {"compression_options": [-14, 3, 0, 0]},
-        {"compression_options": {"w_bits": 1, "level": 2, "strategy": 3, "max_dict_bytes": 4}},
-        {"plain_table_factory": {"user_key_length": 8, "encoding_type": "plain"}},
-        {"cuckoo_table_factory": {"hash_ratio": 0.5}},
-        {"max_bytes_for_level_multiplier": 8},
-        {"sync": True, "fill_cache": False, "enable_statistics": False},
-        {"optimize_for_point_lookup": 64},
-        {"write_buffer_size": "4194304", "max_open_files": "-1", "bloom_filter": "10"},
-        {"blob_gc_age_cutoff": "0.5", "sync": "true", "compression_options": "[-14, 3, 0, 0]"},
-        {"universal_compaction_options": '{"size_ratio": 2}', "db_log_dir": "12"},
-    ],
-)
+ACCEPTED: list[dict[str, Any]] = [
+    {"compression_type": "zstd"},
+    {"compression": "lz4hc"},
+    {"bloom_filter": 12.5},
+    {"bloom_filter": [10, True]},
+    {"compression_per_level": ["none", "lz4", "zstd"]},
+    {"prefix_extractor": {"create_fixed_prefix": 8}},
+    {"prefix_extractor": "create_noop"},
+    {"compaction_style": "universal"},
+    {"universal_compaction_options": {"size_ratio": 2, "stop_style": "total"}},
+    {"memtable_factory": "vector"},
+    {
+        "memtable_factory": {
+            "hash_skip_list": {"bucket_count": 1, "height": 2, "branching_factor": 3}
+        }
+    },
+    {"compression_options": [-14, 3, 0, 0]},
+    {"compression_options": {"w_bits": 1, "level": 2, "strategy": 3, "max_dict_bytes": 4}},
+    {"plain_table_factory": {"user_key_length": 8, "encoding_type": "plain"}},
+    {"cuckoo_table_factory": {"hash_ratio": 0.5}},
+    {"max_bytes_for_level_multiplier": 8},
+    {"sync": True, "fill_cache": False, "enable_statistics": False},
+    {"optimize_for_point_lookup": 64},
+    {"write_buffer_size": "4194304", "max_open_files": "-1", "bloom_filter": "10"},
+    {"blob_gc_age_cutoff": "0.5", "sync": "true", "compression_options": "[-14, 3, 0, 0]"},
+    {"universal_compaction_options": '{"size_ratio": 2}', "db_log_dir": "12"},
+]
+
+
+@pytest.mark.parametrize("options", ACCEPTED)
 def test_plain_values_are_accepted(options: Mapping[str, Any]) -> None:
     check(options, "store totals")
 
@@ -82,6 +82,16 @@ def test_plain_values_are_accepted(options: Mapping[str, Any]) -> None:
         ({"write_buffer_size": 2**70}, "int too big", ""),
         ({"write_buffer_size": 1.5}, "cannot be interpreted as an integer", ""),
         ({"write_buffer_size": True}, "it takes a number, not True", ""),
+        ({"block_size": 3}, "it takes a number of 256 or more", ""),
+        ({"target_file_size_base": 0}, "it takes a number of 4096 or more", ""),
+        ({"num_levels": -7}, "it takes a number of 1 or more, 100 at most", ""),
+        ({"num_levels": 1 << 20}, "it takes a number of 1 or more, 100 at most", ""),
+        ({"increase_parallelism": 1 << 20}, "it takes a number of 1 or more, 1024 at most", ""),
+        ({"min_level_to_compress": 100}, "it takes a number of 0 or more, 7 at most", ""),
+        ({"table_cache_num_shard_bits": 20}, "it takes a number of -1 or more, 19 at most", ""),
+        ({"max_bytes_for_level_multiplier": float("nan")}, "it takes a finite number", ""),
+        ({"memtable_factory": {"hash_link_list": {"bucket_count": 0}}}, "bucket_count of 1", ""),
+        ({"memtable_factory": {"hash_skip_list": [0, 2, 3]}}, "bucket_count of 1", ""),
         ({"disable_auto_compactions": 1}, "it takes true or false, not 1", ""),
         ({"sync": 1}, "it takes true or false, not 1", ""),
         ({"enable_statistics": "yes"}, "it is a switch: true or false", ""),
@@ -208,8 +218,16 @@ def test_stores_that_disagree_about_the_database_are_refused_with_both(specs: An
         check_stores([one, two], {})
     check_stores([one, replace(two, rocksdb={"max_open_files": 50})], {"max_open_files": 60})
     check_stores(
-        [replace(one, rocksdb={"block_size": 1}), replace(two, rocksdb={"block_size": 2})], {}
+        [replace(one, rocksdb={"block_size": 512}), replace(two, rocksdb={"block_size": 1024})], {}
     )
+
+
+@pytest.mark.parametrize("fewer", [{"num_levels": 3}, {"prepare_for_bulk_load": True}])
+def test_levels_that_are_not_there_cannot_be_compressed(specs: Any, fewer: dict[str, Any]) -> None:
+    check_stores([specs.plain], {"min_level_to_compress": 5})
+    own = replace(specs.plain, rocksdb=fewer)
+    with pytest.raises(ConfigError, match=r"store plain: .* min_level_to_compress = 5 is wrong"):
+        check_stores([own], {"min_level_to_compress": 5})
 
 
 def test_all_places_of_options_are_checked_and_named(specs: Any) -> None:
