@@ -31,7 +31,7 @@ COLUMNS = (
     Column("cpu_s_per_worker_min", "CPU s per worker and minute", ".2f", spread=True),
     Column("correct", "correct"),
 )
-ZONES, PER_HOST, TASKS_PER_WORKER = 3, 3, 10
+ZONES, PER_HOST, TASKS_PER_WORKER = "abc", 3, 10
 HOSTS_PER_ZONE = (2, 4, 8)
 QUIET_S = 30.0
 
@@ -46,7 +46,8 @@ def run(options: Options, emit: Callable[[list[Row]], None]) -> None:
         if not options.partitions or _workers(hosts) * TASKS_PER_WORKER <= options.partitions
     ]
     if not sizes:
-        raise UsageError(f"the smallest fleet has {_workers(HOSTS_PER_ZONE[0]) * 10} tasks")
+        smallest = _workers(HOSTS_PER_ZONE[0]) * TASKS_PER_WORKER
+        raise UsageError(f"the smallest fleet has {smallest} tasks")
     for hosts in sizes:
         rows: list[Row] = []
         for turn in range(1, options.runs + 1):
@@ -74,7 +75,7 @@ def remarks(rows: list[Row]) -> list[str]:
 
 
 def _workers(hosts: int) -> int:
-    return ZONES * hosts * PER_HOST + 1
+    return len(ZONES) * hosts * PER_HOST + 1
 
 
 def _measured(bootstrap: str, hosts: int) -> dict[str, object]:
@@ -91,7 +92,7 @@ def _measured(bootstrap: str, hosts: int) -> dict[str, object]:
         began = time.time()
         children = {
             zone: start(zone, {**common, "zone": zone, "hosts": hosts, "per_host": PER_HOST}, fleet)
-            for zone in "abc"
+            for zone in ZONES
         }
         # The one that is going to change has a process to itself.
         children["lone"] = start(

@@ -43,6 +43,7 @@ class Fleet:
     curve: list[tuple[float, float]] = field(default_factory=list)
 
     def hear(self, timeout_s: float) -> None:
+        """Take in what a worker says next, if any does within this time."""
         try:
             process, told = self.said.get(timeout=timeout_s)
         except queue.Empty:
@@ -52,6 +53,7 @@ class Fleet:
         self.curve.append((self.last_at, self.share))
 
     def lose(self, process: str) -> None:
+        """The workers of a process are gone, and what they had."""
         self.has = {name: each for name, each in self.has.items() if each[0] != process}
 
     @property
@@ -67,7 +69,10 @@ class Fleet:
         return len(owned) == len(set(owned)) == len(copied) == len(set(copied)) == self.tasks
 
     def settle(self, children: dict[str, subprocess.Popen[str]]) -> float:
-        """Wait until it is whole and stays so; returns the moment of the last change."""
+        """Wait until it is whole and stays so; returns the moment of the last change.
+
+        Raises MeasureError when that takes too long, or when workers end.
+        """
         deadline = time.monotonic() + LIMIT_S
         whole_since: float | None = None
         while whole_since is None or time.monotonic() - whole_since < SETTLED_S:
