@@ -46,13 +46,16 @@ lint: setup
 	$(PY) -m ruff format --check .
 	$(PY) -m mypy $(CODE)
 
+# Long scenarios first, as they stand in the tree: the plugin would begin with the files of many tests.
+SPREAD := --numprocesses 2 --dist loadfile --no-loadscope-reorder
+
 test: lint  ## linters, types and all tests, a real Kafka included
 	$(PY) -m pytest tests $(wildcard examples/tests) -m "not chaos and not bench" \
-	  --numprocesses 2 --dist loadfile $(ARGS)
+	  $(SPREAD) $(ARGS)
 
 test-fast: setup  ## tests without Kafka, about a minute
 	$(PY) -m pytest tests/unit tests/tidy $(wildcard tests/simulation examples/tests) -m "not broker and not chaos and not bench" \
-	  --numprocesses 2 --dist loadfile $(ARGS)
+	  $(SPREAD) $(ARGS)
 
 chaos: setup  ## tests that kill processes and break disks and connections
 	$(PY) -m pytest tests -m chaos $(ARGS)
