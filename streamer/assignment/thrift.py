@@ -20,6 +20,8 @@ _ALL = 24
 # long. A controller that plans does nothing else, and this is about a second of it; how many ways
 # that is depends on the tasks. It is no time, so that a plan depends on what is planned alone.
 _LOOKS = 400_000
+# In a large cluster the rest of a plan takes most of the second that it may take.
+_LOOKS_LARGE = 100_000
 _STEPS = 12
 # Of so many moves none is looked at alone.
 _MANY = 500
@@ -30,7 +32,7 @@ def save(scale: Scale, *, is_thorough: bool) -> bool:
     """Whether anything was saved. Other ways are looked for only if it shall be thorough."""
     partners = Partners(scale)
     is_small = len(scale.shares.open) <= _ALL
-    until = scale.looks + _LOOKS if is_thorough else 0
+    until = scale.looks + (_LOOKS if is_small else _LOOKS_LARGE) if is_thorough else 0
     changed, saved = True, False
     while changed:
         changed = False
