@@ -16,12 +16,13 @@ __all__ = ["save"]
 
 # In larger clusters a move is only compared with others from the same worker.
 _ALL = 24
-# Other ways are looked for while the search has weighed fewer changes than this, and each may be so
-# long. A controller that plans does nothing else, and this is about a second of it; how many ways
-# that is depends on the tasks. It is no time, so that a plan depends on what is planned alone.
+# Other ways are looked for while the search has weighed fewer changes than this. A controller that
+# plans does nothing else, and this is about a second of it; how many ways that is depends on the
+# tasks. It is no time, so that a plan depends on what is planned alone.
 _LOOKS = 400_000
 # In a large cluster the rest of a plan takes most of the second that it may take.
 _LOOKS_LARGE = 100_000
+# How long another way may be.
 _STEPS = 12
 # Of so many moves none is looked at alone.
 _MANY = 500

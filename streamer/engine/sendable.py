@@ -1,4 +1,4 @@
-"""Times and headers that a record can have, checked where user code gives them."""
+"""Times and headers as records and rows can have them, checked where user code gives them."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ def check_time(where: str, timestamp_ms: Any) -> None:
     if not isinstance(timestamp_ms, int):
         wrong = f"a time is a whole number of milliseconds, not {type(timestamp_ms).__name__}"
     elif timestamp_ms < 0:
-        wrong = "a record cannot have a negative time"
+        wrong = "there is no negative time"
     elif timestamp_ms >= ANY_TIME_MS:
         wrong = "a time in milliseconds is less than 2^63"
     else:
         return
     raise ProcessingError(
         f"{where.replace('...', repr(timestamp_ms))}: {wrong}",
-        hint="give milliseconds since 1970 as an int, or leave it out to keep the record's",
+        hint="give milliseconds since 1970 as an int, 0 or more",
     )
 
 

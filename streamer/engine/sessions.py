@@ -169,7 +169,7 @@ class SessionOperator(Operator):
             )
         )
 
-    def _again(self, error: Exception) -> None:
+    def _again(self, error: BaseException) -> None:
         """As that of an aggregation without sessions."""
         if self._needs_care:
             self.policy.take_care(error)

@@ -79,7 +79,7 @@ def opener(state: KeyValueState) -> Callable[[Any], Any] | None:
     def opened(cell: Any) -> Any:
         try:
             data = encode(cell)
-        except Exception as error:
+        except RAISED_BY_USERS as error:
             # A record before this one made it: all are folded again one by one, to tell which.
             state.on_unencodable(error)
             raise

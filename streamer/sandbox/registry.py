@@ -18,7 +18,6 @@ import tarfile
 import tempfile
 import time
 from pathlib import Path
-from types import TracebackType
 from typing import Self
 
 from streamer.errors import OperationRefusedError, SandboxError
@@ -104,12 +103,7 @@ class SchemaRegistry:
     def __enter__(self) -> Self:
         return self.start()
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *_error: object) -> None:
         self.stop()
 
     def _command(self, home: Path) -> list[str]:

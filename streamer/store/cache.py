@@ -104,7 +104,7 @@ class KeyValueState:
         self._dirty: Dirty | None = None
         self._purged: dict[bytes, None] = {}
         # Called when a value that was computed cannot be encoded, before that is raised.
-        self.on_unencodable: Callable[[Exception], None] = lambda _error: None
+        self.on_unencodable: Callable[[BaseException], None] = lambda _error: None
 
     @property
     def serde(self) -> Serde[Any]:

@@ -26,6 +26,7 @@ def test_an_open_transaction_counts_until_its_marker_is_passed(
             assert tasks.restorer.lag(task) == 50
             log.end(commit=commit)
             wait_until(lambda: tasks.restorer.lag(task) == 0, timeout=5)
+        # It stays so here as well.
         time.sleep(2)
         assert tasks.restorer.lag(task) == 0
 
