@@ -53,7 +53,7 @@ test: lint  ## linters, types and all tests, a real Kafka included
 	$(PY) -m pytest tests $(wildcard examples/tests) -m "not chaos and not bench" \
 	  $(SPREAD) $(ARGS)
 
-test-fast: setup  ## tests without Kafka, about a minute
+test-fast: setup  ## tests without Kafka, some 100 seconds
 	$(PY) -m pytest tests/unit tests/tidy $(wildcard tests/simulation examples/tests) -m "not broker and not chaos and not bench" \
 	  $(SPREAD) $(ARGS)
 
