@@ -2,13 +2,14 @@
 
 Each series varies one thing alone: how many events, over how many customers, over how many
 partitions, by how many processes. Cost and rate of a point are compared with the first of its
-series: of two processes with those of one. Events and customers are counted with a core for the
-worker and the others for the broker, so that only what is varied differs.
+series in the same turn: of two processes with those of one. Events and customers are counted with
+a core for the worker and the others for the broker, so that only what is varied differs.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import ExitStack
 from dataclasses import dataclass, replace
 
 from bench import quota
@@ -88,7 +89,7 @@ POINTS = (
 
 
 def run(options: Options, emit: Callable[[list[Row]], None]) -> None:
-    """Calls ``emit`` with all runs of a point as soon as they are done.
+    """Calls ``emit`` with all runs of each point of a series as soon as the series is done.
 
     ``events`` and ``partitions`` of the options leave out the points above them, and ``only`` those
     of other series, where it names some.
@@ -110,17 +111,10 @@ def run(options: Options, emit: Callable[[list[Row]], None]) -> None:
     for system in systems:
         system.prepare()
     with running_broker(options.bootstrap) as bootstrap:
-        first: dict[tuple[str, str], list[Row]] = {}
-        for workload in dict.fromkeys(point.workload for point in points):
-            source = Source.make(bootstrap, workload)
-            try:
-                for point in (point for point in points if point.workload == workload):
-                    for system in systems:
-                        runs = _runs(system, point, source=source, count=options.runs)
-                        compared = first.setdefault((system.title, point.series), runs)
-                        emit([_with_ratios(row, compared) for row in runs])
-            finally:
-                source.remove()
+        for name in dict.fromkeys(point.series for point in points):
+            own = [point for point in points if point.series == name]
+            for runs in _measured(own, systems, bootstrap=bootstrap, count=options.runs):
+                emit(runs)
 
 
 def remarks(rows: list[Row]) -> list[str]:
@@ -145,33 +139,56 @@ def _possible(points: list[Point]) -> list[Point]:
     return points
 
 
-def _runs(system: System, point: Point, *, source: Source, count: int) -> list[Row]:
-    rows: list[Row] = []
-    for turn in range(1, count + 1):
-        say(f"run {turn} of {count}: {system.title}, {point}")
-        row = measured_row(
-            system,
-            source,
-            processes=point.processes,
-            cores=point.cores,
-            is_apart=point.is_apart,
-        )
-        shape = {
-            "series": point.series,
-            "events": point.events,
-            "customers": point.customers,
-            "partitions": point.partitions,
-            "processes": point.processes,
-        }
-        rows.append({**row, **shape})
-    return rows
+def _measured(
+    points: list[Point], systems: list[System], *, bootstrap: str, count: int
+) -> list[list[Row]]:
+    """All runs of each point of one series and each system.
+
+    In turns, so that what is compared is measured minutes apart: a machine that others share is
+    now and then slower by a third for half an hour.
+    """
+    rows: dict[tuple[str, Point], list[Row]] = {
+        (system.title, point): [] for point in points for system in systems
+    }
+    with ExitStack() as stack:
+        sources: dict[Workload, Source] = {}
+        for workload in dict.fromkeys(point.workload for point in points):
+            sources[workload] = Source.make(bootstrap, workload)
+            stack.callback(sources[workload].remove)
+        first: dict[str, Row] = {}
+        for turn in range(1, count + 1):
+            for point in points:
+                for system in systems:
+                    say(f"run {turn} of {count}: {system.title}, {point}")
+                    row = _row(system, point, source=sources[point.workload])
+                    if point == points[0]:
+                        first[system.title] = row
+                    rows[system.title, point].append(_with_ratios(row, first[system.title]))
+    return list(rows.values())
 
 
-def _with_ratios(row: Row, first: list[Row]) -> Row:
-    """Compares with the median of the first point's runs."""
+def _row(system: System, point: Point, *, source: Source) -> Row:
+    row = measured_row(
+        system,
+        source,
+        processes=point.processes,
+        cores=point.cores,
+        is_apart=point.is_apart,
+    )
+    shape = {
+        "series": point.series,
+        "events": point.events,
+        "customers": point.customers,
+        "partitions": point.partitions,
+        "processes": point.processes,
+    }
+    return {**row, **shape}
+
+
+def _with_ratios(row: Row, first: Row) -> Row:
+    """Compares with the first point's run in the same turn."""
     ratios = {}
     for ratio, key in (("cost_ratio", "cpu_s_per_million"), ("rate_ratio", "events_per_s_warm")):
-        base = sorted(float(str(other[key])) for other in first if key in other)
-        if base and key in row:
-            ratios[ratio] = float(str(row[key])) / base[len(base) // 2]
+        if key in row and key in first:
+            ratios[ratio] = float(str(row[key])) / float(str(first[key]))
     return {**row, **ratios}
