@@ -1,16 +1,17 @@
 """Does an event cost the same with more events, more keys, more partitions and more processes?
 
 Each series varies one thing alone: how many events, over how many customers, over how many
-partitions, by how many processes. Cost and rate of a point are compared with the first of its
-series in the same turn: of two processes with those of one. Events and customers are counted with
-a core for the worker and the others for the broker, so that only what is varied differs.
+partitions, by how many processes. Cost and rate of a point are compared with those of the first of
+its series right before and after it: of two processes with one. Events and customers are counted
+with a core for the worker and the others for the broker, so that only what is varied differs.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
+from statistics import fmean
 
 from bench import quota
 from bench.broker import running_broker
@@ -142,11 +143,7 @@ def _possible(points: list[Point]) -> list[Point]:
 def _measured(
     points: list[Point], systems: list[System], *, bootstrap: str, count: int
 ) -> list[list[Row]]:
-    """All runs of each point of one series and each system.
-
-    In turns, so that what is compared is measured minutes apart: a machine that others share is
-    now and then slower by a third for half an hour.
-    """
+    """All runs of each point of one series and each system, in turns."""
     rows: dict[tuple[str, Point], list[Row]] = {
         (system.title, point): [] for point in points for system in systems
     }
@@ -155,19 +152,32 @@ def _measured(
         for workload in dict.fromkeys(point.workload for point in points):
             sources[workload] = Source.make(bootstrap, workload)
             stack.callback(sources[workload].remove)
-        first: dict[str, Row] = {}
         for turn in range(1, count + 1):
-            for point in points:
-                for system in systems:
-                    say(f"run {turn} of {count}: {system.title}, {point}")
-                    row = _row(system, point, source=sources[point.workload])
-                    if point == points[0]:
-                        first[system.title] = row
-                    rows[system.title, point].append(_with_ratios(row, first[system.title]))
+            for system in systems:
+                say(f"run {turn} of {count}: {system.title}, {points[0].series}")
+                for point, row in _turn(points, system, sources):
+                    rows[system.title, point].append(row)
     return list(rows.values())
 
 
+def _turn(
+    points: list[Point], system: System, sources: Mapping[Workload, Source]
+) -> Iterator[tuple[Point, Row]]:
+    """Each point between two runs of the first: a machine that others share is twice as slow for
+    half an hour, and between is what is measured minutes before and minutes after."""
+    first = points[0]
+    before = _row(system, first, source=sources[first.workload])
+    yield first, _with_ratios(before, [before])
+    for point in points[1:]:
+        row = _row(system, point, source=sources[point.workload])
+        after = _row(system, first, source=sources[first.workload])
+        yield point, _with_ratios(row, [before, after])
+        yield first, _with_ratios(after, [after])
+        before = after
+
+
 def _row(system: System, point: Point, *, source: Source) -> Row:
+    say(f"{system.title}, {point}")
     row = measured_row(
         system,
         source,
@@ -185,10 +195,11 @@ def _row(system: System, point: Point, *, source: Source) -> Row:
     return {**row, **shape}
 
 
-def _with_ratios(row: Row, first: Row) -> Row:
-    """Compares with the first point's run in the same turn."""
+def _with_ratios(row: Row, firsts: list[Row]) -> Row:
+    """Compares with the mean of runs of the first point."""
     ratios = {}
     for ratio, key in (("cost_ratio", "cpu_s_per_million"), ("rate_ratio", "events_per_s_warm")):
-        if key in row and key in first:
-            ratios[ratio] = float(str(row[key])) / float(str(first[key]))
+        bases = [float(str(first[key])) for first in firsts if key in first]
+        if bases and key in row:
+            ratios[ratio] = float(str(row[key])) / fmean(bases)
     return {**row, **ratios}
