@@ -14,6 +14,7 @@ from pathlib import Path
 from bench.apart import apart
 from bench.check import Verdict, check_topic
 from bench.events import Expected, Workload
+from bench.gauge import Gauge, gauged
 from bench.measure import Child, MeasureError, Measurement, Sample, measure
 from bench.quota import Quota, quota
 from bench.systems import Case, System
@@ -26,6 +27,7 @@ class Outcome:
 
     measurement: Measurement
     verdict: Verdict
+    gauge: Gauge
 
 
 @dataclass(frozen=True)
@@ -82,7 +84,7 @@ def run_system(
         for topic in system.topics:
             name = f"{application}-{topic}"
             source.topics.create(name, partitions=partitions, settings=CHANGELOG)
-        with quota(cores) as limit, apart(is_apart) as core:
+        with quota(cores) as limit, apart(is_apart) as core, gauged(core) as gauge:
             measurement = measure(
                 lambda: start(system, case, limit=limit, core=core),
                 progress=lambda: source.topics.committed(
@@ -92,7 +94,7 @@ def run_system(
                 on_sample=Progress(system.title),
             )
         verdict = check_topic(case.bootstrap, case.target, expected=source.expected)
-        return Outcome(measurement, verdict)
+        return Outcome(measurement, verdict, gauge)
     finally:
         source.topics.remove(application)
         shutil.rmtree(state, ignore_errors=True)

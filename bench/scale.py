@@ -33,7 +33,9 @@ COLUMNS = (
     Column("results_per_event", "results per event", ".2f", spread=True),
     Column("events_per_s_warm", "events/s", ",.0f", spread=True),
     Column("cpu_s_per_million", "CPU s per million", ".2f", spread=True),
+    Column("gauge_ms", "fixed work, ms", ".2f", spread=True),
     Column("cost_ratio", "cost to the first", ".2f", spread=True),
+    Column("even_ratio", "at equal speed", ".2f", spread=True),
     Column("rate_ratio", "rate to the first", ".2f", spread=True),
     Column("peak_mib", "peak MiB", ",.0f", spread=True),
     Column("own_cores", "own cores", ".2f", spread=True),
@@ -196,10 +198,30 @@ def _row(system: System, point: Point, *, source: Source) -> Row:
 
 
 def _with_ratios(row: Row, firsts: list[Row]) -> Row:
-    """Compares with the mean of runs of the first point."""
+    """Compares with the mean of runs of the first point; costs also in units of the fixed work that
+    was done beside them."""
     ratios = {}
-    for ratio, key in (("cost_ratio", "cpu_s_per_million"), ("rate_ratio", "events_per_s_warm")):
-        bases = [float(str(first[key])) for first in firsts if key in first]
-        if bases and key in row:
-            ratios[ratio] = float(str(row[key])) / fmean(bases)
+    for ratio, figure in (("cost_ratio", _cost), ("even_ratio", _even_cost), ("rate_ratio", _rate)):
+        own, bases = figure(row), [figure(first) for first in firsts]
+        known = [base for base in bases if base is not None]
+        if own is not None and known:
+            ratios[ratio] = own / fmean(known)
     return {**row, **ratios}
+
+
+def _cost(row: Row) -> float | None:
+    return _number(row, "cpu_s_per_million")
+
+
+def _even_cost(row: Row) -> float | None:
+    cost, gauge = _cost(row), _number(row, "gauge_ms")
+    return cost / gauge if cost is not None and gauge else None
+
+
+def _rate(row: Row) -> float | None:
+    return _number(row, "events_per_s_warm")
+
+
+def _number(row: Row, key: str) -> float | None:
+    value = row.get(key)
+    return float(value) if isinstance(value, int | float) else None

@@ -88,6 +88,7 @@ def measured_row(
         "seconds": measured.last.wall_s,
         "own_cores": measured.own_cores,
         "machine_cores": measured.machine_cores,
+        "gauge_ms": outcome.gauge.mean_ms,
         "curve": measured.curve(),
     }
     warm = measured.warm()

@@ -2,12 +2,15 @@ from __future__ import annotations
 
 from dataclasses import replace
 from pathlib import Path
+from typing import cast
 
 import pytest
 
 from bench import scale
+from bench.report import Row
 from bench.restore import printed
-from bench.systems import Case
+from bench.run import Source
+from bench.systems import Case, System
 from bench.systems.streamer_restore import told
 
 CASE = Case(
@@ -42,20 +45,37 @@ def test_the_log_of_a_worker_tells_the_progress() -> None:
     assert told(start + ends) == 300
 
 
-def test_a_point_is_compared_with_the_median_of_the_first() -> None:
-    def row(cpu: float, rate: float) -> dict[str, object]:
-        return {"cpu_s_per_million": cpu, "events_per_s_warm": rate}
+def test_a_point_is_compared_with_the_first_right_before_and_right_after_it(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    costs = iter([2.0, 3.6, 4.0, 9.0, 5.0])
+    points = [scale.EVEN, replace(scale.EVEN, processes=2), replace(scale.EVEN, processes=3)]
 
-    first = [row(2.0, 100.0), row(9.0, 500.0), row(4.0, 200.0)]
-    compared = scale._with_ratios(row(5.0, 300.0), first)
-    assert compared["cost_ratio"] == 1.25
-    assert compared["rate_ratio"] == 1.5
+    def measured(system: System, point: scale.Point, *, source: Source) -> Row:
+        cost = next(costs)
+        return {"cpu_s_per_million": cost, "events_per_s_warm": 100 / cost, "gauge_ms": cost / 2}
+
+    monkeypatch.setattr(scale, "_row", measured)
+    sources = {scale.EVEN.workload: cast(Source, None)}
+    rows = list(scale._turn(points, scale.SYSTEMS[0], sources))
+    assert [(point.processes, row["cpu_s_per_million"]) for point, row in rows] == [
+        (1, 2.0),
+        (2, 3.6),
+        (1, 4.0),
+        (3, 9.0),
+        (1, 5.0),
+    ]
+    assert [row["cost_ratio"] for _, row in rows] == [1.0, 1.2, 1.0, 2.0, 1.0]
+    # All of it was the machine.
+    assert [row["even_ratio"] for _, row in rows] == [1.0, 1.0, 1.0, 1.0, 1.0]
+    assert [round(float(str(row["rate_ratio"])), 2) for _, row in rows] == [1, 0.74, 1, 0.49, 1]
 
 
 def test_failed_runs_are_not_compared() -> None:
     failed = {"error": "ended early"}
     assert "cost_ratio" not in scale._with_ratios(failed, [{"cpu_s_per_million": 2.0}])
-    assert "cost_ratio" not in scale._with_ratios({"cpu_s_per_million": 2.0}, [failed])
+    alone = scale._with_ratios({"cpu_s_per_million": 2.0, "gauge_ms": None}, [failed])
+    assert not {"cost_ratio", "even_ratio", "rate_ratio"} & set(alone)
 
 
 def test_the_memory_curve_is_told_for_the_series_of_events() -> None:

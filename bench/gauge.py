@@ -1,0 +1,60 @@
+"""How fast is the machine while something is measured?
+
+Where others share the hardware, the same instructions take twice the time for half an hour, or for
+ten seconds. A fixed piece of work, done again and again beside what is measured and for a hundredth
+of the time, tells by how much: costs divided by it can be compared.
+"""
+
+from __future__ import annotations
+
+import os
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from statistics import fmean
+
+PAUSE_S = 0.5
+_ROUNDS = 60_000
+
+
+@dataclass
+class Gauge:
+    """What the fixed work has cost so far, in CPU ms of its own thread."""
+
+    samples_ms: list[float] = field(default_factory=list)
+
+    @property
+    def mean_ms(self) -> float | None:
+        """None before the first sample."""
+        return fmean(self.samples_ms) if self.samples_ms else None
+
+
+@contextmanager
+def gauged(core: int | None) -> Iterator[Gauge]:
+    """Measures as long as the block runs, on this core where one is given."""
+    gauge, is_over = Gauge(), threading.Event()
+
+    def measure() -> None:
+        if core is not None:
+            # Of a thread, in spite of its name.
+            os.sched_setaffinity(0, {core})
+        while not is_over.wait(PAUSE_S):
+            gauge.samples_ms.append(_work_ms())
+
+    thread = threading.Thread(target=measure, name="gauge", daemon=True)
+    thread.start()
+    try:
+        yield gauge
+    finally:
+        is_over.set()
+        thread.join()
+
+
+def _work_ms() -> float:
+    """CPU time, so that waiting for a core or for the interpreter does not count."""
+    began, total = time.thread_time(), 0
+    for number in range(_ROUNDS):
+        total += number * number
+    return (time.thread_time() - began) * 1e3
