@@ -66,8 +66,8 @@ class Config(ClusterSettings):
         low=1,
     )
     max_poll_records: int = setting(
-        4_000,
-        "Records taken from Kafka in one turn of the loop. Thousands are cheap, since a batch is"
+        1_000,
+        "Records taken from Kafka in one turn of the loop. Hundreds are cheap, since a batch is"
         " folded as a whole; more of them than fit the processor's own cache are dearer again.",
         kind="integer",
         unit="records",

@@ -1,8 +1,8 @@
 """How many records to take at once: as many as fit a budget of bytes and of time, as seen lately.
 
-`max_poll_records` bounds a batch by number; without a bound by bytes, 4,000 records of a megabyte
-would be four gigabytes. Without one by time, 4,000 calls of 20 ms each would hold up commits, a
-hand-over and a stop for 80 s, and the broker ends a transaction that is open for longer than 60.
+`max_poll_records` bounds a batch by number; without a bound by bytes, 1,000 records of a megabyte
+would be a gigabyte. Without one by time, 1,000 calls of 100 ms each would hold up commits, a
+hand-over and a stop for 100 s, and the broker ends a transaction that is open for longer than 60.
 """
 
 from __future__ import annotations

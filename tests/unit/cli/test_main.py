@@ -48,7 +48,7 @@ def test_settings_as_a_table_with_defaults(capsys: pytest.CaptureFixture[str]) -
     lines = [line.split() for line in capsys.readouterr().out.splitlines()]
     assert lines[0] == ["setting", "value", "origin"]
     assert ["poll_ms", "50", "App(...)"] in lines
-    assert ["max_poll_records", "4,000", "default"] in lines
+    assert ["max_poll_records", "1,000", "default"] in lines
     assert ["zone", "-", "default"] in lines
 
 
