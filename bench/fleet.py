@@ -1,8 +1,9 @@
 """What does the control of a fleet cost: bytes for a change of one worker, bytes when nothing
 changes, and the time until every task of a lost zone runs again?
 
-Real members on a real broker, three zones, a process for each; the workers process nothing. Bytes
-are those of the loopback interface, all of TCP included, so the machine must be quiet.
+On a real broker, three zones, a process for each; the workers process nothing. Bytes are those of
+the loopback interface, all of TCP included, so the machine must be quiet. In fleets of more than
+a hundred most workers share the clients of their zone (see ``bench.systems.fleet_zone``).
 """
 
 from __future__ import annotations
@@ -24,6 +25,7 @@ TITLE = "fleet"
 COLUMNS = (
     Column("workers", "workers", ","),
     Column("tasks", "tasks", ","),
+    Column("clients", "clients"),
     Column("start_s", "start, s", ".1f", spread=True),
     Column("bytes_per_worker_s", "bytes per worker and s", ",.0f", spread=True),
     Column("bytes_per_change", "bytes per change", ",.0f", spread=True),
@@ -32,7 +34,9 @@ COLUMNS = (
     Column("correct", "correct"),
 )
 ZONES, PER_HOST, TASKS_PER_WORKER = "abc", 3, 10
-HOSTS_PER_ZONE = (2, 4, 8)
+HOSTS_PER_ZONE = (2, 8, 133)
+# More members with clients of their own than this are more than a small machine can hold.
+MEMBERS_MAX = 100
 QUIET_S = 30.0
 
 
@@ -52,7 +56,11 @@ def run(options: Options, emit: Callable[[list[Row]], None]) -> None:
         rows: list[Row] = []
         for turn in range(1, options.runs + 1):
             say(f"run {turn} of {options.runs}: {_workers(hosts)} workers")
-            shape = {"workers": _workers(hosts), "tasks": _workers(hosts) * TASKS_PER_WORKER}
+            shape = {
+                "workers": _workers(hosts),
+                "tasks": _workers(hosts) * TASKS_PER_WORKER,
+                "clients": "shared" if _workers(hosts) > MEMBERS_MAX else "each its own",
+            }
             try:
                 with running_broker(None) as bootstrap:
                     rows.append({**shape, **_measured(bootstrap, hosts)})
@@ -88,12 +96,10 @@ def _measured(bootstrap: str, hosts: int) -> dict[str, object]:
         "fleet": workers,
         "tasks": fleet.tasks,
     }
+    of_zone = {"hosts": hosts, "per_host": PER_HOST, "is_shared": workers > MEMBERS_MAX}
     with processes() as start:
         began = time.time()
-        children = {
-            zone: start(zone, {**common, "zone": zone, "hosts": hosts, "per_host": PER_HOST}, fleet)
-            for zone in ZONES
-        }
+        children = {zone: start(zone, {**common, **of_zone, "zone": zone}, fleet) for zone in ZONES}
         # The one that is going to change has a process to itself.
         children["lone"] = start(
             "lone", {**common, "zone": "a", "hosts": 1, "per_host": 1, "first_host": hosts}, fleet

@@ -21,6 +21,7 @@ __all__ = [
     "check_store_name",
     "check_topic",
     "control_topic",
+    "is_worker_id",
     "repartition_topic",
     "transactional_id",
 ]
@@ -71,6 +72,11 @@ def _check(kind: str, name: str) -> str:
             hint="use letters, digits, '.', '_' and '-', at most 120, a letter or digit first",
         )
     return name
+
+
+def is_worker_id(text: str) -> bool:
+    """Whether a worker may be called that: it becomes part of names of groups and directories."""
+    return _NAME.fullmatch(text) is not None
 
 
 def check_store_name(name: str) -> str:

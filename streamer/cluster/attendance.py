@@ -62,7 +62,7 @@ class Attendance:
         self, placed: frozenset[str], ready: Set[str], present: Set[str], *, now_ms: int
     ) -> Change:
         """`placed` are the workers of the last placement. Ready ones can own tasks; of present ones
-        a process is in the group."""
+        a process is alive."""
         missing = placed - ready
         self._missing_ms = {each: self._missing_ms.get(each, now_ms) for each in missing}
         coming = {

@@ -16,6 +16,7 @@ from streamer.cluster.events import Action, Fence, Tell, Write
 from streamer.cluster.ports import KafkaPorts
 from streamer.cluster.term import Term
 from streamer.cluster.work import Work
+from streamer.control.identity import Process
 from streamer.control.requests import PlanRecord
 from streamer.errors import FencedError, InvariantError, KafkaUnavailableError, StreamerError
 from streamer.kafka.api import AbortableError
@@ -37,15 +38,15 @@ class Controller:
         self,
         ports: Callable[[], KafkaPorts],
         *,
-        worker: str,
-        session: str,
+        me: Process,
         work: Work,
+        suspicion_ms: int,
         clock: Clock,
     ) -> None:
         self._ports = ports
-        self._worker = worker
-        self._session = session
+        self._me = me
         self._to_do = work
+        self._suspicion_ms = suspicion_ms
         self._clock = clock
         self._is_elected = threading.Event()
         self._wake = threading.Event()
@@ -69,11 +70,6 @@ class Controller:
         else:
             self._is_elected.clear()
         self._wake.set()
-
-    def stir(self) -> None:
-        """The group changed."""
-        if term := self._term:
-            term.stir()
 
     def stop(self, timeout_s: float) -> None:
         """End the term without a word; the next controller reads what there is."""
@@ -107,19 +103,19 @@ class Controller:
         try:
             term = Term(
                 ports,
-                worker=self._worker,
-                session=self._session,
+                me=self._me,
                 work=self._to_do,
+                suspicion_ms=self._suspicion_ms,
                 clock=self._clock,
             )
             term.open()
             self._term = term
             metrics.controller.set(1)
-            _log.info("this worker is the controller", extra=fields(worker=self._worker))
+            _log.info("this worker is the controller", extra=fields(worker=self._me[0]))
             while self._is_elected.is_set():
                 for action in term.turn():
                     _tell(action)
-                metrics.members.set(len(term.sessions))
+                metrics.members.set(len(term.sessions or ()))
         finally:
             self._term = None
             metrics.controller.set(0)

@@ -188,7 +188,7 @@ def _ready(state: State) -> dict[str, Incarnation]:
 
 
 def _present(state: State) -> set[str]:
-    """Workers of which a process is in the group that may be ready soon."""
+    """Workers of which a process is alive that may be ready soon."""
     present = set()
     for worker in state.sessions or {}:
         view = state.workers.get(worker)

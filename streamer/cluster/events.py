@@ -26,7 +26,7 @@ __all__ = [
 
 @dataclass(frozen=True, slots=True)
 class Members:
-    """The processes that are in the members group now: (worker, session)."""
+    """The processes that are alive: (worker, session)."""
 
     sessions: frozenset[tuple[str, str]]
 

@@ -1,4 +1,4 @@
-"""`Member`: a worker's place in the cluster. `Solo`: the same for a worker that is alone.
+"""`Member`: a worker's place in the cluster.
 
     make the producer (init_transactions) -> start() -> desired() / report() ... -> leave()
                 ^                                             |
@@ -6,8 +6,9 @@
 
 The producer is made before start(), and again before each rejoin(), never in between: only so does
 fencing its transactional id end everything that was assigned to this incarnation.
-Three threads: one polls the group and nothing else, so neither slow user code nor a long restore
-ends the membership; one reads assignments and writes the status; one controls, when elected.
+Threads of its own, so that neither slow user code nor a long restore makes it look dead: one writes
+the status; one polls the worker's own group, whose session is kept even while the interpreter is
+busy; one reads assignments; one stands for election while it is wanted; one controls, when elected.
 """
 
 from __future__ import annotations
@@ -16,17 +17,18 @@ import logging
 import socket
 import threading
 import time
-from collections import deque
 from collections.abc import Callable, Mapping
 
 from streamer import metrics
 from streamer.clock import Clock
 from streamer.cluster.controller import PASSING, Controller
+from streamer.cluster.election import Election
 from streamer.cluster.ports import KafkaPorts
+from streamer.cluster.rejoins import REJOINS_MAX, Rejoins
 from streamer.cluster.seat import Desired, Seat
 from streamer.cluster.work import Work
 from streamer.config import Config
-from streamer.control.identity import Incarnation, client_id, fresh_session
+from streamer.control.identity import Incarnation, Listed, client_id, fresh_session
 from streamer.control.messages import (
     AssignmentRecord,
     StandbyReport,
@@ -41,7 +43,7 @@ from streamer.kafka.admin import Admin
 from streamer.kafka.group import Membership
 from streamer.kafka.table import TableReader, TableWriter, newest
 
-__all__ = ["Desired", "Member", "Solo", "TaskReport"]
+__all__ = ["Desired", "Member", "TaskReport"]
 
 _log = logging.getLogger(__name__)
 
@@ -49,9 +51,6 @@ _POLL_S = 0.1
 _AGAIN_S = 0.5
 # A controller that leaves hands its own tasks over first; that takes some 50 ms.
 _HAND_OVER_S = 2.0
-# Being fenced now and then is life; so often means that something keeps taking the id away.
-_REJOINS_MAX = 6
-_REJOINS_MS = 60_000
 
 
 class Member:
@@ -76,12 +75,15 @@ class Member:
         self._config = config
         self._clock = clock
         self._session = fresh_session()
+        host = config.host or socket.gethostname()
+        # Without zones those of one host die together.
+        self._listed = Listed(self.worker_id, self._session, config.zone or f"host={host}")
         self._seat = Seat(
             self.worker_id,
             Incarnation(self._session),
             shape=work.shape,
             zone=config.zone,
-            host=config.host or socket.gethostname(),
+            host=host,
             capacity=config.capacity,
             address=address,
             warm_lag_max=config.acceptable_recovery_lag,
@@ -89,7 +91,7 @@ class Member:
         self._lock = threading.Lock()
         self._is_leaving = threading.Event()
         self._is_stopped = threading.Event()
-        self._rejoined_ms: deque[int] = deque(maxlen=_REJOINS_MAX)
+        self._rejoins = Rejoins()
         self._failure: StreamerError | None = None
         self._admin = Admin(config)
         self._stopping = stopping
@@ -97,9 +99,10 @@ class Member:
         self._writer: TableWriter | None = None
         self._controller = Controller(
             self._ports,
-            worker=self.worker_id,
-            session=self._session,
+            me=(self.worker_id, self._session),
             work=work,
+            # A word may be late by a quarter of the interval without any suspicion.
+            suspicion_ms=max(config.session_timeout_ms, config.status_interval_ms * 5 // 4),
             clock=clock,
         )
         self._threads: list[threading.Thread] = []
@@ -123,7 +126,12 @@ class Member:
         self._writer = TableWriter(self._config)
         self._publish()
         self._controller.start()
-        for name, work in (("members", self._live), ("assignments", self._listen)):
+        for name, work in (
+            ("alive", self._live),
+            ("status", self._speak),
+            ("assignments", self._listen),
+            ("candidate", self._stand),
+        ):
             thread = threading.Thread(target=self._guard, args=(work,), name=name, daemon=True)
             self._threads.append(thread)
             thread.start()
@@ -155,19 +163,14 @@ class Member:
 
     def rejoin(self) -> None:
         """Begin a new incarnation, after everything was dropped and the producer made anew."""
-        now_ms = self._clock.monotonic_ms()
         with self._lock:
-            self._rejoined_ms.append(now_ms)
-            is_loop = (
-                len(self._rejoined_ms) == _REJOINS_MAX
-                and now_ms - self._rejoined_ms[0] < _REJOINS_MS
-            )
+            is_loop = self._rejoins.is_loop(self._clock.monotonic_ms())
             self._seat.rejoin()
         if is_loop:
             used = transactional_id(self._config.application_id, self.worker_id)
             self._fail(
                 FencedError(
-                    f"worker {self.worker_id} was fenced {_REJOINS_MAX} times in a minute",
+                    f"worker {self.worker_id} was fenced {REJOINS_MAX} times in a minute",
                     hint=f"find the other user of the transactional id {used!r}",
                 )
             )
@@ -237,27 +240,30 @@ class Member:
                 self._fail(InvariantError(f"thread {threading.current_thread().name} has died"))
 
     def _live(self) -> None:
-        """Be a member, and hear the outcome of elections."""
-        name = client_id(self.worker_id, self._session)
-        membership = Membership(self._config, self._known_topics().members, client_id=name)
-        try:
+        """Be in the group of this worker, whose session says that the process lives."""
+        group = self._known_topics().lifeline(self.worker_id)
+        with Membership.of_worker(self._config, group, client_id=str(self._listed)) as membership:
             while not self._is_leaving.is_set():
-                if membership.poll(_POLL_S):
-                    self._controller.elect(membership.is_owner)
-                    self._controller.stir()
-        finally:
-            self._controller.elect(False)
-            membership.close()
+                membership.poll(_POLL_S)
+
+    def _stand(self) -> None:
+        """Stand for election whenever there are too few who do."""
+        elect, leaving = self._controller.elect, self._is_leaving
+        Election(self._config, self._listed, admin=self._admin, elect=elect, leaving=leaving).run()
 
     def _listen(self) -> None:
-        """Hear the assignments, and repeat the status from time to time."""
+        """Hear the assignments."""
         place = self._known_topics().assignment(self.worker_id)
         with TableReader(self._config, [place], follows=True) as reader:
             while not self._is_stopped.is_set():
                 for row in newest(reader.read(_POLL_S)):
                     if row.key == self.worker_id and row.value is not None:
                         self._hear(decode_assignment(place.topic, row.key, row.value))
-                self._publish()
+
+    def _speak(self) -> None:
+        """Repeat the status from time to time, whatever else has to wait for Kafka."""
+        while not self._is_stopped.wait(_POLL_S):
+            self._publish()
 
     def _hear(self, record: AssignmentRecord) -> None:
         with self._lock:
@@ -297,54 +303,3 @@ class Member:
         if self._topics is None:
             raise InvariantError("this member was not started")
         return self._topics
-
-
-class Solo:
-    """All tasks at once and for ever, without any cluster: tests, benchmarks, single runs."""
-
-    def __init__(
-        self,
-        config: Config,
-        *,
-        work: Work,
-        clock: Clock,
-        address: str = "",
-        stopping: threading.Event | None = None,
-    ) -> None:
-        del clock, address, stopping
-        self.worker_id = config.worker_id or "solo"
-        self._incarnation = Incarnation(fresh_session())
-        self._desired = Desired(1, work.tasks)
-        self.is_controller = True
-        self.tasks: Mapping[TaskId, TaskReport] = {}
-        """What was reported last."""
-
-    @property
-    def incarnation(self) -> str:
-        return str(self._incarnation)
-
-    def start(self) -> None:
-        """There is nothing to join."""
-
-    def desired(self) -> Desired | None:
-        return self._desired
-
-    def report(
-        self,
-        seen: int,
-        tasks: Mapping[TaskId, TaskReport],
-        standbys: Mapping[TaskId, StandbyReport],
-    ) -> None:
-        del seen, standbys
-        self.tasks = tasks
-
-    def rejoin(self) -> None:
-        """Take everything on again, as after a new assignment."""
-        self._incarnation = self._incarnation.next()
-        self._desired = Desired(self._desired.version + 1, self._desired.tasks)
-
-    def leave(self, timeout_s: float) -> None:
-        """There is nobody to tell."""
-
-    def failure(self) -> StreamerError | None:
-        return None

@@ -8,7 +8,7 @@ coordinator does not delay the others.
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Sequence, Set
 from concurrent.futures import ThreadPoolExecutor
 from queue import Empty, SimpleQueue
 from typing import get_args
@@ -16,7 +16,8 @@ from typing import get_args
 from streamer import failpoints
 from streamer.cluster.events import Fence, Fenced, FenceFailed
 from streamer.config import Config
-from streamer.control.identity import worker_and_session
+from streamer.control.identity import Process
+from streamer.control.lifelines import sessions_kept
 from streamer.control.messages import (
     AssignmentRecord,
     StatusRecord,
@@ -38,7 +39,6 @@ _log = logging.getLogger(__name__)
 
 _POLL_S = 0.05
 _READ_S = 30.0
-_MEMBERS_S = 3.0
 # A host that dies takes several workers along; each fence is a producer and 60 ms of waiting.
 _FENCES_AT_ONCE = 4
 
@@ -88,14 +88,12 @@ class KafkaPorts:
             return self._reading.read(self._read_to_end(reader, self._topics.statuses()))
         return self._reading.read(reader.read(_POLL_S))
 
-    def members(self) -> frozenset[tuple[str, str]] | None:
+    def alive(self, suspects: Set[Process]) -> frozenset[Process] | None:
         try:
-            found = self._admin.group_members(self._topics.members, timeout_s=_MEMBERS_S)
+            return sessions_kept(self._admin, self._topics, suspects)
         except KafkaUnavailableError as error:
-            _log.warning("the group's members are not known at present: %s", error)
+            _log.warning("who lives of the silent is not known at present: %s", error)
             return None
-        named = (worker_and_session(each.client_id) for each in found)
-        return frozenset(each for each in named if each is not None)
 
     def fence(self, fence: Fence) -> None:
         self._pool.submit(self._fence, fence)

@@ -71,7 +71,7 @@ def view_of(state: State, worker: str) -> WorkerView:
 
 
 def sessions_of(state: State, worker: str) -> frozenset[str]:
-    """The worker's sessions in the group, without those that said good-bye."""
+    """The worker's sessions that are alive, without those that said good-bye."""
     sessions = (state.sessions or {}).get(worker, frozenset())
     view = state.workers.get(worker)
     return sessions - view.left if view else sessions

@@ -6,7 +6,7 @@ the term; the next one begins again from the log, and that is all the recovery t
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence, Set
 from typing import Protocol
 
 from streamer.clock import Clock
@@ -25,24 +25,15 @@ from streamer.cluster.events import (
     Tell,
     Write,
 )
+from streamer.cluster.roll import Roll
 from streamer.cluster.state import State, load
 from streamer.cluster.work import Work
-from streamer.control.identity import client_id, session_of
+from streamer.control.identity import Process, client_id
 from streamer.control.messages import AssignmentRecord, StatusRecord
 from streamer.control.requests import Answer, Request
 from streamer.errors import InvariantError
 
-__all__ = ["MEMBERS_MS", "Ports", "Term"]
-
-# A death shows in the members group when its session ends, which takes seconds. Joins and leaves
-# are heard of at once, through the status topic.
-MEMBERS_MS = 500
-# A list of the members has 150 bytes for each: of 1,000 it is asked for each 5 s. Whoever goes
-# causes a rebalance besides, and at its end this process asks at once.
-_MEMBERS_MS_EACH = 5
-# A process says its first word a moment before it is listed.
-JOINING_MS = 100
-JOINING_MS_MAX = 3_000
+__all__ = ["Ports", "Term"]
 
 
 class Ports(Protocol):
@@ -57,8 +48,8 @@ class Ports(Protocol):
     def statuses(self, *, to_end: bool) -> Sequence[StatusRecord]:
         """What was written since: without waiting long, or all there is at this moment."""
 
-    def members(self) -> frozenset[tuple[str, str]] | None:
-        """(worker, session) of every process in the group; None when nobody could tell."""
+    def alive(self, suspects: Set[Process]) -> frozenset[Process] | None:
+        """Those of them whose sessions Kafka keeps; None when nobody could tell."""
 
     def fence(self, fence: Fence) -> None:
         """Begin to fence; the outcome comes through `fences`."""
@@ -82,22 +73,15 @@ class Term:
     """From the election of this process to its end as a controller."""
 
     def __init__(
-        self,
-        ports: Ports,
-        *,
-        worker: str,
-        session: str,
-        work: Work,
-        clock: Clock,
+        self, ports: Ports, *, me: Process, work: Work, suspicion_ms: int, clock: Clock
     ) -> None:
         self._ports = ports
-        self._self = (worker, session)
+        self._me = me
         self._work = work
         self._clock = clock
         self._state: State | None = None
-        self.sessions: frozenset[tuple[str, str]] = frozenset()
-        self._members_ms: int | None = None
-        self._joining: dict[tuple[str, str], int] = {}
+        self._roll = Roll(suspicion_ms=suspicion_ms)
+        self.sessions: frozenset[Process] | None = None
         self._asked: list[Request] = []
 
     @property
@@ -109,22 +93,19 @@ class Term:
         """First nobody else can write, then everything is read: nothing can come in between."""
         self._ports.claim()
         assignments, statuses = self._ports.load()
-        name = client_id(*self._self)
         standing = self._ports.requests()
         self._asked = [one for one in standing if isinstance(one, Request)]
+        now_ms, wall_ms = self._clock.monotonic_ms(), self._clock.now_ms()
+        self._roll.load(statuses, now_ms=now_ms, wall_ms=wall_ms)
         self._state = load(
-            name,
+            client_id(*self._me),
             self._work,
             assignments=assignments,
             statuses=statuses,
             answers=[one for one in standing if isinstance(one, Answer)],
-            now_ms=self._clock.monotonic_ms(),
-            wall_ms=self._clock.now_ms(),
+            now_ms=now_ms,
+            wall_ms=wall_ms,
         )
-
-    def stir(self) -> None:
-        """The group changed: ask for its members in the next turn."""
-        self._members_ms = None
 
     def turn(self) -> list[Action]:
         """One look at the world and what follows from it; returns what was done.
@@ -133,10 +114,7 @@ class Term:
         """
         if self._state is None:
             raise InvariantError("a term takes its turns only after it was opened")
-        statuses = self._ports.statuses(to_end=False)
-        self._expect(statuses)
-        events: list[Event] = [Status(each) for each in statuses]
-        events += self._look_at_members()
+        events = self._listen()
         events += self._ports.fences()
         events += [
             Requested(one)
@@ -151,35 +129,35 @@ class Term:
             self._do(action)
         return actions
 
-    def _expect(self, statuses: Iterable[StatusRecord]) -> None:
-        """Look for processes that have spoken and are not listed yet."""
-        now_ms = self._clock.monotonic_ms()
-        for each in statuses:
-            process = (each.worker, session_of(each.incarnation))
-            if not each.left and process not in self.sessions:
-                self._joining.setdefault(process, now_ms)
+    def _listen(self) -> list[Event]:
+        """Hear what was said, and find out whether those live who are silent."""
+        statuses = [*self._ports.statuses(to_end=False)]
+        self._roll.hear(statuses, now_ms=self._clock.monotonic_ms())
+        is_known = True
+        if suspects := self._roll.suspects(self._clock.monotonic_ms()):
+            found = self._find_out(suspects)
+            is_known = found is not None
+            statuses += found or ()
+        events: list[Event] = [Status(each) for each in statuses]
+        # The log remembers the dead for days: a new controller first makes sure who they are.
+        if self.sessions != self._roll.sessions and (is_known or self.sessions is not None):
+            self.sessions = self._roll.sessions
+            events.append(Members(self.sessions))
+        return events
 
-    def _look_at_members(self) -> list[Event]:
+    def _find_out(self, suspects: frozenset[Process]) -> Sequence[StatusRecord] | None:
+        """Strike those that have died, or return None where nobody could tell. Returns what was
+        heard besides: whoever leaves says so before its session ends, and heard in time it need
+        not be fenced."""
+        alive = self._ports.alive(suspects)
+        if alive is None:
+            return None
+        dead = (suspects & self._roll.sessions) - alive
+        last_words = self._ports.statuses(to_end=True) if dead else ()
         now_ms = self._clock.monotonic_ms()
-        is_joining = any(now_ms - since < JOINING_MS_MAX for since in self._joining.values())
-        usual_ms = max(MEMBERS_MS, min(len(self.sessions), 1_000) * _MEMBERS_MS_EACH)
-        pace_ms = JOINING_MS if is_joining else usual_ms
-        if self._members_ms is not None and now_ms - self._members_ms < pace_ms:
-            return []
-        # Before the question: a change while it is under way is one more reason to ask.
-        before, self._members_ms = self._members_ms, now_ms
-        sessions = self._ports.members()
-        # A list without this process is of another time, or this is no controller any more.
-        if sessions is None or self._self not in sessions:
-            self._members_ms = before
-            return []
-        for process in self._joining.keys() & sessions:
-            del self._joining[process]
-        left = self.sessions - sessions
-        self.sessions = sessions
-        # Whoever leaves says so before it goes: heard in time, it need not be fenced.
-        last_words = self._ports.statuses(to_end=True) if left else ()
-        return [*(Status(each) for each in last_words), Members(sessions)]
+        self._roll.hear(last_words, now_ms=now_ms)
+        self._roll.judge(suspects, alive, now_ms=now_ms)
+        return last_words
 
     def _do(self, action: Action) -> None:
         match action:

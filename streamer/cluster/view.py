@@ -90,7 +90,7 @@ class WorkerView:
     reports: dict[Incarnation, Report] = field(default_factory=dict)
     retired: set[Incarnation] = field(default_factory=set)
     left: set[str] = field(default_factory=set)
-    """Sessions that said good-bye; they stay listed in the group for a moment."""
+    """Sessions that said good-bye; they may be taken for alive for a moment."""
     fenced: dict[str, Incarnation] = field(default_factory=dict)
     """The last incarnation of each session that was fenced from outside."""
     heard: StatusRecord | None = None

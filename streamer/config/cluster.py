@@ -30,7 +30,10 @@ class ClusterSettings:
         2_000, "How often a worker shows that it lives; a third of the session timeout.", low=100
     )
     status_interval_ms: int = ms(
-        3_000, "How often a worker writes its status when nothing changed.", low=100
+        4_000,
+        "How often a worker writes its status when nothing changed. A death is noticed no sooner"
+        " than a quarter above it.",
+        low=100,
     )
     assignment_partitions: int = setting(
         16,

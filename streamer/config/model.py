@@ -6,7 +6,6 @@ complete and checked: whoever holds a Config need not look at where its values c
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
 from pathlib import Path
@@ -16,12 +15,12 @@ from streamer.config.addresses import check_server, check_servers
 from streamer.config.cluster import ClusterSettings
 from streamer.config.values import Setting, ms, parse, setting
 from streamer.errors import ConfigError
+from streamer.ids import is_worker_id
 
 __all__ = ["Config", "settings"]
 
 _MIB = 1024 * 1024
 _POLICIES = ("stop", "skip", "dead_letter")
-_WORKER = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,119}")
 
 
 def _policy(why: str) -> Any:
@@ -246,7 +245,7 @@ _SETTINGS = tuple(
 
 def _check_names(config: Config) -> None:
     check_servers(config.bootstrap_servers, config.source("bootstrap_servers"))
-    if config.worker_id is not None and _WORKER.fullmatch(config.worker_id) is None:
+    if config.worker_id is not None and not is_worker_id(config.worker_id):
         raise ConfigError(
             f"{config.source('worker_id')}: worker_id {config.worker_id!r} is not usable",
             hint="use letters, digits, '.', '_' and '-'; at most 120",

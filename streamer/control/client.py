@@ -9,21 +9,29 @@ It only reads. Each question reads what was written since the last one.
 
 from __future__ import annotations
 
+import logging
+
 from streamer.clock import Clock, SystemClock
 from streamer.closable import Closable
 from streamer.config import Config
-from streamer.control.identity import worker_and_session
+from streamer.control.identity import Process, listed_as, session_of
+from streamer.control.lifelines import sessions_kept
 from streamer.control.messages import AssignmentRecord, StatusRecord, decode_assignment
+from streamer.control.presence import Presence
 from streamer.control.reading import StatusReader
 from streamer.control.topics import ControlTopics
 from streamer.control.view import TaskInfo, WorkerInfo, lags_of, tasks_of, workers_of
+from streamer.errors import KafkaUnavailableError
 from streamer.ids import TopicPartition
 from streamer.kafka.admin import Admin
 from streamer.kafka.table import TableReader, newest
 
 __all__ = ["Control", "TaskInfo", "WorkerInfo"]
 
+_log = logging.getLogger(__name__)
+
 _READ_S = 30.0
+_ELECTED_S = 5.0
 
 
 class Control(Closable):
@@ -52,6 +60,7 @@ class Control(Closable):
         self._assignments: dict[str, AssignmentRecord] = {}
         self._statuses: dict[str, StatusRecord] = {}
         self._reading = StatusReader()
+        self._presence = Presence()
         self._reader = TableReader(config, self._places)
 
     def workers(self) -> list[WorkerInfo]:
@@ -92,14 +101,36 @@ class Control(Closable):
         self._reader.close()
 
     def _workers(self) -> list[WorkerInfo]:
-        members = {}
-        for each in self._admin.group_members(self._topics.members):
-            process = worker_and_session(each.client_id)
-            if process is not None:
-                members[process] = bool(each.partitions)
-        return workers_of(
-            self._assignments, self._statuses, members=members, now_ms=self._clock.now_ms()
+        now_ms = self._clock.now_ms()
+        alive = self._presence.living(
+            self._statuses.values(),
+            lambda silent: sessions_kept(self._admin, self._topics, silent),
+            now_ms=now_ms,
+            silence_ms=self._config.session_timeout_ms,
+            doubted=self._ended(),
         )
+        return workers_of(
+            self._assignments,
+            self._statuses,
+            members=dict.fromkeys(alive, False) | dict.fromkeys(self._elected() & alive, True),
+            now_ms=now_ms,
+        )
+
+    def _ended(self) -> set[Process]:
+        """Those that the controller knows to be fenced or gone: most of them are dead."""
+        ended = (each for each in self._assignments.values() if each.ended)
+        return {(each.worker, session_of(each.incarnation)) for each in ended}
+
+    def _elected(self) -> set[Process]:
+        """The controller, or nobody at this moment."""
+        try:
+            found = self._admin.group_members(self._topics.members, timeout_s=_ELECTED_S)
+        except KafkaUnavailableError as error:
+            # Who lives and who owns what does not depend on it.
+            _log.warning("who is the controller is not known at present: %s", error)
+            return set()
+        owners = (listed_as(each.client_id) for each in found if each.partitions)
+        return {each.process for each in owners if each is not None}
 
     def _read(self) -> None:
         ends = self._admin.ends(self._places)

@@ -16,9 +16,19 @@ from typing import NamedTuple
 
 from streamer.errors import InternalTopicError
 
-__all__ = ["Incarnation", "client_id", "fresh_session", "session_of", "worker_and_session"]
+__all__ = [
+    "Incarnation",
+    "Listed",
+    "Process",
+    "client_id",
+    "fresh_session",
+    "listed_as",
+    "session_of",
+]
 
-_MARK = "#"
+_MARK, _PLACE = "#", "@"
+# The session is what has no marks in it.
+_LISTED = re.compile(rf"(.+?){_MARK}([^{_MARK}{_PLACE}]+){_PLACE}(.*)")
 
 
 class Incarnation(NamedTuple):
@@ -49,16 +59,36 @@ def fresh_session() -> str:
     return secrets.token_hex(6)
 
 
+Process = tuple[str, str]
+"""A worker and the session of one of its processes."""
+
+
 def session_of(incarnation: str) -> str:
     return Incarnation.parse(incarnation).session
 
 
 def client_id(worker: str, session: str) -> str:
-    """Under which a process is listed in the members group."""
+    """How a process is named where one text has to do."""
     return f"{worker}{_MARK}{session}"
 
 
-def worker_and_session(client: str) -> tuple[str, str] | None:
-    """The parts of `client_id`; None for a member that is no worker."""
-    worker, mark, session = client.rpartition(_MARK)
-    return (worker, session) if mark and worker and session else None
+class Listed(NamedTuple):
+    """A process as the groups list it in which it is: its own, and the one in which the controller
+    is elected."""
+
+    worker: str
+    session: str
+    zone: str = ""
+
+    @property
+    def process(self) -> Process:
+        return self.worker, self.session
+
+    def __str__(self) -> str:
+        return f"{client_id(self.worker, self.session)}{_PLACE}{self.zone}"
+
+
+def listed_as(client: str) -> Listed | None:
+    """Read the client id of a member; None for one that is no worker."""
+    found = _LISTED.fullmatch(client)
+    return Listed(*found.groups()) if found else None

@@ -1,6 +1,7 @@
 """The control topics: their names and settings, and in which partition a worker's records are.
 
-<application>.members       one partition: whoever is given it is the controller; never a record
+<application>.members       one partition: whoever of the candidates is given it is the controller;
+                            never a record
 <application>.assignments   compacted; a worker reads only the partition of its own id
 <application>.status        compacted; read by the controller and by whoever wants to know
 <application>.operations    compacted, one partition: requests to the controller, and its plan
@@ -18,7 +19,7 @@ from streamer.kafka.admin import Admin, TopicSpec
 
 __all__ = ["ControlTopics"]
 
-# 1,200 workers write 400 small records a second; a partition carries a hundred times that.
+# 1,200 workers write 300 small records a second; a partition carries a hundred times that.
 STATUS_PARTITIONS = 1
 
 # Whoever reads a table begins at its start, so what compaction has not yet been through is what a
@@ -66,6 +67,10 @@ class ControlTopics:
     def members(self) -> str:
         """The topic, and the consumer group of the same name."""
         return control_topic(self.application_id, "members")
+
+    def lifeline(self, worker: str) -> str:
+        """The consumer group that the processes of one worker alone are in while they live."""
+        return f"{self.members}.{worker}"
 
     def assignment(self, worker: str) -> TopicPartition:
         """Where the assignments of one worker are."""

@@ -1,7 +1,7 @@
-"""Who has what, as the control records and the group tell it together. Pure.
+"""Who has what, as the control records tell it together. Pure.
 
-A status tells what a worker owned when it spoke; the group tells whether it lives; an assignment
-tells what it shall own. A task shows where it runs, or where it is expected to.
+A status tells what a worker owned when it spoke, and that it lives; an assignment tells what it
+shall own. A task shows where it runs, or where it is expected to.
 """
 
 from __future__ import annotations

@@ -10,7 +10,6 @@ import logging
 import threading
 import time
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
-from dataclasses import dataclass
 from functools import partial
 from typing import Any, Literal, TypeVar
 
@@ -37,6 +36,7 @@ from streamer.kafka import settings
 from streamer.kafka.attempts import PAUSE_S, Attempts
 from streamer.kafka.creation import TopicSpec, create
 from streamer.kafka.faults import error_of
+from streamer.kafka.members import GroupMember, members
 from streamer.kafka.positions import positions
 from streamer.kafka.rights import on_group, on_id, on_topics, refusal
 
@@ -55,15 +55,6 @@ _MOVED = (
     KafkaError.FENCED_LEADER_EPOCH,
     KafkaError.UNKNOWN_LEADER_EPOCH,
 )
-
-
-@dataclass(frozen=True, slots=True)
-class GroupMember:
-    """A member of a consumer group, with the partitions that it was given."""
-
-    client_id: str
-    host: str
-    partitions: frozenset[TopicPartition]
 
 
 class Admin:
@@ -166,24 +157,25 @@ class Admin:
 
     def group_members(self, group: str, *, timeout_s: float | None = None) -> list[GroupMember]:
         """The live members of a consumer group; none for a group that does not exist."""
-        attempts = self._attempts
-        if timeout_s is not None:
-            attempts = self._tries(timeout_s, lambda: self._client)
+        return self.members_of([group], timeout_s=timeout_s)[group]
 
-        def ask(left_s: float) -> Any:
-            answers = self._client.describe_consumer_groups([group], request_timeout=left_s)
-            return answers[group].result(left_s + 1)
+    def members_of(
+        self, groups: Sequence[str], *, timeout_s: float | None = None
+    ) -> dict[str, list[GroupMember]]:
+        """The same of several groups, without those whose coordinator does not answer."""
+        attempts = self._tries(timeout_s or self._timeout_s, lambda: self._client)
+        what = f"asking for the members of {', '.join(groups[:3])}"
+
+        def ask(left_s: float) -> dict[str, list[GroupMember]]:
+            answers = self._client.describe_consumer_groups(list(groups), request_timeout=left_s)
+            return members(answers, what, left_s + 1)
 
         try:
-            what = f"asking for the members of {group}"
-            found = attempts(what, ask, on_group("Describe", group))
-        except KafkaUnavailableError as error:
-            if _is_no_group(error.__cause__):
-                return []
+            return attempts(what, ask, *(on_group("Describe", group) for group in groups[:1]))
+        except KafkaUnavailableError:
             # It may ask a coordinator in vain that it has dropped, as after brokers were away.
             self._client = AdminClient(settings.admin(self._config))
             raise
-        return [_member(each) for each in found.members]
 
     def fence(self, transactional_id: str) -> None:
         """Initialise the id anew: its user can commit no more, its transaction is aborted."""
@@ -373,19 +365,3 @@ def _is_missing(error: KafkaException) -> bool:
 
 def _is_for_good(error: KafkaException) -> bool:
     return _is_missing(error) or refusal(error_of(error), "") is not None
-
-
-def _is_no_group(cause: BaseException | None) -> bool:
-    return (
-        isinstance(cause, KafkaException)
-        and error_of(cause).code() == KafkaError.GROUP_ID_NOT_FOUND
-    )
-
-
-def _member(found: Any) -> GroupMember:
-    given = found.assignment.topic_partitions if found.assignment else []
-    return GroupMember(
-        found.client_id or "",
-        found.host or "",
-        frozenset(TopicPartition(each.topic, each.partition) for each in given),
-    )

@@ -1,18 +1,23 @@
-"""Membership in the members group: a consumer that does nothing but live, and may be elected.
+"""Membership in a group: a consumer that does nothing but live, and may be elected.
 
-The owner of the topic's only partition is the controller. A rebalance calls back every member, also
-those whose partitions stay as they are: that is how changes of the group are heard of.
+In the group of all candidates the owner of the topic's only partition is the controller. A
+rebalance calls back every member, also those whose partitions stay as they are: that is how changes
+of the group are heard of. Nothing is ever read.
 """
 
 from __future__ import annotations
 
 import logging
+from collections.abc import Mapping
+from typing import Any
 
 from confluent_kafka import Consumer, KafkaError
 from confluent_kafka import TopicPartition as Address
 
+from streamer.closable import Closable
 from streamer.config import Config
 from streamer.errors import KafkaUnavailableError
+from streamer.ids import control_topic
 from streamer.kafka import settings
 from streamer.kafka.attempts import unless_away
 from streamer.kafka.rights import on_group, on_topics
@@ -23,17 +28,30 @@ __all__ = ["Membership"]
 _log = logging.getLogger(__name__)
 
 
-class Membership:
+class Membership(Closable):
     """One process in the group. Used by the one thread that polls it."""
 
-    def __init__(self, config: Config, topic: str, *, client_id: str) -> None:
-        made = settings.members_consumer(config) | {
+    @classmethod
+    def of_candidate(cls, config: Config, *, client_id: str) -> Membership:
+        """In the group in which the controller is elected."""
+        return cls(config, settings.candidate_consumer(config), client_id=client_id)
+
+    @classmethod
+    def of_worker(cls, config: Config, group: str, *, client_id: str) -> Membership:
+        """In a worker's own group."""
+        return cls(config, settings.lifeline_consumer(config, group), client_id=client_id)
+
+    def __init__(self, config: Config, made: Mapping[str, Any], *, client_id: str) -> None:
+        topic = control_topic(config.application_id, "members")
+        made = {
+            **made,
             "client.id": client_id,
             # A process that sends heartbeats but cannot poll, since some call never gives the
             # interpreter back, would otherwise hold up every election.
             "max.poll.interval.ms": max(config.session_timeout_ms, config.processing_timeout_ms),
         }
         self._topic = topic
+        self._group = str(made["group.id"])
         self._is_changed = False
         self._is_lost = False
         self.is_owner = False
@@ -53,8 +71,8 @@ class Membership:
         message = self._consumer.poll(timeout_s)
         error = message.error() if message is not None else None
         if error is not None and error.code() != KafkaError._PARTITION_EOF:
-            what = f"being a member by the topic {self._topic}"
-            needed = on_group("Read", self._topic), on_topics("Read", [self._topic])
+            what = f"being a member of {self._group}"
+            needed = on_group("Read", self._group), on_topics("Read", [self._topic])
             if problem := unless_away(error, what, *needed):
                 raise problem
             _log.debug("members: %s", error.str())
@@ -73,8 +91,10 @@ class Membership:
             self._consumer.close()
         self.is_owner = False
 
-    def _given(self, _consumer: Consumer, partitions: list[Address]) -> None:
+    def _given(self, consumer: Consumer, partitions: list[Address]) -> None:
         self._is_changed = True
+        consumer.incremental_assign(partitions)
+        consumer.pause(partitions)
         self.is_owner = self.is_owner or bool(partitions)
 
     def _taken(self, _consumer: Consumer, partitions: list[Address]) -> None:

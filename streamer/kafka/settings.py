@@ -20,11 +20,12 @@ from streamer.kafka.properties import complaint, properties
 
 __all__ = [
     "admin",
+    "candidate_consumer",
     "check",
     "control_consumer",
     "control_group",
     "input_consumer",
-    "members_consumer",
+    "lifeline_consumer",
     "producer",
     "restore_consumer",
     "restore_group",
@@ -59,8 +60,8 @@ _RESTORE_WAIT_MS = 20
 _STANDBY_WAIT_MS = 250
 _STANDBY_BYTES_MIN = 65_536
 # A thousand workers follow their assignments, which seldom come: with the wait of others each would
-# cost 2 KB a second. What comes is answered at once. `stuck` asks behind it, and waits for 2 s.
-_FOLLOW_WAIT_MS = 1_000
+# cost 2 KB a second. What comes is answered at once.
+FOLLOW_WAIT_MS = 4_000
 
 _COMMIT = "positions are committed together with results and state"
 _ASSIGN = "Streamer assigns partitions itself"
@@ -135,7 +136,7 @@ def control_consumer(config: Config, *, follows: bool = False) -> Settings:
     follows learns late where the end is."""
     settings = _consumer(config, control_group(config)) | _queue(4 * _MIB)
     if follows:
-        settings["fetch.wait.max.ms"] = _FOLLOW_WAIT_MS
+        settings["fetch.wait.max.ms"] = FOLLOW_WAIT_MS
     return settings | _user(config, "consumer")
 
 
@@ -149,19 +150,29 @@ def control_group(config: Config) -> str:
     return f"{config.application_id}.control"
 
 
-def members_consumer(config: Config) -> Settings:
-    """Subscribes to the members topic, for liveness and the election alone."""
+def candidate_consumer(config: Config) -> Settings:
+    """In the group in which the controller is elected, whose members are few."""
+    group = control_topic(config.application_id, "members")
+    # Who died is known to the others at their next heartbeat.
+    return _membership(config, group, heartbeat_ms=min(config.heartbeat_interval_ms, 500))
+
+
+def lifeline_consumer(config: Config, group: str) -> Settings:
+    """In a worker's own group, which tells whether it lives."""
+    return _membership(config, group, heartbeat_ms=config.heartbeat_interval_ms)
+
+
+def _membership(config: Config, group: str, *, heartbeat_ms: int) -> Settings:
     membership = {
         "group.protocol": "classic",
         # The eager strategies hand the one partition, and so the controller's part, to another
         # member whenever anyone joins.
         "partition.assignment.strategy": "cooperative-sticky",
         "session.timeout.ms": config.session_timeout_ms,
-        "heartbeat.interval.ms": config.heartbeat_interval_ms,
+        "heartbeat.interval.ms": heartbeat_ms,
         "auto.offset.reset": "latest",
     }
-    settings = _consumer(config, control_topic(config.application_id, "members"))
-    return settings | _queue(_MIB) | _user(config, "consumer") | membership
+    return _consumer(config, group) | _queue(_MIB) | _user(config, "consumer") | membership
 
 
 def producer(config: Config, transactional_id: str | None = None) -> Settings:

@@ -80,13 +80,21 @@ class Stuck:
 
 
 def stuck(
-    config: Config, client: Callable[[], Any], topic: Callable[[], str], *, writes: bool = False
+    config: Config,
+    client: Callable[[], Any],
+    topic: Callable[[], str],
+    *,
+    writes: bool = False,
+    wait_s: float = 0.0,
 ) -> Stuck:
-    """For a client that reads, or one that `writes` rows. It is asked for a topic that it knows."""
+    """For a client that reads, or one that `writes` rows. It is asked for a topic that it knows.
+
+    A broker answers behind what it was asked before, a fetch for which it may wait for `wait_s`.
+    """
 
     def here() -> bool:
         with suppress(KafkaException):
-            client().list_topics(topic(), timeout=ANSWER_S)
+            client().list_topics(topic(), timeout=wait_s + ANSWER_S)
             return True
         return False
 

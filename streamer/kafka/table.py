@@ -73,7 +73,12 @@ class TableReader(Closable):
         self._where = ", ".join(sorted(topics))
         self._needed = on_topics("Read", topics)
         self._group = settings.control_group(config)
-        self._stuck = stuck(config, lambda: self._consumer, lambda: next(iter(self._reached)).topic)
+        self._stuck = stuck(
+            config,
+            lambda: self._consumer,
+            lambda: next(iter(self._reached)).topic,
+            wait_s=settings.FOLLOW_WAIT_MS / 1000 if follows else 0.0,
+        )
 
     def read(self, timeout_s: float) -> list[Row]:
         """Rows that have come, after at most this time. Raises what waiting cannot mend."""

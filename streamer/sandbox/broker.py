@@ -155,7 +155,7 @@ class Sandbox:
 
     def pause(self) -> None:
         """Stop the process where it stands: connections stay open and nothing is answered."""
-        self._running().send(signal.SIGSTOP)
+        self._running().pause()
 
     def resume(self) -> None:
         """Go on after `pause`."""

@@ -89,6 +89,14 @@ class ServerProcess:
         assert self._child is not None, "not started"
         self._child.send_signal(number)
 
+    def pause(self) -> None:
+        """Stop it where it stands, and wait until all of its threads do."""
+        self.send(signal.SIGSTOP)
+        assert self._child is not None
+        # macOS has it from Python 3.13 on.
+        if hasattr(os, "waitid"):
+            os.waitid(os.P_PID, self._child.pid, os.WSTOPPED | os.WEXITED | os.WNOWAIT)
+
     def stop(self, timeout: float) -> bool:
         """Ask it to end, and after `timeout` seconds end it; True if it ended by itself."""
         assert self._child is not None, "not started"

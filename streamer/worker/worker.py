@@ -15,7 +15,8 @@ from dataclasses import replace
 
 from streamer import failpoints, metrics
 from streamer.clock import Clock, SystemClock
-from streamer.cluster.member import Member, Solo
+from streamer.cluster.member import Member
+from streamer.cluster.solo import Solo
 from streamer.cluster.work import Work
 from streamer.config import Config, budget
 from streamer.errors import StoppedError, StreamerError

@@ -138,8 +138,8 @@ LACKING = {
     "Write topic N.*": "Write on topic N.",
     "Read group N": "reading input: Read on group N",
     "Read group N, but Describe": "adding positions to the transaction: Read on group N",
-    "Read group N.members": "being a member by the topic N.members: Read on group N.members",
-    "Read group N.members, but Describe": "Read on group N.members",
+    "Read group N.members*": "Describe on group N.members",
+    "Read group N.members*, but Describe": "Read on group N.members",
     "Write transactional-id N-*": "taking over transactional id 'N-w1': Write on transactional id"
     " N-w1",
     "Write transactional-id N.controller": "taking over N.controller: Write on transactional id"
@@ -271,7 +271,7 @@ def test_an_operator_sees_everything_with_the_documented_rights(
 UNSEEN = {
     "Read topic N.assignments": "looking up N.assignments: Describe on topic N.assignments",
     "Read topic N.status": "looking up N.status: Describe on topic N.status",
-    "Describe group N.members": "asking for the members of N.members: Describe on group N.members",
+    "Describe group N.members*": "asking for the members of N.members.",
     "Describe group N": "asking for the positions of N: Describe on group N",
     "Describe topic in-of-N": "",
 }
@@ -292,7 +292,9 @@ def test_an_operator_without_one_of_the_rights_is_told_which(
         return
     with pytest.raises(ConfigError) as raised:
         asked(settings, running)
-    assert str(raised.value).startswith(f"{UNSEEN[one].replace('N', running.name)} is not granted")
+    said = str(raised.value)
+    assert said.startswith(UNSEEN[one].replace("N", running.name))
+    assert " is not granted" in said
     assert "kafka-acls.sh --add" in raised.value.hint
 
 

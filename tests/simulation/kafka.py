@@ -25,9 +25,12 @@ class Kafka:
     now_ms: int = 0
     epochs: dict[str, int] = field(default_factory=dict)
     assignments: list[tuple[str, AssignmentRecord | None]] = field(default_factory=list)
-    statuses: list[tuple[str, StatusRecord | None]] = field(default_factory=list)
+    statuses: list[StatusRecord] = field(default_factory=list)
     operations: list[Request | Answer] = field(default_factory=list)
     heartbeats: dict[Session, int] = field(default_factory=dict)
+    """Of every process in the group of its worker."""
+    candidates: dict[Session, int] = field(default_factory=dict)
+    """Of those that are in the group in which the controller is elected."""
     owner: Session | None = None
     past_members: deque[tuple[int, frozenset[Session]]] = field(
         default_factory=lambda: deque(maxlen=6)
@@ -43,27 +46,32 @@ class Kafka:
     def is_valid(self, transactional_id: str, epoch: int) -> bool:
         return self.epochs.get(transactional_id) == epoch
 
-    # the group
+    # the groups
 
     def beat(self, session: Session) -> None:
         self.heartbeats[session] = self.now_ms
 
+    def stand(self, session: Session) -> None:
+        self.candidates[session] = self.now_ms
+
     def leave(self, session: Session) -> None:
         self.heartbeats.pop(session, None)
+        self.candidates.pop(session, None)
 
     def end_sessions(self) -> None:
         late = self.now_ms - SESSION_MS
-        for session in [each for each, beat in self.heartbeats.items() if beat < late]:
-            del self.heartbeats[session]
+        for group in (self.heartbeats, self.candidates):
+            for session in [each for each, beat in group.items() if beat < late]:
+                del group[session]
 
     def elect(self) -> None:
         """The partition stays with its owner while that one is a member."""
-        if self.owner not in self.heartbeats:
-            members = sorted(self.heartbeats)
-            self.owner = self.chance.choice(members) if members else None
+        if self.owner not in self.candidates:
+            standing = sorted(self.candidates)
+            self.owner = self.chance.choice(standing) if standing else None
 
-    def members(self) -> frozenset[Session]:
-        """Now, or as it was up to a quarter of a second ago."""
+    def kept(self) -> frozenset[Session]:
+        """The sessions that are kept now, or were up to a quarter of a second ago."""
         now = frozenset(self.heartbeats)
         self.past_members.append((self.now_ms, now))
         if self.chance.random() < 0.1:
@@ -77,8 +85,5 @@ class Kafka:
         return [each for each in dict(self.assignments).values() if each is not None]
 
     def last_statuses(self) -> list[StatusRecord]:
-        """All that is still there: compaction has come to some point of the log."""
-        upto = self.chance.randint(0, len(self.statuses))
-        compacted = list(dict(self.statuses[:upto]).items())
-        log = compacted + self.statuses[upto:]
-        return [each for _, each in log if each is not None]
+        """The last one of each worker."""
+        return list({status.worker: status for status in self.statuses}.values())

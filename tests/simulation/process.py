@@ -19,7 +19,8 @@ from streamer.ids import TaskId
 from streamer.topology.shape import Shape
 from tests.simulation.kafka import Kafka
 
-STATUS_INTERVAL_MS = 3_000
+STATUS_INTERVAL_MS = 4_000
+CANDIDATES = 2
 WARM_LAG_MAX = 3
 
 
@@ -32,7 +33,7 @@ class Process:
     is_alive: bool = True
     is_paused: bool = False
     is_leaving: bool = False
-    is_member: bool = False
+    is_candidate: bool = False
     is_controller: bool = False
     position: int = 0
     epoch: int = 0
@@ -43,6 +44,8 @@ class Process:
     last_words: bool = False
     work: Work = field(default_factory=lambda: Work(frozenset()))
     zone: str = ""
+    skew_ms: int = 0
+    """How far its clock is from that of the others."""
 
     def __post_init__(self) -> None:
         self.epoch = self.kafka.initialise(self.worker)
@@ -74,7 +77,7 @@ class Process:
     def act(self) -> None:
         """One thing that one of its threads does."""
         self.chance.choice(
-            (self.beat, self._read, self._turn, self._turn, self._speak, self._deliver)
+            (self.beat, self._watch, self._read, self._turn, self._turn, self._speak, self._deliver)
         )()
 
     def kill(self) -> None:
@@ -90,8 +93,26 @@ class Process:
     def beat(self) -> None:
         if not self.last_words:
             self.kafka.beat(self.key)
-            self.is_member = True
+        if self.is_candidate:
+            self.kafka.stand(self.key)
             self.is_controller = self.kafka.owner == self.key
+
+    def _watch(self) -> None:
+        """Stand for election while too few do; leave that group once too many do."""
+        standing = self.kafka.candidates
+        if self.last_words:
+            return
+        if not self.is_candidate and len(standing) < CANDIDATES:
+            self.is_candidate = True
+            self.beat()
+        elif self.is_candidate and len(standing) > CANDIDATES and not self.is_controller:
+            self.is_candidate = False
+            standing.pop(self.key, None)
+
+    def say(self) -> None:
+        """Write what there is to say, and wait until it is written."""
+        self._speak()
+        self.flush()
 
     def _read(self) -> None:
         log = self.kafka.assignments
@@ -179,16 +200,20 @@ class Process:
 
     def _gone(self) -> None:
         self.kafka.leave(self.key)
-        self.is_alive = self.is_controller = False
+        self.is_alive = self.is_candidate = self.is_controller = False
 
     def _speak(self) -> None:
-        record = self.seat.status(self.kafka.now_ms, interval_ms=STATUS_INTERVAL_MS, wall_ms=1)
+        record = self.seat.status(
+            self.kafka.now_ms,
+            interval_ms=STATUS_INTERVAL_MS,
+            wall_ms=max(self.kafka.now_ms + self.skew_ms, 0),
+        )
         if record is not None:
             self.sending.append(record)
 
     def _deliver(self) -> None:
         if self.sending:
             record = self.sending.popleft()
-            self.kafka.statuses.append((record.worker, record))
+            self.kafka.statuses.append(record)
             if self.chance.random() < 0.02:
-                self.kafka.statuses.append((record.worker, record))
+                self.kafka.statuses.append(record)

@@ -17,8 +17,8 @@ from tests.simulation.process import Process
 from tests.simulation.world import World
 
 SEEDS = range(40)
-# The last rule is broken in one life of a hundred only; of the first 700, these show it.
-RARE_SEEDS = (230, 248, 258, 610, 641)
+# The last rule is broken in one life of forty only; of the first 200, these show it.
+RARE_SEEDS = (30, 41, 68, 161, 162)
 STEPS = 4_000
 
 

@@ -8,8 +8,8 @@ every task must find one running owner, evenly, and stay there.
 from __future__ import annotations
 
 import random
-from collections import Counter, deque
-from collections.abc import Sequence
+from collections import deque
+from collections.abc import Sequence, Set
 
 from streamer.clock import ManualClock
 from streamer.cluster.events import Fence, Fenced, FenceFailed
@@ -29,8 +29,9 @@ from streamer.control.requests import (
 from streamer.errors import FencedError, KafkaUnavailableError, TopologyChangedError
 from streamer.ids import TaskId
 from streamer.topology.shape import Shape
-from tests.simulation.kafka import Kafka
+from tests.simulation.kafka import SESSION_MS, Kafka
 from tests.simulation.process import WARM_LAG_MAX, Process
+from tests.simulation.rest import is_at_rest
 
 CONTROLLER = "the controller"
 QUIET_STEPS_MAX = 20_000
@@ -71,11 +72,13 @@ class Link:
         upto = end if to_end else self.world.chance.randint(self.position, end)
         read = self.kafka.statuses[self.position : upto]
         self.position = upto
-        return [record for _, record in read if record is not None]
+        return read
 
-    def members(self) -> frozenset[tuple[str, str]] | None:
+    def alive(self, suspects: Set[tuple[str, str]]) -> frozenset[tuple[str, str]] | None:
         self.world.meanwhile(self.process)
-        return None if self.world.chance.random() < 0.02 else self.kafka.members()
+        workers = {worker for worker, _ in suspects}
+        kept = frozenset(each for each in self.kafka.kept() if each[0] in workers)
+        return None if self.world.chance.random() < 0.02 else kept
 
     def fence(self, fence: Fence) -> None:
         self.kafka.fences.append((fence, self))
@@ -117,6 +120,7 @@ class World:
         # Apart from the other dice, which fall the same without them.
         self.release = random.Random(f"release {seed}") if mixed else None
         self.asks = random.Random(f"asks {seed}")
+        self.clocks = random.Random(f"clocks {seed}")
         self.clock = ManualClock()
         self.kafka = Kafka(self.chance)
         self.processes: list[Process] = []
@@ -189,9 +193,10 @@ class World:
         passed = int(self.chance.expovariate(1 / self.pace_ms))
         self.kafka.now_ms += passed
         self.clock.advance(passed)
-        if self.is_quiet:  # the dice could keep a healthy process from beating for a whole session
+        if self.is_quiet:  # the dice could keep a healthy process silent for a whole session
             for process in self._alive():
                 process.beat()
+                process.say()
 
     def _act(self, process: Process) -> None:
         dice = self.chance.random()
@@ -217,9 +222,9 @@ class World:
                 link = Link(self, process)
                 term = Term(
                     link,
-                    worker=process.worker,
-                    session=process.session,
+                    me=process.key,
                     work=process.work,
+                    suspicion_ms=SESSION_MS,
                     clock=self.clock,
                 )
                 term.open()
@@ -295,7 +300,10 @@ class World:
         session = f"{self.chance.randrange(1 << 20):05x}-{self.sessions}"
         work = self._work(*(self.release.choice(RELEASES) if self.release else RELEASES[0]))
         zone = f"az={int(worker[1:]) % self.zones}" if self.zones else ""
-        made = Process(worker, session, self.kafka, self.chance, work=work, zone=zone)
+        skew_ms = self.clocks.choice((0, 0, 100, -2_000, 60_000))
+        made = Process(
+            worker, session, self.kafka, self.chance, work=work, zone=zone, skew_ms=skew_ms
+        )
         self.processes.append(made)
         if len(self.processes) > 40:
             self.processes = [p for p in self.processes if p.is_alive or p.sending or p.owned]
@@ -337,25 +345,5 @@ class World:
         if not alive:
             self._start("w0")  # the last ones were refused or left
             return False
-        owners = Counter[TaskId]()
-        for process in alive:
-            if process.is_leaving or process.is_fenced or process.seat.is_fenced:
-                return False
-            if any(state != "running" for state in process.owned.values()):
-                return False
-            owners.update(process.owned.keys())
-        sizes = [len(process.owned) for process in alive]
-        if len({process.shape for process in alive}) > 1:
-            return False
-        is_each_once = owners.keys() == alive[0].work.tasks and max(owners.values()) == 1
-        return is_each_once and max(sizes) - min(sizes) <= 1 and self._has_its_copies(alive)
-
-    def _has_its_copies(self, alive: Sequence[Process]) -> bool:
-        """As many as can be, warm, where none is kept for a worker that may come back."""
-        copies = Counter(task for process in alive for task in process.copies)
-        lags = [lag for process in alive for lag in process.copies.values()]
-        if any(not 0 <= lag <= WARM_LAG_MAX for lag in lags):
-            return False
-        places, work = {each.zone or each.worker for each in alive}, alive[0].work
-        wanted = min(self.standbys, len(places) - 1)
-        return all(copies[task] == wanted for task in work.tasks - work.stateless)
+        terms = [term for process, term in self.terms.items() if process.is_controller]
+        return bool(terms) and is_at_rest(alive, terms[0], standbys=self.standbys)

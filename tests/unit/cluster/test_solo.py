@@ -5,7 +5,8 @@ from __future__ import annotations
 import pytest
 
 from streamer.clock import ManualClock
-from streamer.cluster.member import Desired, Member, Solo
+from streamer.cluster.member import Desired, Member
+from streamer.cluster.solo import Solo
 from streamer.cluster.work import Work
 from streamer.config import Config
 from streamer.control.messages import TaskReport

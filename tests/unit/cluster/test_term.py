@@ -2,30 +2,29 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence, Set
 
 import pytest
 
 from streamer.clock import ManualClock
 from streamer.cluster.attendance import SETTLE_MS
 from streamer.cluster.events import Fence, Fenced, FenceFailed
-from streamer.cluster.term import JOINING_MS, MEMBERS_MS, Term
+from streamer.cluster.roll import JOINING_MS
+from streamer.cluster.term import Term
 from streamer.cluster.work import Work
 from streamer.control.messages import AssignmentRecord, StatusRecord
 from streamer.control.requests import Answer, Request
 from streamer.errors import InvariantError
 from streamer.ids import TaskId
 
+SUSPICION_MS = 6_000
 
-def status(name: str, *, left: bool = False, number: int = 1) -> StatusRecord:
+
+def status(name: str, *, left: bool = False, number: int = 1, at_ms: int = 1) -> StatusRecord:
     worker, incarnation = name.split("#")
     return StatusRecord(
-        format=1, number=number, worker=worker, incarnation=incarnation, left=left, at_ms=1
+        format=1, number=number, worker=worker, incarnation=incarnation, left=left, at_ms=at_ms
     )
-
-
-def nothing() -> None:
-    """What happens while a question is under way."""
 
 
 class Script:
@@ -35,16 +34,16 @@ class Script:
         self.asked: list[str] = []
         self.arriving: list[StatusRecord] = []
         self.at_the_end: list[StatusRecord] = []
-        self.listed: frozenset[tuple[str, str]] | None = frozenset()
+        self.last: list[StatusRecord] = []
+        self.kept: frozenset[tuple[str, str]] | None = frozenset()
         self.written: dict[str, AssignmentRecord] = {}
-        self.meanwhile: Callable[[], None] = nothing
 
     def claim(self) -> None:
         self.asked.append("claim")
 
     def load(self) -> tuple[Sequence[AssignmentRecord], Sequence[StatusRecord]]:
         self.asked.append("load")
-        return [], []
+        return [], self.last
 
     def statuses(self, *, to_end: bool) -> Sequence[StatusRecord]:
         if to_end:
@@ -53,11 +52,9 @@ class Script:
         arrived, self.arriving = self.arriving, []
         return arrived
 
-    def members(self) -> frozenset[tuple[str, str]] | None:
-        self.asked.append("members")
-        self.meanwhile()
-        self.meanwhile = nothing
-        return self.listed
+    def alive(self, suspects: Set[tuple[str, str]]) -> frozenset[tuple[str, str]] | None:
+        self.asked.append("alive " + " ".join(sorted(worker for worker, _ in suspects)))
+        return None if self.kept is None else self.kept & suspects
 
     def fence(self, fence: Fence) -> None:
         self.asked.append(f"fence {fence.worker}")
@@ -83,26 +80,36 @@ class Fixture:
     def __init__(self) -> None:
         self.ports = Script()
         self.clock = ManualClock()
+        self.number = 0
         self.term = Term(
             self.ports,
-            worker="boss",
-            session="s0",
+            me=("boss", "s0"),
             work=Work(frozenset({TaskId(0, 0), TaskId(0, 1)})),
+            suspicion_ms=SUSPICION_MS,
             clock=self.clock,
         )
 
-    def open(self) -> None:
+    def turn(self, *names: str, after_ms: int = 0) -> None:
+        """These speak, the controller among them, and it takes its turn."""
+        self.clock.advance(after_ms)
+        self.number += 1
+        spoken = ("boss#s0.0", *names)
+        self.ports.arriving = [status(name, number=self.number) for name in spoken]
+        self.term.turn()
+
+    def open(self, *before: StatusRecord) -> None:
+        """Whoever is elected has spoken before, as these have."""
+        newest_ms = max((each.at_ms for each in before), default=self.clock.now_ms())
+        self.ports.last = [*before, status("boss#s0.0", number=0, at_ms=newest_ms)]
         self.term.open()
-        self.ports.asked.clear()
 
     def with_two_workers(self) -> None:
         self.open()
-        self.ports.listed = frozenset({("boss", "s0"), ("w1", "s1")})
-        self.ports.arriving = [status("boss#s0.0"), status("w1#s1.0")]
-        self.term.turn()
-        self.clock.advance(SETTLE_MS)
-        self.term.turn()
+        self.ports.kept = frozenset({("w1", "s1")})
+        self.turn("w1#s1.0")
+        self.turn("w1#s1.0", after_ms=SETTLE_MS)
         assert self.ports.written.keys() == {"boss", "w1"}
+        self.ports.kept = frozenset()
         self.ports.asked.clear()
 
 
@@ -121,86 +128,103 @@ def test_a_turn_before_that_is_our_mistake(one: Fixture) -> None:
         one.term.turn()
 
 
-def test_a_list_without_itself_is_of_another_time(one: Fixture) -> None:
+def test_nobody_is_asked_for_while_all_speak(one: Fixture) -> None:
     one.with_two_workers()
-    one.ports.listed = frozenset({("w2", "s2")})
-    one.clock.advance(MEMBERS_MS)
-    assert one.term.turn() == []
-    assert one.ports.asked == ["members"]
-    assert one.term.sessions == {("boss", "s0"), ("w1", "s1")}
+    for _ in range(20):
+        one.turn("w1#s1.0", after_ms=4_000)
+    assert one.ports.asked == []
 
 
-def test_nothing_follows_from_members_that_nobody_could_tell(one: Fixture) -> None:
-    one.with_two_workers()
-    one.ports.listed = None
-    one.clock.advance(MEMBERS_MS)
-    assert one.term.turn() == []
+def test_nothing_is_given_to_the_long_dead_while_nobody_can_tell_who_they_are(
+    one: Fixture,
+) -> None:
+    one.ports.kept = None
+    one.open(status("boss#s0.0", number=0, at_ms=100_000), status("ghost#s1.0", at_ms=1))
+    for _ in range(4):
+        one.turn(after_ms=SETTLE_MS)
+    assert one.ports.written == {}
+    one.ports.kept = frozenset()
+    one.turn()
+    one.turn(after_ms=SETTLE_MS)
+    assert {worker: each.tasks for worker, each in one.ports.written.items()} == {
+        "boss": ("0_0", "0_1")
+    }
 
 
 def test_last_words_are_heard_before_anyone_is_fenced(one: Fixture) -> None:
     one.with_two_workers()
-    one.ports.listed = frozenset({("boss", "s0")})
-    one.ports.at_the_end = [status("w1#s1.0", left=True, number=2)]
-    one.clock.advance(MEMBERS_MS)
-    one.term.turn()
-    assert one.ports.asked == ["members", "last words", "write"]
+    one.ports.at_the_end = [status("w1#s1.0", left=True, number=99)]
+    one.turn(after_ms=SUSPICION_MS - 1)
+    assert one.ports.asked == []
+    one.turn(after_ms=1)
+    assert one.ports.asked == ["alive w1", "last words", "write"]
     assert one.ports.written["boss"].tasks == ("0_0", "0_1")
+
+
+def test_a_word_that_is_there_by_now_saves_whose_session_has_ended(one: Fixture) -> None:
+    one.with_two_workers()
+    one.ports.at_the_end = [status("w1#s1.0", number=99)]
+    one.turn(after_ms=SUSPICION_MS)
+    assert one.ports.asked == ["alive w1", "last words"]
+    assert one.term.sessions == {("boss", "s0"), ("w1", "s1")}
+
+
+def test_a_silent_one_whose_session_is_kept_keeps_its_tasks(one: Fixture) -> None:
+    """As while user code does not let go of the interpreter."""
+    one.with_two_workers()
+    one.ports.kept = frozenset({("w1", "s1")})
+    for _ in range(10):
+        one.turn(after_ms=SUSPICION_MS)
+    assert one.ports.asked == ["alive w1"] * 10
+    assert one.term.sessions == {("boss", "s0"), ("w1", "s1")}
+
+
+def test_nothing_follows_from_what_nobody_could_tell(one: Fixture) -> None:
+    one.with_two_workers()
+    one.ports.kept = None
+    one.turn(after_ms=SUSPICION_MS)
+    assert one.ports.asked == ["alive w1"]
+    assert one.term.sessions == {("boss", "s0"), ("w1", "s1")}
 
 
 def test_without_last_words_it_is_fenced(one: Fixture) -> None:
     one.with_two_workers()
-    one.ports.listed = frozenset({("boss", "s0")})
-    one.clock.advance(MEMBERS_MS)
     had = one.ports.written["boss"].tasks
-    one.term.turn()
+    one.turn(after_ms=SUSPICION_MS)
     # Until it is fenced, the other one has no more than a copy of what it had.
-    assert one.ports.asked == ["members", "last words", "fence w1", "write"]
+    assert one.ports.asked == ["alive w1", "last words", "fence w1", "write"]
     assert one.ports.written["boss"].tasks == had
     assert one.ports.written["boss"].standbys == one.ports.written["w1"].tasks
 
 
-def test_members_are_asked_for_rarely_unless_something_happens(one: Fixture) -> None:
+def test_whoever_speaks_is_there_once_kafka_has_its_session(one: Fixture) -> None:
     one.with_two_workers()
-    one.clock.advance(MEMBERS_MS - SETTLE_MS - 1)
-    one.term.turn()
-    assert one.ports.asked == []
-    one.term.stir()
-    one.term.turn()
-    assert one.ports.asked == ["members"]
-    one.ports.arriving = [status("w2#s2.0")]
-    one.clock.advance(JOINING_MS)
-    one.term.turn()
-    one.clock.advance(JOINING_MS)
-    one.term.turn()
-    assert one.ports.asked == ["members"] * 3
+    one.turn("w1#s1.0", "w2#s2.0")
+    assert one.term.sessions == {("boss", "s0"), ("w1", "s1")}
+    one.ports.kept = frozenset({("w2", "s2")})
+    one.turn(after_ms=JOINING_MS)
+    assert one.term.sessions == {("boss", "s0"), ("w1", "s1"), ("w2", "s2")}
+    # Nobody is dead, so no last words were read.
+    assert one.ports.asked == ["alive w2", "alive w2"]
 
 
-def test_a_long_list_is_asked_for_seldom_and_at_once_when_the_group_changed(one: Fixture) -> None:
+def test_a_record_without_a_process_is_given_nothing(one: Fixture) -> None:
     one.with_two_workers()
-    crowd = {(f"w{number}", "s1") for number in range(2, 400)}
-    one.ports.listed = frozenset({("boss", "s0"), ("w1", "s1"), *crowd})
-    one.clock.advance(MEMBERS_MS)
-    one.term.turn()
-    assert len(one.term.sessions) == 400
-    one.ports.asked.clear()
-    one.clock.advance(1_999)
-    one.term.turn()
-    assert "members" not in one.ports.asked
-    one.clock.advance(1)
-    one.term.turn()
-    assert "members" in one.ports.asked
-    one.ports.asked.clear()
-    one.term.stir()
-    one.term.turn()
-    assert "members" in one.ports.asked
+    had = dict(one.ports.written)
+    one.turn("w1#s1.0", "guest#9f3c.0")
+    for _ in range(50):
+        one.turn("w1#s1.0", after_ms=1_000)
+    assert one.ports.written == had
+    assert "fence guest" not in one.ports.asked
 
 
-def test_a_change_of_the_group_during_the_question_is_asked_about_as_well(one: Fixture) -> None:
-    one.with_two_workers()
-    crowd = {(f"w{number}", "s1") for number in range(2, 400)}
-    one.ports.listed = frozenset({("boss", "s0"), ("w1", "s1"), *crowd})
-    one.ports.meanwhile = one.term.stir
-    one.term.stir()
-    one.term.turn()
-    one.term.turn()
-    assert one.ports.asked.count("members") == 2
+def test_of_those_who_spoke_long_ago_the_first_turn_finds_out_who_lives(one: Fixture) -> None:
+    one.ports.kept = frozenset({("w3", "s3")})
+    one.open(
+        status("w1#s1.0", at_ms=99_000),
+        status("w2#s2.0", at_ms=1_000),
+        status("w3#s3.0", at_ms=2_000),
+    )
+    one.turn()
+    assert "alive w2 w3" in one.ports.asked
+    assert one.term.sessions == {("boss", "s0"), ("w1", "s1"), ("w3", "s3")}

@@ -253,7 +253,7 @@ def everything() -> Iterator[Callable[[], Any]]:
     yield lambda: lose_writer(TableWriter(given))
     yield lambda: ExclusiveWriter(given, "spend.controller")
     yield lambda: AtLeastOnceProducer(given, "spend-w1")
-    yield lambda: Membership(given, "spend.members", client_id="w1#1")
+    yield lambda: Membership.of_candidate(given, client_id="w1#1")
     yield lambda: answers_others(settings.admin(given))
     yield lambda: Registry(REGISTRY)
 
@@ -306,7 +306,7 @@ def test_clients_take_certificates_and_a_key_with_a_password() -> None:
         },
     )
     settings.check(given)
-    for role in ("input_consumer", "restore_consumer", "control_consumer", "members_consumer"):
+    for role in ("input_consumer", "restore_consumer", "control_consumer", "candidate_consumer"):
         Consumer(getattr(settings, role)(given)).close()
     for name in (None, "spend-w1"):
         Producer(settings.producer(given, name)).poll(0)

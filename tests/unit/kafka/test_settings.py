@@ -17,7 +17,7 @@ CONSUMERS = (
     settings.input_consumer,
     settings.restore_consumer,
     settings.standby_consumer,
-    settings.members_consumer,
+    settings.candidate_consumer,
     settings.control_consumer,
 )
 
@@ -53,7 +53,7 @@ def test_ends_are_known_soon() -> None:
 
 def test_who_only_follows_control_topics_asks_seldom() -> None:
     made = settings.control_consumer(_config(), follows=True)
-    assert made["fetch.wait.max.ms"] == 1_000
+    assert made["fetch.wait.max.ms"] == 4_000
 
 
 def test_standbys_ask_seldom_and_share_the_memory_of_restores() -> None:
@@ -69,7 +69,7 @@ def test_standbys_ask_seldom_and_share_the_memory_of_restores() -> None:
 
 
 def test_slow_code_costs_no_membership() -> None:
-    made = settings.members_consumer(_config(session_timeout_ms=9000))
+    made = settings.candidate_consumer(_config(session_timeout_ms=9000))
     assert made["max.poll.interval.ms"] == 86_400_000
     assert made["session.timeout.ms"] == 9000
     assert made["partition.assignment.strategy"] == "cooperative-sticky"
@@ -131,10 +131,10 @@ def test_a_setting_reaches_the_clients_that_it_concerns() -> None:
 
 
 def test_membership_is_not_up_for_change() -> None:
-    made = settings.members_consumer(_config(kafka={"fetch.wait.max.ms": 10}))
+    made = settings.candidate_consumer(_config(kafka={"fetch.wait.max.ms": 10}))
     assert made["fetch.wait.max.ms"] == 10
     with pytest.raises(ConfigError, match=r"session\.timeout\.ms cannot be set"):
-        settings.members_consumer(_config(kafka={"session.timeout.ms": 10}))
+        settings.candidate_consumer(_config(kafka={"session.timeout.ms": 10}))
 
 
 @pytest.mark.parametrize(

@@ -159,7 +159,7 @@ def test_a_table_is_read_and_written_with_another_client(
 
 
 def test_a_member_asks_to_be_made_anew(alone: Config) -> None:
-    member = Membership(alone, "members", client_id="a")
+    member = Membership.of_candidate(alone, client_id="a")
     deadline = time.monotonic() + 10
 
     def live() -> None:
