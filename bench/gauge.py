@@ -2,7 +2,8 @@
 
 Where others share the hardware, the same instructions take twice the time for half an hour, or for
 ten seconds. A fixed piece of work, done again and again beside what is measured and for a hundredth
-of the time, tells by how much: costs divided by it can be compared.
+of the time, tells how fast the clock was. It fits the innermost cache, so it says nothing of caches
+and memory that others use: costs that differ by more than it does had another reason.
 """
 
 from __future__ import annotations

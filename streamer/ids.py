@@ -29,7 +29,7 @@ __all__ = [
 Layout = NewType("Layout", int)
 FIRST_LAYOUT = Layout(1)
 
-# A store's name becomes part of a topic's name, and Kafka allows these characters there.
+# Names of stores and workers become parts of names of topics and groups, where Kafka allows these.
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,119}")
 _TOPIC = re.compile(r"(?!\.{1,2}\Z)[A-Za-z0-9._-]{1,249}")
 
