@@ -1,9 +1,13 @@
 """What does the control of a fleet cost: bytes for a change of one worker, bytes when nothing
 changes, and the time until every task of a lost zone runs again?
 
-On a real broker, three zones, a process for each; the workers process nothing. Bytes are those of
-the loopback interface, all of TCP included, so the machine must be quiet. In fleets of more than
-a hundred most workers share the clients of their zone (see ``bench.systems.fleet_zone``).
+On a real broker, three zones, a process for each; the workers process nothing. In fleets of more
+than a hundred most workers share clients with others (see ``bench.systems.fleet_zone``).
+
+Bytes are counted twice: as batches of control records, once written and as often as they are read,
+and as those of the loopback interface, all of TCP included, so the machine must be quiet. Both in
+windows of equal length: what a window with a change has above one without. `noise_bytes` is by how
+much the windows without a change differ among each other on the interface.
 """
 
 from __future__ import annotations
@@ -11,15 +15,22 @@ from __future__ import annotations
 import subprocess
 import time
 import uuid
-from collections.abc import Callable
-from pathlib import Path
+from collections import Counter
+from collections.abc import Callable, Iterable
+from functools import partial
 
-from bench.broker import running_broker
+from bench.broker import HEAP_MIB
 from bench.light import Fleet, processes
-from bench.measure import MeasureError, cpu_s
+from bench.measure import cpu_s
 from bench.options import Options, UsageError
 from bench.report import Column, Row
 from bench.run import failure, say
+from bench.windows import Windows
+from streamer.config import Config
+from streamer.control.topics import ControlTopics
+from streamer.ids import TopicPartition
+from streamer.kafka.admin import Admin
+from streamer.sandbox import Sandbox
 
 TITLE = "fleet"
 COLUMNS = (
@@ -28,7 +39,9 @@ COLUMNS = (
     Column("clients", "clients"),
     Column("start_s", "start, s", ".1f", spread=True),
     Column("bytes_per_worker_s", "bytes per worker and s", ",.0f", spread=True),
-    Column("bytes_per_change", "bytes per change", ",.0f", spread=True),
+    Column("bytes_per_change", "records per change, bytes", ",.0f", spread=True),
+    Column("loopback_per_change", "loopback per change, bytes", ",.0f", spread=True),
+    Column("noise_bytes", "noise, bytes", ",.0f", spread=True),
     Column("converge_s", "zone lost, s", ".1f", spread=True),
     Column("cpu_s_per_worker_min", "CPU s per worker and minute", ".2f", spread=True),
     Column("correct", "correct"),
@@ -37,7 +50,9 @@ ZONES, PER_HOST, TASKS_PER_WORKER = "abc", 3, 10
 HOSTS_PER_ZONE = (2, 8, 133)
 # More members with clients of their own than this are more than a small machine can hold.
 MEMBERS_MAX = 100
-QUIET_S = 30.0
+LONE = ("lone 1", "lone 2", "lone 3")
+# Of those that start at once more stand for election than stay; each looks about every 15 s.
+CANDIDATES_LEAVE_S = 40.0
 
 
 def run(options: Options, emit: Callable[[list[Row]], None]) -> None:
@@ -62,8 +77,8 @@ def run(options: Options, emit: Callable[[list[Row]], None]) -> None:
                 "clients": "shared" if _workers(hosts) > MEMBERS_MAX else "each its own",
             }
             try:
-                with running_broker(None) as bootstrap:
-                    rows.append({**shape, **_measured(bootstrap, hosts)})
+                with Sandbox(heap_mib=HEAP_MIB) as sandbox:
+                    rows.append({**shape, **_measured(sandbox, hosts)})
             except Exception as error:
                 rows.append({**shape, "correct": False, "error": failure(error)})
         emit(rows)
@@ -83,54 +98,73 @@ def remarks(rows: list[Row]) -> list[str]:
 
 
 def _workers(hosts: int) -> int:
-    return len(ZONES) * hosts * PER_HOST + 1
+    return len(ZONES) * hosts * PER_HOST + len(LONE)
 
 
-def _measured(bootstrap: str, hosts: int) -> dict[str, object]:
+def _measured(sandbox: Sandbox, hosts: int) -> dict[str, object]:
     workers = _workers(hosts)
     fleet = Fleet(workers * TASKS_PER_WORKER)
     application = f"bench-{uuid.uuid4().hex[:8]}"
     common = {
         "application": application,
-        "bootstrap": bootstrap,
+        "bootstrap": sandbox.bootstrap_servers,
         "fleet": workers,
         "tasks": fleet.tasks,
     }
     of_zone = {"hosts": hosts, "per_host": PER_HOST, "is_shared": workers > MEMBERS_MAX}
+    windows = Windows(sandbox.directory / "data", application)
     with processes() as start:
         began = time.time()
         children = {zone: start(zone, {**common, **of_zone, "zone": zone}, fleet) for zone in ZONES}
-        # The one that is going to change has a process to itself.
-        children["lone"] = start(
-            "lone", {**common, "zone": "a", "hosts": 1, "per_host": 1, "first_host": hosts}, fleet
-        )
+        # Those that are going to change have a process each.
+        for number, name in enumerate(LONE):
+            lone = {"zone": "a", "hosts": 1, "per_host": 1, "first_host": hosts + number}
+            children[name] = start(name, {**common, **lone}, fleet)
         start_s = fleet.settle(children) - began
-        busy_s, sent, since = _cpu_s(children), _loopback_bytes(), time.monotonic()
-        time.sleep(QUIET_S)
-        quiet_s = time.monotonic() - since
-        per_s = (_loopback_bytes() - sent) / quiet_s
-        busy_s = _cpu_s(children) - busy_s
-
-        sent, since = _loopback_bytes(), time.monotonic()
-        _lose(children, "lone", fleet)
-        fleet.settle(children)
-        change = _loopback_bytes() - sent - per_s * (time.monotonic() - since)
-
-        fleet.curve.clear()
-        lost_at = time.time()
-        _lose(children, "c", fleet)
-        lost_share = fleet.share
-        converged = fleet.settle(children) - lost_at
-        curve = [(0.0, lost_share), *((at - lost_at, share) for at, share in fleet.curve)]
+        say("waiting until surplus candidates have left")
+        time.sleep(CANDIDATES_LEAVE_S)
+        busy_s, since = _cpu_s(children), time.monotonic()
+        windows.watch_quiet()
+        windows.watch_quiet()
+        busy_s, quiet_s = _cpu_s(children) - busy_s, time.monotonic() - since
+        for name in LONE:
+            windows.watch(partial(_lose, children, name, fleet))
+            fleet.settle(children)
+            windows.watch_quiet()
+        moved = windows.records_per_change(_readers(sandbox, application, fleet.has))
+        converged, curve = _zone_lost(children, fleet)
     return {
         "start_s": start_s,
-        "bytes_per_worker_s": per_s / workers,
-        "bytes_per_change": change,
+        "bytes_per_worker_s": windows.bytes_per_s / workers,
+        "bytes_per_change": moved,
+        "loopback_per_change": windows.loopback_per_change,
+        "noise_bytes": windows.noise_bytes,
         "converge_s": converged,
         "cpu_s_per_worker_min": busy_s / workers / quiet_s * 60,
         "curve": curve[:: max(len(curve) // 12, 1)] + curve[-1:],
         "correct": fleet.is_whole,
     }
+
+
+def _readers(
+    sandbox: Sandbox, application: str, workers: Iterable[str]
+) -> dict[TopicPartition, int]:
+    """An assignment is read by every worker whose assignments are in its partition."""
+    config = Config(application_id=application, bootstrap_servers=sandbox.bootstrap_servers)
+    topics = ControlTopics.find(config, Admin(config))
+    return Counter(topics.assignment(worker) for worker in workers)
+
+
+def _zone_lost(
+    children: dict[str, subprocess.Popen[str]], fleet: Fleet
+) -> tuple[float, list[tuple[float, float]]]:
+    """Seconds until all is whole again, and the share of tasks with an owner meanwhile."""
+    fleet.curve.clear()
+    lost_at = time.time()
+    _lose(children, "c", fleet)
+    lost_share = fleet.share
+    converged = fleet.settle(children) - lost_at
+    return converged, [(0.0, lost_share), *((at - lost_at, share) for at, share in fleet.curve)]
 
 
 def _lose(children: dict[str, subprocess.Popen[str]], name: str, fleet: Fleet) -> None:
@@ -144,12 +178,3 @@ def _lose(children: dict[str, subprocess.Popen[str]], name: str, fleet: Fleet) -
 
 def _cpu_s(children: dict[str, subprocess.Popen[str]]) -> float:
     return sum(cpu_s(child.pid) for child in children.values())
-
-
-def _loopback_bytes() -> int:
-    """Received bytes of the loopback interface; each is also one that was sent."""
-    for line in Path("/proc/net/dev").read_text().splitlines():
-        name, _, figures = line.partition(":")
-        if name.strip() == "lo":
-            return int(figures.split()[0])
-    raise MeasureError("/proc/net/dev has no loopback interface")

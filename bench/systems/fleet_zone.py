@@ -4,9 +4,10 @@ What they are told to own they own at once, and every copy is warm. Each change 
 output as a line of JSON. They die with the process, as a zone does.
 
 With `is_shared` only the first two are members with all clients of their own, and candidates for
-the controller. The others have the product's seat, and each its own group that says that it lives,
-but they speak and listen through one writer and one reader: a thousand workers with four clients
-each are more than a small machine can hold.
+the controller. The others have the product's seat, and each its own group that says that it lives;
+but they speak through one writer, and ten of them listen through one reader: a thousand workers
+with four clients each are more than a small machine can hold. A reader names all its partitions
+whenever it asks, so one for all of them would cost far more than one for each.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ from __future__ import annotations
 import json
 import logging
 import sys
+import threading
 import time
 from dataclasses import dataclass
 from typing import Protocol
@@ -32,13 +34,14 @@ from streamer.errors import FencedError
 from streamer.ids import TaskId
 from streamer.kafka.admin import Admin
 from streamer.kafka.group import Membership
+from streamer.kafka.settings import FOLLOW_WAIT_MS
 from streamer.kafka.table import TableReader, TableWriter, newest
 
 TURN_S = 0.02
-POLL_S = 0.02
 STATE_BYTES = 1 << 20
 MEMBERS = 2
 POLLS_PER_TURN = 8
+READER_CHAIRS, READ_S = 10, 0.5
 
 
 @dataclass(frozen=True)
@@ -92,7 +95,7 @@ class Place(Protocol):
 
 
 class Chair:
-    """A seat that is told and speaks through the clients of its zone."""
+    """A seat whose clients its zone looks after."""
 
     def __init__(self, config: Config) -> None:
         self.seat = Seat(
@@ -128,39 +131,47 @@ class Chairs:
 
     def __init__(self, config: Config, chairs: list[Chair]) -> None:
         self._topics = ControlTopics.prepare(config, Admin(config))
-        self._lifelines = [self._lifeline(config, chair.seat) for chair in chairs]
-        self._polled = 0
-        self._interval_ms = config.status_interval_ms
+        self._config = config
+        self._lock = threading.Lock()
         self._chairs = {chair.seat.worker: chair for chair in chairs}
-        places = {self._topics.assignment(worker) for worker in self._chairs}
-        self._reader = TableReader(config, sorted(places), follows=True)
+        self._lifelines = [self._lifeline(chair.seat) for chair in chairs]
         self._writer = TableWriter(config)
+        self._polled = 0
+        for at in range(0, len(chairs), READER_CHAIRS):
+            some = chairs[at : at + READER_CHAIRS]
+            threading.Thread(target=self._listen, args=(some,), daemon=True).start()
 
-    def _lifeline(self, config: Config, seat: Seat) -> Membership:
-        named = Listed(seat.worker, seat.incarnation.session, seat.zone)
-        return Membership.of_worker(
-            config, self._topics.lifeline(seat.worker), client_id=str(named)
-        )
-
-    def _poll_some(self) -> None:
-        """The client library sends the heartbeats; it wants to be polled now and then besides."""
+    def turn(self) -> None:
+        """Show that they live, and say what is due."""
+        # The client library sends the heartbeats; it wants to be polled now and then besides.
         for _ in range(POLLS_PER_TURN):
             self._lifelines[self._polled % len(self._lifelines)].poll(0)
             self._polled += 1
-
-    def turn(self) -> None:
-        """Hear what has come, and say what is due."""
-        self._poll_some()
-        for row in newest(self._reader.read(POLL_S)):
-            if row.key in self._chairs and row.value is not None:
-                record = decode_assignment(row.place.topic, row.key, row.value)
-                self._chairs[row.key].seat.hear(record)
         clock = SystemClock()
         now_ms, wall_ms = clock.monotonic_ms(), clock.now_ms()
+        interval_ms = self._config.status_interval_ms
         for worker, chair in self._chairs.items():
-            said = chair.seat.status(now_ms, interval_ms=self._interval_ms, wall_ms=wall_ms)
+            with self._lock:
+                said = chair.seat.status(now_ms, interval_ms=interval_ms, wall_ms=wall_ms)
             if said is not None:
                 self._writer.put(self._topics.status(worker), worker, encode(said))
+
+    def _listen(self, chairs: list[Chair]) -> None:
+        """As a member does in a thread of its own: a reader that hears nothing for long asks its
+        broker whether it is there, and waits for the answer."""
+        places = {self._topics.assignment(chair.seat.worker) for chair in chairs}
+        reader = TableReader(self._config, sorted(places), wait_ms=FOLLOW_WAIT_MS)
+        while True:
+            for row in newest(reader.read(READ_S)):
+                if row.key in self._chairs and row.value is not None:
+                    record = decode_assignment(row.place.topic, row.key, row.value)
+                    with self._lock:
+                        self._chairs[row.key].seat.hear(record)
+
+    def _lifeline(self, seat: Seat) -> Membership:
+        named = Listed(seat.worker, seat.incarnation.session, seat.zone)
+        group = self._topics.lifeline(seat.worker)
+        return Membership.of_worker(self._config, group, client_id=str(named))
 
 
 class LightWorker:

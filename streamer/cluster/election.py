@@ -26,9 +26,10 @@ __all__ = ["Election"]
 _log = logging.getLogger(__name__)
 
 _POLL_S = 0.1
-# Whoever waits for an answer takes no part meanwhile: a candidate may be elected at any moment.
-_ASKED_S = 5.0
-_CANDIDATE_ASKED_S = 2.0
+_AGAIN_S = 0.5
+# Whoever waits for an answer takes no part meanwhile: a candidate may be elected at any moment. A
+# new Kafka first has to make its topic of groups, and leaves the first questions without an answer.
+_ASKED_S = 2.0
 
 
 class Election:
@@ -55,25 +56,31 @@ class Election:
     def run(self) -> None:
         """Until this process leaves. Raises what Membership and Admin raise; run it again then."""
         while not self._leaving.is_set():
-            if not self._is_wanted():
+            wanted = self._is_wanted()
+            if wanted is None:
+                self._leaving.wait(_AGAIN_S)
+            elif not wanted:
                 self._leaving.wait(watch_s(self._chance))
             elif not self._leaving.wait(hesitation_s(self._chance)) and self._is_wanted():
                 self._stand()
 
-    def _is_wanted(self) -> bool:
-        return is_wanted(self._me.zone, list(self._zones(_ASKED_S).values()))
+    def _is_wanted(self) -> bool | None:
+        """None where nobody can tell."""
+        zones = self._zones()
+        return None if zones is None else is_wanted(self._me.zone, list(zones.values()))
 
     def _is_surplus(self) -> bool:
         """Whoever cannot ask stays: the others may have gone."""
+        zones = self._zones()
+        return zones is not None and is_surplus(str(self._me), zones)
+
+    def _zones(self) -> dict[str, str] | None:
+        """Where those are that stand at present; None where nobody can tell."""
         try:
-            return is_surplus(str(self._me), self._zones(_CANDIDATE_ASKED_S))
+            members = self._admin.group_members(self._group, timeout_s=_ASKED_S)
         except KafkaUnavailableError as error:
             _log.info("who stands for election is not known at present: %s", error)
-            return False
-
-    def _zones(self, timeout_s: float) -> dict[str, str]:
-        """Where those are that stand at present."""
-        members = self._admin.group_members(self._group, timeout_s=timeout_s)
+            return None
         listed = (listed_as(one.client_id) for one in members)
         return {str(one): one.zone for one in listed if one is not None}
 

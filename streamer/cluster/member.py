@@ -41,6 +41,7 @@ from streamer.errors import ConfigError, FencedError, InvariantError, StreamerEr
 from streamer.ids import TaskId, transactional_id
 from streamer.kafka.admin import Admin
 from streamer.kafka.group import Membership
+from streamer.kafka.settings import FOLLOW_WAIT_MS
 from streamer.kafka.table import TableReader, TableWriter, newest
 
 __all__ = ["Desired", "Member", "TaskReport"]
@@ -254,7 +255,7 @@ class Member:
     def _listen(self) -> None:
         """Hear the assignments."""
         place = self._known_topics().assignment(self.worker_id)
-        with TableReader(self._config, [place], follows=True) as reader:
+        with TableReader(self._config, [place], wait_ms=FOLLOW_WAIT_MS) as reader:
             while not self._is_stopped.is_set():
                 for row in newest(reader.read(_POLL_S)):
                     if row.key == self.worker_id and row.value is not None:

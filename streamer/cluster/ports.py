@@ -31,6 +31,7 @@ from streamer.control.topics import ControlTopics
 from streamer.errors import InternalTopicError, KafkaUnavailableError, StreamerError
 from streamer.ids import TopicPartition, control_topic, transactional_id
 from streamer.kafka.admin import Admin
+from streamer.kafka.settings import CONTROLLER_WAIT_MS
 from streamer.kafka.table import ExclusiveWriter, Row, TableReader, newest
 
 __all__ = ["KafkaPorts"]
@@ -39,8 +40,9 @@ _log = logging.getLogger(__name__)
 
 _POLL_S = 0.05
 _READ_S = 30.0
-# A host that dies takes several workers along; each fence is a producer and 60 ms of waiting.
-_FENCES_AT_ONCE = 4
+# A zone that dies takes hundreds of workers along. Each fence is a producer that costs 3 ms of a
+# processor's time, and waits for 100 to 300.
+_FENCES_AT_ONCE = 32
 
 
 def _read(kind: type[Request | Answer], topic: str, value: bytes) -> Request | Answer | None:
@@ -60,9 +62,10 @@ class KafkaPorts:
         self._topics = topics
         self._admin = admin
         self._writer = ExclusiveWriter(config, control_topic(config.application_id, "controller"))
-        self._statuses = TableReader(config, topics.statuses())
-        self._requests = TableReader(config, [topics.operations])
-        self._has_requests = False
+        self._places = [*topics.statuses(), topics.operations]
+        # One client for both: each costs the brokers a request whenever nothing comes.
+        self._reader = TableReader(config, self._places, wait_ms=CONTROLLER_WAIT_MS)
+        self._asked: dict[str, bytes | None] = {}
         self._reading = StatusReader()
         self._pool = ThreadPoolExecutor(_FENCES_AT_ONCE, thread_name_prefix="fence")
         self._fences: SimpleQueue[Fenced | FenceFailed] = SimpleQueue()
@@ -79,14 +82,19 @@ class KafkaPorts:
                 else:
                     found = decode_assignment(row.place.topic, row.key, row.value)
                     assignments[row.key] = found
-        statuses = newest(self._read_to_end(self._statuses, self._topics.statuses()))
+        statuses = newest(self._heard(self._read_to_end(self._reader, self._places)))
         return list(assignments.values()), self._reading.read(statuses)
 
     def statuses(self, *, to_end: bool) -> Sequence[StatusRecord]:
-        reader = self._statuses
-        if to_end:
-            return self._reading.read(self._read_to_end(reader, self._topics.statuses()))
-        return self._reading.read(reader.read(_POLL_S))
+        reader = self._reader
+        places = self._topics.statuses()
+        rows = self._read_to_end(reader, places) if to_end else reader.read(_POLL_S)
+        return self._reading.read(self._heard(rows))
+
+    def _heard(self, rows: Sequence[Row]) -> list[Row]:
+        """Those of statuses; what is asked for is kept until `requests`."""
+        self._asked |= {row.key: row.value for row in rows if row.place == self._topics.operations}
+        return [row for row in rows if row.place != self._topics.operations]
 
     def alive(self, suspects: Set[Process]) -> frozenset[Process] | None:
         try:
@@ -119,16 +127,11 @@ class KafkaPorts:
         self._writer.write([(place, worker, None) for place, worker in places])
 
     def requests(self) -> Sequence[Request | Answer]:
-        place = self._topics.operations
-        if self._has_requests:
-            rows = self._requests.read(0)
-        else:
-            rows = self._read_to_end(self._requests, [place])
-            self._has_requests = True
-        found = {row.key: row.value for row in rows}
+        topic, found = self._topics.operations.topic, self._asked
+        self._asked = {}
         kinds = (*get_args(Request), *get_args(Answer))
         given = ((kind, found.get(key_of(kind))) for kind in kinds)
-        read = (_read(kind, place.topic, value) for kind, value in given if value is not None)
+        read = (_read(kind, topic, value) for kind, value in given if value is not None)
         return [one for one in read if one is not None]
 
     def tell(self, answer: Answer) -> None:
@@ -137,10 +140,9 @@ class KafkaPorts:
         )
 
     def close(self) -> None:
-        self._requests.close()
         self._pool.shutdown(wait=False, cancel_futures=True)
         self._writer.close()
-        self._statuses.close()
+        self._reader.close()
 
     def _fence(self, fence: Fence) -> None:
         application = self._config.application_id

@@ -62,6 +62,9 @@ _STANDBY_BYTES_MIN = 65_536
 # A thousand workers follow their assignments, which seldom come: with the wait of others each would
 # cost 2 KB a second. What comes is answered at once.
 FOLLOW_WAIT_MS = 4_000
+# The controller of a small fleet would cost more than all its workers; but at the beginning of its
+# term it waits for the ends.
+CONTROLLER_WAIT_MS = 200
 
 _COMMIT = "positions are committed together with results and state"
 _ASSIGN = "Streamer assigns partitions itself"
@@ -131,12 +134,11 @@ def standby_consumer(config: Config) -> Settings:
     return settings | _queue(queue_bytes) | _user(config, "consumer")
 
 
-def control_consumer(config: Config, *, follows: bool = False) -> Settings:
-    """Reads control topics by assign(): small compacted topics, from their beginning. One that only
-    follows learns late where the end is."""
+def control_consumer(config: Config, *, wait_ms: int = _FETCH_WAIT_MS) -> Settings:
+    """Reads control topics by assign(): small compacted topics, from their beginning. Where nothing
+    comes, it asks again after `wait_ms`, and learns so late where the end is."""
     settings = _consumer(config, control_group(config)) | _queue(4 * _MIB)
-    if follows:
-        settings["fetch.wait.max.ms"] = FOLLOW_WAIT_MS
+    settings["fetch.wait.max.ms"] = wait_ms
     return settings | _user(config, "consumer")
 
 

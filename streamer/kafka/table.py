@@ -26,7 +26,7 @@ from confluent_kafka import TopicPartition as Address
 from streamer.closable import Closable
 from streamer.config import Config
 from streamer.errors import KafkaUnavailableError, StreamerError
-from streamer.ids import TopicPartition
+from streamer.ids import TopicPartition, control_topic
 from streamer.kafka import settings
 from streamer.kafka.attempts import Attempts, reported, unless_away
 from streamer.kafka.faults import as_exception, error_of, translated
@@ -59,15 +59,18 @@ def newest(rows: Iterable[Row]) -> list[Row]:
 class TableReader(Closable):
     """Reads some partitions from their beginning and goes on for ever. Used by one thread.
 
-    `follows` asks seldom, for whoever needs no `read_to`.
+    With a `wait_ms` it asks less often, and `read_to` takes as much longer.
     """
 
     def __init__(
-        self, config: Config, partitions: Iterable[TopicPartition], *, follows: bool = False
+        self, config: Config, partitions: Iterable[TopicPartition], *, wait_ms: int | None = None
     ) -> None:
         self._reached: dict[TopicPartition, int] = dict.fromkeys(partitions, 0)
-        self._config = config
-        self._follows = follows
+        self._made = (
+            settings.control_consumer(config)
+            if wait_ms is None
+            else settings.control_consumer(config, wait_ms=wait_ms)
+        )
         self._consumer = self._client()
         topics = {place.topic for place in self._reached}
         self._where = ", ".join(sorted(topics))
@@ -76,8 +79,9 @@ class TableReader(Closable):
         self._stuck = stuck(
             config,
             lambda: self._consumer,
-            lambda: next(iter(self._reached)).topic,
-            wait_s=settings.FOLLOW_WAIT_MS / 1000 if follows else 0.0,
+            # One with one partition: the answer about assignments names a thousand.
+            lambda: control_topic(config.application_id, "members"),
+            wait_s=(wait_ms or 0) / 1000,
         )
 
     def read(self, timeout_s: float) -> list[Row]:
@@ -113,7 +117,7 @@ class TableReader(Closable):
 
     def _client(self) -> Consumer:
         """One that reads on from where this reader is."""
-        client = Consumer(settings.control_consumer(self._config, follows=self._follows))
+        client = Consumer(self._made)
         places = self._reached.items()
         client.assign([Address(*one, at) if at else _beginning(one) for one, at in places])
         return client

@@ -138,7 +138,8 @@ LACKING = {
     "Write topic N.*": "Write on topic N.",
     "Read group N": "reading input: Read on group N",
     "Read group N, but Describe": "adding positions to the transaction: Read on group N",
-    "Read group N.members*": "Describe on group N.members",
+    # Kafka refuses the looking up of the group's coordinator or the joining, whichever comes first.
+    "Read group N.members*": " on group N.members",
     "Read group N.members*, but Describe": "Read on group N.members",
     "Write transactional-id N-*": "taking over transactional id 'N-w1': Write on transactional id"
     " N-w1",

@@ -77,6 +77,26 @@ def test_a_candidate_that_cannot_ask_who_else_stands_goes_on_and_may_be_elected(
     assert group.asked_s == [2.0] * (TURNS - 1)
 
 
+def test_who_cannot_ask_at_the_beginning_looks_again_and_stands(
+    group: Group, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """As on a new Kafka, whose topic of groups is made when somebody asks first."""
+    monkeypatch.setattr(election, "_AGAIN_S", 0.01)
+    monkeypatch.setattr(election, "hesitation_s", lambda _chance: 0.0)
+    asked = group.group_members
+
+    def answer(name: str, *, timeout_s: float | None = None) -> list[GroupMember]:
+        group.is_away = len(group.asked_s) < 2
+        return asked(name, timeout_s=timeout_s)
+
+    monkeypatch.setattr(group, "group_members", answer)
+    admin: Any = group
+    me, config = Listed("w1", "9f3c", ""), Config(application_id="spend")
+    Election(config, me, admin=admin, elect=group.elected.append, leaving=group.leaving).run()
+    assert group.elected == [True, False]
+    assert not [one for one in caplog.records if one.levelname == "WARNING"]
+
+
 def test_one_of_too_many_leaves(group: Group) -> None:
     group.others = [Listed(f"w{number}", "9f3c", "") for number in range(CANDIDATES_MAX + 1)]
     stand(group, "w8")
