@@ -10,8 +10,10 @@ producer anew before it takes a new number. Between sessions nothing can be said
 
 from __future__ import annotations
 
+import getpass
 import re
 import secrets
+import socket
 from typing import NamedTuple
 
 from streamer.errors import InternalTopicError
@@ -24,6 +26,7 @@ __all__ = [
     "fresh_session",
     "listed_as",
     "session_of",
+    "somebody",
 ]
 
 _MARK, _PLACE = "#", "@"
@@ -92,3 +95,12 @@ def listed_as(client: str) -> Listed | None:
     """Read the client id of a member; None for one that is no worker."""
     found = _LISTED.fullmatch(client)
     return Listed(*found.groups()) if found else None
+
+
+def somebody() -> str:
+    """Who asks for something, for those who look later."""
+    try:
+        user = getpass.getuser()
+    except (KeyError, OSError):
+        user = "unknown"
+    return f"{user}@{socket.gethostname()}"

@@ -9,9 +9,7 @@ Requests are records: one that was written is found by whoever is the controller
 
 from __future__ import annotations
 
-import getpass
 import secrets
-import socket
 import time
 from collections.abc import Callable, Iterable
 from typing import TypeVar, get_args
@@ -19,6 +17,7 @@ from typing import TypeVar, get_args
 from streamer.clock import Clock, SystemClock
 from streamer.closable import Closable
 from streamer.config import Config
+from streamer.control.identity import somebody
 from streamer.control.requests import (
     Answer,
     DrainRecord,
@@ -79,7 +78,7 @@ class Operator(Closable):
             DrainRecord(
                 zones=tuple(sorted(set(zones))),
                 workers=tuple(sorted(set(workers))),
-                by=_somebody(),
+                by=somebody(),
                 at_ms=self._clock.now_ms(),
             )
         )
@@ -87,7 +86,7 @@ class Operator(Closable):
     def propose(self, *, timeout_s: float) -> ProposalRecord:
         """A placement that the controller computes from what it knows now."""
         number = secrets.token_hex(6)
-        self._write(ProposeRecord(number=number, by=_somebody(), at_ms=self._clock.now_ms()))
+        self._write(ProposeRecord(number=number, by=somebody(), at_ms=self._clock.now_ms()))
 
         def made() -> ProposalRecord | None:
             found = self._found.get(key_of(ProposalRecord))
@@ -114,7 +113,7 @@ class Operator(Closable):
                 number=number,
                 id=proposal,
                 stops=stops,
-                by=_somebody(),
+                by=somebody(),
                 at_ms=self._clock.now_ms(),
             )
         )
@@ -162,12 +161,3 @@ class Operator(Closable):
             self._writer = TableWriter(self._config)
         self._writer.put(self._place, key_of(type(request)), encode(request))
         self._writer.flush(_WRITE_S)
-
-
-def _somebody() -> str:
-    """Who asks, for those who look later."""
-    try:
-        user = getpass.getuser()
-    except (KeyError, OSError):
-        user = "unknown"
-    return f"{user}@{socket.gethostname()}"

@@ -23,6 +23,7 @@ from confluent_kafka import (
 )
 from confluent_kafka import TopicPartition as Address
 
+from streamer import failpoints
 from streamer.closable import Closable
 from streamer.config import Config
 from streamer.errors import KafkaUnavailableError, StreamerError
@@ -225,8 +226,15 @@ class TableWriter:
 class ExclusiveWriter:
     """Writes rows in transactions; a later writer with the same id makes it useless."""
 
-    def __init__(self, config: Config, transactional_id: str) -> None:
+    def __init__(
+        self, config: Config, transactional_id: str, *, transaction_ms_max: int | None = None
+    ) -> None:
+        """`transaction_ms_max` is for those that nobody follows: a transaction that is left open is
+        aborted by the brokers after so long, and until then readers wait for it."""
         made = _PACKED | settings.producer(config, transactional_id) | _SMALL
+        # It bounds the other two, which librdkafka makes as short where the user has not set them.
+        if transaction_ms_max is not None and not _BOUNDED_BY_TRANSACTION & made.keys():
+            made["transaction.timeout.ms"] = min(transaction_ms_max, config.transaction_timeout_ms)
         self._producer = Producer(made)
         self._id = transactional_id
         self._where = config.bootstrap_servers
@@ -251,6 +259,7 @@ class ExclusiveWriter:
                 self._producer.begin_transaction()
                 for place, key, value in rows:
                     self._producer.produce(place.topic, value, key.encode(), place.partition)
+                failpoints.hit("table.before_commit")
                 self._producer.commit_transaction(_WRITE_S)
         except (KafkaException, SystemError) as error:
             what, found = f"writing as {self._id}", reported(error)
@@ -274,6 +283,7 @@ _SMALL = {
 }
 # A status of twenty tasks is a third as large; the user's own setting goes before.
 _PACKED = {"compression.type": "zstd"}
+_BOUNDED_BY_TRANSACTION = {"socket.timeout.ms", "message.timeout.ms", "delivery.timeout.ms"}
 # An idempotent producer waits up to half a second for its id before the first record. One request
 # at a time keeps the order too; a repeated row does no harm, since a row replaces its predecessor.
 _IN_ORDER = {"enable.idempotence": False, "acks": "all", "max.in.flight": 1}

@@ -11,6 +11,7 @@ from base64 import urlsafe_b64encode
 from collections import Counter
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -20,11 +21,15 @@ import trustme
 from streamer.config import Config
 from streamer.control.client import Control
 from streamer.control.operator import Operator
+from streamer.control.plans import PLAN_FORMAT, Plan
 from streamer.errors import ConfigError
 from streamer.kafka.admin import Admin
 from streamer.kafka.producer import WorkerProducer
 from streamer.kafka.reading import read_topic
 from streamer.kafka.settings import check as check_settings
+from streamer.operations.executor import Executor
+from streamer.operations.kinds import Kinds
+from streamer.operations.table import KafkaTable
 from tests.broker.conftest import wait_until
 from tests.broker.secured import (
     PASSWORD,
@@ -255,6 +260,42 @@ def test_whoever_moves_tasks_needs_one_more_right(
         plan = operator.plan()
         assert plan is not None
         assert plan.moves_left == 0
+
+
+class Nothing:
+    """A kind of operation that needs no rights of its own."""
+
+    name = "nothing"
+
+    def open(self, config: Config, request: Any) -> AbstractContextManager[None]:
+        return nullcontext()
+
+    def plan(self, world: None, request: Any) -> Plan:
+        return Plan(format=PLAN_FORMAT, kind=self.name, steps=())
+
+    def steps(self, plan: Plan) -> list[Any]:
+        return []
+
+
+def test_whoever_runs_operations_needs_the_right_to_take_the_lock(
+    secured: SecuredKafka, running: SecuredApplication
+) -> None:
+    settings = secured.user("keeper")
+    for heading in ("An operator", "Someone who moves tasks"):
+        secured.grant("keeper", documented(heading, running.name))
+    config = Config(
+        application_id=running.name, bootstrap_servers=running.broker.address, kafka=settings
+    )
+    with Executor(config, KafkaTable(config), Kinds([Nothing()])) as executor:
+        operation = executor.propose("nothing", {}).id
+        with pytest.raises(ConfigError) as raised:
+            executor.start(operation)
+        name = f"{running.name}.operations"
+        assert str(raised.value).startswith(
+            f"taking over {name}: Write on transactional id {name} is not granted"
+        )
+        secured.grant("keeper", documented("Someone who runs operations", running.name))
+        assert executor.start(operation).state == "done"
 
 
 def test_an_operator_sees_everything_with_the_documented_rights(

@@ -1,0 +1,143 @@
+"""All that is written of an application's operations, read once: pure.
+
+A record that cannot be read is kept by its key with the reason. It is shown, and refused by whoever
+needs it: an unknown lock is not a free one.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+import msgspec
+
+from streamer.control.operations import (
+    CancelRecord,
+    LockRecord,
+    OperationRecord,
+    cancel_key,
+    decode,
+    lock_key,
+    operation_key,
+    plan_key,
+)
+from streamer.errors import InternalTopicError, OperationRefusedError
+from streamer.operations.ports import Rows
+
+__all__ = ["FINISHED_MAX", "PLANNED_MS_MAX", "Books", "read_books"]
+
+# What anyone looks back at; a record is some kilobytes, and each new controller reads past them.
+FINISHED_MAX = 50
+# A plan of last week was made of another world; and approvals shall not lie about for ever.
+PLANNED_MS_MAX = 7 * 24 * 3_600_000
+# Nobody takes a plan out that somebody may be about to start by a clock that differs.
+_MARGIN_MS = 24 * 3_600_000
+
+
+@dataclass(frozen=True, slots=True)
+class Books:
+    """Operations by id, locks by scope, wishes to cancel by operation; unreadable ones by key."""
+
+    operations: Mapping[str, OperationRecord] = field(default_factory=dict)
+    locks: Mapping[str, LockRecord] = field(default_factory=dict)
+    cancels: Mapping[str, CancelRecord] = field(default_factory=dict)
+    refused: Mapping[str, InternalTopicError] = field(default_factory=dict)
+
+    def knows(self, operation: str) -> bool:
+        """Whether there is such an operation, also one that cannot be read."""
+        keys = {operation_key(operation), plan_key(operation)}
+        return operation in self.operations or not keys.isdisjoint(self.refused)
+
+    def operation(self, operation: str) -> OperationRecord:
+        """Raises OperationRefusedError for one that is not known, InternalTopicError for one that
+        cannot be read."""
+        found = self.operations.get(operation)
+        if found is None or not found.epoch:
+            # A plan is not the whole word while there is a record that cannot be read.
+            for key in (operation_key(operation), plan_key(operation)):
+                if error := self.refused.get(key):
+                    raise error
+        if found is not None:
+            return found
+        raise OperationRefusedError(
+            f"there is no operation {operation!r}", hint="streamer operations list has all of them"
+        )
+
+    def lock(self, scope: str) -> LockRecord | None:
+        """None where it was never held. Raises InternalTopicError where it cannot be read."""
+        if error := self.refused.get(lock_key(scope)):
+            raise error
+        return self.locks.get(scope)
+
+    def cancel(self, operation: str) -> CancelRecord | None:
+        return self.cancels.get(operation)
+
+    def is_live(self, operation: str, now_ms: int) -> bool:
+        """Whether a process carries it out, as far as is known."""
+        held = (lock for lock in self.locks.values() if lock.operation == operation)
+        return any(lock.is_live(now_ms) for lock in held)
+
+    def next_epoch(self, scope: str) -> int:
+        """Above all that were ever used, also where the lock's own record was lost."""
+        lock = self.lock(scope)
+        used = [one.epoch for one in self.operations.values() if one.plan.scope == scope]
+        return max([lock.epoch if lock else 0, *used]) + 1
+
+    def outdated(self, now_ms: int, keep: int = FINISHED_MAX) -> Rows:
+        """Rows that take out what nobody needs: finished operations beyond the newest `keep`, plans
+        that may not be started any more, and wishes about operations that are gone. None of these
+        is ever written again, so whoever holds any lock may do it."""
+        finished = [one for one in self.operations.values() if one.is_finished]
+        finished.sort(key=lambda one: (one.ended_ms, one.id), reverse=True)
+        gone = {one.id for one in finished[keep:]}
+        for one in self.operations.values():
+            age_ms = now_ms - one.planned_ms
+            if one.state == "planned" and age_ms > PLANNED_MS_MAX + _MARGIN_MS:
+                gone.add(one.id)
+        wishes = {
+            wish.operation
+            for wish in self.cancels.values()
+            if wish.operation not in self.operations and now_ms - wish.at_ms > _MARGIN_MS
+        }
+        keys = []
+        for each in sorted(gone):
+            # One that was never begun may be about to begin: its record is not to be touched.
+            keys += [plan_key(each)] + [operation_key(each)] * bool(self.operations[each].epoch)
+        keys += [cancel_key(each) for each in sorted((gone & self.cancels.keys()) | wishes)]
+        return [(key, None) for key in keys]
+
+
+def read_books(application: str, rows: Mapping[str, bytes]) -> Books:
+    """Of the rows of the topic those that are of operations; requests to the controller are not."""
+    plans: dict[str, OperationRecord] = {}
+    operations: dict[str, OperationRecord] = {}
+    locks: dict[str, LockRecord] = {}
+    cancels: dict[str, CancelRecord] = {}
+    refused: dict[str, InternalTopicError] = {}
+    for key, value in rows.items():
+        kind, mark, name = key.partition("/")
+        if not mark:
+            continue
+        try:
+            if kind == "plan":
+                plans[name] = decode(OperationRecord, application, key=key, value=value)
+            elif kind == "operation":
+                operations[name] = decode(OperationRecord, application, key=key, value=value)
+            elif kind == "lock":
+                locks[name] = decode(LockRecord, application, key=key, value=value)
+            elif kind == "cancel":
+                cancels[name] = decode(CancelRecord, application, key=key, value=value)
+        except InternalTopicError as error:
+            refused[key] = error
+    for name, plan in plans.items():
+        if name not in operations:
+            operations[name] = _unless_unwanted(plan, cancels.get(name))
+    return Books(operations, locks, cancels, refused)
+
+
+def _unless_unwanted(plan: OperationRecord, wish: CancelRecord | None) -> OperationRecord:
+    """A plan that was cancelled before it began needs nobody to take anything back."""
+    if wish is None:
+        return plan
+    note = f"cancelled before it began, by {wish.by or 'somebody'}"
+    return msgspec.structs.replace(plan, state="cancelled", ended_ms=wish.at_ms, note=note)

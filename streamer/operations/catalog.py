@@ -1,0 +1,12 @@
+"""The kinds of operations of this release, in one place: what can be resumed from anywhere."""
+
+from __future__ import annotations
+
+from streamer.operations.kinds import Kinds
+
+__all__ = ["all_kinds"]
+
+
+def all_kinds() -> Kinds:
+    """What the command line and workers can carry out. A kind is added here with its module."""
+    return Kinds()
