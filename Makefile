@@ -9,7 +9,7 @@ NAME   ?= throughput
 ARGS   ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-fast lint chaos bench lock format clean distclean
+.PHONY: help setup servers demo test test-fast lint chaos bench lock format clean distclean
 
 help:  ## show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -38,6 +38,19 @@ setup: .venv/.complete  ## make .venv from requirements.lock (nothing to do when
 	@touch $@
 	@echo "setup: done"
 
+# Without them their tests are skipped, and say so.
+servers: setup  ## what tests of snapshots run against: an S3 server (built once, by Go) and sshd
+	@PATH="$$PATH:/usr/sbin:/sbin"; if ! command -v sshd >/dev/null; then \
+	  if [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null; then \
+	    echo "servers: installing sshd"; export DEBIAN_FRONTEND=noninteractive; \
+	    { apt-get install -y -qq openssh-server || { apt-get update -qq && \
+	      apt-get install -y -qq openssh-server; }; } >/dev/null || \
+	      echo "servers: sshd could not be installed"; \
+	  else echo "servers: sshd is not installed"; fi; fi
+	@$(PY) -c 'from streamer.sandbox.object_store import build, is_built, missing; \
+	reason = missing(); is_built() or print("servers:", reason or "building the S3 server, some minutes"); \
+	reason or build()' || echo "servers: the S3 server could not be built"
+
 demo: setup  ## run the demonstration; KEEP=1 leaves it running
 	@$(PY) -m demo $(if $(KEEP),--keep)
 
@@ -49,11 +62,11 @@ lint: setup
 # Long scenarios first, as they stand in the tree: the plugin would begin with the files of many tests.
 SPREAD := --numprocesses 2 --dist loadfile --no-loadscope-reorder
 
-test: lint  ## linters, types and all tests, a real Kafka included
+test: lint servers  ## linters, types and all tests, a real Kafka included
 	$(PY) -m pytest tests $(wildcard examples/tests) -m "not chaos and not bench" \
 	  $(SPREAD) $(ARGS)
 
-test-fast: setup  ## tests without Kafka, some 100 seconds
+test-fast: setup  ## tests without Kafka, some three minutes
 	$(PY) -m pytest tests/unit tests/tidy $(wildcard tests/simulation examples/tests) -m "not broker and not chaos and not bench" \
 	  $(SPREAD) $(ARGS)
 

@@ -20,6 +20,12 @@
     │   └── RecordTooLargeError   1
     ├── InternalTopicError        1
     ├── TopologyChangedError      1
+    ├── RepositoryError           1   where snapshots are kept refuses: a missing right, a full disk
+    │   └── RepositoryUnavailableError  1   outside: retried until a deadline
+    ├── SnapshotError             1   one snapshot cannot be made or used; others may be
+    │   ├── SnapshotMissingError  1   it, or a file of it, is gone: choose another
+    │   ├── SnapshotDamagedError  1   its bytes are not those that were stored
+    │   └── SnapshotMismatchError  1   of another application, task, layout, format or changelog
     ├── SandboxError              1   the embedded Kafka could not be fetched, started or stopped
     ├── OperationRefusedError     3   nothing was changed
     └── InvariantError            1   our own mistake: stop at once, the changelog makes that safe
@@ -44,8 +50,14 @@ __all__ = [
     "RecordRefusedError",
     "RecordTooLargeError",
     "RegistryUnavailableError",
+    "RepositoryError",
+    "RepositoryUnavailableError",
     "SandboxError",
     "SerdeError",
+    "SnapshotDamagedError",
+    "SnapshotError",
+    "SnapshotMismatchError",
+    "SnapshotMissingError",
     "StateDirectoryError",
     "StateOutdatedError",
     "StoppedError",
@@ -187,6 +199,30 @@ class InternalTopicError(StreamerError):
 
 class TopologyChangedError(StreamerError):
     """Workers of the same application run with another topology."""
+
+
+class RepositoryError(StreamerError):
+    """The repository of snapshots refuses: what it lacks is not mended by asking again."""
+
+
+class RepositoryUnavailableError(RepositoryError):
+    """The repository did not answer, or broke off, within the deadline."""
+
+
+class SnapshotError(StreamerError):
+    """A snapshot cannot be made or used."""
+
+
+class SnapshotMissingError(SnapshotError):
+    """The snapshot, or a file of it, is not in the repository (any more)."""
+
+
+class SnapshotDamagedError(SnapshotError):
+    """What the repository holds is not what was stored there."""
+
+
+class SnapshotMismatchError(SnapshotError):
+    """The snapshot is whole, but not one of this task, or not one that can be continued from."""
 
 
 class SandboxError(StreamerError):

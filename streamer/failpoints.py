@@ -25,6 +25,10 @@ __all__ = ["NAMES", "InjectedError", "arm", "armed", "disarm", "hit"]
 
 NAMES = frozenset(
     {
+        "adopt.before_marker",
+        "adopt.after_marker",
+        "adopt.between_renames",
+        "adopt.before_marker_removed",
         "commit.before_flush",
         "commit.after_flush",
         "commit.before_transaction_commit",
@@ -36,6 +40,7 @@ NAMES = frozenset(
         "control.after_assignment",
         "control.before_fence",
         "control.after_fence",
+        "fetch.after_file",
         "operations.before_claim",
         "operations.after_claim",
         "operations.before_write",
@@ -47,6 +52,10 @@ NAMES = frozenset(
         "restore.before_batch",
         "restore.after_batch",
         "restore.before_ready",
+        "snapshot.after_pending",
+        "snapshot.after_file",
+        "snapshot.before_commit",
+        "snapshot.after_commit",
         "table.before_commit",
         "task.before_open",
         "task.after_open",

@@ -73,6 +73,13 @@ _SECTIONS: Mapping[str, tuple[str, ...]] = {
         *("replication_factor", "changelog_segment_bytes", "changelog_segment_ms"),
         *("internal_topics", "assignment_partitions"),
     ),
+    "Snapshots": (
+        *("snapshot_repository", "snapshot_key_file", "snapshot_parallel_transfers"),
+        *("snapshot_bytes_per_second", "snapshot_patience_ms"),
+        *("snapshot_s3_endpoint", "snapshot_s3_region", "snapshot_s3_profile"),
+        *("snapshot_s3_encryption", "snapshot_s3_kms_key"),
+        *("snapshot_ssh_key", "snapshot_ssh_known_hosts"),
+    ),
     "Logging": ("log_level", "log_format"),
     "Settings of the libraries underneath": ("kafka", "rocksdb", "schema_registry"),
 }

@@ -13,6 +13,8 @@ from typing import Any
 
 from streamer.config.addresses import check_server, check_servers
 from streamer.config.cluster import ClusterSettings
+from streamer.config.repositories import check_repository
+from streamer.config.snapshots import SnapshotSettings
 from streamer.config.values import Setting, ms, parse, setting
 from streamer.errors import ConfigError
 from streamer.ids import is_worker_id
@@ -28,7 +30,7 @@ def _policy(why: str) -> Any:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Config(ClusterSettings):
+class Config(ClusterSettings, SnapshotSettings):
     """All settings. Raises ConfigError for a wrong value, or values that contradict each other."""
 
     application_id: str
@@ -214,6 +216,7 @@ class Config(ClusterSettings):
             object.__setattr__(self, declared.name, value)
         _check_names(self)
         _check_times(self)
+        check_repository(self, self.source("snapshot_repository"))
 
     def source(self, name: str) -> str:
         """Who gave a setting, or an entry of a table such as kafka.linger.ms; for messages."""

@@ -23,7 +23,9 @@ HEAVY = [
     "airflow",
     "avro",
     "boto3",
+    "botocore",
     "confluent_kafka",
+    "cryptography",
     "fabric",
     "fastavro",
     "google.protobuf",
@@ -33,6 +35,7 @@ HEAVY = [
     "jgo",
     "numpy",
     "pandas",
+    "paramiko",
     "polars",
     "psutil",
     "requests",
@@ -60,21 +63,30 @@ def test_imports_go_downward_only() -> None:
         ("surprise/__init__.py", "", "Imports go downward only"),
         ("http/server.py", "import confluent_kafka", "Only streamer.kafka knows confluent_kafka"),
         ("engine/fold.py", "from rocksdict import Rdict", "Only streamer.store knows rocksdict"),
+        ("snapshot/fetch.py", "import boto3", "Only streamer.snapshot.remote.s3 knows boto3"),
+        ("snapshot/fetch.py", "import paramiko", "Only streamer.snapshot.remote.ssh knows fabric"),
         ("cli/dags.py", "import airflow.sdk", "Nothing in streamer knows airflow"),
     ],
-    ids=["upward", "sideways", "unknown package", "client", "store", "airflow"],
+    ids=["upward", "sideways", "unknown package", "client", "store", "s3", "ssh", "airflow"],
 )
 def test_a_wrong_import_breaks_its_contract(
     tmp_path: Path, file: str, line: str, broken: str
 ) -> None:
     shutil.copy(ROOT / "pyproject.toml", tmp_path)
-    for package in ("cli", "task", "assignment", "http", "engine", "kafka", "store", "surprise"):
+    packages = ("cli", "task", "assignment", "http", "engine", "kafka", "store", "snapshot")
+    remotes = ("snapshot/remote", "snapshot/remote/s3", "snapshot/remote/ssh")
+    for package in (*packages, *remotes, "surprise"):
         if package != "surprise" or "surprise" in file:
             (tmp_path / "streamer" / package).mkdir(parents=True, exist_ok=True)
             (tmp_path / "streamer" / package / "__init__.py").touch()
     (tmp_path / "streamer" / "__init__.py").touch()
     (tmp_path / "streamer" / "errors.py").touch()
-    for name, known in (("kafka/known.py", "confluent_kafka"), ("store/known.py", "rocksdict")):
+    for name, known in (
+        ("kafka/known.py", "confluent_kafka"),
+        ("store/known.py", "rocksdict"),
+        ("snapshot/remote/s3/known.py", "boto3, botocore"),
+        ("snapshot/remote/ssh/known.py", "fabric, paramiko"),
+    ):
         (tmp_path / "streamer" / name).write_text(f"import {known}\n")
     assert lint(tmp_path).returncode == (1 if "surprise" in file else 0)
 

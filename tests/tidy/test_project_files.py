@@ -19,6 +19,7 @@ from tests.tidy.conftest import ROOT
 LOCKS = ("requirements.lock", ".ci/uv.lock")
 TARGETS = [
     "setup",
+    "servers",
     "demo",
     "test",
     "test-fast",
@@ -85,7 +86,8 @@ def test_make_lists_every_target() -> None:
 def test_make_test_runs_linters_types_and_all_tests() -> None:
     command = ["make", "--dry-run", "--always-make", "test"]
     shown = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True).stdout
-    for part in ("ruff check", "ruff format --check", "mypy", "pytest tests"):
+    parts = ("ruff check", "ruff format --check", "mypy", "openssh-server", "pytest tests")
+    for part in parts:
         assert part in shown
 
 

@@ -1,0 +1,86 @@
+"""The settings of snapshots: where the repository is, how it is reached, and at what pace."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from streamer.config.values import ms, setting
+
+__all__ = ["SnapshotSettings"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class SnapshotSettings:
+    """A part of `Config`, which checks them."""
+
+    snapshot_repository: str = setting(
+        "",
+        "Where snapshots are kept: file:///path, s3://bucket/prefix or"
+        " ssh://user@host[:port]/path. Empty: none are made.",
+        kind="text",
+    )
+    snapshot_key_file: Path | None = setting(
+        None,
+        "File with the key by which snapshots are encrypted before they leave this host: 64"
+        " hexadecimal digits, as openssl rand -hex 32 makes, mode 600. Keep it apart from the"
+        " repository: without it nothing can be restored. Unset: not encrypted.",
+        kind="path",
+    )
+    snapshot_parallel_transfers: int = setting(
+        4,
+        "Files that are sent or fetched at the same time; each is hashed on its way, which takes a"
+        " processor's time.",
+        kind="integer",
+        low=1,
+        high=64,
+    )
+    snapshot_bytes_per_second: int = setting(
+        0,
+        "Most that one process sends to or fetches from the repository; 0 is without a limit.",
+        kind="size",
+        unit="bytes",
+        low=0,
+    )
+    snapshot_patience_ms: int = ms(
+        300_000,
+        "How long a repository that does not answer is asked again before a snapshot or a restore"
+        " gives up. What has arrived by then is kept, and not moved again.",
+        low=0,
+    )
+    snapshot_s3_endpoint: str = setting(
+        "",
+        "Address of an S3 server other than Amazon's, such as https://s3.example.com. Credentials"
+        " come from the usual chain: AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, the profile, or"
+        " the machine's role.",
+        kind="text",
+    )
+    snapshot_s3_region: str = setting(
+        "", "Region of the bucket. Empty: that of the profile, or us-east-1.", kind="text"
+    )
+    snapshot_s3_profile: str = setting(
+        "", "Profile of the credentials in ~/.aws. Empty: the usual chain's own.", kind="text"
+    )
+    snapshot_s3_encryption: str = setting(
+        "none",
+        "Whether the server is asked to encrypt what it keeps, beside what the bucket does anyway.",
+        kind="choice",
+        choices=("none", "AES256", "aws:kms"),
+    )
+    snapshot_s3_kms_key: str = setting(
+        "",
+        "The key that the server takes with aws:kms. Empty: the bucket's own.",
+        kind="text",
+    )
+    snapshot_ssh_key: Path | None = setting(
+        None,
+        "Private key for ssh://, without a passphrase, mode 600. It alone is tried: no agent, no"
+        " password, no other key.",
+        kind="path",
+    )
+    snapshot_ssh_known_hosts: Path | None = setting(
+        None,
+        "File of the host keys that are known. A host that is not in it, or shows another key, is"
+        " refused. Unset: ~/.ssh/known_hosts.",
+        kind="path",
+    )
