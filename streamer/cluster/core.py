@@ -310,7 +310,6 @@ def _write(state: State, records: Records, wall_ms: int) -> list[Write]:
             version=state.version,
             refused=tuple(sorted(_losers(state, Grant.of(record)))),
             shape=record.shape or state.shape.digest,
-            controller=state.name,
             at_ms=wall_ms,
         )
         state.workers[worker].take(final)

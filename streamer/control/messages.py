@@ -90,7 +90,6 @@ class AssignmentRecord(Struct, frozen=True, kw_only=True, omit_defaults=True):
     shape: str = ""
     topology: tuple[str, ...] = ()
     why: str = ""
-    controller: str = ""
     at_ms: Whole = 0
 
 

@@ -36,7 +36,6 @@ def test_a_first_placement_waits_for_others_and_is_made_once(office: Office) -> 
     assert isinstance(write, Write)
     assert {each.worker: len(each.tasks) for each in write.records} == {"w1": 2, "w2": 2}
     assert {each.version for each in write.records} == {1}
-    assert {each.controller for each in write.records} == {"boss"}
     assert "w1, w2 joined" in write.records[0].why
 
 
