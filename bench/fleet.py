@@ -21,12 +21,13 @@ from functools import partial
 
 from bench.broker import HEAP_MIB
 from bench.light import Fleet, processes
-from bench.measure import cpu_s
+from bench.measure import MeasureError, cpu_s
 from bench.options import Options, UsageError
 from bench.report import Column, Row
 from bench.run import failure, say
 from bench.windows import Windows
 from streamer.config import Config
+from streamer.control.client import Control
 from streamer.control.topics import ControlTopics
 from streamer.ids import TopicPartition
 from streamer.kafka.admin import Admin
@@ -132,7 +133,8 @@ def _measured(sandbox: Sandbox, hosts: int) -> dict[str, object]:
             fleet.settle(children)
             windows.watch_quiet()
         moved = windows.records_per_change(_readers(sandbox, application, fleet.has))
-        converged, curve = _zone_lost(children, fleet)
+        zone = _controller(_config(sandbox, application))[0]
+        converged, curve = _zone_lost(children, fleet, zone)
     return {
         "start_s": start_s,
         "bytes_per_worker_s": windows.bytes_per_s / workers,
@@ -150,18 +152,31 @@ def _readers(
     sandbox: Sandbox, application: str, workers: Iterable[str]
 ) -> dict[TopicPartition, int]:
     """An assignment is read by every worker whose assignments are in its partition."""
-    config = Config(application_id=application, bootstrap_servers=sandbox.bootstrap_servers)
+    config = _config(sandbox, application)
     topics = ControlTopics.find(config, Admin(config))
     return Counter(topics.assignment(worker) for worker in workers)
 
 
+def _config(sandbox: Sandbox, application: str) -> Config:
+    return Config(application_id=application, bootstrap_servers=sandbox.bootstrap_servers)
+
+
+def _controller(config: Config) -> str:
+    """Its zone is the one that is lost: the worst case, since another has to be elected first."""
+    with Control(config) as control:
+        for one in control.workers():
+            if one.is_controller:
+                return one.worker
+    raise MeasureError("there is no controller")
+
+
 def _zone_lost(
-    children: dict[str, subprocess.Popen[str]], fleet: Fleet
+    children: dict[str, subprocess.Popen[str]], fleet: Fleet, zone: str
 ) -> tuple[float, list[tuple[float, float]]]:
     """Seconds until all is whole again, and the share of tasks with an owner meanwhile."""
     fleet.curve.clear()
     lost_at = time.time()
-    _lose(children, "c", fleet)
+    _lose(children, zone, fleet)
     lost_share = fleet.share
     converged = fleet.settle(children) - lost_at
     return converged, [(0.0, lost_share), *((at - lost_at, share) for at, share in fleet.curve)]

@@ -246,6 +246,7 @@ def test_requests_to_the_controller_stand_beside_operations(config: Config) -> N
         assert mine.start(mine.propose("copy", {"name": "one"}).id).state == "done"
         ports = KafkaPorts(config, topics, admin)
         try:
+            ports.load()
             [found] = ports.requests()
         finally:
             ports.close()
