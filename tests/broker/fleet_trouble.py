@@ -63,7 +63,9 @@ class Fleet:
     def _lose_zone(self, zone: str) -> str:
         """Its worker dies and its disk with it; the zone is back some time later."""
         self.workers[zone].kill()
-        shutil.rmtree(self._application.state_dir(zone))
+        directory = self._application.state_dir(zone)
+        if directory.exists():  # A worker that was lost before it had one.
+            shutil.rmtree(directory)
         seconds = self._chance.uniform(*DOWN_S)
         time.sleep(seconds)
         self.workers[zone] = self._start(zone)
