@@ -23,6 +23,8 @@ from streamer import metrics
 from streamer.clock import Clock
 from streamer.cluster.controller import PASSING, Controller
 from streamer.cluster.election import Election
+from streamer.cluster.hearing import listen
+from streamer.cluster.orders import Orders
 from streamer.cluster.ports import KafkaPorts
 from streamer.cluster.rejoins import REJOINS_MAX, Rejoins
 from streamer.cluster.seat import Desired, Seat
@@ -33,16 +35,15 @@ from streamer.control.messages import (
     AssignmentRecord,
     StandbyReport,
     TaskReport,
-    decode_assignment,
     encode,
 )
+from streamer.control.orders import Order
 from streamer.control.topics import ControlTopics
 from streamer.errors import ConfigError, FencedError, InvariantError, StreamerError
 from streamer.ids import TaskId, transactional_id
 from streamer.kafka.admin import Admin
 from streamer.kafka.group import Membership
-from streamer.kafka.settings import FOLLOW_WAIT_MS
-from streamer.kafka.table import TableReader, TableWriter, newest
+from streamer.kafka.table import TableWriter
 
 __all__ = ["Desired", "Member", "TaskReport"]
 
@@ -93,6 +94,7 @@ class Member:
         self._is_leaving = threading.Event()
         self._is_stopped = threading.Event()
         self._rejoins = Rejoins()
+        self._orders = Orders()
         self._failure: StreamerError | None = None
         self._admin = Admin(config)
         self._stopping = stopping
@@ -161,6 +163,10 @@ class Member:
             is_news = self._seat.report(seen, tasks, standbys)
         if is_news:
             self._publish()
+
+    def orders(self) -> tuple[Order, ...]:
+        """What workers are asked to do at present; the same object while that does not change."""
+        return self._orders.standing
 
     def rejoin(self) -> None:
         """Begin a new incarnation, after everything was dropped and the producer made anew."""
@@ -253,13 +259,9 @@ class Member:
         Election(self._config, self._listed, admin=self._admin, elect=elect, leaving=leaving).run()
 
     def _listen(self) -> None:
-        """Hear the assignments."""
-        place = self._known_topics().assignment(self.worker_id)
-        with TableReader(self._config, [place], wait_ms=FOLLOW_WAIT_MS) as reader:
-            while not self._is_stopped.is_set():
-                for row in newest(reader.read(_POLL_S)):
-                    if row.key == self.worker_id and row.value is not None:
-                        self._hear(decode_assignment(place.topic, row.key, row.value))
+        """Hear the assignments, and what all are asked to do."""
+        topics, stopped = self._known_topics(), self._is_stopped
+        listen(self._config, topics, hear=self._hear, orders=self._orders, stopped=stopped)
 
     def _speak(self) -> None:
         """Repeat the status from time to time, whatever else has to wait for Kafka."""

@@ -11,6 +11,7 @@ from streamer.cluster.work import Work
 from streamer.config import Config
 from streamer.control.identity import Incarnation, fresh_session
 from streamer.control.messages import StandbyReport, TaskReport
+from streamer.control.orders import Order
 from streamer.errors import StreamerError
 from streamer.ids import TaskId
 
@@ -55,6 +56,10 @@ class Solo:
     ) -> None:
         del seen, standbys
         self.tasks = tasks
+
+    def orders(self) -> tuple[Order, ...]:
+        """Nobody asks."""
+        return ()
 
     def rejoin(self) -> None:
         """Take everything on again, as after a new assignment."""

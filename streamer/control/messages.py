@@ -24,6 +24,7 @@ from streamer.ids import TaskId, is_worker_id
 __all__ = [
     "FORMAT",
     "AssignmentRecord",
+    "ChoreReport",
     "StandbyReport",
     "StatusRecord",
     "TaskReport",
@@ -42,10 +43,26 @@ TaskState = Literal["restoring", "running", "closing", "failed"]
 
 StandbyState = Literal["standby", "failed"]
 
+ChoreState = Literal["waiting", "working", "done", "failed"]
+
+
+class ChoreReport(Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """What became of an order to make a snapshot, or of a rebuild: `operation` gave it, `made` is
+    the snapshot that was made or fetched, `source` where it came from."""
+
+    operation: str
+    state: ChoreState
+    bytes_done: Whole = 0
+    bytes_total: Whole = 0
+    made: str = ""
+    source: str = ""
+    why: str = ""
+
 
 class TaskReport(Struct, frozen=True, kw_only=True, omit_defaults=True):
     """What a worker says of one task that it owns. Positions are by `topic/partition`, `bytes` is
-    what the state takes on its disk, `rate` the records that it processed per second of late."""
+    what the state takes on its disk, `rate` the records that it processed per second of late.
+    `durable` are the positions in its changelogs, by store, that its disk has."""
 
     state: TaskState
     lag_records: Lag = 0
@@ -53,6 +70,8 @@ class TaskReport(Struct, frozen=True, kw_only=True, omit_defaults=True):
     positions: dict[str, Whole] = {}
     bytes: Whole = 0
     rate: Whole = 0
+    durable: dict[str, Whole] = {}
+    chore: ChoreReport | None = None
 
 
 class StandbyReport(Struct, frozen=True, kw_only=True, omit_defaults=True):
@@ -64,6 +83,8 @@ class StandbyReport(Struct, frozen=True, kw_only=True, omit_defaults=True):
     lag_records: Lag = 0
     is_current: bool = False
     bytes: Whole = 0
+    durable: dict[str, Whole] = {}
+    chore: ChoreReport | None = None
 
 
 class AssignmentRecord(Struct, frozen=True, kw_only=True, omit_defaults=True):

@@ -5,6 +5,7 @@
 <application>.assignments   compacted; a worker reads only the partition of its own id
 <application>.status        compacted; read by the controller and by whoever wants to know
 <application>.operations    compacted, one partition: requests to the controller, and its plan
+<application>.orders        compacted, one partition: what workers are to do with their tasks
 """
 
 from __future__ import annotations
@@ -85,6 +86,11 @@ class ControlTopics:
         """Where requests and the plan are."""
         return TopicPartition(control_topic(self.application_id, "operations"), 0)
 
+    @property
+    def orders(self) -> TopicPartition:
+        """Where every worker reads what it is asked to do."""
+        return TopicPartition(control_topic(self.application_id, "orders"), 0)
+
     def assignments(self) -> list[TopicPartition]:
         topic = control_topic(self.application_id, "assignments")
         return [TopicPartition(topic, number) for number in range(self.assignment_partitions)]
@@ -101,6 +107,7 @@ def _specs(config: Config) -> list[TopicSpec]:
         "assignments": (config.assignment_partitions, _COMPACTED),
         "status": (STATUS_PARTITIONS, _COMPACTED),
         "operations": (1, _COMPACTED),
+        "orders": (1, _COMPACTED),
     }
     return [
         TopicSpec(

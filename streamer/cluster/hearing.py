@@ -1,0 +1,40 @@
+"""What a worker is told: its assignments, and what all are asked to do with their tasks."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+
+from streamer.cluster.orders import Orders
+from streamer.config import Config
+from streamer.control.messages import AssignmentRecord, decode_assignment
+from streamer.control.topics import ControlTopics
+from streamer.kafka.settings import FOLLOW_WAIT_MS
+from streamer.kafka.table import TableReader, newest
+
+__all__ = ["listen"]
+
+_POLL_S = 0.1
+
+
+def listen(
+    config: Config,
+    topics: ControlTopics,
+    *,
+    hear: Callable[[AssignmentRecord], None],
+    orders: Orders,
+    stopped: threading.Event,
+) -> None:
+    """Until it is stopped. One client for both topics: what seldom comes is seldom asked for.
+
+    Raises InternalTopicError for an assignment that cannot be read.
+    """
+    worker = config.worker_id or ""
+    place = topics.assignment(worker)
+    with TableReader(config, [place, topics.orders], wait_ms=FOLLOW_WAIT_MS) as reader:
+        while not stopped.is_set():
+            for row in newest(reader.read(_POLL_S)):
+                if row.place == topics.orders:
+                    orders.hear(row)
+                elif row.key == worker and row.value is not None:
+                    hear(decode_assignment(place.topic, row.key, row.value))
