@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from streamer.operations.books import Books
     from streamer.operations.executor import Executor
 
-__all__ = ["add"]
+__all__ = ["add", "ended", "executing"]
 
 _DETAILS = """\
 An operation is a piece of maintenance that may be killed anywhere and resumed from any machine: its
@@ -80,7 +80,8 @@ def add(commands: Commands) -> None:
 
 
 @contextmanager
-def _executor(arguments: argparse.Namespace) -> Iterator[tuple[Executor, Display]]:
+def executing(arguments: argparse.Namespace) -> Iterator[tuple[Executor, Display]]:
+    """An executor whose operations are shown as they go on, and paused by signals."""
     config = application(arguments)
     quiet_clients(arguments)
     display = Display(sys.stderr)
@@ -114,7 +115,7 @@ def _made(config: Config, display: Display) -> Executor:
 
 
 def _list(arguments: argparse.Namespace) -> int:
-    with _executor(arguments) as (executor, _display):
+    with executing(arguments) as (executor, _display):
         books = executor.books()
     records = sorted(books.operations.values(), key=lambda one: (one.planned_ms, one.id))
     if arguments.json:
@@ -152,7 +153,7 @@ def _is_live(record: OperationRecord, books: Books) -> bool:
 
 
 def _show(arguments: argparse.Namespace) -> int:
-    with _executor(arguments) as (executor, _display):
+    with executing(arguments) as (executor, _display):
         books = executor.books()
     record = books.operation(arguments.id)
     if arguments.json:
@@ -201,13 +202,13 @@ def _print_plan(plan: Plan) -> None:
 
 
 def _resume(arguments: argparse.Namespace) -> int:
-    with _executor(arguments) as (executor, _display):
+    with executing(arguments) as (executor, _display):
         record = executor.resume(arguments.id, takes_over=arguments.take_over, waits=arguments.wait)
-        return _ended(arguments, record, executor.books(), wanted="done")
+        return ended(arguments, record, executor.books(), wanted="done")
 
 
 def _cancel(arguments: argparse.Namespace) -> int:
-    with _executor(arguments) as (executor, display):
+    with executing(arguments) as (executor, display):
         how = {"why": arguments.why, "takes_over": arguments.take_over}
         if arguments.abandon:
             record = executor.abandon(arguments.id, **how)
@@ -219,7 +220,7 @@ def _cancel(arguments: argparse.Namespace) -> int:
         if arguments.detach and not record.is_finished:
             print(f"operation {record.id} is asked to stop", file=sys.stderr)
             return 0
-        return _ended(arguments, record, executor.books(), wanted="cancelled")
+        return ended(arguments, record, executor.books(), wanted="cancelled")
 
 
 def _followed(executor: Executor, display: Display, operation: str) -> OperationRecord:
@@ -238,9 +239,10 @@ def _followed(executor: Executor, display: Display, operation: str) -> Operation
     return executor.cancel(operation)
 
 
-def _ended(
+def ended(
     arguments: argparse.Namespace, record: OperationRecord, books: Books, *, wanted: str
 ) -> int:
+    """Print how it ended; the exit code."""
     if arguments.json:
         print_json(_plain(record, books))
     elif record.state == wanted:

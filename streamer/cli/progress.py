@@ -10,11 +10,13 @@ from typing import TYPE_CHECKING, TextIO
 if TYPE_CHECKING:
     from streamer.control.operations import OperationRecord, ProgressRecord, StepRecord
 
-__all__ = ["Display", "progress_text", "size", "span", "step_line"]
+__all__ = ["Counter", "Display", "progress_text", "size", "span", "step_line"]
 
 # A terminal is looked at all the time, a log is read later.
 _TERMINAL_S = 0.2
 _LOG_S = 10.0
+# What ends sooner needs no word.
+_FIRST_S = 1.0
 _CLEAR = "\x1b[K"
 
 
@@ -117,6 +119,41 @@ class Display:
         self._stream.write(f"{begin}{text}{end}")
         self._stream.flush()
         self._is_open = False
+
+
+class Counter:
+    """Shows how many of some things are done while a command looks at many, in one line; nothing
+    where it is quick. Any thread may tell."""
+
+    def __init__(self, stream: TextIO, *, now: Callable[[], float] = time.monotonic) -> None:
+        self._stream = stream
+        self._now = now
+        self._is_terminal = stream.isatty()
+        self._at = now() + (_FIRST_S if self._is_terminal else 0.0)
+        self._is_open = False
+
+    def of(self, what: str) -> Callable[[int, int], None]:
+        """To be told how many of them are done, of how many."""
+
+        def tells(done: int, total: int) -> None:
+            pause_s = _TERMINAL_S if self._is_terminal else _LOG_S
+            if self._now() - self._at < pause_s:
+                return
+            self._at = self._now()
+            begin, end = ("\r", _CLEAR) if self._is_terminal else ("", "\n")
+            self._stream.write(f"{begin}{done:,} of {total:,} {what}{end}")
+            self._stream.flush()
+            self._is_open = self._is_terminal
+
+        return tells
+
+    def __enter__(self) -> Counter:
+        return self
+
+    def __exit__(self, *_error: object) -> None:
+        if self._is_open:
+            self._stream.write(f"\r{_CLEAR}")
+            self._stream.flush()
 
 
 def _ended(step: StepRecord, number: int, of: int) -> str:

@@ -80,6 +80,7 @@ _SECTIONS: Mapping[str, tuple[str, ...]] = {
         *("snapshot_s3_encryption", "snapshot_s3_kms_key"),
         *("snapshot_ssh_key", "snapshot_ssh_known_hosts"),
     ),
+    "Trimming": ("trim_snapshots_min", "trim_verified_level", "trim_percent_max"),
     "Logging": ("log_level", "log_format"),
     "Settings of the libraries underneath": ("kafka", "rocksdb", "schema_registry"),
 }

@@ -121,8 +121,7 @@ class Member:
     def start(self) -> None:
         """Create the control topics where they are missing, and join; returns soon.
 
-        Raises KafkaUnavailableError, StoppedError, ConfigError or InternalTopicError when that
-        cannot be.
+        Raises KafkaUnavailableError, StoppedError, ConfigError or InternalTopicError.
         """
         admin = Admin(self._config, stopping=self._stopping)
         self._topics = ControlTopics.prepare(self._config, admin)
@@ -223,7 +222,7 @@ class Member:
         until = min(deadline, time.monotonic() + _HAND_OVER_S)
         while was_seated and self.is_controller and not seat.is_handed_over:
             if time.monotonic() > until:
-                break
+                return
             time.sleep(0.01)
 
     # -- the threads ---------------------------------------------------------------------------

@@ -15,6 +15,7 @@ from streamer.config.addresses import check_server, check_servers
 from streamer.config.cluster import ClusterSettings
 from streamer.config.repositories import check_repository
 from streamer.config.snapshots import SnapshotSettings
+from streamer.config.trim import TrimSettings
 from streamer.config.values import Setting, ms, parse, setting
 from streamer.errors import ConfigError
 from streamer.ids import is_worker_id
@@ -30,7 +31,7 @@ def _policy(why: str) -> Any:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Config(ClusterSettings, SnapshotSettings):
+class Config(ClusterSettings, SnapshotSettings, TrimSettings):
     """All settings. Raises ConfigError for a wrong value, or values that contradict each other."""
 
     application_id: str

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from streamer.operations.kinds import Kinds
+from streamer.operations.trim.kind import Trim
 
 __all__ = ["all_kinds"]
 
 
 def all_kinds() -> Kinds:
     """What the command line and workers can carry out. A kind is added here with its module."""
-    return Kinds()
+    return Kinds([Trim()])

@@ -125,6 +125,12 @@ class Restorer:
         restore = self._restores.get(task)
         return restore is not None and restore.is_current(self._clock.monotonic_ms())
 
+    def durable(self, task: TaskId) -> dict[str, int]:
+        """The positions in its changelogs, by store, that the disk has: what was saved. Nothing
+        before a restore has begun to read. May be asked by any thread."""
+        restore = self._restores.get(task)
+        return {} if restore is None else restore.durable()
+
     def progress(self, task: TaskId) -> RestoreProgress:
         """Also after the end, until the task is cancelled or started anew. Of a copy that follows:
         what its lag is."""

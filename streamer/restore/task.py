@@ -91,6 +91,10 @@ class TaskRestore:
         stores = self._reading()
         return bool(stores) and all(one.is_current(now_ms) for one in stores)
 
+    def durable(self) -> dict[str, int]:
+        """By store, the position that is on the disk; nothing before any is known."""
+        return {one.store: one.saved for one in list(self.stores.values())}
+
     def _reading(self) -> list[StoreRestore]:
         is_over = self.state in (RestoreState.FAILED, RestoreState.CANCELLED)
         return [] if is_over else list(self.stores.values())

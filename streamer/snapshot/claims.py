@@ -43,6 +43,7 @@ __all__ = [
     "lease",
     "leased",
     "note",
+    "read",
     "release",
     "remove",
     "seen",
@@ -209,7 +210,7 @@ def lease(
     return Leased(manifest, claim)
 
 
-def _read(raw: bytes, kind: type[T], shelf: Shelf) -> T:
+def read(raw: bytes, kind: type[T], shelf: Shelf) -> T:
     """What cannot be read may keep anything: who deletes must stop there."""
     try:
         return msgspec.json.decode(raw, type=kind)
@@ -227,7 +228,7 @@ def leased(shelf: Shelf, now_ms: int, claim_ms: int) -> dict[str, str]:
     for claim in seen(shelf, "leases"):
         if claim.is_live(now_ms, claim_ms):
             try:
-                said = _read(note(shelf, "leases", claim.name), Lease, shelf)
+                said = read(note(shelf, "leases", claim.name), Lease, shelf)
             except SnapshotMissingError:
                 continue
             found[said.stem] = said.holder
@@ -272,7 +273,7 @@ def holds(shelf: Shelf) -> dict[str, list[Hold]]:
     for stored in shelf.backend.list(prefix):
         stem = stored.key.removeprefix(prefix).partition("/")[0]
         try:
-            said = _read(shelf.document(stored.key), Hold, shelf)
+            said = read(shelf.document(stored.key), Hold, shelf)
         except SnapshotMissingError:
             continue
         found.setdefault(stem, []).append(said)

@@ -18,7 +18,7 @@ __all__ = ["Orphans", "sweep"]
 UNFINISHED_MS = 24 * 3_600_000
 _KNOWN = ("tasks/", "streamer-repository")
 _MOMENTARY = ("clock/", "self-test/")
-_PARTS = ("objects", "snapshots", "pending", "leases", "holds", "condemned")
+_PARTS = ("objects", "snapshots", "pending", "leases", "holds", "condemned", "verified", "trims")
 
 
 @dataclass(slots=True)

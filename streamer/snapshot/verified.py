@@ -41,7 +41,7 @@ def verified(shelf: Shelf) -> dict[str, Level]:
 
 
 def _rank(level: str) -> int:
-    return LEVELS.index(level)  # type: ignore[arg-type]
+    return LEVELS.index(level)
 
 
 def _root(shelf: Shelf) -> str:

@@ -50,6 +50,8 @@ class ActiveTask:
         self.positions: dict[TopicPartition, int] = {}
         self.committed: dict[TopicPartition, int] = {}
         self.changelog_ends: dict[str, int] = {}
+        self.durable: dict[str, int] = {}
+        """The positions in its changelogs, by store, that a restart would go on from."""
         self.records_processed = 0
         self.lag_records = 0
         self.committed_time_ms = -1
@@ -80,6 +82,7 @@ class ActiveTask:
         self.positions = dict(positions)
         self.committed = dict(positions)
         self.changelog_ends = dict(changelog_ends)
+        self._keep_durable()
         self.committed_time_ms = pipeline.stream_time_ms
         self.committed_times = pipeline.times
         self.committed_closings = pipeline.closings
@@ -188,12 +191,18 @@ class ActiveTask:
             if index_keys:
                 self.database.delete_index(store, index_keys)
         self.database.write(changes, stored.encode())
+        self._keep_durable()
         self.pipeline.committed(changes)
         self.committed = dict(self.positions)
         self.committed_time_ms = self.stream_time_ms
         self.committed_times = self.pipeline.times
         self.committed_closings = self.pipeline.closings
         self.refresh_positions = False
+
+    def _keep_durable(self) -> None:
+        # A store of which nothing was ever kept is read from the begin.
+        ends = self.changelog_ends
+        self.durable = {store: max(ends.get(store, 0), 0) for store in self.changelogs}
 
     def abort(self) -> None:
         """Nothing since the last commit happened; the consumer is to go back to `committed`."""

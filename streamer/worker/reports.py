@@ -9,6 +9,7 @@ from streamer import metrics
 from streamer.control.messages import TaskReport
 from streamer.ids import TaskId
 from streamer.kafka.api import InputReader
+from streamer.restore import Restorer
 from streamer.task.active import ActiveTask
 from streamer.task.lifecycle import TaskState
 
@@ -36,8 +37,10 @@ class Rates:
         return rate
 
 
-def report(active: ActiveTask, reader: InputReader, *, restore_left: int, rate: int) -> TaskReport:
-    """The status of one task. `restore_left` is -1 while that is not known."""
+def report(active: ActiveTask, reader: InputReader, restorer: Restorer, *, rate: int) -> TaskReport:
+    """The status of one task."""
+    is_restoring = active.state is TaskState.RESTORING
+    restore_left = restorer.progress(active.task).remaining_offsets if is_restoring else 0
     if active.state in (TaskState.CREATED, TaskState.RESTORING):
         state = "restoring"
     else:
@@ -50,6 +53,8 @@ def report(active: ActiveTask, reader: InputReader, *, restore_left: int, rate: 
         positions={str(place): at for place, at in active.committed.items()},
         bytes=active.database.size_bytes(),
         rate=rate,
+        # Of a task that has yet to run, what its restore has saved.
+        durable=dict(active.durable or restorer.durable(active.task)),
     )
 
 

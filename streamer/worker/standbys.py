@@ -56,6 +56,7 @@ class Standbys:
         self._restorer = restorer
         self._standbys: dict[TaskId, Standby] = {}
         self._failed: dict[TaskId, StreamerError] = {}
+        self._left: dict[TaskId, dict[str, int]] = {}
         self._warm: frozenset[TaskId] = frozenset()
         self._looked_s = 0.0
 
@@ -103,6 +104,7 @@ class Standbys:
     def take(self, task: TaskId) -> Standby | None:
         """Hand a copy over, to be promoted: it goes on following until its new user ends that."""
         self._failed.pop(task, None)
+        self._left.pop(task, None)
         standby = self._standbys.pop(task, None)
         if standby is not None:
             metrics.standby_lag_records.remove_by_labels({"task": str(task)})
@@ -113,6 +115,7 @@ class Standbys:
         given = list(tasks)
         for task in given:
             self._failed.pop(task, None)
+            self._left.pop(task, None)
         closing = [self._standbys.pop(task) for task in given if task in self._standbys]
         if not closing:
             return
@@ -129,11 +132,14 @@ class Standbys:
         standby = self._standbys.get(task)
         if standby is None or error is None:
             return
+        left = self._restorer.durable(task)
         self.close([task])
         if isinstance(error, StateOutdatedError):
             self._begin_anew(task, error)
         else:
             self._fail(task, error)
+            # Its disk has that, and needs what comes after it when it is mended.
+            self._left[task] = left
 
     def _begin_anew(self, task: TaskId, error: StateOutdatedError) -> None:
         try:
@@ -157,7 +163,10 @@ class Standbys:
     def reports(self) -> dict[TaskId, StandbyReport]:
         """The status of every copy, for the cluster."""
         metrics.assigned_standbys.set(len(self.tasks))
-        reports = {task: StandbyReport(state="failed", lag_records=-1) for task in self._failed}
+        reports = {
+            task: StandbyReport(state="failed", lag_records=-1, durable=self._left.get(task, {}))
+            for task in self._failed
+        }
         for task, standby in self._standbys.items():
             lag = self._restorer.lag(task)
             if lag is not None:
@@ -166,6 +175,7 @@ class Standbys:
                 lag_records=-1 if lag is None else lag,
                 is_current=self._restorer.is_current(task),
                 bytes=standby.database.size_bytes(),
+                durable=self._restorer.durable(task),
             )
         return reports
 

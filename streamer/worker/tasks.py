@@ -282,8 +282,6 @@ class TaskSet:
         metrics.assigned_tasks.set(len(self.owned))
         reports = {task: TaskReport(state="failed") for task in self.unopened}
         for task, active in self._tasks.items():
-            is_restoring = active.state is TaskState.RESTORING
-            left = self._restorer.progress(task).remaining_offsets if is_restoring else 0
             rate = self._rates.look(active)
-            reports[task] = report(active, self._reader, restore_left=left, rate=rate)
+            reports[task] = report(active, self._reader, self._restorer, rate=rate)
         return reports

@@ -30,6 +30,9 @@ from streamer.kafka.settings import check as check_settings
 from streamer.operations.executor import Executor
 from streamer.operations.kinds import Kinds
 from streamer.operations.table import KafkaTable
+from streamer.operations.trim.kind import open_world
+from streamer.operations.trim.sizes import sampled_sizes
+from streamer.operations.trim.survey import survey
 from tests.broker.conftest import wait_until
 from tests.broker.secured import (
     PASSWORD,
@@ -296,6 +299,48 @@ def test_whoever_runs_operations_needs_the_right_to_take_the_lock(
         )
         secured.grant("keeper", documented("Someone who runs operations", running.name))
         assert executor.start(operation).state == "done"
+
+
+TRIMS = ("An operator", "Someone who moves tasks", "Someone who runs operations")
+
+
+def trims(secured: SecuredKafka, running: SecuredApplication, user: str, without: str) -> Config:
+    """The settings of a user with all documented rights to trim but one."""
+    settings = secured.user(user)
+    for heading in TRIMS:
+        secured.grant(user, documented(heading, running.name))
+    grants = documented("Someone who trims", running.name)
+    secured.grant(user, [each for each in grants if each.operation != without])
+    return Config(
+        application_id=running.name, bootstrap_servers=running.broker.address, kafka=settings
+    )
+
+
+def test_whoever_trims_needs_the_documented_rights(
+    secured: SecuredKafka, running: SecuredApplication
+) -> None:
+    config = trims(secured, running, "trimmer", "")
+    with open_world(config) as world:
+        found = survey(world)
+        parts = {part.place: part.floor for part in found.parts}
+        assert len(parts) == 4, "two stores of two partitions each"
+        for floor in parts.values():
+            limits = [one.owner for one in floor.holders if one.position == floor.log.start]
+            assert "the repository" in limits
+            assert not [one for one in limits if one.startswith("the settings of")]
+        sizes = sampled_sizes(config, {place: (0, one.log.end) for place, one in parts.items()})
+        assert sizes.keys() == {place for place, one in parts.items() if one.log.end}
+        world.logs.delete_before(dict.fromkeys(parts, 0))
+
+    with open_world(trims(secured, running, "planner", "Delete")) as world:
+        assert len(survey(world).parts) == 4
+        with pytest.raises(ConfigError, match=r"Delete on .* is not granted"):
+            world.logs.delete_before(dict.fromkeys(parts, 0))
+
+    with open_world(trims(secured, running, "blind", "DescribeConfigs")) as world:
+        for part in survey(world).parts:
+            frees = [one.frees for one in part.floor.holders]
+            assert "grant DescribeConfigs on the topic" in frees
 
 
 def test_an_operator_sees_everything_with_the_documented_rights(

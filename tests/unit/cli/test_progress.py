@@ -8,7 +8,7 @@ from typing import Any
 import msgspec
 import pytest
 
-from streamer.cli.progress import Display, progress_text, size, span
+from streamer.cli.progress import Counter, Display, progress_text, size, span
 from streamer.control.operations import OperationRecord, ProgressRecord, StepRecord
 from streamer.control.plans import Plan, PlannedStep
 
@@ -109,3 +109,32 @@ def test_a_terminal_has_one_line_that_is_written_anew() -> None:
     display.close()
     assert "\rstep 1 of 2 copy is done after 0 s: copied\x1b[K\n" in screen.getvalue()
     assert screen.getvalue().endswith("\n")
+
+
+class Terminal(io.StringIO):
+    def isatty(self) -> bool:
+        return True
+
+
+def test_a_count_is_shown_where_it_takes_its_time_and_leaves_no_trace() -> None:
+    clock = [0.0]
+    stream = Terminal()
+    with Counter(stream, now=lambda: clock[0]) as counter:
+        tells = counter.of("tasks looked at")
+        tells(1, 1_200)
+        assert stream.getvalue() == ""
+        clock[0] = 1.3
+        tells(400, 1_200)
+        clock[0] = 1.4
+        tells(401, 1_200)
+        assert stream.getvalue() == "\r400 of 1,200 tasks looked at\x1b[K"
+    assert stream.getvalue().endswith("\r\x1b[K")
+
+
+def test_a_log_gets_a_line_of_a_count_every_ten_seconds() -> None:
+    clock = [0.0]
+    stream = io.StringIO()
+    with Counter(stream, now=lambda: clock[0]) as counter:
+        for clock[0] in (1.0, 9.0, 11.0, 12.0):
+            counter.of("logs weighed")(int(clock[0]), 20)
+    assert stream.getvalue() == "11 of 20 logs weighed\n"

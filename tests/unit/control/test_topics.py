@@ -55,13 +55,14 @@ def test_assignments_get_as_many_partitions_as_are_wanted_and_keep_them(wanted: 
     admin: Any = Topics()
     assert ControlTopics.prepare(config, admin).assignment_partitions == wanted
     # Of workers that start at once and want another number each, one is the first: that holds.
-    sizes = {spec.name: spec.any_size for spec in admin.asked}
-    assert sizes == {
+    assert {spec.name: spec.any_size for spec in admin.asked} == {
         "shop.members": False,
         "shop.assignments": True,
         "shop.status": True,
         "shop.operations": True,
+        "shop.orders": True,
     }
-    there: Any = Topics(shop_members=1, shop_assignments=7, shop_status=1, shop_operations=1)
+    sizes = {"shop_assignments": 7, "shop_status": 1, "shop_operations": 1, "shop_orders": 1}
+    there: Any = Topics(shop_members=1, **sizes)
     assert ControlTopics.prepare(config, there).assignment_partitions == 7
     assert [spec.name for spec in there.asked] == ["shop.members"]

@@ -320,3 +320,15 @@ def test_one_whose_age_cannot_be_told_follows_on_and_is_asked_for_in_a_minute(
     bench.consumer.ends[place(1)] = Bounds(0, 10)
     bench.wait(AIM_MS)
     assert stored(one).as_of_ms == bench.clock.now_ms()
+
+
+def test_what_is_durable_is_what_was_saved_and_no_more(bench: Bench) -> None:
+    one = bench.follow(1, Bounds(0, 10))
+    assert one.durable() == {}, "before it has begun, nothing is known"
+    bench.turn()
+    assert one.durable() == {"plain": 0}
+    bench.hear(Fetched(records=[records(1, range(9))], at_end={place(1): 10}))
+    bench.hear(Fetched(records=[records(1, range(10, 30))]))
+    assert one.durable() == {"plain": position(one)} == {"plain": 10}
+    bench.wait(FLUSH_MS)
+    assert one.durable() == {"plain": 30}

@@ -41,6 +41,7 @@ class Restorer:
         self.followed: set[TaskId] = set()
         self.lags: dict[TaskId, int] = {}
         self.current: set[TaskId] = set()
+        self.saved: dict[TaskId, dict[str, int]] = {}
 
     def follow(self, task: TaskId, _database: object, _changelogs: object) -> None:
         self.followed.add(task)
@@ -53,6 +54,9 @@ class Restorer:
 
     def is_current(self, task: TaskId) -> bool:
         return task in self.current
+
+    def durable(self, task: TaskId) -> dict[str, int]:
+        return self.saved.get(task, {})
 
 
 class Directory:
@@ -129,8 +133,9 @@ def test_it_is_told_how_far_each_is(kept: Kept) -> None:
     kept.keep(FIRST, SECOND)
     kept.restorer.lags = {FIRST: 30}
     kept.restorer.current = {FIRST}
+    kept.restorer.saved = {FIRST: {"totals": 12}}
     assert kept.standbys.reports() == {
-        FIRST: StandbyReport(lag_records=30, is_current=True, bytes=77),
+        FIRST: StandbyReport(lag_records=30, is_current=True, bytes=77, durable={"totals": 12}),
         SECOND: StandbyReport(lag_records=-1, bytes=77),
     }
 
@@ -166,8 +171,12 @@ def test_positions_of_another_format_are_a_failure_with_the_database_closed(kept
 
 def test_one_that_stops_following_is_closed_and_told(kept: Kept) -> None:
     kept.keep(FIRST)
+    kept.restorer.saved = {FIRST: {"totals": 12}}
     kept.standbys.ended(FIRST, StreamerError("the changelog is gone"))
     assert kept.databases[FIRST].is_closed
+    # Its disk is there still, and is told of until the copy is given up.
+    kept.restorer.saved = {}
+    assert kept.standbys.reports()[FIRST].durable == {"totals": 12}
     assert str(kept.standbys.failures[FIRST]) == "the changelog is gone"
     assert kept.directory.aside == []
 
