@@ -39,6 +39,8 @@ PREFIX = "streamer"
 
 # From a commit of a few records (about 5 ms with a transaction) to the transaction timeout.
 _COMMIT_SECONDS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0)
+_SNAPSHOT_SECONDS = (0.1, 0.5, 1.0, 5.0, 15.0, 60.0, 300.0, 1_800.0, 7_200.0)
+_CHECKPOINT_SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0)
 _HTTP_SECONDS = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 5.0)
 
 
@@ -180,6 +182,46 @@ restore_remaining_records = _declare(
     "Changelog records still to apply.",
     "task",
     "store",
+)
+
+# Snapshots
+snapshots_made = _declare(
+    Counter, "snapshots_made", "snapshots", "Snapshots that this worker has made.", "task"
+)
+snapshot_failures = _declare(
+    Counter,
+    "snapshot_failures",
+    "times",
+    "Snapshots that could not be made, and removals of old ones that failed. Each is tried again.",
+    "task",
+)
+snapshot_sent_bytes = _declare(
+    Counter,
+    "snapshot_sent_bytes",
+    "bytes",
+    "Bytes of files that a snapshot sent; what the repository had is not counted.",
+    "task",
+)
+snapshot_seconds = _declare(
+    Histogram,
+    "snapshot_seconds",
+    "s",
+    "Time of a snapshot, from its checkpoint until it stands in the repository.",
+    buckets=_SNAPSHOT_SECONDS,
+)
+snapshot_checkpoint_seconds = _declare(
+    Histogram,
+    "snapshot_checkpoint_seconds",
+    "s",
+    "Time for which processing stood still while a checkpoint was made.",
+    buckets=_CHECKPOINT_SECONDS,
+)
+snapshot_age_seconds = _declare(
+    Gauge,
+    "snapshot_age_seconds",
+    "s",
+    "Age of the newest snapshot that this worker knows of a task that it runs.",
+    "task",
 )
 
 # State and memory

@@ -11,12 +11,34 @@ import os
 import sys
 from collections.abc import Sequence
 
-from streamer.cli import operations, query, rebalance, run, sandbox, settings, show, topology, trim
+from streamer.cli import (
+    operations,
+    query,
+    rebalance,
+    run,
+    sandbox,
+    settings,
+    show,
+    snapshot,
+    topology,
+    trim,
+)
 from streamer.errors import StreamerError
 
 __all__ = ["main", "parser"]
 
-COMMANDS = (run, topology, settings, show, query, rebalance, trim, operations, sandbox)
+COMMANDS = (
+    run,
+    topology,
+    settings,
+    show,
+    query,
+    snapshot,
+    trim,
+    rebalance,
+    operations,
+    sandbox,
+)
 FAILED = 1
 # What a shell reports for a process that SIGINT ended.
 INTERRUPTED = 130

@@ -74,7 +74,8 @@ _SECTIONS: Mapping[str, tuple[str, ...]] = {
         *("internal_topics", "assignment_partitions"),
     ),
     "Snapshots": (
-        *("snapshot_repository", "snapshot_key_file", "snapshot_parallel_transfers"),
+        *("snapshot_repository", "snapshot_interval_ms", "snapshot_keep_last"),
+        *("snapshot_keep_ms", "snapshot_key_file", "snapshot_parallel_transfers"),
         *("snapshot_bytes_per_second", "snapshot_patience_ms"),
         *("snapshot_s3_endpoint", "snapshot_s3_region", "snapshot_s3_profile"),
         *("snapshot_s3_encryption", "snapshot_s3_kms_key"),

@@ -171,5 +171,13 @@ class Seat:
         )
 
 
-def _states(tasks: Mapping[str, TaskReport]) -> dict[str, str]:
-    return {task: report.state for task, report in tasks.items()}
+def _states(tasks: Mapping[str, TaskReport]) -> dict[str, tuple[str, str, str]]:
+    """What others wait for: the state of each task, and of what it was asked to do."""
+    return {
+        task: (
+            report.state,
+            report.chore.operation if report.chore else "",
+            report.chore.state if report.chore else "",
+        )
+        for task, report in tasks.items()
+    }

@@ -36,6 +36,12 @@ def check_repository(settings: SnapshotSettings, source: str) -> None:
     """Raise ConfigError for an address that cannot be right, or lacks a setting that it needs."""
     _check_s3(settings)
     if not settings.snapshot_repository:
+        if settings.snapshot_interval_ms:
+            raise ConfigError(
+                f"configuration: snapshot_interval_ms is {settings.snapshot_interval_ms}, but"
+                " snapshot_repository is not set",
+                hint="set it to file:///path, s3://bucket/prefix or ssh://user@host/path",
+            )
         return
     address = parse_repository(settings.snapshot_repository, source)
     if address.scheme == "ssh" and settings.snapshot_ssh_key is None:

@@ -20,6 +20,26 @@ class SnapshotSettings:
         " ssh://user@host[:port]/path. Empty: none are made.",
         kind="text",
     )
+    snapshot_interval_ms: int = ms(
+        0,
+        "How often each worker makes a snapshot of each task that is active there, spread over the"
+        " interval. 0: only when it is asked to. Keep it well below delete.retention.ms of the"
+        " changelogs: an older snapshot would bring deleted keys back, and is not restored from.",
+        low=0,
+    )
+    snapshot_keep_last: int = setting(
+        3,
+        "Snapshots of a task that stay when a worker has made a new one; older ones are removed,"
+        " unless they are held or read. 0: workers remove none.",
+        kind="integer",
+        unit="snapshots",
+        low=0,
+    )
+    snapshot_keep_ms: int = ms(
+        0,
+        "How long a snapshot stays in any case, beside the last ones.",
+        low=0,
+    )
     snapshot_key_file: Path | None = setting(
         None,
         "File with the key by which snapshots are encrypted before they leave this host: 64"

@@ -16,7 +16,12 @@ from streamer.closable import Closable
 from streamer.config import Config
 from streamer.control.identity import Process, listed_as, session_of
 from streamer.control.lifelines import sessions_kept
-from streamer.control.messages import AssignmentRecord, StatusRecord, decode_assignment
+from streamer.control.messages import (
+    AssignmentRecord,
+    StatusRecord,
+    TaskReport,
+    decode_assignment,
+)
 from streamer.control.presence import Presence
 from streamer.control.reading import StatusReader
 from streamer.control.topics import ControlTopics
@@ -72,6 +77,17 @@ class Control(Closable):
         """Every task with its owner and state, in the order of the tasks."""
         self._read()
         return tasks_of(self._assignments, self._statuses, self._workers())
+
+    def reports(self) -> dict[str, tuple[str, TaskReport]]:
+        """What workers that live say of the tasks that they own: worker and report, by task."""
+        self._read()
+        alive = {each.worker for each in self._workers() if each.is_alive}
+        return {
+            task: (worker, report)
+            for worker, status in self._statuses.items()
+            if worker in alive
+            for task, report in status.tasks.items()
+        }
 
     def lag(self) -> dict[str, int | None]:
         """Records that each task has yet to read: as its owner said last, else from its group's

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from streamer.operations.kinds import Kinds
+from streamer.operations.snapshot import Snapshot
 from streamer.operations.trim.kind import Trim
 
 __all__ = ["all_kinds"]
@@ -10,4 +11,4 @@ __all__ = ["all_kinds"]
 
 def all_kinds() -> Kinds:
     """What the command line and workers can carry out. A kind is added here with its module."""
-    return Kinds([Trim()])
+    return Kinds([Snapshot(), Trim()])

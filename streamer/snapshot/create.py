@@ -51,6 +51,8 @@ class About:
     # Set for a copy: its id where it comes from, and its place in the order.
     origin: str = ""
     sequence: int = 0
+    # Who asked for it, if anybody did.
+    operation: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -255,6 +257,7 @@ def _manifest(
         input=list(about.input),
         files=[making.file(file) for file in files],
         origin=about.origin,
+        operation=about.operation or msgspec.UNSET,
     )
 
 

@@ -91,6 +91,9 @@ class Manifest(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     files: Annotated[list[File], Meta(min_length=1, max_length=FILES_MAX)]
     # The id that the snapshot had in the repository which it was copied from.
     origin: Annotated[str, Meta(pattern=r"^([0-9a-f]{32})?\Z")] = ""
+    # The operation that asked for it. Written only where there is one: a release without this
+    # field refuses such a manifest, and keeps what it cannot read; all others it reads.
+    operation: Text | msgspec.UnsetType = msgspec.UNSET
 
     @property
     def size(self) -> int:
@@ -101,6 +104,11 @@ class Manifest(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     def objects(self) -> dict[str, int]:
         """What it needs of the repository: stored sizes by the names of objects."""
         return {file.object: file.stored_size for file in self.files}
+
+    @property
+    def made_for(self) -> str:
+        """The operation that asked for it; "" where none did."""
+        return "" if self.operation is msgspec.UNSET else self.operation
 
     @property
     def stem(self) -> str:

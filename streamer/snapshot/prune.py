@@ -32,6 +32,7 @@ from streamer.snapshot.manifest import Manifest
 from streamer.snapshot.remote.api import Stored
 from streamer.snapshot.repository import Repository
 from streamer.snapshot.shelf import VOID, Entry, Shelf
+from streamer.snapshot.verified import forget_verified, verified
 
 __all__ = ["Policy", "Pruned", "prune"]
 
@@ -106,6 +107,8 @@ class _Pruning:
             for stem in surplus:
                 self._shelf.condemn("snapshot", stem)
         self._delete_snapshots(surplus)
+        if not self._is_dry:
+            self._forget_notes()
         self._mark_objects()
         if not self._is_dry:
             self._now_ms = self._repository.now_ms()
@@ -210,6 +213,14 @@ class _Pruning:
                 self._shelf.backend.delete(self._shelf.snapshot_key(stem))
                 self._shelf.backend.delete(self._shelf.mark_key("snapshot", stem))
             self._done.removed.append(stem)
+
+    def _forget_notes(self) -> None:
+        """Remove what was noted of snapshots that are gone. The notes are read first: a snapshot is
+        noted only after it was committed, so one that is in the making loses none."""
+        noted = verified(self._shelf)
+        there = {entry.stem for entry in self._shelf.entries()}
+        for stem in noted.keys() - there:
+            forget_verified(self._shelf, stem)
 
     def _mark_objects(self) -> None:
         """Condemn what nobody refers to and the next snapshot has had time to find."""

@@ -7,6 +7,7 @@
       leases/<id>/...                  a restore that reads a snapshot
       holds/<sequence>-<id>/<name>     somebody keeps a snapshot
       condemned/...                    an object or a snapshot that is to be deleted
+      verified/<sequence>-<id>/<level> a snapshot was found whole, to this level
       trims/...                        how far a changelog was trimmed, and by what right
 
 Nothing is ever changed in place, and no name is used twice: so a delete that comes late hits only

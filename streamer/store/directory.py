@@ -5,6 +5,8 @@
                                           tasks/0_3/      a task's database
                                           tasks/0_3.layout-2/
                                           tasks/0_3.old-1700000000000/   put aside, not read again
+                                          tasks/0_3.digests  hashes of its files, of snapshots
+                                          checkpoints/       of snapshots in the making
     <state_dir>/<application id>/worker-1/ ...
 
 Each worker process of a host takes a numbered slot and keeps its worker id there, so a restarted
@@ -99,6 +101,16 @@ class WorkerDirectory(Closable):
         """Where the database of a task is, or will be made."""
         suffix = "" if layout == FIRST_LAYOUT else f".layout-{layout}"
         return self.path / "tasks" / f"{task}{suffix}"
+
+    def digests(self, task: TaskId, layout: Layout = FIRST_LAYOUT) -> Path:
+        """The file of hashes from one snapshot of a task to the next; it may be lost."""
+        path = self.task(task, layout)
+        return path.with_name(f"{path.name}.digests")
+
+    @property
+    def checkpoints(self) -> Path:
+        """Where checkpoints are made: on the disk of the tasks. Nothing there outlives a start."""
+        return self.path / "checkpoints"
 
     def put_aside(self, task: TaskId, now_ms: int) -> Path:
         """Make room for a new database of a task that is closed; returns where the old one is.

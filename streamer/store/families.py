@@ -12,7 +12,7 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
-from rocksdict import IngestExternalFileOptions, Rdict, SstFileWriter, WriteBatch
+from rocksdict import Checkpoint, IngestExternalFileOptions, Rdict, SstFileWriter, WriteBatch
 
 from streamer.store.options import OptionSet
 from streamer.store.schema import DEFAULT
@@ -125,6 +125,10 @@ class Families:
     def flush(self, *, wait: bool) -> None:
         for family in self._open.values():
             family.flush(wait)
+
+    def checkpoint(self, target: Path) -> None:
+        """All families at one moment, as hard links."""
+        Checkpoint(self._database).create_checkpoint(str(target))
 
     def total(self, name: str) -> int:
         """A property of RocksDB, summed over the families."""

@@ -31,6 +31,25 @@ class Cursor:
         self.start = start
         self.end = end
 
+    def step(self, count: int) -> list[tuple[bytes, bytes]]:
+        """The next rows, fewer than `count` only at the end. Call it inside the gate."""
+        rows: list[tuple[bytes, bytes]] = []
+        iterator, start = self.iterator, self.start
+        try:
+            move = iterator.next if start is None else iterator.prev
+            while len(rows) < count and iterator.valid():
+                key = iterator.key()
+                if start is not None and key < start:
+                    return rows
+                rows.append((key, iterator.value()))
+                move()
+            # A damaged block ends an iteration like the last row does; only this tells.
+            iterator.status()
+        finally:
+            # An iterator held by a traceback would keep the database locked after its close.
+            iterator = move = None
+        return rows
+
 
 class Gate:
     """Counts who is inside; `with gate:` raises what `closed_error` makes once it is shut."""

@@ -165,25 +165,11 @@ class TaskDatabase:
 
     def _step(self, cursor: Cursor, name: str, count: int) -> list[tuple[bytes, bytes]]:
         """The next rows, fewer than `count` only at the end."""
-        rows: list[tuple[bytes, bytes]] = []
         with self._gate:
-            iterator, start = cursor.iterator, cursor.start
             try:
-                move = iterator.next if start is None else iterator.prev
-                while len(rows) < count and iterator.valid():
-                    key = iterator.key()
-                    if start is not None and key < start:
-                        return rows
-                    rows.append((key, iterator.value()))
-                    move()
-                # A damaged block ends an iteration like the last row does; only this tells.
-                iterator.status()
+                return cursor.step(count)
             except Exception as error:
                 raise fault(error, f"scanning {name}", self.directory) from None
-            finally:
-                # An iterator held by a traceback would keep the database locked after its close.
-                iterator = move = None
-        return rows
 
     def write(self, changes: Mapping[str, Sequence[Change]], metadata: Mapping[str, bytes]) -> None:
         """Apply rows (None deletes) and the metadata that covers them, in batches of bounded size.
@@ -257,6 +243,15 @@ class TaskDatabase:
                 self._families.flush(wait=wait)
             except Exception as error:
                 raise fault(error, "flushing", self.directory) from None
+
+    def checkpoint(self, target: Path) -> None:
+        """Make a copy of hard links at `target`, a new directory on the same disk: milliseconds
+        after a `flush`, else as long as that takes. All threads of this process wait for it."""
+        with self._gate:
+            try:
+                self._families.checkpoint(target)
+            except Exception as error:
+                raise fault(error, f"making a checkpoint in {target}", self.directory) from None
 
     def close(self) -> None:
         """Close the database; calls and scans of other threads end with an error. Idempotent.

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import logging
 import threading
+from collections.abc import Callable
 from contextlib import ExitStack
 from dataclasses import replace
 
@@ -34,11 +35,13 @@ from streamer.task.build import Plan
 from streamer.topology.graph import Topology
 from streamer.topology.partitions import Partitions
 from streamer.worker.checks import check
+from streamer.worker.chores import Chores
 from streamer.worker.gauges import Gauges, show_budget
 from streamer.worker.loop import Loop
 from streamer.worker.owners import Owners
 from streamer.worker.produced import WorkerOutput
 from streamer.worker.serving import WorkerServing
+from streamer.worker.snapshots import Snapshots
 from streamer.worker.tasks import TaskSet
 from streamer.worker.topics import prepare, written_topics
 from streamer.worker.upkeep import Upkeep
@@ -118,33 +121,46 @@ class Worker:
         serving = WorkerServing(self._topology, planned, tasks=tasks, config=self.config)
         self._serve(serving, closing)
         member = self._member(planned, serving.address)
+        snapshots = Snapshots(
+            self.config, tasks, member.orders, directory=self._directory, clock=self._clock
+        )
+        chores = Chores(member, lambda: snapshots.chores)
         loop = Loop(
             self.config,
             clock=self._clock,
             tasks=tasks,
             reader=reader,
             producer=output,
-            member=member,
+            member=chores,
             held_bytes_max=parts.record_cache_bytes,
             renew=lambda: output.renew(self._producer(planned)),
         )
         watch = Watch(self.config, loop, serving, gauges=Gauges(tasks), clock=self._clock)
         upkeep = Upkeep(self._topology, planned, tasks=tasks, config=self.config)
+        closing.callback(snapshots.close)
         closing.callback(watch.close)
         closing.callback(upkeep.close)
         closing.callback(self._leave, member)
+        snapshots.start()
         watch.start()
         upkeep.start()
         member.start()
-        return self._turn(loop, tasks, upkeep)
 
-    def _turn(self, loop: Loop, tasks: TaskSet, upkeep: Upkeep) -> int:
+        def turn() -> None:
+            loop.turn()
+            # Between two turns: the databases are at their last commit.
+            if snapshots.turn():
+                chores.again()
+
+        return self._turn(loop, turn, tasks=tasks, upkeep=upkeep)
+
+    def _turn(self, loop: Loop, turn: Callable[[], None], *, tasks: TaskSet, upkeep: Upkeep) -> int:
         """Turn until stopped. Whatever ends it, the tasks are closed before the worker leaves, so
         that nobody gets a task which is still open here."""
         failed = False
         try:
             while not self._stopping.is_set():
-                loop.turn()
+                turn()
                 failures = tasks.failures
                 failed = bool(failures)
                 if failures and len(failures) == len(tasks.owned):

@@ -1,164 +1,122 @@
-"""Snapshots of an application's databases, made and verified with the library, and brought back."""
+"""What scenarios about snapshots share: the command line, and the state in a snapshot."""
 
 from __future__ import annotations
 
-import hashlib
-import shutil
-import tempfile
-import time
-from collections.abc import Iterator
-from contextlib import contextmanager
+import json
+import os
+import subprocess
+import sys
 from pathlib import Path
+from typing import Any
 
-from rocksdict import AccessType, Options, Rdict
-
-from streamer.changelog.format import Positions
 from streamer.config import Config
-from streamer.ids import TaskId, TopicPartition, changelog_topic
+from streamer.ids import TaskId
 from streamer.snapshot.adopt import adopt, staging_of
-from streamer.snapshot.checkpoint import Checkpoint
-from streamer.snapshot.create import About, create
 from streamer.snapshot.fetch import fetch
-from streamer.snapshot.manifest import Manifest, Position, check_positions
-from streamer.snapshot.newest import fetch_newest
+from streamer.snapshot.manifest import Manifest
 from streamer.snapshot.opening import open_repository
-from streamer.snapshot.repository import Repository
-from streamer.snapshot.verified import note_verified
-from streamer.snapshot.verify import verify
-from streamer.testing.disk import copy_at_rest
-from tests.broker.workers import Application
+from streamer.snapshot.verified import verified
+from streamer.store.pool import MemoryPool
+from streamer.store.rocks import TaskDatabase
+from streamer.topology.stores import Store
+from tests.broker.changelogs import contents
+from tests.broker.workers import ROOT, Application
 
-__all__ = ["Snapshots", "fingerprint", "positions_of"]
+HEAD_BYTES = 9
 
 
 class Snapshots:
-    """The repository of one application of a scenario."""
+    """The repository of an application, and `streamer snapshot` for it."""
 
-    def __init__(self, application: Application) -> None:
+    def __init__(self, application: Application, **settings: Any) -> None:
+        """`settings` are those of the repository; its address may be the application's own."""
         self._application = application
-        self.address = f"file://{application.directory / 'repository'}"
+        own: dict[str, Any] = {
+            "snapshot_repository": application.settings.get("snapshot_repository", "")
+        }
+        self._settings = own | settings
         self.config = Config(
             application_id=application.name,
             bootstrap_servers=application.kafka.bootstrap_servers,
-            snapshot_repository=self.address,
+            **self._settings,
         )
 
-    @property
-    def options(self) -> tuple[str, ...]:
-        """For the command line."""
-        return (
+    def command(self, *arguments: str) -> list[str]:
+        return [
+            *(sys.executable, "-m", "streamer.cli.main", "snapshot", *arguments),
             *("--app", self._application.name),
             *("--bootstrap-servers", self._application.kafka.bootstrap_servers),
-            *("--set", f"snapshot_repository={self.address}"),
+            *(
+                part
+                for one in self._settings.items()
+                for part in ("--set", "=".join(map(str, one)))
+            ),
+        ]
+
+    def start(self, *arguments: str) -> subprocess.Popen[str]:
+        environment = {k: v for k, v in os.environ.items() if not k.startswith("STREAMER_")}
+        return subprocess.Popen(
+            self.command(*arguments),
+            cwd=ROOT,
+            env=environment,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
         )
 
-    @contextmanager
-    def opened(self) -> Iterator[Repository]:
-        repository = open_repository(self.config)
+    def run(self, *arguments: str, code: int = 0) -> Any:
+        """What it printed as JSON."""
+        return ended(self.start(*arguments, "--json"), code=code)
+
+    def manifests(self) -> list[Manifest]:
+        """All, by task and in the order in which they were made."""
+        with open_repository(self.config) as place:
+            shelves = place.shelves(self._application.name)
+            return [each for shelf in shelves for each in shelf.manifests()]
+
+    def notes(self) -> dict[str, str]:
+        with open_repository(self.config) as place:
+            shelves = place.shelves(self._application.name)
+            return {stem: level for shelf in shelves for stem, level in verified(shelf).items()}
+
+    def totals(self, manifest: Manifest, directory: Path) -> dict[str, tuple[int, int]]:
+        """The store `totals` of a snapshot that is fetched, adopted and opened: no replay."""
+        task = TaskId.parse(manifest.task)
+        target = directory / str(task)
+        with open_repository(self.config) as place:
+            shelf = place.shelf(self._application.name, task)
+            fetched = fetch(place, shelf, manifest.stem, staging=staging_of(target))
+        adopt(fetched.directory, target, now_ms=1)
+        pool = MemoryPool(8 << 20, 8 << 20)
+        spec = Store("totals", str, int).spec()
+        database = TaskDatabase.open(target, [spec], pool=pool, options={})
         try:
-            yield repository
+            rows = contents(database)
         finally:
-            repository.close()
+            database.close()
+        found = {key.decode(): json.loads(row[HEAD_BYTES:]) for key, row in rows.items()}
+        return {key: (value["count"], value["sum"]) for key, value in found.items()}
 
-    def database(self, task: TaskId, host: str = "a") -> Path:
-        slot = self._application.state_dir(host) / self._application.name / "worker-0"
-        return slot / "tasks" / str(task)
-
-    def make(self, task: TaskId, host: str = "a", *, verified: bool = True) -> Manifest:
-        """A snapshot of a database to which nobody writes at this moment, open or not."""
-        with tempfile.TemporaryDirectory(dir=self._application.directory) as directory:
-            copy = Path(directory) / "files"
-            copy_at_rest(self.database(task, host), copy)
-            shutil.rmtree(copy / "ingest", ignore_errors=True)
-            about = About(
-                created_ms=time.time_ns() // 1_000_000,
-                stores={store: "any" for store in positions_of(copy)},
-                changelog=tuple(
-                    Position(changelog_topic(self._application.name, store), task.partition, at)
-                    for store, at in positions_of(copy).items()
-                ),
-                input=(),
-            )
-            with self.opened() as repository:
-                shelf = repository.shelf(self._application.name, task)
-                made = create(repository, shelf, Checkpoint(copy), about=about).manifest
-                if verified:
-                    assert verify(repository, shelf, made.stem).is_whole
-                    note_verified(shelf, made.stem, "contents")
-        return made
-
-    def bring_back(self, task: TaskId, host: str) -> Manifest:
-        """Put the newest snapshot that the changelogs reach back to in the place of a database."""
-        admin = self._application.kafka.requests
-        places = [TopicPartition(each, task.partition) for each in self._topics(task)]
-        starts, ends = admin.starts(places), admin.ends(places, "read_uncommitted")
-        bounds = {place: (starts[place], ends[place]) for place in places}
-        target = self.database(task, host)
-        target.parent.mkdir(parents=True, exist_ok=True)
-        with self.opened() as repository:
-            fetched = fetch_newest(
-                repository,
-                repository.shelf(self._application.name, task),
-                staging=staging_of(target),
-                check=lambda manifest: check_positions(manifest, bounds),
-            )
-        adopt(fetched.directory, target, now_ms=time.time_ns() // 1_000_000)
-        return fetched.manifest
-
-    def _topics(self, task: TaskId) -> list[str]:
-        with self.opened() as repository:
-            shelf = repository.shelf(self._application.name, task)
-            return [each.topic for each in shelf.manifests()[-1].changelog]
-
-    def fetch(self, task: TaskId, stem: str, target: Path) -> Path:
-        with self.opened() as repository:
-            shelf = repository.shelf(self._application.name, task)
-            return fetch(repository, shelf, stem, staging=target).directory
+    def expected(self, manifest: Manifest) -> dict[str, tuple[int, int]]:
+        """A plain fold of the input up to the positions of the manifest."""
+        ends = {(each.topic, each.partition): each.position for each in manifest.input}
+        topic = self._application.topic("in")
+        totals: dict[str, tuple[int, int]] = {}
+        for record in self._application.kafka.read(topic):
+            if record.offset < ends.get((topic, record.partition), 0):
+                key = (record.key or b"").decode()
+                count, total = totals.get(key, (0, 0))
+                totals[key] = (count + 1, total + json.loads(record.value or b"0"))
+        return totals
 
 
-@contextmanager
-def _read_only(directory: Path) -> Iterator[tuple[Rdict, dict[str, Rdict]]]:
-    names = Rdict.list_cf(str(directory), Options(raw_mode=True))
-    others = {name: Options(raw_mode=True) for name in names if name != "default"}
-    opened = Rdict(
-        str(directory),
-        Options(raw_mode=True),
-        column_families=others,
-        access_type=AccessType.read_only(False),
-    )
-    families = {name: opened.get_column_family(name) for name in others}
+def ended(process: subprocess.Popen[str], *, code: int = 0, timeout: float = 60.0) -> Any:
+    """Wait for a command; what it printed as JSON."""
     try:
-        yield opened, families
-    finally:
-        for family in families.values():
-            family.close()
-        families.clear()
-        opened.close()
-
-
-def positions_of(directory: Path) -> dict[str, int]:
-    """Where the stores of a database that nobody has open stand in their changelogs."""
-    with _read_only(directory) as (default, _families):
-        metadata = {bytes(key).decode(): bytes(value) for key, value in default.items()}
-    known = {key: value for key, value in metadata.items() if key.startswith("changelog/")}
-    return dict(Positions.decode(known).changelogs)
-
-
-def fingerprint(directory: Path) -> dict[str, tuple[int, str]]:
-    """The number of rows of each store, and a hash of all of them in order."""
-    found = {}
-    with _read_only(directory) as (_default, families):
-        for name, family in families.items():
-            if not name.startswith("store."):
-                continue
-            digest, count = hashlib.sha256(), 0
-            rows = family.iter()
-            rows.seek_to_first()
-            while rows.valid():
-                digest.update(bytes(rows.key()) + b"\0" + bytes(rows.value()) + b"\1")
-                count += 1
-                rows.next()
-            rows.status()
-            del rows
-            found[name] = (count, digest.hexdigest())
-    return found
+        out, err = process.communicate(timeout=timeout)
+    except subprocess.TimeoutExpired:
+        process.terminate()
+        out, err = process.communicate(timeout=30)
+        raise AssertionError(f"no end within {timeout} s:\n{out}\n{err}") from None
+    assert process.returncode == code, f"{out}\n{err}"
+    return json.loads(out) if out.strip() else None

@@ -9,8 +9,8 @@ import pytest
 
 from streamer.cli.main import main
 from streamer.ids import TaskId
-from tests.broker.snapshots import Snapshots
 from tests.broker.test_a_trim_leaves_what_a_lost_disk_needs import plan, planned, process
+from tests.broker.trims import Snapshots
 from tests.broker.workers import Application
 
 TASK = TaskId(0, 0)

@@ -18,7 +18,7 @@ import pytest
 from streamer.cli.main import main
 from streamer.ids import TaskId, TopicPartition
 from tests.broker.conftest import wait_until
-from tests.broker.snapshots import Snapshots, fingerprint, positions_of
+from tests.broker.trims import Snapshots, fingerprint, positions_of
 from tests.broker.workers import Application, Worker
 
 ROOT = Path(__file__).parents[2]

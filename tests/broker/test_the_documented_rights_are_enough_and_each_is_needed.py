@@ -29,6 +29,7 @@ from streamer.kafka.reading import read_topic
 from streamer.kafka.settings import check as check_settings
 from streamer.operations.executor import Executor
 from streamer.operations.kinds import Kinds
+from streamer.operations.snapshot import Snapshot
 from streamer.operations.table import KafkaTable
 from streamer.operations.trim.kind import open_world
 from streamer.operations.trim.sizes import sampled_sizes
@@ -341,6 +342,35 @@ def test_whoever_trims_needs_the_documented_rights(
         for part in survey(world).parts:
             frees = [one.frees for one in part.floor.holders]
             assert "grant DescribeConfigs on the topic" in frees
+
+
+def test_whoever_has_snapshots_made_needs_the_topic_of_orders(
+    secured: SecuredKafka, running: SecuredApplication, tmp_path: Path
+) -> None:
+    settings = secured.user("maker")
+    headings = ("An operator", "Someone who moves tasks", "Someone who runs operations")
+    grants = [each for heading in headings for each in documented(heading, running.name)]
+    orders = f"{running.name}.orders"
+    secured.grant("maker", [each for each in grants if each.name != orders])
+    config = Config(
+        application_id=running.name, bootstrap_servers=running.broker.address, kafka=settings
+    )
+    request = {"order": "by-maker", "repository": f"file://{tmp_path / 'place'}"}
+    with Executor(config, KafkaTable(config), Kinds([Snapshot()])) as executor:
+        operation = executor.propose("snapshot", request).id
+        for right, said in (
+            ("Read", f"Describe on topic {orders} is not granted"),
+            ("Write", f"Write on one of the topics {running.name}.operations, {orders} is not"),
+        ):
+            failed = executor.start(operation)
+            assert failed.trouble is not None
+            assert said in failed.trouble.message
+            [missing] = [e for e in grants if (e.name, e.operation) == (orders, right)]
+            secured.grant("maker", [missing])
+        done = executor.start(operation)
+        assert done.state == "done", done.trouble
+    made = sorted(path.name for path in (tmp_path / "place").glob("applications/*/*/*"))
+    assert made == ["0_0", "0_1", "1_0", "1_1"]
 
 
 def test_an_operator_sees_everything_with_the_documented_rights(

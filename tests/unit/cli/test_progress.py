@@ -9,8 +9,11 @@ import msgspec
 import pytest
 
 from streamer.cli.progress import Counter, Display, progress_text, size, span
+from streamer.cli.snapshots.opened import Line, duration_ms
 from streamer.control.operations import OperationRecord, ProgressRecord, StepRecord
 from streamer.control.plans import Plan, PlannedStep
+from streamer.errors import ConfigError
+from streamer.snapshot.transfer import Progress
 
 PLAN = Plan(
     format=1,
@@ -138,3 +141,41 @@ def test_a_log_gets_a_line_of_a_count_every_ten_seconds() -> None:
         for clock[0] in (1.0, 9.0, 11.0, 12.0):
             counter.of("logs weighed")(int(clock[0]), 20)
     assert stream.getvalue() == "11 of 20 logs weighed\n"
+
+
+def test_a_transfer_is_one_line_of_a_terminal_and_few_of_a_log(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    now = [100.0]
+    monkeypatch.setattr("streamer.cli.snapshots.opened.time.monotonic", lambda: now[0])
+    log, terminal = io.StringIO(), Screen()
+    lines = [Line("0_1 copy", log), Line("0_1 copy", terminal)]
+    for second in range(21):
+        now[0] = 100.0 + second
+        progress = Progress(
+            files_total=4, bytes_total=4 << 20, files_done=1, bytes_done=second << 17
+        )
+        for line in lines:
+            line.show(progress)
+    for line in lines:
+        line.close()
+    assert log.getvalue() == (
+        "0_1 copy: 1.2 MiB of 4.0 MiB, 1 of 4 files, 128.0 KiB/s, 22 s left\n"
+        "0_1 copy: 2.5 MiB of 4.0 MiB, 1 of 4 files, 128.0 KiB/s, 12 s left\n"
+    )
+    assert terminal.getvalue().count("\r0_1 copy") == 20
+    assert terminal.getvalue().endswith("\r\x1b[K")
+
+
+@pytest.mark.parametrize(
+    ("text", "wanted"),
+    [("90s", 90_000), ("5min", 300_000), ("48h", 172_800_000), ("7d", 604_800_000)],
+)
+def test_a_time_is_a_number_and_its_unit(text: str, wanted: int) -> None:
+    assert duration_ms(text) == wanted
+
+
+@pytest.mark.parametrize("text", ["", "5", "h", "1.5h", "-1d", "5 h", "5w"])
+def test_another_text_is_no_time(text: str) -> None:
+    with pytest.raises(ConfigError, match="is not a time"):
+        duration_ms(text)

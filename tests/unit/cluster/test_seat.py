@@ -6,7 +6,7 @@ from msgspec.structs import replace
 
 from streamer.cluster.seat import Desired, Seat
 from streamer.control.identity import Incarnation
-from streamer.control.messages import AssignmentRecord, StatusRecord, TaskReport
+from streamer.control.messages import AssignmentRecord, ChoreReport, StatusRecord, TaskReport
 from streamer.errors import TopologyChangedError
 from streamer.ids import TaskId
 from streamer.topology.shape import Shape
@@ -154,3 +154,14 @@ def test_an_assignment_that_tells_no_topology_is_taken() -> None:
     one = Seat("w1", Incarnation("s1"), shape=Shape(("reads a",)))
     one.hear(record(3, "s1.0", "0_1"))
     assert (one.failure, one.desired) == (None, Desired(3, frozenset({ONE})))
+
+
+def test_what_became_of_an_order_is_told_at_once_and_its_bytes_with_the_next_status() -> None:
+    one = seat()
+    one.report(0, {ONE: RUNNING})
+    say(one, 0)
+    working = ChoreReport(operation="op", state="working", bytes_done=1)
+    assert one.report(0, {ONE: replace(RUNNING, chore=working)})
+    assert not one.report(0, {ONE: replace(RUNNING, chore=replace(working, bytes_done=9))})
+    assert one.report(0, {ONE: replace(RUNNING, chore=replace(working, state="done"))})
+    assert one.report(0, {ONE: RUNNING})

@@ -58,6 +58,7 @@ def test_a_password_in_an_address_is_refused_and_not_repeated(text: str) -> None
         ({"snapshot_repository": "here"}, "configuration: 'here' is not the address"),
         ({"snapshot_repository": "ssh://me@host/x"}, "snapshot_ssh_key is not set"),
         ({"snapshot_parallel_transfers": 0}, "at least 1"),
+        ({"snapshot_interval_ms": 1_000}, "snapshot_repository is not set"),
         ({"snapshot_s3_encryption": "rot13"}, "one of none, AES256, aws:kms"),
         ({"snapshot_s3_endpoint": "s3.example.com"}, "not the address of a server"),
         ({"snapshot_s3_endpoint": "https://me:secret@host"}, "not the address of a server"),

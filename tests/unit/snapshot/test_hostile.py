@@ -8,6 +8,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 
 from streamer.errors import (
@@ -310,6 +311,17 @@ def test_manifests_are_canonical_and_a_stored_one_is_read() -> None:
     assert encode(manifest) == raw
     assert (manifest.application, manifest.task, manifest.sequence) == ("spend", "0_3", 17)
     assert manifest.changelog[0].position == 8_204
+
+
+def test_who_asked_is_named_where_somebody_did_and_nowhere_else() -> None:
+    """A release without the field reads all manifests that nobody asked for."""
+    raw = (Path(__file__).parent / "samples" / "manifest-1").read_bytes()
+    manifest = decode(raw, "the sample")
+    assert manifest.made_for == ""
+    assert b'"operation"' not in encode(manifest)
+    asked = encode(msgspec.structs.replace(manifest, operation="snapshot-1"))
+    assert decode(asked, "asked for").made_for == "snapshot-1"
+    assert encode(decode(asked, "asked for")) == asked
 
 
 def test_plain_contents_are_stored_as_they_are(stored: Stored) -> None:

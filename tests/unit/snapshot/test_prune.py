@@ -23,6 +23,7 @@ from streamer.snapshot.orphans import sweep
 from streamer.snapshot.prune import Policy, Pruned, prune
 from streamer.snapshot.remote.directory import DirectoryBackend
 from streamer.snapshot.repository import Repository
+from streamer.snapshot.verified import note_verified, verified
 from tests.unit.snapshot.memory import Disk, MemoryBackend
 from tests.unit.snapshot.rig import ABOUT, HOUR_MS, checkpoint, content, repository, shelf, snapshot
 
@@ -244,3 +245,18 @@ def test_the_key_of_the_page_on_security_can_be_read(tmp_path: Path) -> None:
         pytest.skip("openssl is not installed, so its command was not tried")
     subprocess.run(["sh", "-c", here], check=True)
     assert read_key(tmp_path / "key").key_id
+
+
+def test_what_was_noted_of_a_snapshot_goes_with_it(kept: Kept) -> None:
+    own = shelf(kept.place)
+    for stem in kept.stems:
+        note_verified(own, stem, "files")
+    note_verified(own, kept.stems[0], "contents")
+    kept.prune(dry_run=True)
+    assert list(verified(own)) == kept.stems
+    kept.prune()
+    assert verified(own) == dict.fromkeys(kept.stems[2:], "files")
+    # One of a snapshot that somebody verified while it went.
+    note_verified(own, kept.stems[0], "files")
+    kept.prune()
+    assert sorted(verified(own)) == kept.stems[2:]

@@ -1,0 +1,1 @@
+"""What `streamer snapshot` does with a repository, beside asking workers for more."""

@@ -1,0 +1,42 @@
+"""The snapshots of a task, the newest first. What cannot be read is told in the log and passed
+over: it keeps nobody from what lies beside it."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterator
+from itertools import islice
+
+from streamer.errors import SnapshotError, SnapshotMissingError
+from streamer.snapshot.manifest import Manifest
+from streamer.snapshot.shelf import Shelf
+
+__all__ = ["made_for", "readable"]
+
+_log = logging.getLogger(__name__)
+
+# The snapshot of an order that stands is among the newest; a manifest may have megabytes.
+_LOOKED_AT_MAX = 50
+
+
+def readable(shelf: Shelf) -> Iterator[Manifest]:
+    """All that are there, can be read and are not being deleted. Raises RepositoryError."""
+    condemned = {mark.name for mark in shelf.marks() if mark.kind == "snapshot"}
+    for entry in reversed(shelf.entries()):
+        if entry.stem in condemned:
+            continue
+        try:
+            manifest = shelf.manifest(entry.stem)
+        except SnapshotMissingError:
+            continue  # removed since it was listed
+        except SnapshotError as error:
+            _log.warning("%s", error)
+            continue
+        if manifest is not None:
+            yield manifest
+
+
+def made_for(shelf: Shelf, operation: str) -> Manifest | None:
+    """The snapshot that an operation has asked for, None where there is none yet."""
+    found = islice(readable(shelf), _LOOKED_AT_MAX)
+    return next((manifest for manifest in found if manifest.made_for == operation), None)

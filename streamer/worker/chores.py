@@ -1,0 +1,55 @@
+"""A worker's reports, with what became of the orders that it was given."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+
+from msgspec.structs import replace
+
+from streamer.cluster.member import Desired
+from streamer.control.messages import ChoreReport, StandbyReport, TaskReport
+from streamer.errors import StreamerError
+from streamer.ids import TaskId
+from streamer.worker.loop import Membership
+
+__all__ = ["Chores"]
+
+
+class Chores:
+    """A membership that adds the chores of tasks to each report. Used by the loop's thread."""
+
+    def __init__(
+        self, member: Membership, chores: Callable[[], Mapping[TaskId, ChoreReport]]
+    ) -> None:
+        self._member = member
+        self._chores = chores
+        self._last: tuple[int, dict[TaskId, TaskReport], dict[TaskId, StandbyReport]] | None = None
+
+    def desired(self) -> Desired | None:
+        return self._member.desired()
+
+    def report(
+        self,
+        seen: int,
+        tasks: dict[TaskId, TaskReport],
+        standbys: dict[TaskId, StandbyReport],
+    ) -> None:
+        self._last = (seen, tasks, standbys)
+        chores = self._chores()
+        told = {
+            task: replace(report, chore=chores[task]) if task in chores else report
+            for task, report in tasks.items()
+        }
+        self._member.report(seen, told, standbys)
+
+    def again(self) -> None:
+        """Say what was said last, with the chores as they are now."""
+        if self._last is not None:
+            self.report(*self._last)
+
+    def rejoin(self) -> None:
+        self._last = None
+        self._member.rejoin()
+
+    def failure(self) -> StreamerError | None:
+        return self._member.failure()

@@ -1,0 +1,233 @@
+"""The slow part of a snapshot: all that asks the repository, in a thread beside processing.
+
+A checkpoint that is here was made of committed state, at the positions that go with it into the
+manifest. So it may be sent whatever becomes of the task meanwhile; but a worker that stood still,
+and whose task another one has, must not put an older state on top of a newer one.
+"""
+
+from __future__ import annotations
+
+import logging
+import shutil
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from itertools import islice
+from pathlib import Path
+
+from streamer import failpoints, metrics
+from streamer.closable import Closable
+from streamer.config import Config
+from streamer.errors import (
+    RepositoryError,
+    SnapshotDamagedError,
+    SnapshotError,
+    StateDirectoryError,
+    StoppedError,
+    StreamerError,
+)
+from streamer.snapshot.checkpoint import Checkpoint, Digests
+from streamer.snapshot.create import About, create
+from streamer.snapshot.listing import made_for, readable
+from streamer.snapshot.manifest import Manifest
+from streamer.snapshot.opening import open_repository
+from streamer.snapshot.prune import Policy, prune
+from streamer.snapshot.repository import Repository
+from streamer.snapshot.shelf import Shelf
+from streamer.snapshot.transfer import Progress
+from streamer.snapshot.verified import note_verified, verified
+from streamer.snapshot.verify import verify
+from streamer.store.rocks import TaskDatabase
+from streamer.worker.agenda import Want
+
+__all__ = ["Found", "Maker", "Sending", "describe"]
+
+_log = logging.getLogger(__name__)
+
+# What the checkpoint itself has to flush is waited for by processing: a MiB takes a millisecond.
+_MEMTABLE_BYTES_MAX = 1024 * 1024
+_FLUSHES_MAX = 4
+# Two workers that have had the task at the same time make two snapshots, not more.
+_COMPARED_MAX = 5
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """What the repository has of a task. `made` is the id of the snapshot that was asked for, ""
+    where there is none; `newest_ms` when the newest was made, -1 where there is none."""
+
+    made: str = ""
+    newest_ms: int = -1
+
+
+@dataclass(slots=True)
+class Sending:
+    """A checkpoint on its way. `is_over` says that nobody wants it any more."""
+
+    want: Want
+    directory: Path
+    digests: Path
+    about: About
+    is_over: Callable[[], bool]
+    progress: Progress = field(default_factory=Progress)
+
+    def tell(self, progress: Progress) -> None:
+        if self.is_over():
+            raise StoppedError(f"the snapshot of {self.want.task} is not wanted any more")
+        self.progress = progress
+
+
+class Maker(Closable):
+    """Asks repositories; used by one thread, and closed by another."""
+
+    def __init__(self, config: Config) -> None:
+        self._config = config
+        self._opened: tuple[str, Repository] | None = None
+
+    def look(self, want: Want) -> Found:
+        """Whether the snapshot is there already, such as one of this worker before it died, or of
+        another one that had the task. One that nobody has looked at is looked at."""
+        repository, shelf = self._shelf(want)
+        newest = next(readable(shelf), None)
+        newest_ms = newest.created_ms if newest else -1
+        found = made_for(shelf, want.operation) if want.operation else newest
+        if found is None:
+            return Found("", newest_ms)
+        if found.stem not in verified(shelf):
+            _verify(repository, shelf, found.stem)
+        return Found(found.id if want.operation else "", newest_ms)
+
+    def flush(self, database: TaskDatabase, directory: Path) -> None:
+        """Bring what is in memory into files, so that the checkpoint need not: what comes in the
+        meantime is small. Makes room for the checkpoint in `directory`."""
+        try:
+            # What a checkpoint that failed has left, and RocksDB's name for one in the making.
+            for each in (directory, directory.with_name(f"{directory.name}.tmp")):
+                shutil.rmtree(each, ignore_errors=True)
+            directory.parent.mkdir(mode=0o700, exist_ok=True)
+        except OSError as error:
+            raise StateDirectoryError(
+                f"no checkpoint can be made in {directory.parent}: {error.strerror}",
+                hint="the worker's directory must be writable, on one disk",
+            ) from error
+        for _ in range(_FLUSHES_MAX):
+            database.flush()
+            if database.memtable_bytes() < _MEMTABLE_BYTES_MAX:
+                return
+
+    def send(self, sending: Sending) -> Manifest:
+        """Make the snapshot and have a look at it. The checkpoint is gone afterwards, in any case.
+
+        Raises RepositoryError and SnapshotError; StoppedError where it is not wanted any more.
+        """
+        want, began = sending.want, time.monotonic()
+        try:
+            repository, shelf = self._shelf(want)
+            _refuse_older(shelf, sending.about)
+            created = create(
+                repository,
+                shelf,
+                Checkpoint(sending.directory, Digests(sending.digests)),
+                about=sending.about,
+                report=sending.tell,
+            )
+            failpoints.hit("checkpoint.before_noted")
+            self._check_newest(shelf, sending.about, created.manifest)
+            _verify(repository, shelf, created.manifest.stem)
+            failpoints.hit("checkpoint.before_removed")
+        finally:
+            shutil.rmtree(sending.directory, ignore_errors=True)
+        seconds = time.monotonic() - began
+        metrics.snapshots_made.labels(str(want.task)).inc()
+        metrics.snapshot_sent_bytes.labels(str(want.task)).inc(created.sent_bytes)
+        metrics.snapshot_seconds.observe(seconds)
+        _log.info(
+            "task %s: %s stands in %s after %.1f s: %d bytes in %d files sent, %d bytes were there",
+            want.task,
+            created.manifest,
+            repository.address,
+            seconds,
+            created.sent_bytes,
+            created.sent_files,
+            created.reused_bytes,
+        )
+        if not want.repository:
+            self._prune(repository, shelf)
+        return created.manifest
+
+    def forget(self) -> None:
+        """Open the repository anew the next time: after a failure, with what is set by then."""
+        opened, self._opened = self._opened, None
+        if opened is not None:
+            opened[1].close()
+
+    def close(self) -> None:
+        self.forget()
+
+    def _check_newest(self, shelf: Shelf, about: About, made: Manifest) -> None:
+        """What another worker has made meanwhile is newer, whatever their order: this one goes."""
+        try:
+            _refuse_older(shelf, about, besides=made.stem)
+        except SnapshotError:
+            shelf.condemn("snapshot", made.stem)
+            raise
+
+    def _prune(self, repository: Repository, shelf: Shelf) -> None:
+        """Apply the settings. What cannot be removed waits: the snapshot that was made stands."""
+        if not self._config.snapshot_keep_last:
+            return
+        policy = Policy(
+            keep_last=self._config.snapshot_keep_last, keep_ms=self._config.snapshot_keep_ms
+        )
+        try:
+            done = prune(repository, shelf, policy, dry_run=False)
+        except (RepositoryError, SnapshotError) as error:
+            metrics.snapshot_failures.labels(str(shelf.task)).inc()
+            _log.warning("task %s: old snapshots could not be removed: %s", shelf.task, error)
+            return
+        for problem in done.problems:
+            _log.warning("task %s: %s", shelf.task, problem)
+        if done.removed:
+            _log.info("task %s: removed the snapshots %s", shelf.task, ", ".join(done.removed))
+
+    def _shelf(self, want: Want) -> tuple[Repository, Shelf]:
+        address = want.repository
+        if self._opened is None or self._opened[0] != address:
+            self.forget()
+            self._opened = (address, open_repository(self._config, address))
+        repository = self._opened[1]
+        return repository, repository.shelf(self._config.application_id, want.task)
+
+
+def _verify(repository: Repository, shelf: Shelf, stem: str) -> None:
+    """Raise unless all files are there with their sizes, and note that they are."""
+    verdict = verify(repository, shelf, stem, contents=False)
+    if not verdict.is_whole:
+        name, problem = next(iter(verdict.problems.items()))
+        raise SnapshotDamagedError(
+            f"{repository.address}: snapshot {stem} of {shelf} is not whole: {name}: {problem}",
+            hint="something else deletes files there, such as a lifecycle rule; it is made again",
+        )
+    note_verified(shelf, stem, "files")
+
+
+def _refuse_older(shelf: Shelf, about: About, *, besides: str = "") -> None:
+    """Raise where one of the newest snapshots is of a later state of the same changelogs."""
+    own = {(one.topic, one.partition, one.topic_id): one.position for one in about.changelog}
+    for newest in islice(readable(shelf), _COMPARED_MAX):
+        if newest.stem == besides:
+            continue
+        for one in newest.changelog:
+            position = own.get((one.topic, one.partition, one.topic_id))
+            if position is not None and position < one.position:
+                raise SnapshotError(
+                    f"{newest} stands at {one.position} of {one.topic}/{one.partition}, and this"
+                    f" worker's state at {position}: another worker has the task",
+                    hint="nothing is to be done: this worker finds out, or is the newer one soon",
+                )
+
+
+def describe(error: Exception) -> str:
+    """Why something failed, in one line of at most 300 characters: it goes into every status."""
+    text = error.message if isinstance(error, StreamerError) else f"{type(error).__name__}: {error}"
+    return " ".join(text.split())[:300]
