@@ -60,7 +60,7 @@ lint: setup
 	$(PY) -m mypy $(CODE)
 
 # Long scenarios first, as they stand in the tree: the plugin would begin with the files of many tests.
-SPREAD := --numprocesses 2 --dist loadfile --no-loadscope-reorder
+SPREAD := --numprocesses 4 --dist loadfile --no-loadscope-reorder
 
 test: lint servers  ## linters, types and all tests, a real Kafka included
 	$(PY) -m pytest tests $(wildcard examples/tests) -m "not chaos and not bench" \
@@ -73,7 +73,7 @@ test-fast: setup  ## tests without Kafka, some three minutes
 chaos: setup  ## tests that kill processes and break disks and connections
 	$(PY) -m pytest tests -m chaos $(ARGS)
 
-bench: setup  ## measure: NAME=throughput|restore|scale|placement|fleet|trim [JSON=1]
+bench: setup  ## measure: NAME=throughput|restore|bootstrap|scale|placement|fleet|trim [JSON=1]
 	@$(PY) -m bench $(NAME) $(if $(JSON),--json) $(ARGS)
 
 format: setup  ## format the code and apply safe fixes

@@ -143,10 +143,14 @@ class Filler:
             )
         self._sent += queued
 
-    def finish(self) -> int:
-        """Waits for all and returns how many; RuntimeError if the topic holds another number."""
+    def flush(self) -> None:
+        """Waits for all; RuntimeError if that takes too long."""
         if self._producer.flush(120):
             raise RuntimeError(f"{self._topic}: records are still unsent after 120 s")
+
+    def finish(self) -> int:
+        """Waits for all and returns how many; RuntimeError if the topic holds another number."""
+        self.flush()
         found = count(self._bootstrap, self._topic)
         if found != self._sent:
             raise RuntimeError(f"{self._topic} holds {found:,} records, {self._sent:,} were sent")

@@ -9,7 +9,8 @@
     ├── TaskMigratedError         1   lost ownership: close dirty and join again
     │   └── FencedError
     ├── TaskCorruptedError        1   bad local state: rebuild that task alone
-    │   └── StateOutdatedError    1   too old to go on from; its changelog has all of it
+    │   ├── StateOutdatedError    1   too old to go on from; its changelog has all of it
+    │   └── ChangelogTrimmedError  1   its changelog lacks what comes next: a snapshot is needed
     ├── StateDirectoryError       1   locked, of another application, of another format
     ├── KafkaUnavailableError     1   outside: retry until a deadline, then say what was tried
     │   └── RegistryUnavailableError  1
@@ -39,6 +40,7 @@ from typing import ClassVar, Final
 
 __all__ = [
     "RAISED_BY_USERS",
+    "ChangelogTrimmedError",
     "ConfigError",
     "FencedError",
     "InternalTopicError",
@@ -159,6 +161,11 @@ class TaskCorruptedError(StreamerError):
 
 class StateOutdatedError(TaskCorruptedError):
     """The state cannot be continued from, and its changelogs hold all of it from their begin."""
+
+
+class ChangelogTrimmedError(TaskCorruptedError):
+    """A changelog begins behind where the state stands: what lies between is gone, and only a
+    snapshot that reaches it can help."""
 
 
 class StateDirectoryError(StreamerError):

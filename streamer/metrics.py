@@ -183,6 +183,23 @@ restore_remaining_records = _declare(
     "task",
     "store",
 )
+bootstraps = _declare(
+    Counter,
+    "bootstraps",
+    "times",
+    "Bootstraps that ended: restored (from a snapshot), chosen (another way was sooner), failed.",
+    "state",
+)
+bootstrap_bytes = _declare(
+    Counter, "bootstrap_bytes", "bytes", "Bytes of snapshots that were fetched."
+)
+bootstrap_remaining_bytes = _declare(
+    Gauge,
+    "bootstrap_remaining_bytes",
+    "bytes",
+    "Bytes of the snapshot still to fetch or to find on this disk.",
+    "task",
+)
 
 # Snapshots
 snapshots_made = _declare(

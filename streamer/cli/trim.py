@@ -304,9 +304,10 @@ def _refused(
     world: World, place: TopicPartition, known: set[TopicPartition]
 ) -> OperationRefusedError:
     if place.partition >= world.logs.topics().get(place.topic, 0):
+        others = ", ".join(map(str, sorted(known))) or "none"
         return OperationRefusedError(
             f"{place} does not exist",
-            hint=f"changelogs with that partition are: {', '.join(map(str, sorted(known)))}",
+            hint=f"changelogs with that partition are: {others}",
         )
     return OperationRefusedError(
         f"neither a status nor a snapshot of {world.application} tells of {place}: it is kept",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Mapping
 
 from streamer.control.orders import Order, decode_order
 from streamer.errors import InternalTopicError
@@ -20,6 +21,10 @@ class Orders:
     def __init__(self) -> None:
         self._orders: dict[str, Order] = {}
         self.standing: tuple[Order, ...] = ()
+
+    @property
+    def by_key(self) -> Mapping[str, Order]:
+        return self._orders
 
     def hear(self, row: Row) -> None:
         """A row of the topic was read, in the order of the log."""

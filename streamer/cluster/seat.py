@@ -18,6 +18,7 @@ from streamer.control.identity import Incarnation
 from streamer.control.messages import (
     FORMAT,
     AssignmentRecord,
+    ChoreReport,
     StandbyReport,
     StatusRecord,
     TaskReport,
@@ -156,9 +157,14 @@ class Seat:
         self._seen, self._tasks, self._standbys = 0, {}, {}
         self._is_changed = True
 
-    def _conditions(self, standbys: Mapping[str, StandbyReport]) -> dict[str, tuple[str, bool]]:
+    def _conditions(self, standbys: Mapping[str, StandbyReport]) -> dict[str, tuple[object, ...]]:
+        """The same of each copy, and whether it is warm."""
         return {
-            task: (one.state, one.is_current or 0 <= one.lag_records <= self.warm_lag_max)
+            task: (
+                one.state,
+                one.is_current or 0 <= one.lag_records <= self.warm_lag_max,
+                _asked(one.chore),
+            )
             for task, one in standbys.items()
         }
 
@@ -171,13 +177,10 @@ class Seat:
         )
 
 
-def _states(tasks: Mapping[str, TaskReport]) -> dict[str, tuple[str, str, str]]:
+def _states(tasks: Mapping[str, TaskReport]) -> dict[str, tuple[object, ...]]:
     """What others wait for: the state of each task, and of what it was asked to do."""
-    return {
-        task: (
-            report.state,
-            report.chore.operation if report.chore else "",
-            report.chore.state if report.chore else "",
-        )
-        for task, report in tasks.items()
-    }
+    return {task: (report.state, _asked(report.chore)) for task, report in tasks.items()}
+
+
+def _asked(chore: ChoreReport | None) -> tuple[str, str] | None:
+    return (chore.operation, chore.state) if chore else None

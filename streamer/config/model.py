@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from streamer.config.addresses import check_server, check_servers
+from streamer.config.bootstrap import BootstrapSettings
 from streamer.config.cluster import ClusterSettings
 from streamer.config.repositories import check_repository
 from streamer.config.snapshots import SnapshotSettings
@@ -31,7 +32,7 @@ def _policy(why: str) -> Any:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Config(ClusterSettings, SnapshotSettings, TrimSettings):
+class Config(ClusterSettings, SnapshotSettings, BootstrapSettings, TrimSettings):
     """All settings. Raises ConfigError for a wrong value, or values that contradict each other."""
 
     application_id: str

@@ -89,6 +89,11 @@ class Control(Closable):
             for task, report in status.tasks.items()
         }
 
+    def statuses(self) -> dict[str, StatusRecord]:
+        """What every worker said last, by worker; whether it still lives is not in it."""
+        self._read()
+        return dict(self._statuses)
+
     def lag(self) -> dict[str, int | None]:
         """Records that each task has yet to read: as its owner said last, else from its group's
         positions and the ends of the topics; None where neither tells."""

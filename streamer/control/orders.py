@@ -1,6 +1,7 @@
 """What workers are asked to do with the tasks that they have: `<application>.orders`.
 
     snapshot            SnapshotOrder    make a snapshot of tasks that are active here
+    snapshot/<number>   SnapshotOrder    the same, for a host that pulls it
     rebuild/<task>      RebuildOrder     make one copy anew from a source
 
 One small compacted topic with one partition, which every worker reads beside its assignments. The
@@ -28,6 +29,7 @@ __all__ = [
     "SnapshotOrder",
     "decode_order",
     "encode_order",
+    "export_key",
     "rebuild_key",
 ]
 
@@ -69,6 +71,14 @@ class _Versioned(Struct):
 
 _encoder = msgspec.json.Encoder()
 _version = msgspec.json.Decoder(_Versioned)
+_decoders: dict[type[Order], msgspec.json.Decoder[Order]] = {
+    kind: msgspec.json.Decoder(kind) for kind in (SnapshotOrder, RebuildOrder)
+}
+
+
+def export_key(number: str) -> str:
+    """The key of an order for a snapshot of its own, beside the scheduled ones."""
+    return f"{SNAPSHOT_KEY}/{number}"
 
 
 def rebuild_key(task: TaskId) -> str:
@@ -91,7 +101,7 @@ def decode_order(topic: str, key: str, value: bytes) -> Order:
                 f" this release reads {FORMAT}",
                 hint="another release wrote it: run one release, or upgrade this worker",
             )
-        order = msgspec.json.decode(value, type=kind)
+        order = _decoders[kind].decode(value)
         _check(order, key)
     except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError, StreamerError) as error:
         if isinstance(error, InternalTopicError):
@@ -105,7 +115,7 @@ def _check(order: Order, key: str) -> None:
     if isinstance(order, RebuildOrder):
         expected = rebuild_key(TaskId.parse(order.task))
     else:
-        expected = SNAPSHOT_KEY
+        expected = export_key(order.operation) if key != SNAPSHOT_KEY else SNAPSHOT_KEY
         for task in order.tasks:
             TaskId.parse(task)
     if key != expected:

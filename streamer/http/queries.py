@@ -35,6 +35,9 @@ class _Keys(msgspec.Struct, forbid_unknown_fields=True):
     keys: list[Any]
 
 
+_keys_decoder = msgspec.json.Decoder(_Keys)
+
+
 class Queries:
     """Answers requests whose path begins with /stores/. Raises QueryError for all others."""
 
@@ -232,7 +235,7 @@ def _refuse(request: Request, view: StoreView, names: Sequence[str], *, instead:
 
 def _body(request: Request) -> list[Any]:
     try:
-        keys = msgspec.json.decode(request.body, type=_Keys).keys
+        keys = _keys_decoder.decode(request.body).keys
     except msgspec.MsgspecError as error:
         raise QueryError(
             400, f"the body is not as expected: {error}", hint='send {"keys": ["ann", "bob"]}'

@@ -37,6 +37,9 @@ class _Rows(msgspec.Struct):
     unread: dict[str, msgspec.Raw] = {}
 
 
+_rows_decoder = msgspec.json.Decoder(_Rows)
+
+
 class Several:
     """One request for several keys of a key-value store."""
 
@@ -148,7 +151,7 @@ class Several:
             for task in tasks:
                 self._refusals.setdefault(task, answer)
             return []
-        fetched = msgspec.json.decode(answer.body, type=_Rows)
+        fetched = _rows_decoder.decode(answer.body)
         rows = iter(fetched.rows)
         done = []
         for task in tasks:

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from pathlib import Path
 
-from streamer.errors import StateOutdatedError, TaskCorruptedError
+from streamer.errors import ChangelogTrimmedError, StateOutdatedError, TaskCorruptedError
 from streamer.ids import TopicPartition
 from streamer.kafka.changelog import Bounds
 from streamer.restore.store import StoreRestore
@@ -30,11 +30,11 @@ def check_place(directory: Path, one: StoreRestore, bounds: Bounds) -> None:
         )
     if position < bounds.start:
         held = f"stands at position {position}" if position else "is empty"
-        raise TaskCorruptedError(
+        raise ChangelogTrimmedError(
             f"the state in {directory} {held}, but changelog {place} begins at {bounds.start}: "
             "the records between were deleted",
-            hint="put a snapshot in its place that reaches the changelog's begin. Nothing was "
-            "changed",
+            hint="a snapshot of the task that reaches the changelog's begin brings it back: set "
+            "snapshot_repository to where there is one, and start again. Nothing was changed",
         )
     if position:
         _check_topic(directory, one, bounds.topic_id)
@@ -62,10 +62,11 @@ def outdated(
         f"{behind}: rows removed since may have left the changelog, and would come back"
     )
     for one in cut:
-        return TaskCorruptedError(
+        return ChangelogTrimmedError(
             message,
-            hint=f"nor can it be restored as a whole: {one.place} begins at {one.start}. Put a "
-            f"newer copy of the state in {directory}. Nothing was changed",
+            hint=f"nor can it be restored as a whole: {one.place} begins at {one.start}. A newer "
+            "snapshot of the task brings it back: set snapshot_repository to where there is one, "
+            "and start again. Nothing was changed",
         )
     return StateOutdatedError(
         message,

@@ -14,7 +14,7 @@ import socket
 import threading
 from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import NamedTuple, TypeVar
+from typing import Any, NamedTuple, TypeVar
 
 import msgspec
 
@@ -170,6 +170,12 @@ class Hold(msgspec.Struct, frozen=True):
     created_ms: int
 
 
+# Made here, once: msgspec crashes where several threads meet a type for the first time.
+_decoders: dict[type, msgspec.json.Decoder[Any]] = {
+    kind: msgspec.json.Decoder(kind) for kind in (Lease, Hold)
+}
+
+
 @dataclass(slots=True)
 class Leased(Closable):
     """A snapshot that stays as it is while this is open."""
@@ -213,7 +219,8 @@ def lease(
 def read(raw: bytes, kind: type[T], shelf: Shelf) -> T:
     """What cannot be read may keep anything: who deletes must stop there."""
     try:
-        return msgspec.json.decode(raw, type=kind)
+        found: T = _decoders[kind].decode(raw)
+        return found
     except msgspec.DecodeError as error:
         raise SnapshotDamagedError(
             f"{shelf.backend.address}: a {kind.__name__.lower()} of {shelf} cannot be read:"

@@ -140,14 +140,14 @@ def decode(raw: bytes, where: str) -> Manifest:
     if hashlib.sha256(body).hexdigest().encode() != tail[1]:
         raise _damaged(where, "its sum is wrong")
     try:
-        version = msgspec.json.decode(body, type=_Version).version
+        version = _version_decoder.decode(body).version
         if version != VERSION:
             raise SnapshotMismatchError(
                 f"{where}: the manifest has version {version}, this version of Streamer reads"
                 f" {VERSION}",
                 hint="restore with the version that made it, or choose another snapshot",
             )
-        manifest = msgspec.json.decode(body, type=Manifest)
+        manifest = _decoder.decode(body)
     except (msgspec.DecodeError, RecursionError) as error:
         raise _damaged(where, str(error)) from error
     _check(manifest, where)
@@ -156,6 +156,11 @@ def decode(raw: bytes, where: str) -> Manifest:
 
 class _Version(msgspec.Struct):
     version: int
+
+
+# Made here, once: msgspec crashes where several threads meet a type for the first time.
+_version_decoder = msgspec.json.Decoder(_Version)
+_decoder = msgspec.json.Decoder(Manifest)
 
 
 def _check(manifest: Manifest, where: str) -> None:

@@ -44,7 +44,9 @@ def open_repository(config: Config, address: str = "") -> Repository:
 
 def open_backend(config: Config, address: str) -> Backend:
     """The place of an address, which is not touched yet."""
-    found = parse_repository(address, config.source("snapshot_repository"))
+    is_set = address == config.snapshot_repository
+    source = config.source("snapshot_repository") if is_set else "repository"
+    found = parse_repository(address, source)
     if found.scheme == "s3":
         return _s3(config, found)
     if found.scheme == "ssh":

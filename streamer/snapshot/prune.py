@@ -32,10 +32,12 @@ from streamer.snapshot.manifest import Manifest
 from streamer.snapshot.remote.api import Stored
 from streamer.snapshot.repository import Repository
 from streamer.snapshot.shelf import VOID, Entry, Shelf
-from streamer.snapshot.verified import forget_verified, verified
+from streamer.snapshot.verified import Level, forget_verified, is_verified_as, verified
 
 __all__ = ["Policy", "Pruned", "prune"]
 
+
+_names_decoder = msgspec.json.Decoder(list[str])
 
 _HOUR_MS = 3_600_000
 # Far longer than any process stands still and goes on; what it would commit then is void.
@@ -44,11 +46,14 @@ VOID_MS = 30 * 24 * _HOUR_MS
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Policy:
-    """Which snapshots stay. `grace_ms` is how long files that nobody refers to are kept, for the
+    """Which snapshots stay; `keep_verified` also of those that are verified as `level` or better,
+    such as a trim rests on. `grace_ms` is how long files that nobody refers to are kept, for the
     next snapshot to find, and how long after their mark."""
 
     keep_last: int = 2
     keep_ms: int = 0
+    keep_verified: int = 0
+    level: Level = "contents"
     grace_ms: int = _HOUR_MS
 
     def __post_init__(self) -> None:
@@ -168,11 +173,11 @@ class _Pruning:
         held = claims.holds(self._shelf)
         leased = claims.leased(self._shelf, self._now_ms, self._repository.claim_ms)
         condemned = {mark.name for mark in self._shelf.marks() if mark.kind == "snapshot"}
+        entries = [entry for entry in entries if entry.stem not in condemned]
+        sound = self._sound(entries, manifests, objects)
         surplus, whole = [], 0
         for entry in reversed(entries):
-            if entry.stem in condemned:
-                continue
-            reason = ""
+            reason = sound.get(entry.stem, "")
             if lacking := _lacking(manifests[entry.stem], objects):
                 self._done.problems.append(f"{entry.stem} lacks {lacking} of its files")
             else:
@@ -194,6 +199,22 @@ class _Pruning:
                 surplus.append(entry.stem)
         self._has_whole = whole > 0
         return surplus[::-1]
+
+    def _sound(
+        self, entries: list[Entry], manifests: Mapping[str, Manifest], objects: Mapping[str, Stored]
+    ) -> dict[str, str]:
+        """The newest whole ones that are verified well enough, as the policy has it, and why."""
+        count = self._policy.keep_verified
+        if not count:
+            return {}
+        levels = verified(self._shelf)
+        stems = [
+            entry.stem
+            for entry in reversed(entries)
+            if is_verified_as(levels.get(entry.stem), self._policy.level)
+            and not _lacking(manifests[entry.stem], objects)
+        ]
+        return dict.fromkeys(stems[:count], f"one of the newest {count} verified")
 
     def _delete_snapshots(self, surplus: Iterable[str]) -> None:
         """Those that are condemned, by this run or an earlier one, and that nobody claims."""
@@ -292,7 +313,7 @@ class _Pruning:
         except SnapshotMissingError:
             return  # committed or given up since: what is committed is read after this
         try:
-            referred.names.update(msgspec.json.decode(raw, type=list[str]))
+            referred.names.update(_names_decoder.decode(raw))
         except msgspec.DecodeError as error:
             raise SnapshotDamagedError(
                 f"{self._shelf.backend.address}: the note of {stem} cannot be read: {error}"

@@ -11,7 +11,7 @@ from typing import Literal, get_args
 from streamer.snapshot.remote.api import of_bytes
 from streamer.snapshot.shelf import Shelf
 
-__all__ = ["LEVELS", "Level", "forget_verified", "note_verified", "verified"]
+__all__ = ["LEVELS", "Level", "forget_verified", "is_verified_as", "note_verified", "verified"]
 
 Level = Literal["files", "contents", "restored"]
 LEVELS: tuple[Level, ...] = get_args(Level)
@@ -28,6 +28,11 @@ def forget_verified(shelf: Shelf, stem: str) -> None:
     """Take back what was noted: it is damaged, or gone. Idempotent."""
     for level in LEVELS:
         shelf.backend.delete(f"{_root(shelf)}{stem}/{level}")
+
+
+def is_verified_as(found: Level | None, level: Level) -> bool:
+    """Whether what was found is as good as `level`, or better."""
+    return found is not None and _rank(found) >= _rank(level)
 
 
 def verified(shelf: Shelf) -> dict[str, Level]:

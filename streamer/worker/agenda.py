@@ -1,6 +1,8 @@
 """Which task a snapshot is made of next, and for whom: pure, apart from the clock it is given.
 
-What was ordered goes first, in the order of the tasks; then what is due by the schedule. A task
+What was ordered goes first, in the order of the tasks; then what is due by the schedule. Several
+orders may stand: each task is busy with one of them, the one that names the fewest tasks, so that a
+rebuild from the active waits for no order that is about all. A task
 that failed waits before it is tried again, ever longer, and holds up no other. Whether a task is
 through for an order, and how old its newest snapshot is, the repository knows: after a start or a
 move it is looked up there, and what this worker makes is remembered.
@@ -8,8 +10,10 @@ move it is looked up there, and what this worker makes is remembered.
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
+from typing import Any
 
 from streamer.control.messages import ChoreReport
 from streamer.control.orders import SnapshotOrder
@@ -44,31 +48,33 @@ class Agenda:
     """For the tasks that run here. `interval_ms` of 0 is without a schedule. Used by one thread."""
 
     interval_ms: int = 0
-    order: SnapshotOrder | None = None
-    # Of the order: the tasks that it names, and the snapshots that fulfil it.
-    _named: frozenset[str] = frozenset()
-    _through: dict[TaskId, str] = field(default_factory=dict)
+    # By operation, in the order in which a task follows them.
+    _orders: dict[str, SnapshotOrder] = field(default_factory=dict)
+    # The tasks that an order names, and the snapshots that fulfil it, by operation.
+    _named: dict[str, frozenset[str]] = field(default_factory=dict)
+    _through: dict[str, dict[TaskId, str]] = field(default_factory=dict)
     _trouble: dict[Want, _Trouble] = field(default_factory=dict)
     # When the newest snapshot was made, by the wall clock; -1 where there is none.
     _newest_ms: dict[TaskId, int] = field(default_factory=dict)
 
-    def follow(self, order: SnapshotOrder | None) -> None:
-        """The order that stands now, if any."""
-        if order is self.order or order == self.order:
-            return
-        before, self.order = self.order, order
+    def follow(self, *orders: SnapshotOrder) -> None:
+        """The orders that stand now."""
+        before = self._orders
+        order = sorted(orders, key=lambda one: len(one.tasks) or sys.maxsize)
+        self._orders = {one.operation: one for one in order}
         # Asked many times a second, of an order that may name all tasks of a large fleet.
-        self._named = frozenset(order.tasks) if order else frozenset()
-        if before is None or order is None or before.operation != order.operation:
-            self._through.clear()
+        self._named = {one.operation: frozenset(one.tasks) for one in orders}
+        self._through = {name: self._through.get(name, {}) for name in self._orders}
         # A new word is a new chance, such as after somebody has mended what was wrong.
-        self._trouble = {want: one for want, one in self._trouble.items() if not want.operation}
+        same = {name for name, one in self._orders.items() if before.get(name) == one} | {""}
+        self._trouble = {want: one for want, one in self._trouble.items() if want.operation in same}
 
     def only(self, running: Collection[TaskId]) -> None:
         """Forget tasks that do not run here: another worker may do something with them."""
-        for known in (self._through, self._newest_ms):
-            for task in [each for each in known if each not in running]:
-                del known[task]
+        known: list[dict[TaskId, Any]] = [self._newest_ms, *self._through.values()]
+        for each in known:
+            for task in [task for task in each if task not in running]:
+                del each[task]
         self._trouble = {want: one for want, one in self._trouble.items() if want.task in running}
 
     def next(self, running: Collection[TaskId], now_ms: int) -> Want | None:
@@ -76,18 +82,19 @@ class Agenda:
         wants = [*self._ordered(running), *self._due(running, now_ms)]
         return next((want for want in wants if self._may(want, now_ms)), None)
 
-    def asked(self, running: Collection[TaskId]) -> list[TaskId]:
-        """The tasks that run here and that the order is about."""
-        if self.order is None:
-            return []
-        named = self._named
-        return sorted(task for task in running if not named or str(task) in named)
+    def order_of(self, task: TaskId) -> SnapshotOrder | None:
+        """What a task is busy with: the first order that is about it, but of those that failed the
+        one that may be tried again first, after all others."""
+        about = [
+            order
+            for name, order in self._orders.items()
+            if not self._named[name] or str(task) in self._named[name]
+        ]
+        return min(about, key=lambda order: self._again_ms(_want(task, order)), default=None)
 
     def is_ordered(self, want: Want) -> bool:
         """Whether it is still wanted: an order may have been taken back meanwhile."""
-        return not want.operation or (
-            self.order is not None and self.order.operation == want.operation
-        )
+        return not want.operation or want.operation in self._orders
 
     def newest_ms(self, task: TaskId) -> int | None:
         """When the newest snapshot of a task was made; -1: never, None: it is not known."""
@@ -109,7 +116,7 @@ class Agenda:
         if not want.repository:
             self.learnt(want.task, made_ms)
         if want.operation and self.is_ordered(want):
-            self._through[want.task] = snapshot
+            self._through[want.operation][want.task] = snapshot
 
     def failed(self, want: Want, why: str, now_ms: int) -> int:
         """It could not be made; in how many ms it is tried again."""
@@ -121,34 +128,29 @@ class Agenda:
     def chores(
         self, running: Collection[TaskId], working: Mapping[TaskId, ChoreReport]
     ) -> dict[TaskId, ChoreReport]:
-        """What became of the order, by task; `working` are those being done."""
-        order = self.order
-        if order is None:
-            return {}
-        found = {}
-        for task in self.asked(running):
-            want = Want(task, order.operation, order.repository)
-            trouble = self._trouble.get(want)
-            if made := self._through.get(task):
-                found[task] = ChoreReport(operation=order.operation, state="done", made=made)
-            elif task in working:
-                found[task] = working[task]
-            elif trouble is not None:
-                found[task] = ChoreReport(
-                    operation=order.operation, state="failed", why=trouble.why
-                )
-            else:
-                found[task] = ChoreReport(operation=order.operation, state="waiting")
-        return found
+        """What became of the orders, by task; `working` are those being done."""
+        return {
+            task: working[task] if task in working else self._chore(task, order)
+            for task in running
+            if (order := self.order_of(task)) is not None
+        }
+
+    def _chore(self, task: TaskId, order: SnapshotOrder) -> ChoreReport:
+        trouble = self._trouble.get(_want(task, order))
+        if made := self._through[order.operation].get(task):
+            return ChoreReport(operation=order.operation, state="done", made=made)
+        if trouble is not None:
+            return ChoreReport(operation=order.operation, state="failed", why=trouble.why)
+        return ChoreReport(operation=order.operation, state="waiting")
 
     def _ordered(self, running: Collection[TaskId]) -> list[Want]:
-        order = self.order
-        if order is None:
+        if not self._orders:
             return []
         return [
-            Want(task, order.operation, order.repository)
-            for task in self.asked(running)
-            if task not in self._through
+            _want(task, order)
+            for task in sorted(running)
+            if (order := self.order_of(task)) is not None
+            and task not in self._through[order.operation]
         ]
 
     def _due(self, running: Collection[TaskId], now_ms: int) -> list[Want]:
@@ -157,8 +159,15 @@ class Agenda:
         return [Want(task) for task in sorted(running) if self.is_due(task, now_ms)]
 
     def _may(self, want: Want, now_ms: int) -> bool:
+        return now_ms >= self._again_ms(want)
+
+    def _again_ms(self, want: Want) -> int:
         trouble = self._trouble.get(want)
-        return trouble is None or now_ms >= trouble.again_ms
+        return trouble.again_ms if trouble is not None else 0
+
+
+def _want(task: TaskId, order: SnapshotOrder) -> Want:
+    return Want(task, order.operation, order.repository)
 
 
 def slot(task: TaskId, time_ms: int, interval_ms: int) -> int:

@@ -8,6 +8,7 @@ from msgspec.structs import replace
 
 from streamer.cluster.member import Desired
 from streamer.control.messages import ChoreReport, StandbyReport, TaskReport
+from streamer.control.orders import Order
 from streamer.errors import StreamerError
 from streamer.ids import TaskId
 from streamer.worker.loop import Membership
@@ -46,6 +47,9 @@ class Chores:
         """Say what was said last, with the chores as they are now."""
         if self._last is not None:
             self.report(*self._last)
+
+    def orders(self) -> tuple[Order, ...]:
+        return self._member.orders()
 
     def rejoin(self) -> None:
         self._last = None

@@ -19,6 +19,7 @@ from streamer.clock import Clock
 from streamer.cluster.member import Desired
 from streamer.config import Config, budget
 from streamer.control.messages import StandbyReport, TaskReport
+from streamer.control.orders import Order
 from streamer.errors import (
     RAISED_BY_USERS,
     FencedError,
@@ -56,6 +57,8 @@ class Membership(Protocol):
         tasks: dict[TaskId, TaskReport],
         standbys: dict[TaskId, StandbyReport],
     ) -> None: ...
+
+    def orders(self) -> tuple[Order, ...]: ...
 
     def rejoin(self) -> None: ...
 
@@ -107,6 +110,7 @@ class Loop:
         try:
             changed = self._follow_assignment()
             changed |= self._tasks.standbys.keep(self._copies)
+            self._tasks.bootstrapping.hear(self._member.orders())
             # Final results that are left go first, or new ones could come faster than they go.
             if not any(task.is_closing for task in self._tasks.running):
                 self._read()

@@ -177,7 +177,11 @@ class Maker(Closable):
         if not self._config.snapshot_keep_last:
             return
         policy = Policy(
-            keep_last=self._config.snapshot_keep_last, keep_ms=self._config.snapshot_keep_ms
+            keep_last=self._config.snapshot_keep_last,
+            keep_ms=self._config.snapshot_keep_ms,
+            # Somebody verifies now and then: newer ones, not verified yet, must not push these out.
+            keep_verified=self._config.trim_snapshots_min,
+            level=self._config.trim_verified_level,  # type: ignore[arg-type]
         )
         try:
             done = prune(repository, shelf, policy, dry_run=False)

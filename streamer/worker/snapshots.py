@@ -32,7 +32,7 @@ from streamer.clock import Clock
 from streamer.closable import Closable
 from streamer.config import Config
 from streamer.control.messages import ChoreReport
-from streamer.control.orders import Order, SnapshotOrder
+from streamer.control.orders import Order, RebuildOrder, SnapshotOrder
 from streamer.errors import StoppedError, StreamerError, TaskMigratedError
 from streamer.ids import TaskId
 from streamer.snapshot.create import About
@@ -84,10 +84,11 @@ class Snapshots(Closable):
         clock: Clock,
     ) -> None:
         self.chores: Mapping[TaskId, ChoreReport] = {}
-        """What became of the order that stands, for each task that runs here."""
+        """What became of the order that a task is busy with, for each that runs here."""
         self._config = config
         self._tasks = tasks
         self._orders = orders
+        self._heard: tuple[Order, ...] | None = None
         self._directory = directory
         self._clock = clock
         self._agenda = Agenda(config.snapshot_interval_ms)
@@ -124,7 +125,7 @@ class Snapshots(Closable):
         self._looked_ms = now_ms
         every = {active.task: active for active in self._tasks.running}
         running = {task: active for task, active in every.items() if active.changelogs}
-        self._agenda.follow(self._order())
+        self._follow()
         self._agenda.only(running)
         if self._job is not None:
             self._advance(self._job, running)
@@ -135,13 +136,22 @@ class Snapshots(Closable):
             self._show_ages(running)
         return self._tell(every, running)
 
-    def _order(self) -> SnapshotOrder | None:
-        """The one that stands. What it asks for may be what the settings say anyway."""
-        orders = (one for one in self._orders() if isinstance(one, SnapshotOrder))
-        order = next(orders, None)
-        if order is not None and order.repository == self._config.snapshot_repository:
-            return replace(order, repository="")
-        return order
+    def _follow(self) -> None:
+        """Tell the agenda what stands. What an order asks for may be what the settings say anyway;
+        and what another worker is fetching by now is made, so it keeps nothing else waiting."""
+        orders = self._orders()
+        if orders is self._heard:
+            return
+        self._heard = orders
+        fetching = {one.operation for one in orders if isinstance(one, RebuildOrder)}
+        own = self._config.snapshot_repository
+        self._agenda.follow(
+            *(
+                replace(one, repository="") if one.repository == own else one
+                for one in orders
+                if isinstance(one, SnapshotOrder) and one.operation not in fetching
+            )
+        )
 
     def _begin(self, running: Mapping[TaskId, ActiveTask]) -> None:
         want = self._agenda.next(running, self._clock.now_ms())
@@ -247,8 +257,8 @@ class Snapshots(Closable):
                 bytes_total=progress.bytes_total if progress else 0,
             )
         chores = self._agenda.chores(running, working)
-        if (order := self._agenda.order) is not None:
-            for task in set(self._agenda.asked(every)) - running.keys():
+        for task in every.keys() - running.keys():
+            if (order := self._agenda.order_of(task)) is not None:
                 chores[task] = ChoreReport(
                     operation=order.operation, state="done", why="it has no stores"
                 )

@@ -11,10 +11,12 @@ import logging
 import time
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol
 
 from streamer import failpoints, metrics
 from streamer.changelog.format import Positions
-from streamer.control.messages import StandbyReport
+from streamer.control.messages import ChoreReport, StandbyReport
 from streamer.errors import StateOutdatedError, StreamerError
 from streamer.ids import TaskId, TopicPartition
 from streamer.log import task_context
@@ -39,6 +41,35 @@ class Standby:
     stored: Positions
 
 
+class Rescuer(Protocol):
+    """What makes copies from snapshots, where that is sooner or nothing else is left."""
+
+    def opened(self, task: TaskId, directory: Path) -> None: ...
+
+    def rescues(self, task: TaskId, error: StreamerError) -> bool:
+        """Whether a copy that has ended with this stays open, to be made anew."""
+
+    def forget(self, task: TaskId) -> None: ...
+
+    def chore(self, task: TaskId) -> ChoreReport | None: ...
+
+
+class _Nobody:
+    """Does nothing of it."""
+
+    def opened(self, task: TaskId, directory: Path) -> None:
+        pass
+
+    def rescues(self, task: TaskId, error: StreamerError) -> bool:
+        return False
+
+    def forget(self, task: TaskId) -> None:
+        pass
+
+    def chore(self, task: TaskId) -> ChoreReport | None:
+        return None
+
+
 class Standbys:
     """Changed by the main thread alone; `all` may be read by any. `opening` opens a database."""
 
@@ -54,6 +85,7 @@ class Standbys:
         self._changelogs = changelogs
         self._directory = directory
         self._restorer = restorer
+        self.bootstrapping: Rescuer = _Nobody()
         self._standbys: dict[TaskId, Standby] = {}
         self._failed: dict[TaskId, StreamerError] = {}
         self._left: dict[TaskId, dict[str, int]] = {}
@@ -88,17 +120,18 @@ class Standbys:
             try:
                 database = self._opening(task)
             except StreamerError as error:
-                self._fail(task, error)
+                self.fail(task, error)
                 return
             try:
                 stored = Positions.decode(database.metadata())
             except StreamerError as error:
                 database.close()
-                self._fail(task, error)
+                self.fail(task, error)
                 return
             self._standbys[task] = Standby(task, database, stored)
             metrics.set_task_state(task, "standby")
             self._restorer.follow(task, database, self._changelogs(task))
+            self.bootstrapping.opened(task, database.directory)
             _log.info("task %s: keeping a copy", task)
 
     def take(self, task: TaskId) -> Standby | None:
@@ -116,6 +149,7 @@ class Standbys:
         for task in given:
             self._failed.pop(task, None)
             self._left.pop(task, None)
+            self.bootstrapping.forget(task)
         closing = [self._standbys.pop(task) for task in given if task in self._standbys]
         if not closing:
             return
@@ -130,22 +164,23 @@ class Standbys:
     def ended(self, task: TaskId, error: StreamerError | None) -> None:
         """A copy has stopped following, which it does by itself only when something is wrong."""
         standby = self._standbys.get(task)
-        if standby is None or error is None:
+        if standby is None or error is None or self.bootstrapping.rescues(task, error):
             return
         left = self._restorer.durable(task)
         self.close([task])
         if isinstance(error, StateOutdatedError):
-            self._begin_anew(task, error)
+            self.begin_anew(task, error)
         else:
-            self._fail(task, error)
+            self.fail(task, error)
             # Its disk has that, and needs what comes after it when it is mended.
             self._left[task] = left
 
-    def _begin_anew(self, task: TaskId, error: StateOutdatedError) -> None:
+    def begin_anew(self, task: TaskId, error: StateOutdatedError) -> None:
+        """Put the state of a copy that is closed aside, and open the copy on an empty disk."""
         try:
             aside = self._directory.put_aside(task, time.time_ns() // 1_000_000)
         except StreamerError as refused:
-            self._fail(task, refused)
+            self.fail(task, refused)
             return
         _log.warning(
             "%s. The copy is made anew from the changelogs; the old state was moved to %s, is not"
@@ -155,7 +190,8 @@ class Standbys:
         )
         self.open(task)
 
-    def _fail(self, task: TaskId, error: StreamerError) -> None:
+    def fail(self, task: TaskId, error: StreamerError) -> None:
+        """A copy that is closed is of no use; it is told, and stays as it is."""
         _log.error("task %s: the copy has stopped: %s", task, error.describe())
         self._failed[task] = error
         metrics.set_task_state(task, "failed")
@@ -164,7 +200,12 @@ class Standbys:
         """The status of every copy, for the cluster."""
         metrics.assigned_standbys.set(len(self.tasks))
         reports = {
-            task: StandbyReport(state="failed", lag_records=-1, durable=self._left.get(task, {}))
+            task: StandbyReport(
+                state="failed",
+                lag_records=-1,
+                durable=self._left.get(task, {}),
+                chore=self.bootstrapping.chore(task),
+            )
             for task in self._failed
         }
         for task, standby in self._standbys.items():
@@ -176,6 +217,7 @@ class Standbys:
                 is_current=self._restorer.is_current(task),
                 bytes=standby.database.size_bytes(),
                 durable=self._restorer.durable(task),
+                chore=self.bootstrapping.chore(task),
             )
         return reports
 

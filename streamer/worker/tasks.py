@@ -10,6 +10,8 @@ import logging
 import time
 from collections.abc import Iterable
 
+import msgspec
+
 from streamer import failpoints, metrics
 from streamer.config import Config, budget
 from streamer.control.messages import TaskReport
@@ -18,15 +20,19 @@ from streamer.ids import TaskId, TopicPartition
 from streamer.kafka.api import Fetched, InputReader
 from streamer.log import task_context
 from streamer.restore import Restorer
+from streamer.restore.bootstrap import Wanted
+from streamer.restore.bootstraps import Bootstraps
 from streamer.store.directory import WorkerDirectory
 from streamer.store.pool import MemoryPool
 from streamer.task.active import ActiveTask
 from streamer.task.build import Plan, changelogs
-from streamer.task.input import Crowd
 from streamer.task.lifecycle import TaskState
 from streamer.topology.partitions import Partitions
-from streamer.worker.opening import active_task, open_database
+from streamer.worker.bootstrapping import Bootstrapping
+from streamer.worker.intake import Intake
+from streamer.worker.opening import active_task, open_database, wanted_state
 from streamer.worker.reports import Rates, report
+from streamer.worker.roles import TaskRoles
 from streamer.worker.standbys import Standbys
 from streamer.worker.starting import start_task
 
@@ -50,6 +56,7 @@ class TaskSet:
         pool: MemoryPool,
         reader: InputReader,
         restorer: Restorer,
+        bootstraps: Bootstraps | None = None,
     ) -> None:
         self._plan = plan
         self._planned = planned
@@ -64,9 +71,16 @@ class TaskSet:
             directory=directory,
             restorer=restorer,
         )
-        self._by_partition: dict[TopicPartition, ActiveTask] = {}
-        self._paused: set[TopicPartition] = set()
-        self._crowd = Crowd()
+        self._roles = TaskRoles(
+            self,
+            directory=directory,
+            restorer=restorer,
+            lag_max=plan.config.acceptable_recovery_lag,
+        )
+        self.bootstrapping = self.standbys.bootstrapping = Bootstrapping(
+            self._roles, self._wanted, restorer=restorer, config=plan.config, pool=bootstraps
+        )
+        self._intake = Intake(reader)
         self._waiting: set[TaskId] = set()
         self._again_s = 0.0
         self._rates = Rates()
@@ -97,7 +111,11 @@ class TaskSet:
 
     def reading(self, partition: TopicPartition) -> ActiveTask | None:
         """The running task that reads this partition."""
-        return self._by_partition.get(partition)
+        return self._intake.reading(partition)
+
+    def get(self, task: TaskId) -> ActiveTask | None:
+        """A task that is open here to be processed, running or not."""
+        return self._tasks.get(task)
 
     # -- opening -------------------------------------------------------------------------------
 
@@ -121,18 +139,25 @@ class TaskSet:
                     else open_database(task, self._plan, directory=self._directory, pool=self.pool)
                 )
             except StreamerError as error:
-                self._cannot_open(task, error)
+                self.cannot_open(task, error)
                 return
             active = active_task(task, database, plan=self._plan, planned=self._planned)
             self._tasks[task] = active
             active.move(TaskState.RESTORING)
             metrics.set_task_state(task, active.state.value)
-            if standby:
-                self._restorer.promote(task)
-            else:
+            if standby is None:
                 self._restorer.start(task, database, active.changelogs)
+                self.bootstrapping.opened(task, database.directory)
+            elif not self.bootstrapping.is_paused(task):
+                self._restorer.promote(task)
+            self.bootstrapping.promoted(task)
 
-    def _cannot_open(self, task: TaskId, error: StreamerError) -> None:
+    def _wanted(self, task: TaskId, local_offsets: int | None) -> Wanted:
+        return wanted_state(
+            task, self._plan, directory=self._directory, local_offsets=local_offsets
+        )
+
+    def cannot_open(self, task: TaskId, error: StreamerError) -> None:
         _log.error("task %s cannot be opened: %s", task, error.describe())
         self.unopened[task] = error
         metrics.set_task_state(task, TaskState.FAILED.value)
@@ -140,7 +165,8 @@ class TaskSet:
     def start_restored(self) -> bool:
         """Start the tasks whose restore has ended; returns whether there were any. Where brokers
         are away just then, it is tried again."""
-        self._restorer.beside_processing = bool(self._by_partition)
+        self._restorer.beside_processing = bool(self._intake)
+        changed = self.bootstrapping.turn()
         ended = dict(self._restorer.finished())
         if time.monotonic() >= self._again_s:
             ended.update(dict.fromkeys(self._waiting))
@@ -156,8 +182,10 @@ class TaskSet:
                 try:
                     if error is None:
                         self._start(active)
+                    elif self.bootstrapping.rescues(task, error):
+                        continue
                     elif isinstance(error, StateOutdatedError):
-                        self._restore_whole(active, error)
+                        self._roles.restore_whole(task, error)
                     else:
                         self.fail(active, error)
                 except KafkaUnavailableError as away:
@@ -166,24 +194,7 @@ class TaskSet:
                     self._again_s = time.monotonic() + _AGAIN_S
                 except StreamerError as problem:
                     self.fail(active, problem)
-        return bool(ended)
-
-    def _restore_whole(self, active: ActiveTask, error: StateOutdatedError) -> None:
-        """Restore a task into a new database, beside the one that is too old."""
-        task = active.task
-        self.close([task])
-        try:
-            aside = self._directory.put_aside(task, time.time_ns() // 1_000_000)
-        except StreamerError as refused:
-            self._cannot_open(task, refused)
-            return
-        _log.warning(
-            "%s. It is restored as a whole from its changelogs; the old state was moved to %s,"
-            " is not read again, and can be deleted",
-            error,
-            aside,
-        )
-        self._open(task)
+        return changed or bool(ended)
 
     def _start(self, active: ActiveTask) -> None:
         task, restored = active.task, self._restorer.progress(active.task).restored_records
@@ -196,9 +207,7 @@ class TaskSet:
             restored_records=restored,
             recent_bytes=recent_bytes,
         )
-        for partition in active.partitions:
-            self._by_partition[partition] = active
-        self._reader.add(active.positions)
+        self._intake.add(active)
         metrics.set_task_state(task, active.state.value)
         goes_on = ", ".join(f"{place}@{at}" for place, at in active.positions.items())
         _log.info("task %s runs: restored %d records, goes on at %s", task, restored, goes_on)
@@ -209,6 +218,7 @@ class TaskSet:
         """Close tasks; what they did since the last commit must be committed or aborted."""
         for task in list(tasks):
             self.unopened.pop(task, None)
+            self.bootstrapping.forget(task)
             active = self._tasks.pop(task, None)
             if active is None:
                 continue
@@ -216,7 +226,7 @@ class TaskSet:
                 failpoints.hit("task.before_close")
                 if active.state is TaskState.RESTORING:
                     self._restorer.cancel(task)
-                self._stop_reading(active)
+                self._intake.remove(active)
                 self._waiting.discard(task)
                 active.close()
                 metrics.forget_task(task)
@@ -225,51 +235,24 @@ class TaskSet:
     def fail(self, active: ActiveTask, error: StreamerError) -> None:
         """Halt one task for good; the others go on. Its state and its place are kept."""
         _log.error("task %s has stopped: %s", active.task, error.describe())
-        self._stop_reading(active)
+        self._intake.remove(active)
         active.abort()
         active.fail(error)
         metrics.set_task_state(active.task, active.state.value)
-
-    def _stop_reading(self, active: ActiveTask) -> None:
-        reading = [place for place in active.partitions if self._by_partition.pop(place, None)]
-        if reading:
-            self._reader.remove(reading)
-            self._paused.difference_update(reading)
 
     # -- input ---------------------------------------------------------------------------------
 
     def take(self, fetched: Fetched) -> None:
         """Hand what was fetched to the tasks that read it."""
-        for batch in fetched.batches:
-            active = self._by_partition.get(batch.place)
-            if active is not None:
-                active.add(batch)
-                metrics.records_consumed.labels(str(active.task), batch.topic).inc(len(batch))
-        for partition, end in fetched.ends.items():
-            active = self._by_partition.get(partition)
-            if active is not None:
-                active.input.reached_end(partition, end)
+        self._intake.take(fetched)
 
     def rewind(self) -> None:
         """After an abort: every task forgets, and its input is read again from the last commit."""
-        for active in self.running:
-            active.abort()
-            self._reader.seek(active.committed)
-        self._resume(set(self._paused))
+        self._intake.rewind(self.running)
 
     def balance_input(self) -> None:
         """Pause partitions that run ahead of the others of their task, resume them later."""
-        inputs = [active.input for active in self.running]
-        full = self._crowd.full(inputs, budget(self.config).waiting_bytes)
-        if full - self._paused:
-            self._reader.pause(full - self._paused)
-        self._resume(self._paused - full)
-        self._paused = full
-
-    def _resume(self, partitions: set[TopicPartition]) -> None:
-        if partitions:
-            self._reader.resume(partitions)
-            self._paused = self._paused - partitions
+        self._intake.balance(self.running, budget(self.config).waiting_bytes)
 
     def restore_lag(self, task: TaskId) -> int | None:
         """What a copy, or a task that is being restored, has yet to read of its changelogs."""
@@ -283,5 +266,7 @@ class TaskSet:
         reports = {task: TaskReport(state="failed") for task in self.unopened}
         for task, active in self._tasks.items():
             rate = self._rates.look(active)
-            reports[task] = report(active, self._reader, self._restorer, rate=rate)
+            told = report(active, self._reader, self._restorer, rate=rate)
+            chore = self.bootstrapping.chore(task)
+            reports[task] = told if chore is None else msgspec.structs.replace(told, chore=chore)
         return reports

@@ -28,6 +28,8 @@ from streamer.kafka.at_least_once import AtLeastOnceProducer
 from streamer.kafka.consumer import InputConsumer
 from streamer.kafka.producer import WorkerProducer
 from streamer.restore import Restorer
+from streamer.restore.bootstraps import Bootstraps, KafkaSurroundings
+from streamer.snapshot.adopt import settle_all
 from streamer.store.directory import WorkerDirectory
 from streamer.store.pool import MemoryPool
 from streamer.task.active import committed_by
@@ -38,6 +40,7 @@ from streamer.worker.checks import check
 from streamer.worker.chores import Chores
 from streamer.worker.gauges import Gauges, show_budget
 from streamer.worker.loop import Loop
+from streamer.worker.opening import look_inside
 from streamer.worker.owners import Owners
 from streamer.worker.produced import WorkerOutput
 from streamer.worker.serving import WorkerServing
@@ -99,6 +102,8 @@ class Worker:
     def _begin(self) -> int:
         with ExitStack() as closing:
             closing.callback(self._directory.close)
+            for done in settle_all(self._directory.path / "tasks"):
+                _log.warning("after a crash: %s", done)
             planned, self._delete_retention_ms = prepare(
                 self._topology, self.config, Admin(self.config, stopping=self._stopping)
             )
@@ -200,6 +205,15 @@ class Worker:
             wall_time_ms=self._clock.now_ms,
             recent_bytes=parts.recent_rows_bytes,
         )
+        around = KafkaSurroundings(
+            self.config,
+            lambda task, path: look_inside(task, path, plan, pool=pool),
+            delete_retention_ms=self._delete_retention_ms,
+            clock=self._clock,
+        )
+        bootstraps = Bootstraps(around, self.config.bootstrap_parallel)
+        closing.callback(around.close)
+        closing.callback(bootstraps.close)
         return TaskSet(
             plan,
             planned,
@@ -207,6 +221,7 @@ class Worker:
             pool=pool,
             reader=reader,
             restorer=restorer,
+            bootstraps=bootstraps,
         )
 
     def _producer(self, planned: Partitions) -> WorkerProducer | AtLeastOnceProducer:

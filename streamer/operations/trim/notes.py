@@ -38,6 +38,9 @@ class TrimNote(Struct, frozen=True, kw_only=True, omit_defaults=True):
     at_ms: int = 0
 
 
+_decoder = msgspec.json.Decoder(TrimNote)
+
+
 def write_note(shelf: Shelf, mark: str, note: TrimNote) -> None:
     """Keep it, unless the same plan has noted this partition before."""
     place = TopicPartition(note.topic, note.partition)
@@ -62,7 +65,7 @@ def read_notes(shelf: Shelf, place: TopicPartition) -> list[TrimNote]:
         except SnapshotMissingError:
             continue
         try:
-            found.append(msgspec.json.decode(raw, type=TrimNote))
+            found.append(_decoder.decode(raw))
         except msgspec.DecodeError as error:
             raise SnapshotDamagedError(
                 f"{shelf.backend.address}: {stored.key} cannot be read: {error}",

@@ -234,6 +234,14 @@ def test_a_store_needs_the_application_itself(desk: Desk) -> None:
     desk.call("create", "--repository", "ftp://nowhere", code=2)
 
 
+def test_a_wrong_address_of_the_command_line_is_not_laid_to_a_file(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    arguments = ("list", "--app", "spend", "--set", "snapshot_repository=file:///srv/x")
+    assert main(["snapshot", *arguments, "--repository", "foo://x"]) == 2
+    assert "streamer: repository: 'foo://x' is not the address" in capsys.readouterr().err
+
+
 def test_without_a_repository_it_is_said_what_to_set(
     capsys: pytest.CaptureFixture[str],
 ) -> None:

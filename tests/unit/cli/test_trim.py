@@ -154,6 +154,7 @@ def test_why_kept_answers_in_one_screen(
         ("totals", 2, "'totals' is not a partition"),
         (f"{TOPIC}/x", 2, "is not a partition"),
         ("app-none-changelog/3", 3, "app-none-changelog/3 does not exist"),
+        ("app-none-changelog/9", 3, "changelogs with that partition are: none"),
         (f"{TOPIC}/4", 3, "neither a status nor a snapshot of app tells of"),
     ],
 )

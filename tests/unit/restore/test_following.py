@@ -7,10 +7,10 @@ from typing import Any
 import pytest
 
 from streamer.errors import (
+    ChangelogTrimmedError,
     KafkaUnavailableError,
     StateOutdatedError,
     StreamerError,
-    TaskCorruptedError,
 )
 from streamer.kafka.changelog import Bounds, Fetched
 from streamer.restore import gathered
@@ -242,7 +242,7 @@ def test_after_weeks_it_is_continued_by_the_next_process(bench: Bench) -> None:
     )
 
 
-@pytest.mark.parametrize(("start", "error"), [(0, StateOutdatedError), (5, TaskCorruptedError)])
+@pytest.mark.parametrize(("start", "error"), [(0, StateOutdatedError), (5, ChangelogTrimmedError)])
 @pytest.mark.parametrize("promoted", [False, True])
 def test_one_that_was_cut_off_for_too_long_takes_in_nothing_more(
     bench: Bench, start: int, error: type[StreamerError], promoted: bool

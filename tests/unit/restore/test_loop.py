@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 from streamer.errors import (
+    ChangelogTrimmedError,
     KafkaUnavailableError,
     StreamerError,
     TaskCorruptedError,
@@ -52,7 +53,7 @@ def test_a_failure_is_that_tasks_alone(bench: Bench) -> None:
     assert bench.ended == [missing, wrong, torn]
     assert [type(one.error) for one in bench.ended] == [
         TopicMissingError,
-        TaskCorruptedError,
+        ChangelogTrimmedError,
         TaskCorruptedError,
     ]
     assert bench.consumer.reading == {place(4): 0}

@@ -86,6 +86,17 @@ def test_nobody_can_ask_for_less_than_one() -> None:
         Policy(keep_last=0)
 
 
+def test_what_a_trim_rests_on_is_not_pushed_out_by_what_nobody_has_verified(kept: Kept) -> None:
+    place = shelf(kept.place)
+    for stem, level in zip(kept.stems, ("restored", "contents", "files", "files"), strict=True):
+        note_verified(place, stem, level)
+    done = prune(kept.place, place, Policy(keep_last=1, keep_verified=1), dry_run=False)
+    assert kept.left == [kept.stems[1], kept.stems[3]]
+    assert done.kept[kept.stems[1]] == "one of the newest 1 verified"
+    prune(kept.place, place, Policy(keep_last=1, keep_verified=1, level="restored"), dry_run=False)
+    assert kept.left == [kept.stems[3]]
+
+
 def test_a_dry_run_changes_nothing(kept: Kept) -> None:
     before = dict(kept.disk.objects)
     kept.prune(dry_run=True, keep_last=1)

@@ -49,7 +49,7 @@ def test_another_order_begins_anew_and_none_forgets_all() -> None:
     agenda.follow(order("second"))
     assert agenda.next({ONE}, NOW_MS) == Want(ONE, "second")
     assert not agenda.is_ordered(Want(ONE, "op"))
-    agenda.follow(None)
+    agenda.follow()
     assert agenda.next({ONE}, NOW_MS) is None
     assert agenda.chores({ONE}, {}) == {}
 
@@ -138,3 +138,26 @@ def _begin_of(task: TaskId) -> int:
     """The moment within the hour at which the task's interval begins, to a second."""
     numbers = [slot(task, NOW_MS + at, HOUR_MS) for at in range(0, HOUR_MS + 1_000, 1_000)]
     return next(at for at, number in enumerate(numbers) if number != numbers[0]) * 1_000
+
+
+def test_of_several_orders_a_task_follows_the_narrowest_and_each_other_task_its_own() -> None:
+    agenda = Agenda()
+    agenda.follow(order("all"), order("one", "0_1"), order("elsewhere", "0_9"))
+    assert agenda.next({ONE, TWO}, NOW_MS) == Want(ONE, "one")
+    agenda.made(Want(ONE, "one"), "a" * 32, NOW_MS)
+    assert agenda.next({ONE, TWO}, NOW_MS) == Want(TWO, "all")
+    agenda.made(Want(TWO, "all"), "b" * 32, NOW_MS)
+    told = {task: chore.operation for task, chore in agenda.chores({ONE, TWO}, {}).items()}
+    assert told == {ONE: "one", TWO: "all"}
+    # Taken back, it leaves room for the other; what was made for that is still known.
+    agenda.follow(order("all"))
+    assert agenda.next({ONE, TWO}, NOW_MS) == Want(ONE, "all")
+
+
+def test_an_order_that_fails_keeps_no_other_one_of_the_task_waiting() -> None:
+    agenda = Agenda()
+    agenda.follow(order("all"), order("one", "0_1"))
+    agenda.failed(Want(ONE, "one"), "no room", NOW_MS)
+    assert agenda.next({ONE}, NOW_MS) == Want(ONE, "all")
+    agenda.failed(Want(ONE, "all"), "no room", NOW_MS + 1)
+    assert agenda.next({ONE}, NOW_MS + 5_001) == Want(ONE, "one")

@@ -89,10 +89,17 @@ class Copies:
         return {}
 
 
+class Snapshots:
+    """Nothing is restored from one."""
+
+    def hear(self, _orders: object) -> None: ...
+
+
 class Tasks:
     """All of them run here all the time."""
 
     standbys = Copies()
+    bootstrapping = Snapshots()
 
     def __init__(self, running: Sequence[Task]) -> None:
         self.running = running
@@ -120,6 +127,9 @@ class Alone:
         return None
 
     def report(self, _seen: int, _tasks: object, _standbys: object) -> None: ...
+
+    def orders(self) -> tuple[()]:
+        return ()
 
     def failure(self) -> None:
         return None

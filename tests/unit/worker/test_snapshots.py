@@ -17,7 +17,7 @@ from streamer.changelog.format import Positions
 from streamer.clock import ManualClock
 from streamer.config import Config
 from streamer.control.messages import ChoreReport
-from streamer.control.orders import Order, SnapshotOrder
+from streamer.control.orders import Order, RebuildOrder, SnapshotOrder
 from streamer.ids import TaskId, TopicPartition
 from streamer.restore.rehearsal import rehearse
 from streamer.snapshot.checkpoint import Checkpoint
@@ -25,7 +25,7 @@ from streamer.snapshot.create import About, create
 from streamer.snapshot.manifest import Manifest, Position
 from streamer.snapshot.opening import open_repository
 from streamer.snapshot.shelf import Shelf
-from streamer.snapshot.verified import verified
+from streamer.snapshot.verified import note_verified, verified
 from streamer.store.directory import WorkerDirectory
 from streamer.store.pool import MemoryPool
 from streamer.store.rocks import TaskDatabase
@@ -397,6 +397,27 @@ def test_the_schedule_makes_one_in_each_interval_and_removes_old_ones(tmp_path: 
         host.close()
 
 
+def test_the_schedule_leaves_what_trims_rest_on(tmp_path: Path) -> None:
+    host = Host(tmp_path, snapshot_interval_ms=HOUR_MS, snapshot_keep_last=1)
+    try:
+        one = host.task(1)
+        for count in range(1, 5):
+            one.commit(rows(50, seed=count))
+            host.until(
+                lambda wanted=count: (
+                    host.snapshots._job is None
+                    and host.manifests(one)
+                    and host.manifests(one)[-1].sequence >= wanted
+                )
+            )
+            if count == 1:
+                note_verified(host.shelf(one.task), host.manifests(one)[0].stem, "contents")
+            host.clock.advance(HOUR_MS)
+        assert [manifest.sequence for manifest in host.manifests(one)] == [1, 4]
+    finally:
+        host.close()
+
+
 def counted_ids(host: Host, task: Task) -> int:
     """How many were ever made."""
     return max((entry.sequence for entry in host.shelf(task.task).entries()), default=0)
@@ -462,3 +483,26 @@ def test_a_worker_without_a_repository_says_so(tmp_path: Path) -> None:
         host.until(said)
     finally:
         host.close()
+
+
+def test_what_one_pulls_is_made_while_an_order_for_all_stands_and_then_waits_for_nobody(
+    host: Host, tmp_path: Path
+) -> None:
+    task = host.task(1)
+    task.commit(rows(10))
+    every = SnapshotOrder(format=1, operation="all")
+    export = SnapshotOrder(
+        format=1, operation="pull", tasks=("0_1",), repository=f"file://{tmp_path}/export"
+    )
+    fetched = RebuildOrder(format=1, operation="pull", task="0_1", worker="w2", source="active")
+
+    def is_done(operation: str) -> bool:
+        chore = host.chore(task.task)
+        return chore is not None and (chore.operation, chore.state) == (operation, "done")
+
+    host.orders = (every, export)
+    host.until(lambda: is_done("pull"))
+    # It stands until the copy is warm, which may take hours.
+    host.orders = (every, export, fetched)
+    host.until(lambda: is_done("all"))
+    assert [each.made_for for each in host.manifests(task)] == ["all"]

@@ -22,6 +22,7 @@ FIRST, SECOND = TaskId(0, 0), TaskId(0, 1)
 class Database:
     def __init__(self, metadata: dict[str, bytes]) -> None:
         self._metadata = metadata
+        self.directory = Path("0_0")
         self.is_closed = False
 
     def metadata(self) -> dict[str, bytes]:

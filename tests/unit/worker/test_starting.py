@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
+from streamer.config import Config
 from streamer.errors import KafkaUnavailableError, StreamerError, TaskCorruptedError
 from streamer.ids import TaskId
 from streamer.task.lifecycle import TaskState
@@ -45,8 +47,9 @@ class Tasks(TaskSet):
 
     def __init__(self, restorer: Any, *outcomes: StreamerError | None) -> None:
         nothing: Any = None
+        plan: Any = SimpleNamespace(config=Config(application_id="app"))
         super().__init__(
-            nothing, nothing, directory=nothing, pool=nothing, reader=nothing, restorer=restorer
+            plan, nothing, directory=nothing, pool=nothing, reader=nothing, restorer=restorer
         )
         self._outcomes = list(outcomes)
         self.active: Any = Active()

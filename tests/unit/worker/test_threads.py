@@ -6,6 +6,7 @@ import logging
 import sys
 import threading
 from collections.abc import Iterator
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -32,7 +33,8 @@ class Active:
 
 def _task_set() -> Any:
     given: Any = None
-    return TaskSet(given, given, directory=given, pool=given, reader=given, restorer=given)
+    plan: Any = SimpleNamespace(config=Config(application_id="app"))
+    return TaskSet(plan, given, directory=given, pool=given, reader=given, restorer=given)
 
 
 @pytest.fixture
