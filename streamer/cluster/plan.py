@@ -76,13 +76,15 @@ class Plan:
         self._kept: dict[TaskId, tuple[str, ...]] = {}
         self._shares: dict[str, tuple[Tasks, Tasks]] = {}
 
-    def remember(self, worker: str, tasks: Tasks, standbys: Tasks) -> None:
-        """What an earlier controller granted; nothing moves only because the controller does."""
-        self.workers |= {worker}
-        for task in tasks & self.tasks:
-            self.step.actives[task] = worker
-        for task in standbys & self.tasks:
-            self.step.standbys[task] = self.step.standbys.get(task, _NOBODY) | {worker}
+    def remember(self, granted: Mapping[str, tuple[Tasks, Tasks]]) -> None:
+        """What an earlier controller granted, tasks and standbys by worker; nothing moves only
+        because the controller does."""
+        self.workers |= granted.keys()
+        for worker, (tasks, standbys) in granted.items():
+            for task in tasks & self.tasks:
+                self.step.actives[task] = worker
+            for task in standbys & self.tasks:
+                self.step.standbys[task] = self.step.standbys.get(task, _NOBODY) | {worker}
         self._divide()
 
     def miss(

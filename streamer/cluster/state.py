@@ -12,6 +12,7 @@ from streamer.cluster.work import Work
 from streamer.control.identity import Incarnation
 from streamer.control.messages import AssignmentRecord, StatusRecord, task_ids
 from streamer.control.requests import Answer
+from streamer.ids import TaskId
 from streamer.topology.shape import Shape
 
 __all__ = ["State", "load", "sessions_of", "view_of"]
@@ -47,6 +48,7 @@ def load(
 ) -> State:
     """What a new controller knows from the topics, once its predecessor can write no more."""
     state = State(name, Plan(work.tasks, work.policy, work.stateless), work.shape)
+    granted: dict[str, tuple[frozenset[TaskId], frozenset[TaskId]]] = {}
     for assignment in assignments:
         view_of(state, assignment.worker).take(assignment)
         state.version = max(state.version, assignment.version)
@@ -56,7 +58,8 @@ def load(
                 gone_ms = now_ms - max(wall_ms - assignment.at_ms, 0)
                 state.plan.miss(assignment.worker, tasks, standbys, gone_ms=gone_ms, now_ms=now_ms)
             else:
-                state.plan.remember(assignment.worker, tasks, standbys)
+                granted[assignment.worker] = tasks, standbys
+    state.plan.remember(granted)
     for status in statuses:
         # The assignments may be lost with their topic: a version that was seen is not used again.
         state.version = max(state.version, status.seen)
