@@ -53,7 +53,7 @@ _POLL_INTERVAL_MS = 86_400_000
 _FETCH_QUEUE_BACKOFF_MS = 10
 # A broker answers a fetch that finds nothing only after this time (500 by default). Until then
 # the end is not known, and a partition that is added waits, as does any other request to it.
-_FETCH_WAIT_MS = 100
+FETCH_WAIT_MS = 100
 # Restores wait for ends all the time, and read only while there is something to restore.
 _RESTORE_WAIT_MS = 20
 # Standbys read for ever: idle ones shall ask seldom, and busy ones not for every commit.
@@ -134,7 +134,7 @@ def standby_consumer(config: Config) -> Settings:
     return settings | _queue(queue_bytes) | _user(config, "consumer")
 
 
-def control_consumer(config: Config, *, wait_ms: int = _FETCH_WAIT_MS) -> Settings:
+def control_consumer(config: Config, *, wait_ms: int = FETCH_WAIT_MS) -> Settings:
     """Reads control topics by assign(): small compacted topics, from their beginning. Where nothing
     comes, it asks again after `wait_ms`, and learns so late where the end is."""
     settings = _consumer(config, control_group(config)) | _queue(4 * _MIB)
@@ -241,7 +241,7 @@ def _consumer(config: Config, group: str) -> Settings:
         "auto.offset.reset": "error",
         "max.poll.interval.ms": _POLL_INTERVAL_MS,
         "check.crcs": True,
-        "fetch.wait.max.ms": _FETCH_WAIT_MS,
+        "fetch.wait.max.ms": FETCH_WAIT_MS,
     }
 
 

@@ -64,14 +64,14 @@ class TableReader(Closable):
     """
 
     def __init__(
-        self, config: Config, partitions: Iterable[TopicPartition], *, wait_ms: int | None = None
+        self,
+        config: Config,
+        partitions: Iterable[TopicPartition],
+        *,
+        wait_ms: int = settings.FETCH_WAIT_MS,
     ) -> None:
         self._reached: dict[TopicPartition, int] = dict.fromkeys(partitions, 0)
-        self._made = (
-            settings.control_consumer(config)
-            if wait_ms is None
-            else settings.control_consumer(config, wait_ms=wait_ms)
-        )
+        self._made = settings.control_consumer(config, wait_ms=wait_ms)
         self._consumer = self._client()
         topics = {place.topic for place in self._reached}
         self._where = ", ".join(sorted(topics))
@@ -82,7 +82,7 @@ class TableReader(Closable):
             lambda: self._consumer,
             # One with one partition: the answer about assignments names a thousand.
             lambda: control_topic(config.application_id, "members"),
-            wait_s=(wait_ms or 0) / 1000,
+            wait_s=wait_ms / 1000,
         )
 
     def read(self, timeout_s: float) -> list[Row]:

@@ -14,7 +14,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Mapping
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from enum import Enum
 from pathlib import Path
 from typing import Protocol
@@ -211,12 +211,10 @@ class Bootstrap:
         offer = Offer(
             manifest.stem,
             manifest.size,
-            _reusable_bytes(manifest, self._donors()),
+            _reusable_bytes(manifest, self.wanted.target),
             left_offsets(manifest, bounds),
         )
-        return Facts(
-            local_offsets=facts.local_offsets, whole_offsets=facts.whole_offsets, offer=offer
-        )
+        return replace(facts, offer=offer)
 
     def _newest(self, shelf: Shelf, bounds: Mapping[TopicPartition, Bounds]) -> Manifest:
         reasons = []
@@ -236,10 +234,6 @@ class Bootstrap:
 
     def _usable(self, manifest: Manifest, bounds: Mapping[TopicPartition, Bounds]) -> None:
         check_usable(manifest, bounds, kinds=self.wanted.kinds, oldest_ms=self._oldest_ms())
-
-    def _donors(self) -> list[Path]:
-        """Directories whose files may be borrowed: the database, and what earlier fetches left."""
-        return [self.wanted.target]
 
     # -- fetching --------------------------------------------------------------------------------
 
@@ -262,7 +256,8 @@ class Bootstrap:
                 shelf,
                 staging=staging_of(wanted.target),
                 check=check,
-                reuse=self._donors(),
+                # The staging directory is looked at anyway.
+                reuse=[wanted.target],
                 report=self._report,
             )
             try:
@@ -314,10 +309,9 @@ class Bootstrap:
             raise StoppedError(f"the bootstrap of task {self.wanted.task} is not wanted any more")
 
 
-def _reusable_bytes(manifest: Manifest, directories: list[Path]) -> int:
+def _reusable_bytes(manifest: Manifest, directory: Path) -> int:
     """Of sorted files that seem to be here, by name and size: what they are is found out later."""
     found = set()
-    for directory in directories:
-        with suppress(OSError):
-            found |= {(path.name, path.stat().st_size) for path in directory.glob("*.sst")}
+    with suppress(OSError):
+        found = {(path.name, path.stat().st_size) for path in directory.glob("*.sst")}
     return sum(file.size for file in manifest.files if (file.name, file.size) in found)

@@ -17,7 +17,6 @@ import pytest
 
 from streamer.cli.main import main
 from streamer.ids import TaskId, TopicPartition
-from tests.broker.conftest import wait_until
 from tests.broker.trims import Snapshots, fingerprint, positions_of
 from tests.broker.workers import Application, Worker
 
@@ -219,4 +218,4 @@ def test_what_a_trim_leaves_stays_whatever_the_cleaner_does(
     newest = {key: value for _offset, key, value in left}
     again = {one.key: one.value for one in counts.kafka.read(topic)}
     assert again == newest
-    wait_until(lambda: worker.is_alive)
+    assert worker.is_alive

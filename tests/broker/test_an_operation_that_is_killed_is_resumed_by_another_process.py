@@ -143,6 +143,7 @@ def test_a_step_that_tells_nothing_for_longer_than_its_lease_keeps_it(
         assert working.stdout is not None
         while "copied 0" not in working.stdout.readline():
             assert working.poll() is None
+        # Longer than the lease, and shorter than the step.
         time.sleep(5)
         with pytest.raises(OperationRefusedError, match="is carried out by"):
             mine.resume(operation)
