@@ -33,7 +33,7 @@ from streamer.sandbox.directory import (
 )
 from streamer.sandbox.jars import fetch
 from streamer.sandbox.ports import free_ports
-from streamer.sandbox.process import ServerProcess, tail, wait_until_it_answers
+from streamer.sandbox.process import ServerProcess, cluster_id, tail, wait_until_it_answers
 from streamer.sandbox.settings import LOGGING, server_properties
 
 __all__ = ["Sandbox"]
@@ -238,8 +238,10 @@ class Sandbox:
         self._process.start()
         write_description(self.directory, Description(self._process.pid, *self._ports[:2]))
         left = max(1.0, deadline - time.monotonic())
+        own = _cluster(data)
+        # The port may be another broker's: only the cluster's id tells whose reply it is.
         problem = wait_until_it_answers(
-            self._process, self.port, cluster=_cluster(data), timeout=left
+            self._process, lambda: cluster_id(self.port) == own, timeout=left
         )
         if problem:
             self._end_process(1)

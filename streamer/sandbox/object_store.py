@@ -11,20 +11,20 @@ from __future__ import annotations
 
 import atexit
 import fcntl
-import http.client
 import os
 import shutil
 import signal
 import subprocess
 import tempfile
-import time
+from contextlib import closing
+from http.client import HTTPConnection
 from pathlib import Path
 from typing import Self
 
 from streamer.errors import OperationRefusedError, SandboxError
 from streamer.sandbox.jars import cache_directory
 from streamer.sandbox.ports import free_ports
-from streamer.sandbox.process import ServerProcess, tail
+from streamer.sandbox.process import ServerProcess, tail, wait_until_it_answers
 
 __all__ = ["ObjectStore", "build", "is_built", "missing"]
 
@@ -93,7 +93,7 @@ class ObjectStore:
             [*command, "posix", str(self.data)], log=log, dies_with_parent=signal.SIGKILL
         )
         self._process.start()
-        problem = _wait_until_it_answers(self._process, self._port, timeout)
+        problem = wait_until_it_answers(self._process, self._answers, timeout=timeout)
         if problem:
             end_of_log = tail(log)
             self.stop()
@@ -120,6 +120,13 @@ class ObjectStore:
         if self._temporary is not None:
             shutil.rmtree(self._temporary, ignore_errors=True)
             self._temporary = None
+
+    def _answers(self) -> bool:
+        """Whoever signs nothing is refused, by the server that is waited for."""
+        with closing(HTTPConnection("127.0.0.1", self._port, timeout=2)) as connection:
+            connection.request("GET", "/")
+            connection.getresponse().read()
+        return True
 
     def __enter__(self) -> Self:
         return self.start()
@@ -187,22 +194,3 @@ def _build(binary: Path) -> None:
                 hint="the first build needs network access",
             )
         Path(places["GOBIN"], "versitygw").rename(binary)
-
-
-def _wait_until_it_answers(process: ServerProcess, port: int, timeout: float) -> str:
-    deadline = time.monotonic() + timeout
-    while time.monotonic() < deadline:
-        if process.exit_status is not None:
-            return f"it ended with status {process.exit_status}"
-        connection = http.client.HTTPConnection("127.0.0.1", port, timeout=2)
-        try:
-            # Whoever signs nothing is refused, by the server that is waited for.
-            connection.request("GET", "/")
-            connection.getresponse().read()
-            return ""
-        except (OSError, http.client.HTTPException):
-            pass
-        finally:
-            connection.close()
-        time.sleep(0.05)
-    return f"it did not answer within {timeout:g} s"

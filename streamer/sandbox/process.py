@@ -13,7 +13,9 @@ import struct
 import subprocess
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from http.client import HTTPException
 from pathlib import Path
 
 from streamer.errors import SandboxError
@@ -133,18 +135,18 @@ def cluster_id(port: int, *, timeout: float = 2.0) -> str:
 
 
 def wait_until_it_answers(
-    process: ServerProcess, port: int, *, cluster: str, timeout: float
+    process: ServerProcess, answers: Callable[[], bool], *, timeout: float
 ) -> str:
-    """An empty string once this cluster's broker answers, else a sentence that says why it never
-    will. The port may be another broker's: only the cluster's id tells whose reply it is.
-    """
+    """An empty string once it answers, else a sentence that says why it never will. What `answers`
+    raises of connections means not yet."""
     deadline = time.monotonic() + timeout
     while time.monotonic() < deadline:
         status = process.exit_status
         if status is not None:
             return f"it ended with status {status}"
-        if cluster_id(port) == cluster:
-            return ""
+        with suppress(OSError, HTTPException):
+            if answers():
+                return ""
         time.sleep(0.05)
     return f"it did not answer within {timeout:g} s"
 

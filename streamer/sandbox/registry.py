@@ -11,19 +11,19 @@ from __future__ import annotations
 
 import atexit
 import fcntl
-import http.client
 import shutil
 import signal
 import tarfile
 import tempfile
-import time
+from contextlib import closing
+from http.client import OK, HTTPConnection
 from pathlib import Path
 from typing import Self
 
 from streamer.errors import OperationRefusedError, SandboxError
 from streamer.sandbox.jars import cache_directory, digest, maven
 from streamer.sandbox.ports import free_ports
-from streamer.sandbox.process import ServerProcess, tail
+from streamer.sandbox.process import ServerProcess, tail, wait_until_it_answers
 
 __all__ = ["SchemaRegistry"]
 
@@ -80,7 +80,7 @@ class SchemaRegistry:
         self._process = ServerProcess(self._command(home), log=log, dies_with_parent=signal.SIGKILL)
         self._process.start()
         atexit.register(self.stop)
-        problem = _wait_until_it_answers(self._process, self._port, timeout)
+        problem = wait_until_it_answers(self._process, self._answers, timeout=timeout)
         if problem:
             end_of_log = tail(log)
             self.stop()
@@ -99,6 +99,11 @@ class SchemaRegistry:
         if self._temporary is not None:
             shutil.rmtree(self._temporary, ignore_errors=True)
             self._temporary = None
+
+    def _answers(self) -> bool:
+        with closing(HTTPConnection("127.0.0.1", self._port, timeout=5)) as connection:
+            connection.request("GET", f"{PATH}/subjects")
+            return connection.getresponse().status == OK
 
     def __enter__(self) -> Self:
         return self.start()
@@ -174,21 +179,3 @@ def _download(repository: Path) -> Path:
             hint="try again; a proxy may have changed it",
         )
     return path
-
-
-def _wait_until_it_answers(process: ServerProcess, port: int, timeout: float) -> str:
-    deadline = time.monotonic() + timeout
-    while time.monotonic() < deadline:
-        if process.exit_status is not None:
-            return f"it ended with status {process.exit_status}"
-        connection = http.client.HTTPConnection("127.0.0.1", port, timeout=5)
-        try:
-            connection.request("GET", f"{PATH}/subjects")
-            if connection.getresponse().status == http.client.OK:
-                return ""
-        except (OSError, http.client.HTTPException):
-            pass
-        finally:
-            connection.close()
-        time.sleep(0.1)
-    return f"it did not answer within {timeout:g} s"

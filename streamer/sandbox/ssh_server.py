@@ -18,13 +18,12 @@ import signal
 import socket
 import subprocess
 import tempfile
-import time
 from pathlib import Path
 from typing import Self
 
 from streamer.errors import OperationRefusedError, SandboxError
 from streamer.sandbox.ports import free_ports
-from streamer.sandbox.process import ServerProcess, tail
+from streamer.sandbox.process import ServerProcess, tail, wait_until_it_answers
 
 __all__ = ["SshServer", "missing"]
 
@@ -119,7 +118,7 @@ class SshServer:
             dies_with_parent=signal.SIGKILL,
         )
         self._process.start()
-        problem = _wait_until_it_answers(self._process, self._port, timeout)
+        problem = wait_until_it_answers(self._process, self._answers, timeout=timeout)
         if problem:
             end_of_log = tail(log)
             self.stop()
@@ -154,6 +153,11 @@ class SshServer:
             shutil.rmtree(self._directory, ignore_errors=True)
             self._directory = None
 
+    def _answers(self) -> bool:
+        with socket.create_connection(("127.0.0.1", self._port), 2) as connection:
+            connection.settimeout(2)
+            return connection.recv(64).startswith(b"SSH-")
+
     def __enter__(self) -> Self:
         return self.start()
 
@@ -178,19 +182,3 @@ def _sshd() -> Path | None:
 def _make_key(path: Path) -> None:
     command = ["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-C", "sandbox", "-f", str(path)]
     subprocess.run(command, check=True, stdin=subprocess.DEVNULL, capture_output=True)
-
-
-def _wait_until_it_answers(process: ServerProcess, port: int, timeout: float) -> str:
-    deadline = time.monotonic() + timeout
-    while time.monotonic() < deadline:
-        if process.exit_status is not None:
-            return f"it ended with status {process.exit_status}"
-        try:
-            with socket.create_connection(("127.0.0.1", port), 2) as connection:
-                connection.settimeout(2)
-                if connection.recv(64).startswith(b"SSH-"):
-                    return ""
-        except OSError:
-            pass
-        time.sleep(0.05)
-    return f"it did not answer within {timeout:g} s"

@@ -189,21 +189,25 @@ def test_the_reply_of_another_broker_is_not_taken_for_the_own(tmp_path: Path) ->
     process = start("import time; time.sleep(0.5); raise SystemExit(1)", tmp_path / "log")
     port = one_reply(described(7, 0, b"another"))
 
-    problem = wait_until_it_answers(process, port, cluster="own", timeout=20)
+    problem = wait_until_it_answers(process, lambda: cluster_id(port) == "own", timeout=20)
 
     assert problem == "it ended with status 1"
+
+
+def refused() -> bool:
+    raise ConnectionRefusedError
 
 
 def test_waiting_ends_when_the_process_does(tmp_path: Path) -> None:
     process = start("raise SystemExit(3)", tmp_path / "log")
 
-    assert wait_until_it_answers(process, 1, cluster="c", timeout=20) == "it ended with status 3"
+    assert wait_until_it_answers(process, refused, timeout=20) == "it ended with status 3"
 
 
 def test_waiting_ends_at_its_time(tmp_path: Path) -> None:
     process = start("import time\nwhile True: time.sleep(0.05)", tmp_path / "log")
     try:
-        problem = wait_until_it_answers(process, 1, cluster="c", timeout=0.2)
+        problem = wait_until_it_answers(process, refused, timeout=0.2)
         assert problem == "it did not answer within 0.2 s"
     finally:
         process.stop(5.0)
