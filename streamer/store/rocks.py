@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Iterator, Mapping, Sequence
+from operator import itemgetter
 from pathlib import Path
 from typing import Any
 
@@ -210,10 +211,13 @@ class TaskDatabase:
         """
         spec = self.specs[store]
         directory = self.directory / "ingest"
-        ordered = sorted(rows.items())
+        # By the key alone: a comparison of pairs looks at the key twice.
+        ordered = sorted(rows.items(), key=itemgetter(0))
         files = {family_name(store): ordered}
         if spec.is_indexed_by_time:
-            files[family_name(store, index=True)] = sorted(index_changes(spec, ordered))
+            files[family_name(store, index=True)] = sorted(
+                index_changes(spec, ordered), key=itemgetter(0)
+            )
         with self._gate:
             try:
                 # Files that a crash left behind are of no use: their rows come again.
