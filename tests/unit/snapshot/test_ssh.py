@@ -253,6 +253,12 @@ def test_an_address_needs_a_key() -> None:
         Config(application_id="spend", snapshot_repository="ssh://me@host/srv/snapshots")
 
 
+def test_a_cipher_that_needs_one_pass_is_chosen(own_server: SshServer, tmp_path: Path) -> None:
+    backend = backend_of(own_server, tmp_path)
+    assert "gcm" in backend._link._transport().remote_cipher
+    backend.close()
+
+
 def test_words_of_a_command_are_quoted(own_server: SshServer, tmp_path: Path) -> None:
     """Keys and paths are plain by their own checks; this is the second lock on the same door."""
     backend = backend_of(own_server, tmp_path)
