@@ -15,26 +15,33 @@ from streamer.kafka.table import TableReader, newest
 __all__ = ["listen"]
 
 _POLL_S = 0.1
+# Until the first assignment has come, nothing waits behind a request that waits for news.
+_FIRST_WAIT_MS = 500
 
 
 def listen(
     config: Config,
     topics: ControlTopics,
     *,
-    hear: Callable[[AssignmentRecord], None],
+    hear: Callable[[AssignmentRecord], bool],
     orders: Orders,
     stopped: threading.Event,
 ) -> None:
-    """Until it is stopped. One client for both topics: what seldom comes is seldom asked for.
+    """Until it is stopped. One client for both topics: what seldom comes is seldom asked for, once
+    `hear` has said that this worker has an assignment.
 
     Raises InternalTopicError for an assignment that cannot be read.
     """
     worker = config.worker_id or ""
     place = topics.assignment(worker)
-    with TableReader(config, [place, topics.orders], wait_ms=FOLLOW_WAIT_MS) as reader:
+    has_assignment = is_patient = False
+    with TableReader(config, [place, topics.orders], wait_ms=_FIRST_WAIT_MS) as reader:
         while not stopped.is_set():
             for row in newest(reader.read(_POLL_S)):
                 if row.place == topics.orders:
                     orders.hear(row)
                 elif row.key == worker and row.value is not None:
-                    hear(decode_assignment(place.topic, row.key, row.value))
+                    has_assignment = hear(decode_assignment(place.topic, row.key, row.value))
+            if has_assignment and not is_patient:
+                is_patient = True
+                reader.ask_less(FOLLOW_WAIT_MS)

@@ -267,13 +267,15 @@ class Member:
         while not self._is_stopped.wait(_POLL_S):
             self._publish()
 
-    def _hear(self, record: AssignmentRecord) -> None:
+    def _hear(self, record: AssignmentRecord) -> bool:
+        """Whether this worker has an assignment now."""
         with self._lock:
             before = self._seat.desired
             self._seat.hear(record)
             after = self._seat.desired
         if after is not None and after is not before:
             metrics.assignments.inc()
+        return after is not None
 
     def _publish(self) -> None:
         """Write the status if it is news, or time."""

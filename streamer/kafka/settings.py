@@ -61,7 +61,7 @@ _STANDBY_WAIT_MS = 250
 _STANDBY_BYTES_MIN = 65_536
 # A thousand workers follow their assignments, which seldom come: with the wait of others each would
 # cost 2 KB a second. What comes is answered at once.
-FOLLOW_WAIT_MS = 4_000
+FOLLOW_WAIT_MS = 6_000
 # The controller of a small fleet would cost more than all its workers; but at the beginning of its
 # term it waits for the ends.
 CONTROLLER_WAIT_MS = 200

@@ -60,7 +60,9 @@ def newest(rows: Iterable[Row]) -> list[Row]:
 class TableReader(Closable):
     """Reads some partitions from their beginning and goes on for ever. Used by one thread.
 
-    With a `wait_ms` it asks less often, and `read_to` takes as much longer.
+    With a `wait_ms` it asks less often, and `read_to` takes as much longer. So may a partition that
+    is not the first take at the start, since a broker is asked one thing at a time: one who cannot
+    wait for it begins with a short time, and later asks less.
     """
 
     def __init__(
@@ -70,18 +72,28 @@ class TableReader(Closable):
         *,
         wait_ms: int = settings.FETCH_WAIT_MS,
     ) -> None:
+        self._config = config
         self._reached: dict[TopicPartition, int] = dict.fromkeys(partitions, 0)
-        self._made = settings.control_consumer(config, wait_ms=wait_ms)
-        self._consumer = self._client()
         topics = {place.topic for place in self._reached}
         self._where = ", ".join(sorted(topics))
         self._needed = on_topics("Read", topics)
         self._group = settings.control_group(config)
+        self._wait(wait_ms)
+        self._consumer = self._client()
+
+    def ask_less(self, wait_ms: int) -> None:
+        """Go on where it is, and ask again only after so long when nothing comes."""
+        self._wait(wait_ms)
+        let_go(self._consumer)
+        self._consumer = self._client()
+
+    def _wait(self, wait_ms: int) -> None:
+        self._made = settings.control_consumer(self._config, wait_ms=wait_ms)
         self._stuck = stuck(
-            config,
+            self._config,
             lambda: self._consumer,
             # One with one partition: the answer about assignments names a thousand.
-            lambda: control_topic(config.application_id, "members"),
+            lambda: control_topic(self._config.application_id, "members"),
             wait_s=wait_ms / 1000,
         )
 
@@ -120,7 +132,11 @@ class TableReader(Closable):
         """One that reads on from where this reader is."""
         client = Consumer(self._made)
         places = self._reached.items()
-        client.assign([Address(*one, at) if at else _beginning(one) for one, at in places])
+        parts = [Address(*one, at) if at else _beginning(one) for one, at in places]
+        # Given all at once, it would begin with the last.
+        client.assign(parts[:1])
+        if parts[1:]:
+            client.incremental_assign(parts[1:])
         return client
 
     def _row(self, message: Message) -> Row | None:

@@ -119,3 +119,29 @@ def test_a_topic_made_anew_is_read_from_its_beginning(
         assert keys(rows) == [("new", b"2")]
         fresh.close()
     writer.close()
+
+
+def test_what_comes_in_the_first_partition_waits_for_no_other_one(table: Fixture) -> None:
+    """A broker that waits for news of one partition answers nothing else meanwhile."""
+    writer = TableWriter(table.config)
+    with TableReader(table.config, table.places, wait_ms=50_000) as reader:
+        reader.read(5)
+        writer.put(table.places[0], "k", b"1")
+        writer.flush(30)
+        assert keys(reader.read(20)) == [("k", b"1")]
+    writer.close()
+
+
+def test_a_reader_that_asks_less_goes_on_where_it_is(table: Fixture) -> None:
+    writer = TableWriter(table.config)
+    with TableReader(table.config, table.places) as reader:
+        for place in table.places:
+            writer.put(place, "k", b"1")
+        writer.flush(30)
+        assert len(reader.read_to(table.ends(), timeout_s=30)) == 2
+        reader.ask_less(500)
+        for place in table.places:
+            writer.put(place, "k", b"2")
+        writer.flush(30)
+        assert keys(reader.read_to(table.ends(), timeout_s=30)) == [("k", b"2"), ("k", b"2")]
+    writer.close()
