@@ -8,6 +8,7 @@ import subprocess
 import threading
 import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
@@ -26,7 +27,7 @@ from streamer.snapshot.fetch import fetch
 from streamer.snapshot.opening import open_repository
 from streamer.snapshot.remote.api import of_bytes
 from streamer.snapshot.remote.directory import DirectoryBackend
-from streamer.snapshot.remote.ssh import SshBackend
+from streamer.snapshot.remote.ssh import SshBackend, link
 from streamer.snapshot.remote.steady import SteadyBackend
 from tests.unit.snapshot.places import ssh_access
 from tests.unit.snapshot.rig import checkpoint, content, read, repository, shelf, snapshot
@@ -189,6 +190,22 @@ def test_a_connection_that_is_cut_in_a_transfer_is_no_end_of_a_file(
             b"".join(chunks)
     steady = SteadyBackend(backend, 10_000)
     assert steady.put("after", of_bytes(b"x"), size=1), "the next request connects anew"
+    backend.close()
+
+
+def test_new_keys_in_the_middle_of_transfers_stop_them_for_a_moment_only(
+    own_server: SshServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The library may lose the connection over it, where a channel is closed meanwhile."""
+    monkeypatch.setattr(link, "REKEY_BYTES", MIB)
+    monkeypatch.setattr(link, "REKEY_S", 0.1)
+    files = {f"file-{number:02}": content(MIB, number) for number in range(20)}
+    for name, data in files.items():
+        (tmp_path / name).write_bytes(data)
+    backend = SteadyBackend(backend_of(own_server, tmp_path), 60_000)
+    with ThreadPoolExecutor(4) as threads:
+        found = threads.map(lambda name: b"".join(backend.read(name)), files)
+        assert list(found) == list(files.values())
     backend.close()
 
 

@@ -162,7 +162,7 @@ class SshBackend(Backend):
     def _read_small(self, path: str, start: int, length: int) -> bytes:
         with self._link.files() as sftp, sftp.open(path, "rb") as file:
             file.seek(start)
-            return bytes(file.read(length))
+            return _whole(bytes(file.read(length)), length)
 
     def _read_by_channel(self, path: str, start: int) -> Iterator[bytes]:
         words = ["tail", "-c", f"+{start + 1}", path] if start else ["cat", path]
@@ -170,6 +170,9 @@ class SshBackend(Backend):
             while chunk := channel.recv(CHUNK_BYTES):
                 yield chunk
             self._check_end(channel, f"reading {path}")
+            # The status of a command may come before the last of what it says.
+            if not channel.eof_received:
+                raise EOFError(f"{path} did not come to its end")
 
     def _read_by_sftp(self, path: str, start: int, length: int) -> Iterator[bytes]:
         sftp = self._link.sftp()
@@ -184,7 +187,7 @@ class SshBackend(Backend):
                         (piece, min(PIECE_BYTES, stop - piece))
                         for piece in range(at, stop, PIECE_BYTES)
                     ]
-                    yield b"".join(file.readv(pieces))
+                    yield _whole(b"".join(file.readv(pieces)), stop - at)
         finally:
             sftp.close()
 
@@ -290,6 +293,13 @@ class SshBackend(Backend):
         if status < 0:
             raise RepositoryUnavailableError(f"{self.address}: {what}: the command was cut off")
         raise refused(words, f"{self.address}: {what}: {words or f'status {status}'}")
+
+
+def _whole(data: bytes, length: int) -> bytes:
+    """The library takes the end of a connection for the end of a file."""
+    if len(data) < length:
+        raise EOFError(f"{length - len(data)} bytes did not come")
+    return data
 
 
 def _last_words(channel: Any) -> str:

@@ -38,6 +38,12 @@ __all__ = ["SILENCE_S", "Link", "SshAccess"]
 CONNECT_S = 10
 SILENCE_S = 60
 KEEPALIVE_S = 15
+# While keys are changed, the library's thread waits for itself wherever a channel is closed at that
+# moment, until its time is over. So keys serve for as long as OpenSSH lets them by default, 2^32
+# blocks (RFC 4344, 3.2) and not half a GB, and the time is shorter than the library's 30 s: then
+# the connection is given up, and what was under way goes on with a new one.
+REKEY_BYTES = 64 << 30
+REKEY_S = 10.0
 # sshd allows 10 sessions on a connection (MaxSessions); one is for listing and renaming.
 CHANNELS_MAX = 8
 
@@ -217,6 +223,8 @@ def _transport(*given: Any, **named: Any) -> Transport:
     """One whose first choices encrypt and protect in one pass: the library's take two, which costs
     a tenth of a transfer's time (measured)."""
     transport = Transport(*given, **named)
+    transport.packetizer.REKEY_BYTES = REKEY_BYTES
+    transport.clear_to_send_timeout = REKEY_S
     security = transport.get_security_options()
     security.ciphers = sorted(security.ciphers, key=lambda name: "gcm" not in name)
     return transport
