@@ -268,13 +268,11 @@ class Member:
             self._publish()
 
     def _hear(self, record: AssignmentRecord) -> bool:
-        """Whether this worker has an assignment now."""
         with self._lock:
             before = self._seat.desired
             self._seat.hear(record)
             after = self._seat.desired
-        if after is not None and after is not before:
-            metrics.assignments.inc()
+        metrics.assignments.inc(after is not None and after is not before)
         return after is not None
 
     def _publish(self) -> None:

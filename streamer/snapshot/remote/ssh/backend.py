@@ -170,9 +170,7 @@ class SshBackend(Backend):
             while chunk := channel.recv(CHUNK_BYTES):
                 yield chunk
             self._check_end(channel, f"reading {path}")
-            # The status of a command may come before the last of what it says.
-            if not channel.eof_received:
-                raise EOFError(f"{path} did not come to its end")
+            _check_said(channel)
 
     def _read_by_sftp(self, path: str, start: int, length: int) -> Iterator[bytes]:
         sftp = self._link.sftp()
@@ -293,6 +291,12 @@ class SshBackend(Backend):
         if status < 0:
             raise RepositoryUnavailableError(f"{self.address}: {what}: the command was cut off")
         raise refused(words, f"{self.address}: {what}: {words or f'status {status}'}")
+
+
+def _check_said(channel: Any) -> None:
+    """The status of a command may come before the last of what it says."""
+    if not channel.eof_received:
+        raise EOFError("what the command said was cut off")
 
 
 def _whole(data: bytes, length: int) -> bytes:
