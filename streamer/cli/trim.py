@@ -113,12 +113,25 @@ def _world(config: Config) -> Iterator[World]:
 
 def _plan(arguments: argparse.Namespace) -> int:
     config = application(arguments)
-    quiet_clients(arguments)
+    from streamer.operations.trim.proposing import propose_trim
+
+    with executing(arguments) as (executor, _display):
+        found, record = propose_trim(
+            executor, lambda: _looked(arguments, config), why=arguments.why
+        )
+    if arguments.json:
+        print_json(_plain_survey(found, record))
+    else:
+        _print_survey(found, record)
+    return 0
+
+
+def _looked(arguments: argparse.Namespace, config: Config) -> Survey:
     from streamer.operations.trim.sizes import sampled_sizes
     from streamer.operations.trim.survey import survey
 
     with _world(config) as world, Counter(sys.stderr) as counter:
-        found = survey(
+        return survey(
             world,
             stores=arguments.stores,
             partitions=arguments.partitions,
@@ -128,28 +141,6 @@ def _plan(arguments: argparse.Namespace) -> int:
             ),
             tells=counter.of("tasks looked at"),
         )
-    record = None
-    if found.chosen:
-        with executing(arguments) as (executor, _display):
-            request = found.request()
-            record = _planned(executor.books(), request) or executor.propose(
-                "trim", request, why=arguments.why
-            )
-    if arguments.json:
-        print_json(_plain_survey(found, record))
-    else:
-        _print_survey(found, record)
-    return 0
-
-
-def _planned(books: Books, request: dict[str, Any]) -> OperationRecord | None:
-    """The same trim, where it was planned before: asked twice, it is one plan."""
-    same = (
-        one
-        for one in books.operations.values()
-        if one.kind == "trim" and one.state == "planned" and one.request == request
-    )
-    return next(same, None)
 
 
 def _plain_survey(found: Survey, record: OperationRecord | None) -> dict[str, Any]:

@@ -116,6 +116,24 @@ def test_a_plan_that_the_world_has_moved_against_is_refused(
     assert application.logs.bounds[PLACE] == (0, 1_000)
 
 
+def test_a_copy_that_comes_back_while_it_is_planned_has_everything_looked_at_again(
+    application: Application, capsys: pytest.CaptureFixture[str]
+) -> None:
+    reads = 0
+
+    def comes(_what: str) -> None:
+        nonlocal reads
+        reads += 1
+        if reads == 3:  # after the survey, before the plan
+            application.says("w2", 300, role="standby")
+
+    application.control.before = comes
+    assert call("trim", "plan", "--json") == 0
+    told = json.loads(capsys.readouterr().out)
+    assert told["operation"].startswith("trim-")
+    assert [part["to"] for part in told["partitions"]] == [300]
+
+
 def test_where_nothing_goes_there_is_no_operation(
     application: Application, capsys: pytest.CaptureFixture[str]
 ) -> None:
