@@ -252,7 +252,8 @@ def _chosen(given: str, books: Books) -> OperationRecord:
     known = ", ".join(sorted(one.id for one in open_ones)) or "none"
     raise OperationRefusedError(
         f"{len(found)} trims that wait to be applied are meant by {given or 'no id'!r}",
-        hint=f"name one of: {known}; or make one: streamer trim plan",
+        hint=f"name one of: {known} (a newer plan replaces an older one of the same); or make one:"
+        " streamer trim plan",
     )
 
 

@@ -98,11 +98,31 @@ def test_apply_needs_no_id_where_there_is_one_plan(
     again = capsys.readouterr().out.splitlines()[-1]
     assert call("trim", "plan") == 0
     assert capsys.readouterr().out.splitlines()[-1] == again, "the same plan is one plan"
-    application.snapshot(900)
-    assert call("trim", "plan") == 0
+    assert call("trim", "plan", "--store", "totals") == 0
     capsys.readouterr()
     assert call("trim", "apply") == 3
     assert "name one of: trim-" in capsys.readouterr().err
+
+
+def test_a_newer_plan_replaces_an_older_one_of_the_same(
+    application: Application, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def plan(*more: str) -> str:
+        application.wait(1_000)
+        assert call("trim", "plan", "--json", *more) == 0
+        return str(json.loads(capsys.readouterr().out)["operation"])
+
+    older, other = plan(), plan("--store", "totals")
+    application.snapshot(850)
+    newer = plan()
+    assert call("operations", "list", "--json") == 0
+    listed = {one["id"]: one["state"] for one in json.loads(capsys.readouterr().out)}
+    assert listed == {newer: "planned", other: "planned"}
+    assert call("trim", "apply", older) == 3
+    assert "a newer plan replaces an older one" in capsys.readouterr().err
+    assert call("operations", "show", older) == 3
+    assert "may have been replaced by a newer one" in capsys.readouterr().err
+    assert call("trim", "apply", newer) == 0
 
 
 def test_a_plan_that_the_world_has_moved_against_is_refused(

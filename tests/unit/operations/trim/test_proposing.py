@@ -80,3 +80,33 @@ def test_where_nothing_is_left_to_go_there_is_no_plan() -> None:
     assert (look.count, record) == (2, None)
     [part] = found.parts
     assert part.floor.limit.kind == "unknown"
+
+
+def test_a_plan_that_somebody_has_begun_is_not_replaced() -> None:
+    application = usual()
+    older = propose_trim(executor(application), Looks(application))[1]
+    assert older is not None
+    # It fails in the middle, and holds the application until somebody resumes it.
+    application.logs.delete_before = lambda positions: None  # type: ignore[method-assign]
+    assert executor(application).start(older.id).state == "failed"
+    application.wait(1_000)
+    application.snapshot(850)
+    newer = propose_trim(executor(application), Looks(application))[1]
+    assert newer is not None
+    states = {one.id: one.state for one in executor(application).books().operations.values()}
+    assert states == {older.id: "failed", newer.id: "planned"}
+
+
+def test_one_that_begins_while_it_is_replaced_goes_on() -> None:
+    application = usual()
+    older = propose_trim(executor(application), Looks(application))[1]
+    assert older is not None
+    dropped = []
+
+    def meanwhile(_what: str) -> None:
+        if not dropped:  # it has the lock by now, and looks at the world
+            dropped.append(executor(application).drop(older.id))
+
+    application.control.before = meanwhile
+    assert executor(application).start(older.id).state == "done"
+    assert dropped == [False]
