@@ -151,8 +151,9 @@ class Maker(Closable):
             created.sent_files,
             created.reused_bytes,
         )
-        if not want.repository:
-            self._prune(repository, shelf)
+        policy = self._policy(want)
+        if policy is not None:
+            _prune(repository, shelf, policy)
         return created.manifest
 
     def forget(self) -> None:
@@ -172,27 +173,24 @@ class Maker(Closable):
             shelf.condemn("snapshot", made.stem)
             raise
 
-    def _prune(self, repository: Repository, shelf: Shelf) -> None:
-        """Apply the settings. What cannot be removed waits: the snapshot that was made stands."""
-        if not self._config.snapshot_keep_last:
-            return
-        policy = Policy(
-            keep_last=self._config.snapshot_keep_last,
-            keep_ms=self._config.snapshot_keep_ms,
+    def _policy(self, want: Want) -> Policy | None:
+        """What stays where this one was made; None where this worker removes nothing: somebody else
+        looks after a repository that an order names."""
+        config = self._config
+        if want.repository:
+            directory = config.snapshot_export_dir
+            is_export = directory and want.repository == f"file://{directory.absolute()}"
+            # For one rebuild each. Who still reads an older one has a lease on it.
+            return Policy(keep_last=1) if is_export else None
+        if not config.snapshot_keep_last:
+            return None
+        return Policy(
+            keep_last=config.snapshot_keep_last,
+            keep_ms=config.snapshot_keep_ms,
             # Somebody verifies now and then: newer ones, not verified yet, must not push these out.
-            keep_verified=self._config.trim_snapshots_min,
-            level=self._config.trim_verified_level,  # type: ignore[arg-type]
+            keep_verified=config.trim_snapshots_min,
+            level=config.trim_verified_level,  # type: ignore[arg-type]
         )
-        try:
-            done = prune(repository, shelf, policy, dry_run=False)
-        except (RepositoryError, SnapshotError) as error:
-            metrics.snapshot_failures.labels(str(shelf.task)).inc()
-            _log.warning("task %s: old snapshots could not be removed: %s", shelf.task, error)
-            return
-        for problem in done.problems:
-            _log.warning("task %s: %s", shelf.task, problem)
-        if done.removed:
-            _log.info("task %s: removed the snapshots %s", shelf.task, ", ".join(done.removed))
 
     def _shelf(self, want: Want) -> tuple[Repository, Shelf]:
         address = want.repository
@@ -201,6 +199,20 @@ class Maker(Closable):
             self._opened = (address, open_repository(self._config, address))
         repository = self._opened[1]
         return repository, repository.shelf(self._config.application_id, want.task)
+
+
+def _prune(repository: Repository, shelf: Shelf, policy: Policy) -> None:
+    """Remove what need not stay. What cannot be removed waits: the snapshot that was made stands."""
+    try:
+        done = prune(repository, shelf, policy, dry_run=False)
+    except (RepositoryError, SnapshotError) as error:
+        metrics.snapshot_failures.labels(str(shelf.task)).inc()
+        _log.warning("task %s: old snapshots could not be removed: %s", shelf.task, error)
+        return
+    for problem in done.problems:
+        _log.warning("task %s: %s", shelf.task, problem)
+    if done.removed:
+        _log.info("task %s: removed the snapshots %s", shelf.task, ", ".join(done.removed))
 
 
 def _verify(repository: Repository, shelf: Shelf, stem: str) -> None:

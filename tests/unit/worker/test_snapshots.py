@@ -21,6 +21,7 @@ from streamer.control.orders import Order, RebuildOrder, SnapshotOrder
 from streamer.ids import TaskId, TopicPartition
 from streamer.restore.rehearsal import rehearse
 from streamer.snapshot.checkpoint import Checkpoint
+from streamer.snapshot.claims import lease
 from streamer.snapshot.create import About, create
 from streamer.snapshot.manifest import Manifest, Position
 from streamer.snapshot.opening import open_repository
@@ -506,3 +507,45 @@ def test_what_one_pulls_is_made_while_an_order_for_all_stands_and_then_waits_for
     host.orders = (every, export, fetched)
     host.until(lambda: is_done("all"))
     assert [each.made_for for each in host.manifests(task)] == ["all"]
+
+
+def test_of_what_was_left_to_be_pulled_the_newest_stays_and_what_is_read(tmp_path: Path) -> None:
+    export = tmp_path / "export"
+    host = Host(tmp_path, snapshot_export_dir=export)
+    address, elsewhere = f"file://{export}", f"file://{tmp_path}/elsewhere"
+    try:
+        task = host.task(1)
+
+        def make(operation: str, repository: str) -> None:
+            task.commit(rows(10, seed=len(operation)))
+            host.orders = (
+                SnapshotOrder(
+                    format=1, operation=operation, tasks=("0_1",), repository=repository
+                ),
+            )
+            done = (operation, "done")
+            host.until(
+                lambda: (
+                    (chore := host.chore(task.task)) is not None
+                    and (chore.operation, chore.state) == done
+                )
+            )
+
+        def left(repository: str) -> list[str]:
+            with open_repository(host.config, repository) as place:
+                return [each.made_for for each in place.shelf("app", task.task).manifests()]
+
+        for operation in ("a", "bb", "ccc"):
+            make(operation, address)
+            make(operation + "-kept", elsewhere)
+        assert left(address) == ["ccc"]
+        assert left(elsewhere) == ["a-kept", "bb-kept", "ccc-kept"], "somebody looks after it"
+        with open_repository(host.config, address) as place:
+            shelf = place.shelf("app", task.task)
+            with lease(shelf, shelf.manifests()[-1].stem):
+                make("dddd", address)
+                assert left(address) == ["ccc", "dddd"]
+        make("eeeee", address)
+        assert left(address) == ["eeeee"]
+    finally:
+        host.close()
