@@ -186,6 +186,10 @@ def _print_survey(found: Survey, record: OperationRecord | None) -> None:
     lost = {stem.partition("-")[2][:12] for part in found.chosen for stem in part.lost}
     if lost:
         print(f"\nnothing can be restored from these snapshots then: {', '.join(sorted(lost))}")
+    cut = [(ms, one.place) for one in found.parts if (ms := one.floor.restorable_ms) is not None]
+    if cut:
+        least_ms, place = min(cut)
+        print(f"\n{len(cut)} logs were cut before. {_restorable(least_ms, str(place))}")
     if record is None:
         print("\nnothing is to be trimmed; streamer why-kept TOPIC/PARTITION tells more")
         return
@@ -203,6 +207,16 @@ def _print_survey(found: Survey, record: OperationRecord | None) -> None:
         " long as the changelogs keep removals: go on making new ones"
     )
     print(f"\nstreamer trim apply {record.id}")
+
+
+def _restorable(restorable_ms: int, place: str) -> str:
+    """What becomes of a state whose disks are lost, and whose log was cut."""
+    if restorable_ms:
+        return f"A snapshot brings the state of {place} back for {span(restorable_ms // 1000)} more"
+    return (
+        f"No snapshot brings the state of {place} back: it is on the disks of its workers alone;"
+        " make one: streamer snapshot create"
+    )
 
 
 def _row(part: Part) -> dict[str, Any]:
@@ -334,6 +348,7 @@ def _plain_floor(task: TaskId, floor: Floor) -> dict[str, Any]:
         "floor": floor.position,
         "holders": [_plain_holder(holder) for holder in floor.holders],
         "snapshots": [stem.partition("-")[2] for stem in floor.snapshots],
+        "restorable_ms": floor.restorable_ms,
     }
 
 
@@ -357,6 +372,8 @@ def _print_floor(task: TaskId, floor: Floor, notes: list[dict[str, Any]]) -> Non
         print(f"{free:,} offsets may go, up to {floor.position:,}: streamer trim plan")
     else:
         print(f"nothing may go: {floor.limit.owner}, {floor.limit.reason}")
+    if floor.restorable_ms is not None:
+        print(_restorable(floor.restorable_ms, str(floor.place)))
     for note in notes[-1:]:
         left = f"; {note['left']}" if note.get("left") else ""
         print(

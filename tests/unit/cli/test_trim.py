@@ -18,7 +18,7 @@ from streamer.operations.kinds import Kinds
 from streamer.operations.trim import sizes
 from streamer.operations.trim.kind import Trim
 from streamer.operations.trim.world import World
-from tests.unit.operations.trim.rig import APPLICATION, PLACE, TOPIC, Application, usual
+from tests.unit.operations.trim.rig import APPLICATION, DAY_MS, PLACE, TOPIC, Application, usual
 
 
 @pytest.fixture
@@ -184,6 +184,26 @@ def test_why_kept_answers_in_one_screen(
     assert (plain["start"], plain["floor"], plain["task"]) == (500, 500, "0_3")
     assert plain["trims"][0]["reached"] == 500
     assert {one["kind"] for one in plain["holders"]} == {"snapshot", "copy"}
+
+
+def test_for_how_long_a_snapshot_brings_back_what_was_cut_is_told(
+    application: Application, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def told(*arguments: str) -> str:
+        assert call(*arguments) == 0
+        return capsys.readouterr().out
+
+    assert "brings the state of" not in told("trim", "plan")
+    told("trim", "apply")
+    application.wait(3 * DAY_MS)
+    said = f"A snapshot brings the state of {PLACE} back for 96 h 0 min more"
+    assert f"1 logs were cut before. {said}" in told("trim", "plan")
+    assert said in told("why-kept", f"{TOPIC}/3")
+    application.wait(5 * DAY_MS)
+    said = f"No snapshot brings the state of {PLACE} back"
+    assert said in told("trim", "plan")
+    assert said in told("why-kept", f"{TOPIC}/3")
+    assert json.loads(told("why-kept", f"{TOPIC}/3", "--json"))["restorable_ms"] == 0
 
 
 @pytest.mark.parametrize(
