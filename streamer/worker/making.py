@@ -10,8 +10,9 @@ from __future__ import annotations
 import logging
 import shutil
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
+from functools import partial
 from itertools import islice
 from pathlib import Path
 
@@ -31,6 +32,7 @@ from streamer.snapshot.create import About, create
 from streamer.snapshot.listing import made_for, readable
 from streamer.snapshot.manifest import Manifest
 from streamer.snapshot.opening import open_repository
+from streamer.snapshot.pace import Pace
 from streamer.snapshot.prune import Policy, prune
 from streamer.snapshot.repository import Repository
 from streamer.snapshot.shelf import Shelf
@@ -72,9 +74,19 @@ class Sending:
     progress: Progress = field(default_factory=Progress)
 
     def tell(self, progress: Progress) -> None:
+        self.check()
+        self.progress = progress
+
+    def check(self) -> None:
+        """Raise StoppedError where it is not wanted any more."""
         if self.is_over():
             raise StoppedError(f"the snapshot of {self.want.task} is not wanted any more")
-        self.progress = progress
+
+    def through(self, pace: Pace, chunks: Iterable[bytes]) -> Iterator[bytes]:
+        """What is read to be hashed, no faster than it may be sent: the disk is processing's too."""
+        for chunk in pace.through(chunks):
+            self.check()
+            yield chunk
 
 
 class Maker(Closable):
@@ -124,10 +136,11 @@ class Maker(Closable):
         try:
             repository, shelf = self._shelf(want)
             _refuse_older(shelf, sending.about)
+            through = partial(sending.through, repository.transfers.pace)
             created = create(
                 repository,
                 shelf,
-                Checkpoint(sending.directory, Digests(sending.digests)),
+                Checkpoint(sending.directory, Digests(sending.digests, through)),
                 about=sending.about,
                 report=sending.tell,
             )

@@ -25,6 +25,7 @@ from streamer.snapshot.claims import lease
 from streamer.snapshot.create import About, create
 from streamer.snapshot.manifest import Manifest, Position
 from streamer.snapshot.opening import open_repository
+from streamer.snapshot.pace import Pace
 from streamer.snapshot.shelf import Shelf
 from streamer.snapshot.verified import note_verified, verified
 from streamer.store.directory import WorkerDirectory
@@ -465,6 +466,40 @@ def test_a_second_snapshot_sends_what_has_changed_and_no_more(host: Host) -> Non
     # Hashes of files that never change are remembered beside the task's directory.
     known = json.loads(host.directory.digests(one.task).read_text())
     assert len(known) >= 2
+
+
+def test_the_first_hash_keeps_the_limit_and_ends_when_nobody_wants_it(
+    host: Host, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    one = host.task(1)
+    one.commit(rows(20_000))
+    one.database.flush()
+    passed: list[int] = []
+    is_asked = threading.Event()
+
+    def take(_pace: Pace, count: int) -> None:
+        passed.append(count)
+        if is_asked.is_set():
+            return
+        is_asked.set()
+        host.orders = ()
+        job = host.snapshots._job
+        deadline = time.monotonic() + 10
+        while job is not None and not job.is_dropped and time.monotonic() < deadline:
+            time.sleep(0.001)
+
+    monkeypatch.setattr(Pace, "take", take)
+    host.order("first")
+    host.until(lambda: passed and host.snapshots._job is None)
+    assert host.shelf(one.task).entries() == []
+    assert len(passed) == 1, "it has stopped at the first chunk"
+
+    passed.clear()
+    host.order("second")
+    host.until(lambda: host.is_done(one))
+    [made] = host.manifests(one)
+    assert made.size > 2_000_000
+    assert sum(passed) >= 2 * made.size, "hashed, and sent"
 
 
 def test_a_worker_without_a_repository_says_so(tmp_path: Path) -> None:
