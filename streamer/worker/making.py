@@ -92,8 +92,9 @@ class Sending:
 class Maker(Closable):
     """Asks repositories; used by one thread, and closed by another."""
 
-    def __init__(self, config: Config) -> None:
+    def __init__(self, config: Config, pace: Pace | None = None) -> None:
         self._config = config
+        self._pace = pace
         self._opened: tuple[str, Repository] | None = None
 
     def look(self, want: Want) -> Found:
@@ -209,7 +210,7 @@ class Maker(Closable):
         address = want.repository
         if self._opened is None or self._opened[0] != address:
             self.forget()
-            self._opened = (address, open_repository(self._config, address))
+            self._opened = (address, open_repository(self._config, address, pace=self._pace))
         repository = self._opened[1]
         return repository, repository.shelf(self._config.application_id, want.task)
 

@@ -19,6 +19,7 @@ from streamer.config import Config
 from streamer.control.messages import ChoreReport
 from streamer.control.orders import Order, RebuildOrder, SnapshotOrder
 from streamer.ids import TaskId, TopicPartition
+from streamer.restore.bootstraps import KafkaSurroundings
 from streamer.restore.rehearsal import rehearse
 from streamer.snapshot.checkpoint import Checkpoint
 from streamer.snapshot.claims import lease
@@ -32,6 +33,8 @@ from streamer.store.directory import WorkerDirectory
 from streamer.store.pool import MemoryPool
 from streamer.store.rocks import TaskDatabase
 from streamer.topology.stores import Store
+from streamer.worker.agenda import Want
+from streamer.worker.making import Maker
 from streamer.worker.snapshots import Snapshots
 
 HOUR_MS = 3_600_000
@@ -500,6 +503,20 @@ def test_the_first_hash_keeps_the_limit_and_ends_when_nobody_wants_it(
     [made] = host.manifests(one)
     assert made.size > 2_000_000
     assert sum(passed) >= 2 * made.size, "hashed, and sent"
+
+
+def test_all_that_a_worker_sends_and_fetches_keeps_one_limit(host: Host, tmp_path: Path) -> None:
+    pace = Pace(1_000)
+    maker = Maker(host.config, pace)
+    around = KafkaSurroundings(
+        host.config, lambda _task, _path: Positions(), delete_retention_ms=1, pace=pace
+    )
+    task, export = TaskId(0, 1), f"file://{tmp_path}/export"
+    found = [maker._shelf(Want(task, repository=each))[0] for each in ("", export)]
+    found += [around.shelf(each, task)[0] for each in ("", export)]
+    assert [each.transfers.pace is pace for each in found] == [True] * 4
+    maker.close()
+    around.close()
 
 
 def test_a_worker_without_a_repository_says_so(tmp_path: Path) -> None:
