@@ -2,9 +2,9 @@
 
 A worker restores its state and works off events that were written before, as fast as it can. Rounds
 follow each other: some seconds without a snapshot, then one of each task, in a directory. In the
-first round all of the state is hashed and sent, later what was changed meanwhile, which are keys all
-over it. `pause` is for how long the main thread stood still to make a checkpoint, by the worker's
-own histogram: the upper end of the bucket that holds 99 of 100.
+first round all of the state is hashed and sent, later what was changed meanwhile, which are keys
+all over it. `pause` is for how long the main thread stood still to make a checkpoint, by the
+worker's own histogram: the upper end of the bucket that holds 99 of 100.
 """
 
 from __future__ import annotations

@@ -83,7 +83,7 @@ class Sending:
             raise StoppedError(f"the snapshot of {self.want.task} is not wanted any more")
 
     def through(self, pace: Pace, chunks: Iterable[bytes]) -> Iterator[bytes]:
-        """What is read to be hashed, no faster than it may be sent: the disk is processing's too."""
+        """What is read to be hashed, no faster than it may be sent: processing needs the disk."""
         for chunk in pace.through(chunks):
             self.check()
             yield chunk
@@ -216,7 +216,7 @@ class Maker(Closable):
 
 
 def _prune(repository: Repository, shelf: Shelf, policy: Policy) -> None:
-    """Remove what need not stay. What cannot be removed waits: the snapshot that was made stands."""
+    """Remove what need not stay. What cannot be removed waits: the snapshot stands."""
     try:
         done = prune(repository, shelf, policy, dry_run=False)
     except (RepositoryError, SnapshotError) as error:
