@@ -18,9 +18,7 @@ from streamer.snapshot.transfer import Transfers
 __all__ = ["open_backend", "open_repository"]
 
 
-def open_repository(
-    config: Config, address: str = "", *, pace: Pace | None = None
-) -> Repository:
+def open_repository(config: Config, address: str = "", *, pace: Pace | None = None) -> Repository:
     """The repository of the settings, or another one that is reached by the same settings. Those
     that are given one `pace` keep the limit together.
 

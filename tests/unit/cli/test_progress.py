@@ -139,7 +139,7 @@ def test_things_are_counted_when_they_are_done() -> None:
     stream = Terminal()
     with Counter(stream, now=lambda: clock[0]) as counter:
         for thing in counter.each("abc", "letters"):
-            clock[0] += 1.0
+            clock[0] += 2.0
             assert f"\r{'abc'.index(thing) + 1} of 3" not in stream.getvalue()
     assert stream.getvalue().startswith("\r1 of 3 letters\x1b[K\r2 of 3 letters")
 

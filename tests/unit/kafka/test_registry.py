@@ -266,5 +266,5 @@ def test_a_type_that_no_record_can_be_read_as_is_refused_when_it_is_bound(
     settings: dict[str, Any],
 ) -> None:
     kind = make_dataclass("P", [("n", "Nowhere")])
-    with pytest.raises(TopologyError, match="t-value: no record can be read as P: .*Nowhere"):
+    with pytest.raises(TopologyError, match=r"t-value: no record can be read as P: .*Nowhere"):
         Avro(SCHEMA, type=kind).bind("t", False, settings)

@@ -571,9 +571,7 @@ def test_of_what_was_left_to_be_pulled_the_newest_stays_and_what_is_read(tmp_pat
         def make(operation: str, repository: str) -> None:
             task.commit(rows(10, seed=len(operation)))
             host.orders = (
-                SnapshotOrder(
-                    format=1, operation=operation, tasks=("0_1",), repository=repository
-                ),
+                SnapshotOrder(format=1, operation=operation, tasks=("0_1",), repository=repository),
             )
             done = (operation, "done")
             host.until(
