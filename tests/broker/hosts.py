@@ -57,7 +57,7 @@ def missing() -> str:
     if reason := ssh_server.missing():
         return reason
     tried = subprocess.run(
-        ["unshare", "--net", "--mount", "sh", "-c", "ip link add a type veth peer name b"],
+        ["unshare", "--net", "--mount", "sh", "-c", "ip link add name one type veth peer name two"],
         capture_output=True,
         text=True,
         check=False,
@@ -138,7 +138,7 @@ class Hosts:
             self.hosts.append(Host(f"10.77.0.{number}", disk, process))
         first, second = self.hosts
         peer = ["peer", "name", "cable", "netns", str(second.process.pid)]
-        first.run("ip", "link", "add", "cable", "type", "veth", *peer)
+        first.run("ip", "link", "add", "name", "cable", "type", "veth", *peer)
         public = (self._directory / "host_key.pub").read_text().split()[:2]
         known = [f"[{host.address}]:{SSH_PORT} {' '.join(public)}\n" for host in self.hosts]
         self.known_hosts.write_text("".join(known))
