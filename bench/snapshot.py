@@ -56,7 +56,7 @@ ROUNDS = 3
 QUIET_S = 8.0
 _START_S = 600.0
 _MIB = 1 << 20
-_ADDRESS = re.compile(r"queries, health and metrics at (http://\S+)")
+_ADDRESS = re.compile(r"""queries, health and metrics at (http://[^\s"]+)""")
 _PROCESSED = "streamer_records_processed_total"
 _PAUSES = "streamer_snapshot_checkpoint_seconds_bucket"
 
