@@ -73,7 +73,7 @@ test-fast: setup  ## tests without Kafka, some three minutes
 chaos: setup  ## tests that kill processes and break disks and connections
 	$(PY) -m pytest tests -m chaos $(ARGS)
 
-bench: setup  ## measure: NAME=throughput|restore|bootstrap|scale|placement|fleet|trim [JSON=1]
+bench: setup  ## measure: NAME=throughput|restore|bootstrap|scale|placement|fleet|trim|snapshot [JSON=1]
 	@$(PY) -m bench $(NAME) $(if $(JSON),--json) $(ARGS)
 
 format: setup  ## format the code and apply safe fixes

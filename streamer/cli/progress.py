@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import shutil
 import time
-from collections.abc import Callable
-from typing import TYPE_CHECKING, TextIO
+from collections.abc import Callable, Iterator, Sequence
+from typing import TYPE_CHECKING, TextIO, TypeVar
 
 if TYPE_CHECKING:
     from streamer.control.operations import OperationRecord, ProgressRecord, StepRecord
 
 __all__ = ["Counter", "Display", "progress_text", "size", "span", "step_line"]
+
+T = TypeVar("T")
 
 # A terminal is looked at all the time, a log is read later.
 _TERMINAL_S = 0.2
@@ -146,6 +148,13 @@ class Counter:
             self._is_open = self._is_terminal
 
         return tells
+
+    def each(self, things: Sequence[T], what: str) -> Iterator[T]:
+        """Go through them, and show how many are done."""
+        tells = self.of(what)
+        for number, thing in enumerate(things, 1):
+            yield thing
+            tells(number, len(things))
 
     def __enter__(self) -> Counter:
         return self

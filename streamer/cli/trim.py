@@ -113,12 +113,25 @@ def _world(config: Config) -> Iterator[World]:
 
 def _plan(arguments: argparse.Namespace) -> int:
     config = application(arguments)
-    quiet_clients(arguments)
+    from streamer.operations.trim.proposing import propose_trim
+
+    with executing(arguments) as (executor, _display):
+        found, record = propose_trim(
+            executor, lambda: _looked(arguments, config), why=arguments.why
+        )
+    if arguments.json:
+        print_json(_plain_survey(found, record))
+    else:
+        _print_survey(found, record)
+    return 0
+
+
+def _looked(arguments: argparse.Namespace, config: Config) -> Survey:
     from streamer.operations.trim.sizes import sampled_sizes
     from streamer.operations.trim.survey import survey
 
     with _world(config) as world, Counter(sys.stderr) as counter:
-        found = survey(
+        return survey(
             world,
             stores=arguments.stores,
             partitions=arguments.partitions,
@@ -128,28 +141,6 @@ def _plan(arguments: argparse.Namespace) -> int:
             ),
             tells=counter.of("tasks looked at"),
         )
-    record = None
-    if found.chosen:
-        with executing(arguments) as (executor, _display):
-            request = found.request()
-            record = _planned(executor.books(), request) or executor.propose(
-                "trim", request, why=arguments.why
-            )
-    if arguments.json:
-        print_json(_plain_survey(found, record))
-    else:
-        _print_survey(found, record)
-    return 0
-
-
-def _planned(books: Books, request: dict[str, Any]) -> OperationRecord | None:
-    """The same trim, where it was planned before: asked twice, it is one plan."""
-    same = (
-        one
-        for one in books.operations.values()
-        if one.kind == "trim" and one.state == "planned" and one.request == request
-    )
-    return next(same, None)
 
 
 def _plain_survey(found: Survey, record: OperationRecord | None) -> dict[str, Any]:
@@ -195,6 +186,10 @@ def _print_survey(found: Survey, record: OperationRecord | None) -> None:
     lost = {stem.partition("-")[2][:12] for part in found.chosen for stem in part.lost}
     if lost:
         print(f"\nnothing can be restored from these snapshots then: {', '.join(sorted(lost))}")
+    cut = [(ms, one.place) for one in found.parts if (ms := one.floor.restorable_ms) is not None]
+    if cut:
+        least_ms, place = min(cut)
+        print(f"\n{len(cut)} logs were cut before. {_restorable(least_ms, str(place))}")
     if record is None:
         print("\nnothing is to be trimmed; streamer why-kept TOPIC/PARTITION tells more")
         return
@@ -212,6 +207,16 @@ def _print_survey(found: Survey, record: OperationRecord | None) -> None:
         " long as the changelogs keep removals: go on making new ones"
     )
     print(f"\nstreamer trim apply {record.id}")
+
+
+def _restorable(restorable_ms: int, place: str) -> str:
+    """What becomes of a state whose disks are lost, and whose log was cut."""
+    if restorable_ms:
+        return f"A snapshot brings the state of {place} back for {span(restorable_ms // 1000)} more"
+    return (
+        f"No snapshot brings the state of {place} back: it is on the disks of its workers alone;"
+        " make one: streamer snapshot create"
+    )
 
 
 def _row(part: Part) -> dict[str, Any]:
@@ -261,7 +266,8 @@ def _chosen(given: str, books: Books) -> OperationRecord:
     known = ", ".join(sorted(one.id for one in open_ones)) or "none"
     raise OperationRefusedError(
         f"{len(found)} trims that wait to be applied are meant by {given or 'no id'!r}",
-        hint=f"name one of: {known}; or make one: streamer trim plan",
+        hint=f"name one of: {known} (a newer plan replaces an older one of the same); or make one:"
+        " streamer trim plan",
     )
 
 
@@ -342,6 +348,7 @@ def _plain_floor(task: TaskId, floor: Floor) -> dict[str, Any]:
         "floor": floor.position,
         "holders": [_plain_holder(holder) for holder in floor.holders],
         "snapshots": [stem.partition("-")[2] for stem in floor.snapshots],
+        "restorable_ms": floor.restorable_ms,
     }
 
 
@@ -365,6 +372,8 @@ def _print_floor(task: TaskId, floor: Floor, notes: list[dict[str, Any]]) -> Non
         print(f"{free:,} offsets may go, up to {floor.position:,}: streamer trim plan")
     else:
         print(f"nothing may go: {floor.limit.owner}, {floor.limit.reason}")
+    if floor.restorable_ms is not None:
+        print(_restorable(floor.restorable_ms, str(floor.place)))
     for note in notes[-1:]:
         left = f"; {note['left']}" if note.get("left") else ""
         print(

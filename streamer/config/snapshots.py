@@ -57,7 +57,8 @@ class SnapshotSettings:
     )
     snapshot_bytes_per_second: int = setting(
         0,
-        "Most that one process sends to or fetches from the repository; 0 is without a limit.",
+        "Most that one process sends to or fetches from the repository, and reads of files whose"
+        " hash is not known yet; 0 is without a limit.",
         kind="size",
         unit="bytes",
         low=0,

@@ -60,7 +60,9 @@ class Books:
         if found is not None:
             return found
         raise OperationRefusedError(
-            f"there is no operation {operation!r}", hint="streamer operations list has all of them"
+            f"there is no operation {operation!r}",
+            hint="streamer operations list has all of them; a plan may have been replaced by a"
+            " newer one of the same",
         )
 
     def lock(self, scope: str) -> LockRecord | None:

@@ -247,6 +247,19 @@ class Executor(Closable):
         self._notice(record)
         return record
 
+    def drop(self, operation: str) -> bool:
+        """Take out a plan that nobody has begun, and nobody is to begin any more, such as one that
+        a newer one replaces. Returns whether it was one.
+
+        No wish is left that could stop a process that begins it at this very moment: that one has a
+        record of its own by then, or finds no plan.
+        """
+        record = self._process.books_with(operation).operations.get(operation)
+        if record is None or record.state != "planned":
+            return False
+        self._table.put(plan_key(operation), None)
+        return True
+
     def _turn(self, record: OperationRecord, *, takes_over: bool, waits: bool) -> OperationRecord:
         if waits and not takes_over:
             record = self._unattended(record)

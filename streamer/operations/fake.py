@@ -48,7 +48,7 @@ class FakeTable:
     def pause(self) -> None:
         pass
 
-    def put(self, key: str, value: bytes) -> None:
+    def put(self, key: str, value: bytes | None) -> None:
         self._broker.check("send")
         self._broker.append(self.place, key.encode(), value)
 

@@ -61,7 +61,8 @@ class Table(Protocol):
         """Wait for a moment, for longer or shorter by chance: processes that take the lock from
         each other at the same pace would do so for ever."""
 
-    def put(self, key: str, value: bytes) -> None:
-        """Write a row that needs no lock: of a new key, or of one that all agree on."""
+    def put(self, key: str, value: bytes | None) -> None:
+        """Write a row that needs no lock, or take it out: of a new key, or of one that all agree
+        on."""
 
     def close(self) -> None: ...

@@ -20,7 +20,7 @@ from streamer.config import Config
 from streamer.control.messages import TaskReport
 from streamer.control.orders import FORMAT, SNAPSHOT_KEY, SnapshotOrder, encode_order
 from streamer.control.plans import PLAN_FORMAT, Plan, PlannedStep
-from streamer.errors import OperationRefusedError, SnapshotError
+from streamer.errors import ConfigError, OperationRefusedError, SnapshotError
 from streamer.ids import TaskId, TopicPartition
 from streamer.operations.kinds import Request, Step
 from streamer.operations.ports import Effect
@@ -49,6 +49,11 @@ class World(Protocol):
     @property
     def place(self) -> TopicPartition:
         """Where orders are written."""
+        ...
+
+    @property
+    def repository(self) -> str:
+        """The address that the order or the settings name, "" where neither does."""
         ...
 
     def tasks(self) -> Mapping[str, Told]:
@@ -252,6 +257,13 @@ class Snapshot:
             raise OperationRefusedError(
                 "it is not said how the order is called",
                 hint="give `order`, a name that no other order has, such as the operation's id",
+            )
+        if not world.repository:
+            # The workers have the same settings: they would fail one by one, and try again.
+            raise ConfigError(
+                "snapshot_repository is not set, so there is no place for snapshots",
+                hint="set it to file:///path, s3://bucket/prefix or ssh://user@host/path, for all"
+                " workers and for this command; or name one for this time: --repository ADDRESS",
             )
         tasks = _chosen(world.tasks(), request)
         repository = str(request.get("repository", ""))

@@ -40,7 +40,7 @@ class KafkaWorld(Closable):
 
     def __init__(self, config: Config, repository: str = "") -> None:
         self._config = config
-        self._address = repository or config.snapshot_repository
+        self.repository = repository or config.snapshot_repository
         self._clock = SystemClock()
         with ExitStack() as stack:
             self._admin = Admin(config)
@@ -51,8 +51,8 @@ class KafkaWorld(Closable):
         self._known: dict[str, Told] = {}
         self._standing: SnapshotOrder | None = None
         self._made: set[tuple[str, str]] = set()
-        self._repository: Repository | None = None
-        self._is_unseen = not self._address
+        self._opened: Repository | None = None
+        self._is_unseen = not self.repository
 
     def tasks(self) -> Mapping[str, Told]:
         if not self._known:
@@ -100,11 +100,11 @@ class KafkaWorld(Closable):
         time.sleep(_PAUSE_S)
 
     def close(self) -> None:
-        if self._repository is not None:
-            self._repository.close()
+        if self._opened is not None:
+            self._opened.close()
         self._open.close()
 
     def _seen(self) -> Repository | None:
-        if self._repository is None and not self._is_unseen:
-            self._repository = open_repository(self._config, self._address)
-        return None if self._is_unseen else self._repository
+        if self._opened is None and not self._is_unseen:
+            self._opened = open_repository(self._config, self.repository)
+        return None if self._is_unseen else self._opened

@@ -62,7 +62,7 @@ class KafkaTable(Closable):
     def pause(self) -> None:
         time.sleep(random.uniform(_PAUSE_S / 10, _PAUSE_S))
 
-    def put(self, key: str, value: bytes) -> None:
+    def put(self, key: str, value: bytes | None) -> None:
         with self._mutex:
             if self._writer is None:
                 self._writer = TableWriter(self._config)

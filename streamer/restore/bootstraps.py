@@ -23,6 +23,7 @@ from streamer.restore.bootstrap import Bootstrap, Surroundings, Wanted
 from streamer.restore.choice import Rates
 from streamer.restore.note import remove_old
 from streamer.snapshot.opening import open_repository
+from streamer.snapshot.pace import Pace
 from streamer.snapshot.repository import Repository
 from streamer.snapshot.shelf import Shelf
 
@@ -111,7 +112,7 @@ class Bootstraps(Closable):
 
 
 class KafkaSurroundings:
-    """`Surroundings` of a worker. Repositories are opened once: their pace is the process's."""
+    """`Surroundings` of a worker. Repositories are opened once; `pace` limits all of them."""
 
     def __init__(
         self,
@@ -120,7 +121,9 @@ class KafkaSurroundings:
         *,
         delete_retention_ms: int,
         clock: Clock | None = None,
+        pace: Pace | None = None,
     ) -> None:
+        self._pace = pace or Pace(config.snapshot_bytes_per_second)
         self.clock: Clock = clock or SystemClock()
         self.delete_retention_ms = delete_retention_ms
         self.rates = Rates(
@@ -149,9 +152,10 @@ class KafkaSurroundings:
 
     def shelf(self, address: str, task: TaskId) -> tuple[Repository, Shelf]:
         with self._lock:
-            # Inside the lock: two that open the same one at a time would have two paces.
             if address not in self._repositories:
-                self._repositories[address] = open_repository(self._config, address)
+                self._repositories[address] = open_repository(
+                    self._config, address, pace=self._pace
+                )
             repository = self._repositories[address]
         return repository, repository.shelf(self._config.application_id, task)
 

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import NamedTuple, Protocol
 
 from streamer.errors import SnapshotError
-from streamer.snapshot.disk import digest_of
+from streamer.snapshot.disk import Through, digest_of
 from streamer.snapshot.remote.api import CHUNK_BYTES
 
 __all__ = ["Checkpoint", "Digests", "Source", "SourceFile"]
@@ -43,10 +43,12 @@ class Source(Protocol):
 
 
 class Digests:
-    """Hashes of sorted files from one snapshot to the next, in a file that may be lost."""
+    """Hashes of sorted files from one snapshot to the next, in a file that may be lost. What is not
+    known yet is read `through` something: the first time that is all of a state."""
 
-    def __init__(self, path: Path | None = None) -> None:
+    def __init__(self, path: Path | None = None, through: Through | None = None) -> None:
         self._path = path
+        self._through = through
         self._known: dict[str, str] = {}
         self._used: dict[str, str] = {}
         if path is not None:
@@ -59,9 +61,9 @@ class Digests:
     def of(self, path: Path, found: os.stat_result) -> str:
         """The sha256 of a file; raises OSError."""
         if path.suffix != ".sst":
-            return digest_of(path)
+            return digest_of(path, self._through)
         key = f"{found.st_dev}:{found.st_ino}:{found.st_size}:{found.st_mtime_ns}"
-        digest = self._known.get(key) or digest_of(path)
+        digest = self._known.get(key) or digest_of(path, self._through)
         self._used[key] = digest
         return digest
 

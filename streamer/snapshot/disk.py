@@ -5,21 +5,38 @@ from __future__ import annotations
 import hashlib
 import os
 import stat
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import suppress
 from io import FileIO
 from pathlib import Path
 
 from streamer.snapshot.remote.api import CHUNK_BYTES
 
-__all__ = ["by_size", "digest_of", "make_private", "read_part", "settle_part", "sync", "write_all"]
+__all__ = [
+    "Through",
+    "by_size",
+    "digest_of",
+    "make_private",
+    "read_part",
+    "settle_part",
+    "sync",
+    "write_all",
+]
+
+Through = Callable[[Iterable[bytes]], Iterable[bytes]]
+"""Lets chunks through, each when it may be read on: `Pace.through`."""
 
 
-def digest_of(path: Path) -> str:
+def digest_of(path: Path, through: Through | None = None) -> str:
     """sha256 of a regular file, in hexadecimal."""
     number = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
     with open(number, "rb", buffering=0) as source:
-        return hashlib.file_digest(source, "sha256").hexdigest()
+        if through is None:
+            return hashlib.file_digest(source, "sha256").hexdigest()
+        digest = hashlib.sha256()
+        for chunk in through(iter(lambda: source.read(CHUNK_BYTES), b"")):
+            digest.update(chunk)
+        return digest.hexdigest()
 
 
 def read_part(source: FileIO, length: int) -> Iterator[bytes]:

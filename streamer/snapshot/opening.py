@@ -18,8 +18,9 @@ from streamer.snapshot.transfer import Transfers
 __all__ = ["open_backend", "open_repository"]
 
 
-def open_repository(config: Config, address: str = "") -> Repository:
-    """The repository of the settings, or another one that is reached by the same settings.
+def open_repository(config: Config, address: str = "", *, pace: Pace | None = None) -> Repository:
+    """The repository of the settings, or another one that is reached by the same settings. Those
+    that are given one `pace` keep the limit together.
 
     Raises ConfigError when none is set or a setting is wrong, RepositoryError when it refuses.
     """
@@ -33,7 +34,8 @@ def open_repository(config: Config, address: str = "") -> Repository:
     cipher: Cipher = Plain() if key_file is None else read_key(key_file)
     backend = SteadyBackend(open_backend(config, address), config.snapshot_patience_ms)
     transfers = Transfers(
-        parallel=config.snapshot_parallel_transfers, pace=Pace(config.snapshot_bytes_per_second)
+        parallel=config.snapshot_parallel_transfers,
+        pace=pace or Pace(config.snapshot_bytes_per_second),
     )
     try:
         return Repository(backend, cipher, transfers=transfers)

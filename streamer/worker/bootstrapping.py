@@ -41,6 +41,7 @@ from streamer.restore import Restorer
 from streamer.restore.bootstrap import Bootstrap, Phase, Wanted
 from streamer.restore.bootstraps import Bootstraps
 from streamer.restore.choice import Way
+from streamer.restore.progress import RestoreProgress
 from streamer.worker.exchange import exchange
 from streamer.worker.rebuilds import Rebuilds
 from streamer.worker.remains import Remains
@@ -53,7 +54,8 @@ _log = logging.getLogger(__name__)
 
 # A repository that is away is asked again, since nothing else brings such a task back.
 RETRY_S = 30.0
-# How often a state that was just brought may turn out to be behind a trim before it is an error.
+# How often in a row a state that was just brought may turn out to be behind a trim before it is an
+# error.
 RESCUES_MAX = 3
 
 
@@ -71,6 +73,24 @@ class _Effort:
     def is_decided(self) -> bool:
         """Whether it does not depend any more on how far the restore is."""
         return self.is_paused or self.cause is not None or bool(self.rebuild)
+
+
+class _Rescues:
+    """Counts in a row, by task. A state that was read on from, or serves, was brought for good: a
+    copy that lives for months may fall behind more often than it may be brought in vain."""
+
+    def __init__(self) -> None:
+        self.counts: dict[TaskId, int] = {}
+
+    def may_begin(self, task: TaskId, last: RestoreProgress) -> bool:
+        """Whether one more may be tried, after a restore that has come so far."""
+        before = 0 if last.restored_records else self.counts.get(task, 0)
+        self.counts[task] = before + 1
+        return self.counts[task] <= RESCUES_MAX
+
+    def settle(self, is_serving: Callable[[TaskId], bool]) -> None:
+        for task in [task for task in self.counts if is_serving(task)]:
+            del self.counts[task]
 
 
 class Bootstrapping:
@@ -93,7 +113,7 @@ class Bootstrapping:
         self._has_repository = pool is not None and bool(config.snapshot_repository)
         self._efforts: dict[TaskId, _Effort] = {}
         self._undecided: set[TaskId] = set()
-        self._rescues: dict[TaskId, int] = {}
+        self._rescues = _Rescues()
         self._retries: dict[TaskId, tuple[float, StreamerError]] = {}
         self._remains = Remains()
         self._rebuilds = Rebuilds(config)
@@ -126,8 +146,7 @@ class Bootstrapping:
         """Whether a restore that has ended with this is not over: a snapshot is looked for."""
         if not (self._has_repository and _is_rescuable(error, self._config)):
             return False
-        rescues = self._rescues[task] = self._rescues.get(task, 0) + 1
-        if rescues > RESCUES_MAX:
+        if not self._rescues.may_begin(task, self._restorer.progress(task)):
             return False
         self._undecided.discard(task)
         effort = self._efforts.get(task)
@@ -144,7 +163,7 @@ class Bootstrapping:
         self._drop(task)
         self._undecided.discard(task)
         self._retries.pop(task, None)
-        self._rescues.pop(task, None)
+        self._rescues.counts.pop(task, None)
         self._remains.forget(task)
 
     def hear(self, orders: tuple[Order, ...]) -> None:
@@ -188,6 +207,7 @@ class Bootstrapping:
             if now_s >= at_s and task not in self._efforts:
                 del self._retries[task]
                 self._rescue(task, cause)
+        self._rescues.settle(self._roles.is_serving)
         self._remains.clean(
             self._pool,
             is_serving=self._roles.is_serving,
@@ -303,12 +323,12 @@ class Bootstrapping:
             self._telling.adopted(bootstrap, adopted)
 
         # What is left is read, however much it is; and what it took is not forgotten.
-        rescues = self._rescues.get(task, 0)
+        rescues = self._rescues.counts.get(task, 0)
         self._roles.reopen(task, act)
         # Also where it cannot be opened: it was exchanged, and is not to be again.
         self._remains.opened(task, bootstrap.wanted.target)
         self._undecided.discard(task)
-        self._rescues[task] = rescues
+        self._rescues.counts[task] = rescues
 
     # -- orders ----------------------------------------------------------------------------------
 

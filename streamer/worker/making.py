@@ -10,8 +10,9 @@ from __future__ import annotations
 import logging
 import shutil
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
+from functools import partial
 from itertools import islice
 from pathlib import Path
 
@@ -31,6 +32,7 @@ from streamer.snapshot.create import About, create
 from streamer.snapshot.listing import made_for, readable
 from streamer.snapshot.manifest import Manifest
 from streamer.snapshot.opening import open_repository
+from streamer.snapshot.pace import Pace
 from streamer.snapshot.prune import Policy, prune
 from streamer.snapshot.repository import Repository
 from streamer.snapshot.shelf import Shelf
@@ -72,16 +74,27 @@ class Sending:
     progress: Progress = field(default_factory=Progress)
 
     def tell(self, progress: Progress) -> None:
+        self.check()
+        self.progress = progress
+
+    def check(self) -> None:
+        """Raise StoppedError where it is not wanted any more."""
         if self.is_over():
             raise StoppedError(f"the snapshot of {self.want.task} is not wanted any more")
-        self.progress = progress
+
+    def through(self, pace: Pace, chunks: Iterable[bytes]) -> Iterator[bytes]:
+        """What is read to be hashed, no faster than it may be sent: processing needs the disk."""
+        for chunk in pace.through(chunks):
+            self.check()
+            yield chunk
 
 
 class Maker(Closable):
     """Asks repositories; used by one thread, and closed by another."""
 
-    def __init__(self, config: Config) -> None:
+    def __init__(self, config: Config, pace: Pace | None = None) -> None:
         self._config = config
+        self._pace = pace
         self._opened: tuple[str, Repository] | None = None
 
     def look(self, want: Want) -> Found:
@@ -124,10 +137,11 @@ class Maker(Closable):
         try:
             repository, shelf = self._shelf(want)
             _refuse_older(shelf, sending.about)
+            through = partial(sending.through, repository.transfers.pace)
             created = create(
                 repository,
                 shelf,
-                Checkpoint(sending.directory, Digests(sending.digests)),
+                Checkpoint(sending.directory, Digests(sending.digests, through)),
                 about=sending.about,
                 report=sending.tell,
             )
@@ -151,8 +165,9 @@ class Maker(Closable):
             created.sent_files,
             created.reused_bytes,
         )
-        if not want.repository:
-            self._prune(repository, shelf)
+        policy = self._policy(want)
+        if policy is not None:
+            _prune(repository, shelf, policy)
         return created.manifest
 
     def forget(self) -> None:
@@ -172,35 +187,46 @@ class Maker(Closable):
             shelf.condemn("snapshot", made.stem)
             raise
 
-    def _prune(self, repository: Repository, shelf: Shelf) -> None:
-        """Apply the settings. What cannot be removed waits: the snapshot that was made stands."""
-        if not self._config.snapshot_keep_last:
-            return
-        policy = Policy(
-            keep_last=self._config.snapshot_keep_last,
-            keep_ms=self._config.snapshot_keep_ms,
+    def _policy(self, want: Want) -> Policy | None:
+        """What stays where this one was made; None where this worker removes nothing: somebody else
+        looks after a repository that an order names."""
+        config = self._config
+        if want.repository:
+            directory = config.snapshot_export_dir
+            is_export = directory and want.repository == f"file://{directory.absolute()}"
+            # For one rebuild each. Who still reads an older one has a lease on it.
+            return Policy(keep_last=1) if is_export else None
+        if not config.snapshot_keep_last:
+            return None
+        return Policy(
+            keep_last=config.snapshot_keep_last,
+            keep_ms=config.snapshot_keep_ms,
             # Somebody verifies now and then: newer ones, not verified yet, must not push these out.
-            keep_verified=self._config.trim_snapshots_min,
-            level=self._config.trim_verified_level,  # type: ignore[arg-type]
+            keep_verified=config.trim_snapshots_min,
+            level=config.trim_verified_level,  # type: ignore[arg-type]
         )
-        try:
-            done = prune(repository, shelf, policy, dry_run=False)
-        except (RepositoryError, SnapshotError) as error:
-            metrics.snapshot_failures.labels(str(shelf.task)).inc()
-            _log.warning("task %s: old snapshots could not be removed: %s", shelf.task, error)
-            return
-        for problem in done.problems:
-            _log.warning("task %s: %s", shelf.task, problem)
-        if done.removed:
-            _log.info("task %s: removed the snapshots %s", shelf.task, ", ".join(done.removed))
 
     def _shelf(self, want: Want) -> tuple[Repository, Shelf]:
         address = want.repository
         if self._opened is None or self._opened[0] != address:
             self.forget()
-            self._opened = (address, open_repository(self._config, address))
+            self._opened = (address, open_repository(self._config, address, pace=self._pace))
         repository = self._opened[1]
         return repository, repository.shelf(self._config.application_id, want.task)
+
+
+def _prune(repository: Repository, shelf: Shelf, policy: Policy) -> None:
+    """Remove what need not stay. What cannot be removed waits: the snapshot stands."""
+    try:
+        done = prune(repository, shelf, policy, dry_run=False)
+    except (RepositoryError, SnapshotError) as error:
+        metrics.snapshot_failures.labels(str(shelf.task)).inc()
+        _log.warning("task %s: old snapshots could not be removed: %s", shelf.task, error)
+        return
+    for problem in done.problems:
+        _log.warning("task %s: %s", shelf.task, problem)
+    if done.removed:
+        _log.info("task %s: removed the snapshots %s", shelf.task, ", ".join(done.removed))
 
 
 def _verify(repository: Repository, shelf: Shelf, stem: str) -> None:

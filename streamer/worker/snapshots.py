@@ -37,6 +37,7 @@ from streamer.errors import StoppedError, StreamerError, TaskMigratedError
 from streamer.ids import TaskId
 from streamer.snapshot.create import About
 from streamer.snapshot.manifest import Position
+from streamer.snapshot.pace import Pace
 from streamer.store.directory import WorkerDirectory
 from streamer.store.schema import FORMAT
 from streamer.task.active import ActiveTask
@@ -72,7 +73,8 @@ class _Job:
 
 
 class Snapshots(Closable):
-    """`turn` is called by the loop's thread between turns; everything slow has its own."""
+    """`turn` is called by the loop's thread between turns; everything slow has its own. `pace` is
+    what limits all that this process moves."""
 
     def __init__(
         self,
@@ -82,6 +84,7 @@ class Snapshots(Closable):
         *,
         directory: WorkerDirectory,
         clock: Clock,
+        pace: Pace | None = None,
     ) -> None:
         self.chores: Mapping[TaskId, ChoreReport] = {}
         """What became of the order that a task is busy with, for each that runs here."""
@@ -92,7 +95,7 @@ class Snapshots(Closable):
         self._directory = directory
         self._clock = clock
         self._agenda = Agenda(config.snapshot_interval_ms)
-        self._maker = Maker(config)
+        self._maker = Maker(config, pace)
         self._job: _Job | None = None
         self._looked_ms = self._aged_ms = clock.monotonic_ms() - _AGES_MS
         self._stopping = threading.Event()

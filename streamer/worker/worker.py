@@ -30,6 +30,7 @@ from streamer.kafka.producer import WorkerProducer
 from streamer.restore import Restorer
 from streamer.restore.bootstraps import Bootstraps, KafkaSurroundings
 from streamer.snapshot.adopt import settle_all
+from streamer.snapshot.pace import Pace
 from streamer.store.directory import WorkerDirectory
 from streamer.store.pool import MemoryPool
 from streamer.task.active import committed_by
@@ -78,6 +79,8 @@ class Worker:
             config.state_dir, topology.application_id, worker_id=config.worker_id, slot=slot
         )
         self.config = replace(config, worker_id=self._directory.worker_id)
+        # One for all that is sent and fetched, whatever repositories that concerns.
+        self._pace = Pace(config.snapshot_bytes_per_second)
 
     @property
     def worker_id(self) -> str:
@@ -127,7 +130,12 @@ class Worker:
         self._serve(serving, closing)
         member = self._member(planned, serving.address)
         snapshots = Snapshots(
-            self.config, tasks, member.orders, directory=self._directory, clock=self._clock
+            self.config,
+            tasks,
+            member.orders,
+            directory=self._directory,
+            clock=self._clock,
+            pace=self._pace,
         )
         chores = Chores(member, lambda: snapshots.chores)
         loop = Loop(
@@ -210,6 +218,7 @@ class Worker:
             lambda task, path: look_inside(task, path, plan, pool=pool),
             delete_retention_ms=self._delete_retention_ms,
             clock=self._clock,
+            pace=self._pace,
         )
         bootstraps = Bootstraps(around, self.config.bootstrap_parallel)
         closing.callback(around.close)

@@ -190,6 +190,8 @@ class Application:
         directory.mkdir(parents=True, exist_ok=True)
         self.settings = {**DEFAULTS, "bootstrap_servers": kafka.bootstrap_servers, **settings}
         self.environment: dict[str, str] = {}
+        # By host: what comes before a command that is to run there; nothing where all are this one.
+        self.inside: dict[str, list[str]] = {}
         self.workers: list[Worker] = []
 
     def topic(self, name: str) -> str:
@@ -217,7 +219,7 @@ class Application:
         if failpoints:
             environment["STREAMER_FAILPOINTS"] = failpoints
         log = self.directory / f"{host}-{len(self.workers)}.log"
-        made = Worker(command, environment, log)
+        made = Worker([*self.inside.get(host, ()), *command], environment, log)
         self.workers.append(made)
         return made
 

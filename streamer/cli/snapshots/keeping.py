@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import argparse
+import sys
 import time
 from typing import TYPE_CHECKING, Any
 
 from streamer.cli.options import Commands, add_command
 from streamer.cli.output import print_json, print_table
-from streamer.cli.progress import size
+from streamer.cli.progress import Counter, size
 from streamer.cli.snapshots.opened import add_task, chosen, duration_ms, opened, shelves
 
 if TYPE_CHECKING:
@@ -82,9 +83,10 @@ def _prune(arguments: argparse.Namespace) -> int:
     from streamer.snapshot.prune import prune
 
     done: list[Pruned] = []
-    with opened(arguments) as (config, repository):
+    with opened(arguments) as (config, repository), Counter(sys.stderr) as counter:
         policy = _policy(arguments, config)
-        for shelf in shelves(config, repository, arguments.tasks):
+        found = shelves(config, repository, arguments.tasks)
+        for shelf in counter.each(found, "tasks looked at"):
             done.append(prune(repository, shelf, policy, dry_run=not arguments.apply))
     if arguments.json:
         print_json([_plain(each, arguments.apply) for each in done])

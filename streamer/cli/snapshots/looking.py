@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from streamer.cli.options import Commands, add_command
 from streamer.cli.output import print_json, print_table
-from streamer.cli.progress import size
+from streamer.cli.progress import Counter, size
 from streamer.cli.snapshots.opened import (
     Chosen,
     Line,
@@ -79,10 +79,9 @@ def add(verbs: Commands) -> list[argparse.ArgumentParser]:
 
 
 def _list(arguments: argparse.Namespace) -> int:
-    with opened(arguments) as (config, repository):
-        rows = [
-            row for shelf in shelves(config, repository, arguments.tasks) for row in _rows(shelf)
-        ]
+    with opened(arguments) as (config, repository), Counter(sys.stderr) as counter:
+        found = shelves(config, repository, arguments.tasks)
+        rows = [row for shelf in counter.each(found, "tasks looked at") for row in _rows(shelf)]
     if arguments.json:
         print_json(rows)
         return 0

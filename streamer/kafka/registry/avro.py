@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import suppress
 from datetime import date, datetime, time, timedelta
 from decimal import Decimal
 from functools import partial
@@ -91,6 +92,7 @@ class _BoundAvro(Generic[T]):
     def __init__(self, avro: Avro[T], place: Place, settings: Mapping[str, Any]) -> None:
         self.name = f"{avro.name}@{place}"
         self.type = avro.type
+        _look_at(avro.type, place)
         self._avro = avro
         self._place = place
         self._registry = registry_of(settings)
@@ -195,6 +197,21 @@ class _BoundAvro(Generic[T]):
         subject = self._place.subject(self._avro.subject, _record_name(self._reader))
         identity = self._registry.id_of(subject, Schema(self._avro.text, "AVRO"))
         return "the application's schema" if identity is None else f"schema id {identity}"
+
+
+def _look_at(kind: Any, place: Place) -> None:
+    """Have msgspec look at a type now, once: what it finds it keeps with the class, and it crashes
+    where several threads meet a type for the first time."""
+    if kind is None:
+        return
+    try:
+        with suppress(msgspec.ValidationError):  # of the value, after the type was understood
+            msgspec.convert(None, kind, builtin_types=_NATIVE)
+    except (TypeError, NameError) as error:
+        raise TopologyError(
+            f"{place}: no record can be read as {getattr(kind, '__name__', kind)}: {error}",
+            hint="give a dataclass, msgspec.Struct or TypedDict class whose annotations are known",
+        ) from error
 
 
 def _codec() -> Any:

@@ -2,7 +2,8 @@
 
 A status tells what a worker's disk has. An assignment tells who has, or is about to have, a copy
 that no status tells of yet: of those nothing is known, and a trim waits. Statuses of workers that
-are gone count until they are forgotten, since those disks may come back.
+are gone count until they are forgotten, since those disks may come back. One that is back tells of
+no task until it is given some: in between its last assignment tells what its disk has.
 """
 
 from __future__ import annotations
@@ -10,6 +11,7 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Iterable, Mapping
 
+from streamer.control.identity import Incarnation
 from streamer.control.messages import AssignmentRecord, StandbyReport, StatusRecord, TaskReport
 from streamer.control.orders import Order, RebuildOrder
 from streamer.errors import StreamerError
@@ -22,6 +24,8 @@ __all__ = ["busy_of", "cluster_of"]
 # They read what is there, or are this operation itself, and rely on nothing that a trim takes.
 _HARMLESS = frozenset({"snapshot", "trim"})
 _MEND = "docs/security.md says how to take such a record out"
+_GIVEN = "it was given a copy of the task, and has not told what its disk has"
+_BACK = "it is back, had a copy of the task, and has not told what its disk has of it"
 
 
 def cluster_of(
@@ -56,7 +60,7 @@ def cluster_of(
             unknown[TaskId.parse(name)].append(
                 Unknown(
                     f"worker {worker}",
-                    "it was given a copy of the task, and has not told what its disk has",
+                    _BACK if granted.ended else _GIVEN,
                     "it tells within seconds of opening it",
                     granted.at_ms,
                 )
@@ -82,13 +86,23 @@ def _positions(
 
 
 def _unheard(granted: AssignmentRecord, status: StatusRecord | None) -> Iterable[str]:
-    """The tasks that this incarnation was given, and has not told of."""
-    if granted.ended:
-        return ()
+    """The tasks that this incarnation was given, and has not told of. Of one that has ended, those
+    that it had where the worker is back by now: its first words are of no task, until it is given
+    some."""
     given = {*granted.tasks, *granted.standbys}
+    if granted.ended:
+        return sorted(given) if status is not None and _is_back(granted, status) else ()
     if status is None or status.incarnation != granted.incarnation:
         return sorted(given)
     return sorted(given - status.tasks.keys() - status.standbys.keys())
+
+
+def _is_back(granted: AssignmentRecord, status: StatusRecord) -> bool:
+    """Whether a later life of the worker has spoken. Of two sessions nobody knows which came last,
+    but a worker's last word is of the one that was granted, or of one that came after it."""
+    ended, told = Incarnation.parse(granted.incarnation), Incarnation.parse(status.incarnation)
+    is_later = ended.session != told.session or ended.number < told.number
+    return is_later and not status.left
 
 
 def busy_of(

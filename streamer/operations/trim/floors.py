@@ -47,7 +47,9 @@ class Holder:
 class Floor:
     """How far one partition may be trimmed. `snapshots` are the stems that justify it; `standing`
     are the positions of all that can be restored from, by stem. `usable_ms` is how long the newest
-    that justifies it can still be restored from, 0 where there is none."""
+    that justifies it can still be restored from, 0 where there is none. `restorable_ms` is for how
+    long any snapshot brings the state back whose log was cut before, 0 where none does: it is on
+    the disks of its workers alone. None where the log has everything, or that is not known."""
 
     place: TopicPartition
     log: Log
@@ -56,6 +58,7 @@ class Floor:
     snapshots: tuple[str, ...] = ()
     standing: Mapping[str, int] = field(default_factory=dict)
     usable_ms: int = 0
+    restorable_ms: int | None = None
 
     @property
     def limit(self) -> Holder:
@@ -113,7 +116,16 @@ def floors_of(task: TaskId, seen: Seen, rules: Rules) -> dict[TopicPartition, Fl
             if (at := one.positions.get(place, 0)) >= log.start and not one.problem
         }
         usable_ms = max((_kept_ms(log) - one.age_ms for one in chosen), default=0)
-        floors[place] = Floor(place, log, position, tuple(holders), stems, standing, usable_ms)
+        floors[place] = Floor(
+            place,
+            log,
+            position,
+            tuple(holders),
+            stems,
+            standing,
+            usable_ms,
+            _restorable_ms(place, log, shelf),
+        )
     return floors
 
 
@@ -159,6 +171,20 @@ def _unfit_for(snapshot: Snapshot, place: TopicPartition, log: Log) -> str:
             f" {place.topic} ({kept_ms / _HOUR_MS:.0f} h)"
         )
     return ""
+
+
+def _restorable_ms(place: TopicPartition, log: Log, shelf: ShelfSeen) -> int | None:
+    kept_ms = _kept_ms(log)
+    if not (log.start and kept_ms) or shelf.unknown is not None:
+        return None
+    ages_ms = [
+        one.age_ms
+        for one in shelf.snapshots
+        if one.level and not (one.problem or one.is_condemned)
+        if log.start <= one.positions.get(place, 0) <= log.end
+        if not (log.topic_id and one.topic_ids.get(place, "") not in ("", log.topic_id))
+    ]
+    return max((kept_ms - age_ms for age_ms in ages_ms if age_ms < kept_ms), default=0)
 
 
 def _kept_ms(log: Log) -> int:

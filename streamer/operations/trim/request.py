@@ -27,13 +27,15 @@ PARTITIONS_MAX = 1_000
 class Asked(Struct, frozen=True, kw_only=True, omit_defaults=True, forbid_unknown_fields=True):
     """`cut` has by task and topic where the log began and where it is to begin; `snapshots` are the
     stems that justify it, by task. `lost` are ids of snapshots that are of no use afterwards.
-    `bytes` and `freed` are estimates: of all that goes, and of the files that go with it."""
+    `bytes` and `freed` are estimates: of all that goes, and of the files that go with it. `scope`
+    says what was looked at, "" for all: the newest plan of a scope replaces older ones."""
 
     cut: dict[str, dict[str, tuple[int, int]]]
     snapshots: dict[str, tuple[str, ...]]
     lost: tuple[str, ...] = ()
     bytes: int = 0
     freed: int = 0
+    scope: str = ""
 
     @property
     def tasks(self) -> list[TaskId]:

@@ -54,13 +54,14 @@ class Part:
 @dataclass(frozen=True, slots=True)
 class Survey:
     """All parts, and those of which nobody tells (`strangers`). `later` counts partitions that one
-    plan has no room for."""
+    plan has no room for; `scope` says what was asked for, "" for everything."""
 
     rules: Rules
     parts: tuple[Part, ...]
     strangers: tuple[TopicPartition, ...] = ()
     later: int = 0
     chosen: tuple[Part, ...] = field(default=())
+    scope: str = ""
 
     def request(self) -> dict[str, Any]:
         """For `Executor.propose("trim", ...)`. Raises OperationRefusedError where nothing goes."""
@@ -81,6 +82,7 @@ class Survey:
             lost=tuple(sorted(lost)[:_LOST_MAX]),
             bytes=sum(part.size or 0 for part in self.chosen),
             freed=sum(part.freed or 0 for part in self.chosen),
+            scope=self.scope,
         )
         plain: dict[str, Any] = msgspec.json.decode(msgspec.json.encode(asked))
         return plain
@@ -127,7 +129,13 @@ def survey(
         strangers,
         max(len(going) - PARTITIONS_MAX, 0),
         tuple(going[:PARTITIONS_MAX]),
+        _scope(stores, partitions),
     )
+
+
+def _scope(stores: Collection[str], partitions: Collection[int]) -> str:
+    parts = [f"store {store}" for store in sorted(set(stores))]
+    return ", ".join([*parts, *(f"partition {number}" for number in sorted(set(partitions)))])
 
 
 def _measured(

@@ -134,6 +134,16 @@ def test_a_count_is_shown_where_it_takes_its_time_and_leaves_no_trace() -> None:
     assert stream.getvalue().endswith("\r\x1b[K")
 
 
+def test_things_are_counted_when_they_are_done() -> None:
+    clock = [0.0]
+    stream = Terminal()
+    with Counter(stream, now=lambda: clock[0]) as counter:
+        for thing in counter.each("abc", "letters"):
+            clock[0] += 2.0
+            assert f"\r{'abc'.index(thing) + 1} of 3" not in stream.getvalue()
+    assert stream.getvalue().startswith("\r1 of 3 letters\x1b[K\r2 of 3 letters")
+
+
 def test_a_log_gets_a_line_of_a_count_every_ten_seconds() -> None:
     clock = [0.0]
     stream = io.StringIO()

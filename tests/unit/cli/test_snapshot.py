@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import json
+import os
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
+from unittest.mock import ANY
 
 import pytest
 
@@ -18,6 +21,7 @@ from streamer.snapshot.cipher import read_key
 from streamer.snapshot.create import About, create
 from streamer.snapshot.manifest import Manifest, Position
 from streamer.snapshot.opening import open_repository
+from streamer.snapshot.remote.directory import PARTIAL
 from streamer.snapshot.repository import Repository
 from streamer.snapshot.verified import verified
 from streamer.store.pool import MemoryPool
@@ -193,6 +197,39 @@ def test_a_prune_shows_first_and_removes_with_apply(desk: Desk) -> None:
     assert done["removed"] == [made[0].stem]
     desk.call("hold", made[0].id, "--reason", "too late", code=3)
     desk.call("prune", "--keep-for", "soon", code=2)
+
+
+def test_a_sweep_shows_first_and_removes_what_is_ours_and_old(desk: Desk) -> None:
+    made = desk.make("0_1")
+    place = desk.directory / "repository"
+    old, fresh, foreign = place / PARTIAL / "old", place / PARTIAL / "fresh", place / "notes.txt"
+    old.parent.mkdir(exist_ok=True)
+    for path in (old, fresh, foreign):
+        path.write_bytes(b"123")
+    two_days_ago = time.time() - 2 * 86_400
+    os.utime(old, (two_days_ago, two_days_ago))
+
+    assert desk.json("sweep") == {
+        "applied": False,
+        "removed": 0,
+        "found": [
+            {
+                "what": "unfinished",
+                "key": "old",
+                "bytes": 3,
+                "since_ms": pytest.approx(two_days_ago * 1000, abs=2),
+            },
+            {"what": "foreign", "key": "notes.txt", "bytes": 3, "since_ms": ANY},
+        ],
+    }
+    assert "--apply removes" in desk.call("sweep")
+    assert old.exists()
+    assert "1 are removed" in desk.call("sweep", "--apply")
+    assert not old.exists()
+    assert fresh.exists(), "it may be on its way"
+    assert foreign.exists(), "it is somebody else's"
+    [found] = desk.json("verify")
+    assert (found["id"], found["whole"]) == (made.id, True)
 
 
 def test_a_copy_goes_to_a_repository_with_a_key_of_its_own(desk: Desk) -> None:

@@ -18,7 +18,7 @@ from streamer.operations.kinds import Kinds
 from streamer.operations.trim import sizes
 from streamer.operations.trim.kind import Trim
 from streamer.operations.trim.world import World
-from tests.unit.operations.trim.rig import APPLICATION, PLACE, TOPIC, Application, usual
+from tests.unit.operations.trim.rig import APPLICATION, DAY_MS, PLACE, TOPIC, Application, usual
 
 
 @pytest.fixture
@@ -98,11 +98,31 @@ def test_apply_needs_no_id_where_there_is_one_plan(
     again = capsys.readouterr().out.splitlines()[-1]
     assert call("trim", "plan") == 0
     assert capsys.readouterr().out.splitlines()[-1] == again, "the same plan is one plan"
-    application.snapshot(900)
-    assert call("trim", "plan") == 0
+    assert call("trim", "plan", "--store", "totals") == 0
     capsys.readouterr()
     assert call("trim", "apply") == 3
     assert "name one of: trim-" in capsys.readouterr().err
+
+
+def test_a_newer_plan_replaces_an_older_one_of_the_same(
+    application: Application, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def plan(*more: str) -> str:
+        application.wait(1_000)
+        assert call("trim", "plan", "--json", *more) == 0
+        return str(json.loads(capsys.readouterr().out)["operation"])
+
+    older, other = plan(), plan("--store", "totals")
+    application.snapshot(850)
+    newer = plan()
+    assert call("operations", "list", "--json") == 0
+    listed = {one["id"]: one["state"] for one in json.loads(capsys.readouterr().out)}
+    assert listed == {newer: "planned", other: "planned"}
+    assert call("trim", "apply", older) == 3
+    assert "a newer plan replaces an older one" in capsys.readouterr().err
+    assert call("operations", "show", older) == 3
+    assert "may have been replaced by a newer one" in capsys.readouterr().err
+    assert call("trim", "apply", newer) == 0
 
 
 def test_a_plan_that_the_world_has_moved_against_is_refused(
@@ -114,6 +134,24 @@ def test_a_plan_that_the_world_has_moved_against_is_refused(
     assert call("trim", "apply") == 3
     assert "worker w1 (active) holds it at 400" in capsys.readouterr().err
     assert application.logs.bounds[PLACE] == (0, 1_000)
+
+
+def test_a_copy_that_comes_back_while_it_is_planned_has_everything_looked_at_again(
+    application: Application, capsys: pytest.CaptureFixture[str]
+) -> None:
+    reads = 0
+
+    def comes(_what: str) -> None:
+        nonlocal reads
+        reads += 1
+        if reads == 3:  # after the survey, before the plan
+            application.says("w2", 300, role="standby")
+
+    application.control.before = comes
+    assert call("trim", "plan", "--json") == 0
+    told = json.loads(capsys.readouterr().out)
+    assert told["operation"].startswith("trim-")
+    assert [part["to"] for part in told["partitions"]] == [300]
 
 
 def test_where_nothing_goes_there_is_no_operation(
@@ -146,6 +184,26 @@ def test_why_kept_answers_in_one_screen(
     assert (plain["start"], plain["floor"], plain["task"]) == (500, 500, "0_3")
     assert plain["trims"][0]["reached"] == 500
     assert {one["kind"] for one in plain["holders"]} == {"snapshot", "copy"}
+
+
+def test_for_how_long_a_snapshot_brings_back_what_was_cut_is_told(
+    application: Application, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def told(*arguments: str) -> str:
+        assert call(*arguments) == 0
+        return capsys.readouterr().out
+
+    assert "brings the state of" not in told("trim", "plan")
+    told("trim", "apply")
+    application.wait(3 * DAY_MS)
+    said = f"A snapshot brings the state of {PLACE} back for 96 h 0 min more"
+    assert f"1 logs were cut before. {said}" in told("trim", "plan")
+    assert said in told("why-kept", f"{TOPIC}/3")
+    application.wait(5 * DAY_MS)
+    said = f"No snapshot brings the state of {PLACE} back"
+    assert said in told("trim", "plan")
+    assert said in told("why-kept", f"{TOPIC}/3")
+    assert json.loads(told("why-kept", f"{TOPIC}/3", "--json"))["restorable_ms"] == 0
 
 
 @pytest.mark.parametrize(

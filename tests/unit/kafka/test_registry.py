@@ -6,6 +6,7 @@ import json
 import subprocess
 import sys
 import uuid
+from dataclasses import make_dataclass
 from typing import Any
 
 import pytest
@@ -247,3 +248,23 @@ def test_nested_messages_have_a_path_in_the_frame(settings: dict[str, Any]) -> N
     for cut in (5, 6, 7):
         with pytest.raises(SerdeError, match="path after the schema id is cut short"):
             serde.decode(written[:cut])
+
+
+def test_a_type_is_looked_at_before_any_thread_meets_it(
+    settings: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What its annotations name is found when the serde is bound, and never looked for again."""
+    monkeypatch.setitem(globals(), "Pieces", int)
+    kind = make_dataclass("P", [("n", "Pieces")])
+    kind.__module__ = __name__
+    serde = Avro(SCHEMA, type=kind).bind("t", False, settings)
+    monkeypatch.delitem(globals(), "Pieces")
+    assert serde.decode(serde.encode(kind(7))) == kind(7)
+
+
+def test_a_type_that_no_record_can_be_read_as_is_refused_when_it_is_bound(
+    settings: dict[str, Any],
+) -> None:
+    kind = make_dataclass("P", [("n", "Nowhere")])
+    with pytest.raises(TopologyError, match=r"t-value: no record can be read as P: .*Nowhere"):
+        Avro(SCHEMA, type=kind).bind("t", False, settings)

@@ -14,7 +14,7 @@ from streamer.config import Config
 from streamer.control.messages import ChoreReport, TaskReport
 from streamer.control.operations import OperationRecord
 from streamer.control.orders import SNAPSHOT_KEY, SnapshotOrder, decode_order
-from streamer.errors import OperationRefusedError
+from streamer.errors import ConfigError, OperationRefusedError
 from streamer.ids import TopicPartition
 from streamer.kafka.fake import FakeBroker
 from streamer.operations import snapshot as module
@@ -40,6 +40,7 @@ class Fleet:
     broker: FakeBroker
     clock: ManualClock
     place: TopicPartition = ORDERS
+    repository: str = "file:///snapshots"
     made: set[tuple[str, str]] = field(default_factory=set)
     owners: dict[str, str] = field(default_factory=lambda: dict.fromkeys(TASKS, "w1"))
     # What is wrong with a task, and whether the repository is seen from here.
@@ -256,3 +257,13 @@ def test_the_plan_stays_the_same_while_owners_and_bytes_change() -> None:
     before = office.executor().plan("snapshot", {"order": "one"}).id
     office.fleet.owners["0_1"] = ""
     assert office.executor().plan("snapshot", {"order": "one"}).id == before
+
+
+def test_without_a_repository_it_is_refused_at_once_with_what_to_set() -> None:
+    office = Office()
+    office.fleet.repository = ""
+    with pytest.raises(ConfigError, match="snapshot_repository is not set") as refused:
+        office.run()
+    assert "--repository ADDRESS" in refused.value.hint
+    assert office.executor().books().operations == {}
+    assert office.fleet.order() is None

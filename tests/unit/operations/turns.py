@@ -114,7 +114,7 @@ class TurnTable(FakeTable):
         for _ in range(3 * self._number):
             self._turns.wait()
 
-    def put(self, key: str, value: bytes) -> None:
+    def put(self, key: str, value: bytes | None) -> None:
         self._turns.wait()
         super().put(key, value)
 

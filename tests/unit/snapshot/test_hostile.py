@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -40,7 +41,12 @@ class Stored:
         self.backend = MemoryBackend(self.disk)
         self.place: Repository = repository(self.backend, cipher)
         self.source = checkpoint(
-            tmp_path / "source", {"000001.sst": content(5_000, 1), "000002.sst": content(3_000, 2)}
+            tmp_path / "source",
+            {
+                "000001.sst": content(5_000, 1),
+                "000002.sst": content(3_000, 2),
+                "000009.log": content(700, 3),
+            },
         )
         self.made: Created = snapshot(self.place, self.source)
         self.manifest = self.made.manifest
@@ -182,12 +188,14 @@ def test_a_damaged_file_is_named_and_the_others_are_kept(
     assert stored.object("000001.sst") not in reads
 
 
-def test_a_file_that_is_gone_is_named(stored: Stored) -> None:
-    del stored.disk.objects[stored.object("000002.sst")]
-    with pytest.raises(SnapshotMissingError, match=r"lacks 000002\.sst"):
+@pytest.mark.parametrize("name", ["000002.sst", "000009.log", "CURRENT"])
+def test_a_file_that_is_gone_is_named(stored: Stored, name: str) -> None:
+    """A sorted file, RocksDB's own log, and the file that names all others."""
+    del stored.disk.objects[stored.object(name)]
+    with pytest.raises(SnapshotMissingError, match=rf"lacks {re.escape(name)}"):
         stored.fetch()
     verdict = verify(stored.place, shelf(stored.place), stored.manifest.stem, contents=False)
-    assert verdict.problems == {"000002.sst": "it is not there"}
+    assert verdict.problems == {name: "it is not there"}
 
 
 def test_an_encrypted_file_cannot_stand_for_another(tmp_path: Path) -> None:

@@ -9,6 +9,7 @@ from rocksdict import Checkpoint as RocksCheckpoint
 from rocksdict import Options, Rdict
 
 from streamer import failpoints
+from streamer.clock import ManualClock
 from streamer.errors import (
     ConfigError,
     SnapshotDamagedError,
@@ -17,10 +18,11 @@ from streamer.errors import (
 )
 from streamer.failpoints import InjectedError
 from streamer.snapshot.adopt import adopt, staging_of
-from streamer.snapshot.checkpoint import Digests
+from streamer.snapshot.checkpoint import Checkpoint, Digests
 from streamer.snapshot.cipher import AesGcm, Cipher, Plain
 from streamer.snapshot.copying import copy
 from streamer.snapshot.fetch import fetch
+from streamer.snapshot.pace import Pace
 from streamer.snapshot.prune import Policy, prune
 from streamer.snapshot.remote.api import Backend
 from streamer.snapshot.remote.directory import DirectoryBackend
@@ -100,6 +102,23 @@ def test_a_real_database_is_restored(tmp_path: Path, cipher: Cipher) -> None:
     assert dict(restored.items()) == dict(database.items())
     restored.close()
     database.close()
+
+
+def test_files_whose_hash_is_not_known_are_read_at_the_pace_that_is_given(tmp_path: Path) -> None:
+    clock, slept = ManualClock(0), []
+
+    def sleep(seconds: float) -> None:
+        slept.append(seconds)
+        clock.advance(round(seconds * 1000))
+
+    through = Pace(1_000_000, clock=clock, sleep=sleep).through
+    directory = checkpoint(tmp_path / "one", {"000001.sst": content(3_000_000, 1)})
+    found = Checkpoint(directory, Digests(tmp_path / "digests", through)).files()
+    assert 2.5 < sum(slept) < 3.2
+    slept.clear()
+    assert Checkpoint(directory, Digests(tmp_path / "digests", through)).files() == found
+    assert sum(slept) < 0.1, "it is remembered"
+    assert Checkpoint(directory).files() == found
 
 
 def test_only_missing_files_are_fetched(tmp_path: Path) -> None:

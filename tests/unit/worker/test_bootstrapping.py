@@ -51,6 +51,7 @@ class Worker:
         self.config = Config(application_id="app", **given)
         self.tasks = tmp_path / "tasks"
         self.left: dict[TaskId, int] = {}
+        self.restored: dict[TaskId, int] = {}
         self.restoring = {TASK, OTHER}
         self.active: set[TaskId] = set()
         self.serving: set[TaskId] = set()
@@ -80,6 +81,7 @@ class Worker:
 
     def reopen(self, task: TaskId, exchange: Callable[[], None]) -> None:
         self.glue.forget(task)
+        self.restored.pop(task, None)
         exchange()
         self.reopened.append(task)
         self.glue.opened(task, self.target(task))
@@ -93,7 +95,10 @@ class Worker:
     # -- the restorer
 
     def progress(self, task: TaskId) -> RestoreProgress:
-        return RestoreProgress(remaining_offsets=self.left.get(task, -1))
+        return RestoreProgress(
+            restored_records=self.restored.get(task, 0),
+            remaining_offsets=self.left.get(task, -1),
+        )
 
     # -- the pool, and what is around a bootstrap
 
@@ -321,6 +326,28 @@ def test_a_repository_that_is_away_is_asked_again(
 def test_it_is_not_rescued_for_ever(worker: Worker) -> None:
     worker.open(TASK, -1)
     for _ in range(module.RESCUES_MAX):
+        assert worker.glue.rescues(TASK, TRIMMED)
+        worker.end(worker.fetching())
+    assert not worker.glue.rescues(TASK, TRIMMED)
+
+
+@pytest.mark.parametrize("progress", ["serves", "has read on"])
+def test_rescues_count_in_a_row_alone(worker: Worker, progress: str) -> None:
+    """A copy that lives for months may fall behind a trim more often than that."""
+    worker.open(TASK, -1)
+    for _ in range(3 * module.RESCUES_MAX):
+        time.sleep(0.002)  # former directories have names by the millisecond
+        assert worker.glue.rescues(TASK, TRIMMED)
+        worker.end(worker.fetching())
+        if progress == "serves":
+            worker.serving.add(TASK)
+            worker.glue.turn()
+            worker.serving.clear()
+        else:
+            worker.restored[TASK] = 1
+    worker.restored.clear()
+    for _ in range(module.RESCUES_MAX - (progress == "has read on")):
+        time.sleep(0.002)
         assert worker.glue.rescues(TASK, TRIMMED)
         worker.end(worker.fetching())
     assert not worker.glue.rescues(TASK, TRIMMED)

@@ -19,17 +19,22 @@ from streamer.config import Config
 from streamer.control.messages import ChoreReport
 from streamer.control.orders import Order, RebuildOrder, SnapshotOrder
 from streamer.ids import TaskId, TopicPartition
+from streamer.restore.bootstraps import KafkaSurroundings
 from streamer.restore.rehearsal import rehearse
 from streamer.snapshot.checkpoint import Checkpoint
+from streamer.snapshot.claims import lease
 from streamer.snapshot.create import About, create
 from streamer.snapshot.manifest import Manifest, Position
 from streamer.snapshot.opening import open_repository
+from streamer.snapshot.pace import Pace
 from streamer.snapshot.shelf import Shelf
 from streamer.snapshot.verified import note_verified, verified
 from streamer.store.directory import WorkerDirectory
 from streamer.store.pool import MemoryPool
 from streamer.store.rocks import TaskDatabase
 from streamer.topology.stores import Store
+from streamer.worker.agenda import Want
+from streamer.worker.making import Maker
 from streamer.worker.snapshots import Snapshots
 
 HOUR_MS = 3_600_000
@@ -466,6 +471,54 @@ def test_a_second_snapshot_sends_what_has_changed_and_no_more(host: Host) -> Non
     assert len(known) >= 2
 
 
+def test_the_first_hash_keeps_the_limit_and_ends_when_nobody_wants_it(
+    host: Host, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    one = host.task(1)
+    one.commit(rows(20_000))
+    one.database.flush()
+    passed: list[int] = []
+    is_asked = threading.Event()
+
+    def take(_pace: Pace, count: int) -> None:
+        passed.append(count)
+        if is_asked.is_set():
+            return
+        is_asked.set()
+        host.orders = ()
+        job = host.snapshots._job
+        deadline = time.monotonic() + 10
+        while job is not None and not job.is_dropped and time.monotonic() < deadline:
+            time.sleep(0.001)
+
+    monkeypatch.setattr(Pace, "take", take)
+    host.order("first")
+    host.until(lambda: passed and host.snapshots._job is None)
+    assert host.shelf(one.task).entries() == []
+    assert len(passed) == 1, "it has stopped at the first chunk"
+
+    passed.clear()
+    host.order("second")
+    host.until(lambda: host.is_done(one))
+    [made] = host.manifests(one)
+    assert made.size > 2_000_000
+    assert sum(passed) >= 2 * made.size, "hashed, and sent"
+
+
+def test_all_that_a_worker_sends_and_fetches_keeps_one_limit(host: Host, tmp_path: Path) -> None:
+    pace = Pace(1_000)
+    maker = Maker(host.config, pace)
+    around = KafkaSurroundings(
+        host.config, lambda _task, _path: Positions(), delete_retention_ms=1, pace=pace
+    )
+    task, export = TaskId(0, 1), f"file://{tmp_path}/export"
+    found = [maker._shelf(Want(task, repository=each))[0] for each in ("", export)]
+    found += [around.shelf(each, task)[0] for each in ("", export)]
+    assert [each.transfers.pace is pace for each in found] == [True] * 4
+    maker.close()
+    around.close()
+
+
 def test_a_worker_without_a_repository_says_so(tmp_path: Path) -> None:
     host = Host(tmp_path)
     host.config = Config(application_id="app")
@@ -506,3 +559,43 @@ def test_what_one_pulls_is_made_while_an_order_for_all_stands_and_then_waits_for
     host.orders = (every, export, fetched)
     host.until(lambda: is_done("all"))
     assert [each.made_for for each in host.manifests(task)] == ["all"]
+
+
+def test_of_what_was_left_to_be_pulled_the_newest_stays_and_what_is_read(tmp_path: Path) -> None:
+    export = tmp_path / "export"
+    host = Host(tmp_path, snapshot_export_dir=export)
+    address, elsewhere = f"file://{export}", f"file://{tmp_path}/elsewhere"
+    try:
+        task = host.task(1)
+
+        def make(operation: str, repository: str) -> None:
+            task.commit(rows(10, seed=len(operation)))
+            host.orders = (
+                SnapshotOrder(format=1, operation=operation, tasks=("0_1",), repository=repository),
+            )
+            done = (operation, "done")
+            host.until(
+                lambda: (
+                    (chore := host.chore(task.task)) is not None
+                    and (chore.operation, chore.state) == done
+                )
+            )
+
+        def left(repository: str) -> list[str]:
+            with open_repository(host.config, repository) as place:
+                return [each.made_for for each in place.shelf("app", task.task).manifests()]
+
+        for operation in ("a", "bb", "ccc"):
+            make(operation, address)
+            make(operation + "-kept", elsewhere)
+        assert left(address) == ["ccc"]
+        assert left(elsewhere) == ["a-kept", "bb-kept", "ccc-kept"], "somebody looks after it"
+        with open_repository(host.config, address) as place:
+            shelf = place.shelf("app", task.task)
+            with lease(shelf, shelf.manifests()[-1].stem):
+                make("dddd", address)
+                assert left(address) == ["ccc", "dddd"]
+        make("eeeee", address)
+        assert left(address) == ["eeeee"]
+    finally:
+        host.close()

@@ -84,6 +84,24 @@ def test_a_worker_that_was_fenced_is_gone_and_still_counts() -> None:
     assert found.unknown == {}
 
 
+def test_a_worker_that_is_back_has_what_its_last_life_had_until_it_is_given_something() -> None:
+    gone = given("w1", incarnation="s.0", tasks=("0_0",), standbys=("0_1",), ended=True)
+    for life in ("t.0", "s.1"):
+        found = cluster(gone, status("w1", incarnation=life))
+        for task in (FIRST, SECOND):
+            [one] = found.unknown[task]
+            assert one.owner == "worker w1"
+            assert one.reason.startswith("it is back, had a copy of the task")
+    assert cluster(given("w1", incarnation="t.0"), status("w1", incarnation="t.0")).unknown == {}
+
+
+def test_a_last_word_of_an_earlier_life_or_a_good_bye_is_no_return() -> None:
+    gone = given("w1", incarnation="s.1", tasks=("0_0",), ended=True)
+    assert cluster(gone, status("w1", incarnation="s.0")).unknown == {}
+    assert cluster(gone, status("w1", incarnation="s.1")).unknown == {}
+    assert cluster(gone, status("w1", incarnation="t.0", left=True)).unknown == {}
+
+
 def test_a_task_that_is_being_given_up_is_waited_for_by_nobody() -> None:
     assert cluster(given("w1", releasing=("0_0",)), status("w1")).unknown == {}
 

@@ -39,6 +39,23 @@ def test_the_second_newest_verified_snapshot_is_the_floor() -> None:
     assert found.usable_ms == 7 * DAY_MS
 
 
+def test_a_state_whose_log_was_cut_can_be_brought_back_for_as_long_as_removals_are_kept() -> None:
+    application = usual()
+    assert floor(application).restorable_ms is None, "the log has everything"
+    application.logs.bounds[PLACE] = 500, 1_000
+    assert floor(application).restorable_ms == 7 * DAY_MS
+    application.wait(6 * DAY_MS)
+    application.snapshot(900, level=None)
+    # Nobody has looked at the newest one.
+    assert floor(application).restorable_ms == DAY_MS
+    application.wait(2 * DAY_MS)
+    assert floor(application).restorable_ms == 0
+    application.snapshot(950, level="files")
+    assert floor(application).restorable_ms == 7 * DAY_MS
+    application.logs.settings[TOPIC].pop("delete.retention.ms")
+    assert floor(application).restorable_ms is None
+
+
 def test_a_copy_that_lags_holds_its_position() -> None:
     application = usual()
     application.gives("w2", role="standby")
