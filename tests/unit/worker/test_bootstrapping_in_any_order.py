@@ -21,7 +21,7 @@ from streamer.restore.choice import Choice, Way
 from streamer.restore.note import read_note
 from streamer.snapshot.adopt import staging_of
 from streamer.worker import bootstrapping as module
-from tests.unit.worker.test_bootstrapping import OUTDATED, TASK, TRIMMED, Worker, order
+from tests.unit.worker.bootstrapped import OUTDATED, TASK, TRIMMED, Worker, order
 
 EVENTS = (
     *("open", "close", "left", "fetch", "ready", "chosen", "missing", "away"),
