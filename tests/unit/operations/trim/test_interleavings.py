@@ -29,23 +29,10 @@ from streamer.snapshot.prune import Policy, prune
 from streamer.snapshot.verified import note_verified
 from streamer.snapshot.verify import verify
 from tests.unit.operations.trim import rig
-from tests.unit.operations.trim.rig import PLACE, TASK, Application, Files
+from tests.unit.operations.trim.rig import PLACE, TASK, Application, Files, Quiet
 from tests.unit.operations.turns import Turns
 
 ROUNDS = 1_200
-
-
-class Quiet:
-    """A step's work that nobody replaces and nobody looks at."""
-
-    operation = "trim-1"
-    epoch = 1
-
-    def check(self) -> None:
-        return
-
-    def progress(self, **_told: Any) -> None:
-        return
 
 
 @dataclass
