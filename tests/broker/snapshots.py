@@ -110,7 +110,7 @@ class Snapshots:
         return totals
 
 
-def ended(process: subprocess.Popen[str], *, code: int = 0, timeout: float = 60.0) -> Any:
+def ended(process: subprocess.Popen[str], *, code: int = 0, timeout: float = 120.0) -> Any:
     """Wait for a command; what it printed as JSON."""
     try:
         out, err = process.communicate(timeout=timeout)

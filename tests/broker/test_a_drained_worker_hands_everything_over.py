@@ -34,7 +34,7 @@ def command(application: Application, *arguments: str) -> tuple[int, str, str]:
         env=os.environ,
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=120,
         check=False,
     )
     return done.returncode, done.stdout, done.stderr

@@ -54,7 +54,7 @@ def set_limit(application: Application, topic: str, limit: int) -> None:
     )
     resource = ConfigResource(ResourceType.TOPIC, topic, incremental_configs=[entry])
     for done in application.kafka.admin.incremental_alter_configs([resource]).values():
-        done.result(15)
+        done.result(60)
 
 
 def failure(worker: Worker, task: str, wait_until: Any) -> str:

@@ -78,9 +78,9 @@ def test_a_task_without_a_running_owner_is_named_and_waited_for(
     worker.kill()
     waiting = snapshots.start("create", "--json")
     try:
-        wait_until(lambda: "(nobody runs it)" in _listed(snapshots), timeout=40)
+        wait_until(lambda: "(nobody runs it)" in _listed(snapshots))
         running.worker("a")
-        out, err = waiting.communicate(timeout=60)
+        out, err = waiting.communicate(timeout=120)
     finally:
         if waiting.poll() is None:
             waiting.kill()
@@ -103,7 +103,7 @@ def test_a_command_that_is_killed_is_resumed_or_taken_back(
     for verb, state in (("cancel", "cancelled"), ("resume", "done")):
         waiting = snapshots.start("create", "--json")
         try:
-            wait_until(lambda: "(nobody runs it)" in _listed(snapshots), timeout=40)
+            wait_until(lambda: "(nobody runs it)" in _listed(snapshots))
         finally:
             waiting.kill()
             waiting.communicate()

@@ -36,7 +36,7 @@ def test_the_order_is_fulfilled_after_the_restart(
         doomed.wait_started(1)
         asking = snapshots.start("create", "--json")
         try:
-            assert doomed.wait(40) == KILLED
+            assert doomed.wait() == KILLED
             running.worker("a")
             made = ended(asking)
         finally:

@@ -48,7 +48,7 @@ class CommandLine:
             env=self.environment,
             capture_output=True,
             text=True,
-            timeout=60,
+            timeout=120,
             check=False,
         )
         return done.returncode, done.stdout, done.stderr
@@ -80,7 +80,7 @@ def shell(tmp_path_factory: pytest.TempPathFactory, kafka: Any, broker: str) -> 
     try:
         yield found
         workers.send_signal(signal.SIGTERM)
-        assert workers.wait(30) == 0, (directory / "log").read_text()[-4000:]
+        assert workers.wait(90) == 0, (directory / "log").read_text()[-4000:]
     finally:
         workers.kill()
         workers.wait()
@@ -90,7 +90,7 @@ def shell(tmp_path_factory: pytest.TempPathFactory, kafka: Any, broker: str) -> 
 @pytest.fixture(scope="module")
 def running(shell: CommandLine) -> CommandLine:
     """Once all tasks run on both workers and nothing is left to read."""
-    deadline = time.monotonic() + 60
+    deadline = time.monotonic() + 120
     while True:
         code, out, _err = shell.run("show", "tasks", "--json")
         tasks = json.loads(out) if code == 0 else []
@@ -140,7 +140,7 @@ def test_stores_are_gathered_from_all_workers(running: CommandLine) -> None:
 def test_metrics_are_served_as_they_are_documented(running: CommandLine) -> None:
     found: dict[str, float] = {}
     for worker in running.json("show", "workers"):
-        with urlopen(f"http://{worker['address']}/metrics", timeout=10) as answer:
+        with urlopen(f"http://{worker['address']}/metrics", timeout=30) as answer:
             for line in answer.read().decode().splitlines():
                 if not line.startswith("#"):
                     name, _, value = line.rpartition(" ")

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from streamer.engine.closing import RESULTS_MAX
-from tests.broker.workers import KILLED, Application
+from tests.broker.workers import KILLED, PATIENCE_S, Application
 
 DAY_MS = 86_400_000
 START_MS = 19_700 * DAY_MS
@@ -38,7 +38,7 @@ def test_the_rest_comes_from_whoever_goes_on(application: Any, lose_disk: bool) 
         shutil.rmtree(made.state_dir())
 
     again = made.worker()
-    deadline_s = time.monotonic() + 30
+    deadline_s = time.monotonic() + PATIENCE_S
     while len(found := [one.key for one in made.kafka.read(made.topic("out"))]) < KEYS:
         assert again.is_alive, again.tail()
         assert time.monotonic() < deadline_s

@@ -29,6 +29,9 @@ if TYPE_CHECKING:
 ROOT = Path(__file__).parents[2]
 APPLICATIONS = "tests.broker.applications"
 KILLED = -signal.SIGKILL
+# What a scenario waits for comes in seconds; a machine of two cores that runs several of them at
+# once may need many more. Only a failure waits as long as this.
+PATIENCE_S = 90.0
 
 # Short sessions: after a SIGKILL the group notices as late as that.
 DEFAULTS: Mapping[str, object] = {
@@ -64,7 +67,7 @@ class Worker:
     def send(self, number: signal.Signals) -> None:
         self.process.send_signal(number)
 
-    def wait(self, timeout: float = 30.0) -> int:
+    def wait(self, timeout: float = PATIENCE_S) -> int:
         """The exit code; -9 for a process that SIGKILL ended."""
         try:
             return self.process.wait(timeout)
@@ -75,7 +78,7 @@ class Worker:
         self.send(signal.SIGKILL)
         assert self.wait() == KILLED
 
-    def stop(self, timeout: float = 20.0) -> int:
+    def stop(self, timeout: float = PATIENCE_S) -> int:
         self.send(signal.SIGTERM)
         return self.wait(timeout)
 
@@ -115,7 +118,7 @@ class Worker:
                 found[match[1]] = Started(int(match[2]), positions)
         return found
 
-    def wait_started(self, tasks: int, *, timeout: float = 30.0) -> dict[str, Started]:
+    def wait_started(self, tasks: int, *, timeout: float = PATIENCE_S) -> dict[str, Started]:
         """Wait until so many tasks run; what the log says of them."""
         deadline = time.monotonic() + timeout
         while len(found := self.started()) < tasks:
@@ -124,7 +127,7 @@ class Worker:
             time.sleep(0.05)
         return found
 
-    def wait_for(self, text: str, *, timeout: float = 30.0) -> str:
+    def wait_for(self, text: str, *, timeout: float = PATIENCE_S) -> str:
         """The first message of the log that has this in it."""
         deadline = time.monotonic() + timeout
         while True:
@@ -145,7 +148,7 @@ class Worker:
         return match[1]
 
     def get(self, path: str) -> Any:
-        with urlopen(self.address + path, timeout=10) as answer:
+        with urlopen(self.address + path, timeout=30) as answer:
             body = answer.read().decode()
         return json.loads(body) if path != "/metrics" else body
 
@@ -221,7 +224,7 @@ class Application:
         self.workers.append(made)
         return made
 
-    def run(self, host: str = "a", *, timeout: float = 40.0, **settings: object) -> Worker:
+    def run(self, host: str = "a", *, timeout: float = PATIENCE_S, **settings: object) -> Worker:
         """Start a worker and wait until everything that is there is processed and committed."""
         made = self.worker(host, **settings)
         self.wait_until_done(timeout=timeout, watch=[made])
@@ -234,7 +237,7 @@ class Application:
             if worker.is_alive:
                 worker.process.send_signal(signal.SIGCONT)
                 worker.process.kill()
-                worker.process.wait(10)
+                worker.process.wait(60)
 
     # -- progress, as Kafka knows it -----------------------------------------------------------
 
@@ -249,7 +252,7 @@ class Application:
         level = "read_committed" if stable else "read_uncommitted"
         settings = {**self.kafka.settings, "group.id": self.name, "isolation.level": level}
         consumer = Consumer(settings)
-        ask = Attempts(30, self.kafka.bootstrap_servers)
+        ask = Attempts(PATIENCE_S, self.kafka.bootstrap_servers)
         try:
             found = ask(
                 f"asking for the positions of {self.name}",
@@ -276,7 +279,7 @@ class Application:
         return all(found.get(place, 0) == end for place, end in ends.items())
 
     def wait_until_done(
-        self, *topics: str, timeout: float = 40.0, watch: Iterable[Worker] = ()
+        self, *topics: str, timeout: float = PATIENCE_S, watch: Iterable[Worker] = ()
     ) -> None:
         """Until the committed positions are the ends of the input."""
         watched = list(watch)
