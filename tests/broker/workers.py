@@ -52,6 +52,20 @@ class Started(NamedTuple):
     positions: dict[str, int]
 
 
+class Gate:
+    """Where a process waits, at a failpoint, until the scenario lets it go on."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+
+    def at(self, point: str, nth: int = 0) -> str:
+        """The failpoint, armed: at its n-th time alone, or every time."""
+        return f"{point}=wait:{self._path}" + (f"@{nth}" if nth else "")
+
+    def open(self) -> None:
+        self._path.touch()
+
+
 class Worker:
     """One process. `code` is what it ended with."""
 
