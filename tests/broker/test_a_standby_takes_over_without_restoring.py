@@ -64,7 +64,7 @@ def test_the_copy_of_a_killed_worker_restores_nothing(application: Any, wait_unt
     wait_until(lambda: second.running() == EVERY, what="a take-over of all tasks")
     seconds = time.monotonic() - killed_s
     print(f"killed: all tasks ran again after {seconds:.2f} s")
-    assert seconds < made.settings["session_timeout_ms"] / 1000 + 3
+    assert seconds < made.settings["session_timeout_ms"] / 1000 + 20
     started = second.started()
     assert {task: started[task].restored for task in copies} == dict.fromkeys(copies, 0)
     produce(made, 1)

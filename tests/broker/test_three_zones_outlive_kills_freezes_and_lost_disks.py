@@ -5,11 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-import pytest
-
 from tests.broker.fleet_trouble import outlive
 
 
-@pytest.mark.timeout(180)
 def test_the_history_is_exact(application: Any, wait_until: Callable[..., None]) -> None:
     outlive(application, wait_until, seconds=20, pause_s=3)

@@ -32,7 +32,7 @@ def test_the_rest_comes_from_whoever_goes_on(application: Any, lose_disk: bool) 
     worker = made.worker(failpoints="commit.after_transaction_commit=kill@2")
     assert worker.wait() == KILLED
     # The record that ended the day is committed, and so is how far its results have come.
-    assert made.is_done()
+    made.wait_until_done()
     assert len(made.kafka.read(made.topic("out"))) == 2 * RESULTS_MAX
     if lose_disk:
         shutil.rmtree(made.state_dir())
