@@ -21,7 +21,13 @@ settings.load_profile("shared machine")
 
 TESTS = Path(__file__).parent
 MARKED_DIRECTORIES = ("broker", "chaos", "bench")
-HOW_TO_RUN = {"broker": "make test", "chaos": "make chaos", "bench": "make bench"}
+KINDS = ("slow", *MARKED_DIRECTORIES)
+HOW_TO_RUN = {
+    "slow": "make test",
+    "broker": "make test",
+    "chaos": "make chaos",
+    "bench": "make bench",
+}
 
 BROKER = "STREAMER_TEST_BROKER"
 
@@ -63,11 +69,28 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
         directory = item.path.relative_to(TESTS).parts[0]
         if directory in MARKED_DIRECTORIES:
             item.add_marker(directory)
+    # Else one process would still be at them when the others have nothing left.
+    long = {item.path for item in items if item.get_closest_marker("long")}
+    items.sort(key=lambda item: item.path not in long)
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
+    """A file's tests stay together, which share what a module's fixtures start. So do all of tidy,
+    which share the text of all files."""
+    from xdist.scheduler import LoadFileScheduling
+
+    class Scheduling(LoadFileScheduling):
+        def _split_scope(self, nodeid: str) -> str:
+            file = str(super()._split_scope(nodeid))
+            return "tests/tidy" if file.startswith("tests/tidy/") else file
+
+    return Scheduling(config, log) if config.getvalue("dist") == "loadfile" else None
 
 
 def pytest_deselected(items: list[pytest.Item]) -> None:
     for item in items:
-        kinds = [kind for kind in MARKED_DIRECTORIES if item.get_closest_marker(kind)]
+        kinds = [kind for kind in KINDS if item.get_closest_marker(kind)]
         if kinds:
             _deselected[kinds[-1]] += 1
 

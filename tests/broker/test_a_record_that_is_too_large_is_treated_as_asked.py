@@ -15,6 +15,8 @@ from confluent_kafka.admin import (  # type: ignore[attr-defined]
 
 from tests.broker.workers import Application, Worker
 
+pytestmark = pytest.mark.long
+
 CLIENT, BROKER = 1_200_000, 60_000
 LIMIT = 20_000
 

@@ -11,6 +11,8 @@ from tests.broker.feeder import OUTPUTS, Feeder
 from tests.broker.snapshots import Snapshots, ended
 from tests.broker.workers import KILLED, Application
 
+pytestmark = pytest.mark.long
+
 POINTS = (
     "checkpoint.before_make",
     "checkpoint.after_make",

@@ -23,6 +23,8 @@ from tests.broker.rights import (
 from tests.broker.secured import PASSWORD, Grant, SecuredApplication, SecuredKafka
 from tests.broker.workers import Worker
 
+pytestmark = pytest.mark.long
+
 # A worker starts in two seconds of a CPU.
 AT_ONCE = 3
 

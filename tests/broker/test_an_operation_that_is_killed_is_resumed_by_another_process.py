@@ -24,6 +24,8 @@ from streamer.kafka.admin import Admin
 from tests.broker.conftest import Kafka, Names, wait_until
 from tests.broker.copying import NUMBERS, executor
 
+pytestmark = pytest.mark.long
+
 ROOT = Path(__file__).parents[2]
 
 

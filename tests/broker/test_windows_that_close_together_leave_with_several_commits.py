@@ -12,6 +12,8 @@ import pytest
 from streamer.engine.closing import RESULTS_MAX
 from tests.broker.workers import KILLED, PATIENCE_S, Application
 
+pytestmark = pytest.mark.long
+
 DAY_MS = 86_400_000
 START_MS = 19_700 * DAY_MS
 KEYS = RESULTS_MAX * 5 // 2

@@ -25,7 +25,7 @@ from tests.unit.snapshot.model import Actor, Model, ReplayBackend, World
 from tests.unit.snapshot.rig import ABOUT, HOUR_MS, TASK, repository, shelf
 
 # Seconds on a machine that is idle.
-pytestmark = pytest.mark.timeout(600)
+pytestmark = [pytest.mark.timeout(600), pytest.mark.slow, pytest.mark.long]
 
 
 class Files:

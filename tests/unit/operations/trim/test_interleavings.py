@@ -172,6 +172,8 @@ class Scene:
             assert len(kept) >= 2, f"seed {self.seed}: {len(kept)} snapshots justify the trim"
 
 
+@pytest.mark.slow
+@pytest.mark.long
 @pytest.mark.timeout(600)
 def test_no_restore_ever_breaks_in_a_thousand_random_orders() -> None:
     told: set[str] = set()

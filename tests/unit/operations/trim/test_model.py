@@ -50,7 +50,7 @@ from tests.unit.operations.trim.rig import (
 from tests.unit.snapshot.model import Actor, Model, World
 from tests.unit.snapshot.rig import HOUR_MS
 
-pytestmark = pytest.mark.timeout(600)
+pytestmark = [pytest.mark.timeout(600), pytest.mark.slow, pytest.mark.long]
 
 END = 1_000
 
