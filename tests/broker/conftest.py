@@ -32,7 +32,7 @@ from streamer.kafka.admin import Admin
 from streamer.kafka.attempts import Attempts
 from streamer.sandbox import Sandbox
 from streamer.sandbox.registry import SchemaRegistry
-from tests.broker.workers import PATIENCE_S, Application
+from tests.broker.workers import PATIENCE_S, Application, pauses
 
 if TYPE_CHECKING:
     from tests.broker.secured import SecuredKafka
@@ -236,11 +236,10 @@ def _as_read(message: Message) -> Read:
 def wait_until(
     is_true: Callable[[], object], *, timeout: float = PATIENCE_S, what: str = "the condition"
 ) -> None:
-    """Ask every 50 ms; fails the test when it never becomes true."""
-    deadline = time.monotonic() + timeout
+    """Ask again and again; fails the test when it never becomes true."""
+    looks = pauses(timeout)
     while not is_true():
-        assert time.monotonic() < deadline, f"{what} did not become true within {timeout} s"
-        time.sleep(0.05)
+        assert next(looks, None), f"{what} did not become true within {timeout} s"
 
 
 @pytest.fixture(scope="session")

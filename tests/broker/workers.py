@@ -13,13 +13,14 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 from urllib.request import urlopen
 
 from confluent_kafka import Consumer, TopicPartition
 
+from streamer.errors import KafkaUnavailableError
 from streamer.ids import TopicPartition as Place
 from streamer.kafka.attempts import Attempts
 
@@ -38,11 +39,24 @@ DEFAULTS: Mapping[str, object] = {
     "session_timeout_ms": 2_000,
     "heartbeat_interval_ms": 500,
     "status_interval_ms": 500,
+    # Scenarios have a handful of workers, and all share one broker.
+    "assignment_partitions": 4,
     "memory_bytes_max": "128MiB",
     "log_format": "json",
 }
 _STARTED = re.compile(r"task (\S+) runs: restored (\d+) records, goes on at (.*)")
 _ADDRESS = re.compile(r"queries, health and metrics at (http://\S+)")
+
+
+def pauses(timeout: float) -> Iterator[float]:
+    """Pauses between two looks, in seconds so far: short ones for what comes at once. A look costs
+    the other scenarios on this machine more than the one that waits."""
+    began = time.monotonic()
+    pause_s = 0.05
+    while (so_far := time.monotonic() - began) < timeout:
+        time.sleep(pause_s)
+        pause_s = 0.05 if so_far < 1 else 0.15
+        yield so_far + pause_s
 
 
 class Started(NamedTuple):
@@ -134,24 +148,22 @@ class Worker:
 
     def wait_started(self, tasks: int, *, timeout: float = PATIENCE_S) -> dict[str, Started]:
         """Wait until so many tasks run; what the log says of them."""
-        deadline = time.monotonic() + timeout
+        looks = pauses(timeout)
         while len(found := self.started()) < tasks:
             assert self.is_alive, f"the worker has ended:\n{self.tail()}"
-            assert time.monotonic() < deadline, f"{found} after {timeout} s:\n{self.tail()}"
-            time.sleep(0.05)
+            assert next(looks, None), f"{found} after {timeout} s:\n{self.tail()}"
         return found
 
     def wait_for(self, text: str, *, timeout: float = PATIENCE_S) -> str:
         """The first message of the log that has this in it."""
-        deadline = time.monotonic() + timeout
+        looks = pauses(timeout)
         while True:
             was_alive = self.is_alive
             for message in self.messages:
                 if text in message:
                     return message
             assert was_alive, f"the worker has ended without {text!r}:\n{self.tail()}"
-            assert time.monotonic() < deadline, f"no {text!r} in {timeout} s:\n{self.tail()}"
-            time.sleep(0.05)
+            assert next(looks, None), f"no {text!r} in {timeout} s:\n{self.tail()}"
 
     # -- what it answers -----------------------------------------------------------------------
 
@@ -208,6 +220,7 @@ class Application:
         self.settings = {**DEFAULTS, "bootstrap_servers": kafka.bootstrap_servers, **settings}
         self.environment: dict[str, str] = {}
         self.workers: list[Worker] = []
+        self._clients: dict[str, Consumer] = {}
 
     def topic(self, name: str) -> str:
         return f"{self.name}.{name}"
@@ -246,6 +259,8 @@ class Application:
 
     def close(self) -> None:
         """End what still runs; the logs are shown with a test that failed."""
+        for level in [*self._clients]:
+            self._clients.pop(level).close()
         for worker in self.workers:
             print(f"--- {worker.log.name}\n{worker.tail(25)}")
             if worker.is_alive:
@@ -264,17 +279,25 @@ class Application:
         ]
         # Not by the admin client: librdkafka 2.16 crashes when the group's coordinator still loads.
         level = "read_committed" if stable else "read_uncommitted"
-        settings = {**self.kafka.settings, "group.id": self.name, "isolation.level": level}
-        consumer = Consumer(settings)
-        ask = Attempts(PATIENCE_S, self.kafka.bootstrap_servers)
         try:
-            found = ask(
-                f"asking for the positions of {self.name}",
-                lambda left_s: consumer.committed(wanted, timeout=left_s),
-            )
-        finally:
-            consumer.close()
+            found = self._asked(level, wanted, timeout=15)
+        except KafkaUnavailableError:
+            # A client may lose a broker that was away for good.
+            self._clients.pop(level).close()
+            found = self._asked(level, wanted, timeout=PATIENCE_S)
         return {f"{one.topic}/{one.partition}": one.offset for one in found if one.offset >= 0}
+
+    def _asked(
+        self, level: str, wanted: list[TopicPartition], *, timeout: float
+    ) -> list[TopicPartition]:
+        if level not in self._clients:
+            settings = {**self.kafka.settings, "group.id": self.name, "isolation.level": level}
+            self._clients[level] = Consumer(settings)
+        found: list[TopicPartition] = Attempts(timeout, self.kafka.bootstrap_servers)(
+            f"asking for the positions of {self.name}",
+            lambda left_s: self._clients[level].committed(wanted, timeout=left_s),
+        )
+        return found
 
     def ends(self, *topics: str) -> dict[str, int]:
         """The ends of the partitions, `topic/0` to next offset."""
@@ -303,12 +326,11 @@ class Application:
                 assert worker.is_alive, f"a worker has ended:\n{worker.tail()}"
             return self.is_done(*topics)
 
-        deadline = time.monotonic() + timeout
+        looks = pauses(timeout)
         while not done():
-            if time.monotonic() > deadline:
+            if not next(looks, None):
                 logs = "\n\n".join(worker.tail() for worker in self.workers)
                 raise AssertionError(
                     f"not done within {timeout} s: {self.committed(*topics, stable=False)} of"
                     f" {self.ends(*topics)}\n{logs}"
                 )
-            time.sleep(0.1)
