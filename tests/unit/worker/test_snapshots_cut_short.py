@@ -60,7 +60,7 @@ def test_an_order_that_is_taken_back_ends_the_upload(host: Host) -> None:
         host.orders = ()
         reached.set()
         job = host.snapshots._job
-        deadline = time.monotonic() + 10
+        deadline = time.monotonic() + 30
         while job is not None and not job.is_dropped and time.monotonic() < deadline:
             time.sleep(0.001)
 
