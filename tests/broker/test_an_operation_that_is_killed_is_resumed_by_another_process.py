@@ -141,12 +141,12 @@ def test_a_step_that_tells_nothing_for_longer_than_its_lease_keeps_it(
 ) -> None:
     with executor(config) as mine:
         operation = mine.propose("copy", {"name": "one"}).id
-        working = process("start", operation, pause_s=8, lease_ms=3_000)
+        working = process("start", operation, pause_s=20, lease_ms=6_000)
         assert working.stdout is not None
         while "copied 0" not in working.stdout.readline():
             assert working.poll() is None
         # Longer than the lease, and shorter than the step.
-        time.sleep(5)
+        time.sleep(9)
         with pytest.raises(OperationRefusedError, match="is carried out by"):
             mine.resume(operation)
 
@@ -157,7 +157,7 @@ def test_a_lease_that_is_over_needs_no_one_who_asks_for_it(
     with executor(config) as mine:
         operation = mine.propose("copy", {"name": "one"}).id
         point = "operations.before_step=kill@2"
-        assert process("start", operation, failpoints=point, lease_ms=3_000).wait(120) != 0
+        assert process("start", operation, failpoints=point, lease_ms=8_000).wait(120) != 0
         with pytest.raises(OperationRefusedError, match="is carried out by"):
             mine.resume(operation)
         assert mine.resume(operation, waits=True).state == "done"
@@ -169,7 +169,7 @@ def test_a_frozen_process_that_wakes_writes_nothing_more(
 ) -> None:
     with executor(config) as mine:
         operation = mine.propose("copy", {"name": "one"}).id
-        frozen = process("start", operation, pause_s=0.2)
+        frozen = process("start", operation, pause_s=2.0)
         assert frozen.stdout is not None
         while "copied 2" not in frozen.stdout.readline():
             assert frozen.poll() is None
@@ -193,7 +193,7 @@ def test_a_second_operation_is_refused_at_once_and_leaves_no_trace(
     with executor(config) as mine:
         first = mine.propose("copy", {"name": "one"}).id
         second = mine.propose("copy", {"name": "two"}).id
-        working = process("start", first, pause_s=0.3)
+        working = process("start", first, pause_s=0.8)
         assert working.stdout is not None
         while "copied" not in working.stdout.readline():
             assert working.poll() is None
@@ -221,7 +221,7 @@ def test_the_command_line_lists_cancels_and_refuses(
 
     with executor(config) as mine:
         operation = mine.propose("copy", {"name": "one"}, why="the old one is full").id
-        working = process("start", operation, pause_s=0.3)
+        working = process("start", operation, pause_s=2.0)
         assert working.stdout is not None
         while "copied 1" not in working.stdout.readline():
             assert working.poll() is None

@@ -63,13 +63,13 @@ def test_records_that_take_longer_than_a_transaction_beside_fast_ones_are_done(
 ) -> None:
     """While one task's results are in the open transaction, another task's code takes longer than
     the broker lets a transaction be open."""
-    made: Application = application("slow", outputs=OUTPUTS, transaction_timeout_ms=1_500)
+    made: Application = application("slow", outputs=OUTPUTS, transaction_timeout_ms=3_000)
     worker = made.worker()
     worker.wait_started(2)
     written: list[tuple[str, str]] = []
-    for row in range(4):
+    for row in range(3):
         # Both at once, so that they are taken in one turn.
-        both = [(f"fast-{row}", "0", 0), (f"slow-{row}", "3000", 1)]
+        both = [(f"fast-{row}", "0", 0), (f"slow-{row}", "6000", 1)]
         together(made, both)
         written += [(key, value) for key, value, _partition in both]
         if row:
