@@ -27,7 +27,7 @@ def test_sigterm_under_load_ends_in_seconds_and_nothing_is_done_again(
     assert worker.wait() == 0
     assert time.monotonic() - began < 25
     assert "SIGTERM: stopping after a last commit" in worker.text
-    committed = made.committed(stable=False)
+    committed = made.committed()
     assert sum(committed.values()) >= 5_000
 
     again = made.run(commit_interval_ms=100)

@@ -103,5 +103,5 @@ def test_a_broker_that_is_not_there_is_given_up_in_time() -> None:
         began = time.monotonic()
         with pytest.raises(KafkaUnavailableError, match=r"tried \d+ times in .* at 127.0.0.1:1"):
             ask()
-        assert time.monotonic() - began < 5
+        assert time.monotonic() - began < 15
     assert admin.partitions_if_available(["rows"]) is None
