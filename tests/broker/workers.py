@@ -49,8 +49,8 @@ _ADDRESS = re.compile(r"queries, health and metrics at (http://\S+)")
 
 
 def pauses(timeout: float) -> Iterator[float]:
-    """Pauses between two looks, in seconds so far: short ones for what comes at once. A look costs
-    the other scenarios on this machine more than the one that waits."""
+    """Waits before each further look, and gives the seconds so far, until `timeout`. What comes at
+    once is seen at once; later a look costs the other scenarios more than it gains this one."""
     began = time.monotonic()
     pause_s = 0.05
     while (so_far := time.monotonic() - began) < timeout:
@@ -130,8 +130,9 @@ class Worker:
         return self.text.rpartition("\nstreamer: ")[2] if "streamer: " in self.text else ""
 
     def lines(self) -> list[dict[str, Any]]:
-        """The log's lines; what is no line of the log is left out."""
-        return [json.loads(line) for line in self.text.splitlines() if line.startswith('{"at"')]
+        """The log's lines; what is no line of the log is left out, and one that is being written."""
+        whole = self.text.rpartition("\n")[0].splitlines()
+        return [json.loads(line) for line in whole if line.startswith('{"at"')]
 
     def tail(self, count: int = 60) -> str:
         return "\n".join(self.text.splitlines()[-count:])
