@@ -130,7 +130,7 @@ class Worker:
         return self.text.rpartition("\nstreamer: ")[2] if "streamer: " in self.text else ""
 
     def lines(self) -> list[dict[str, Any]]:
-        """The log's lines; what is no line of the log is left out, and one that is being written."""
+        """The log's lines; what is none of them is left out, and so is one that is being written."""
         whole = self.text.rpartition("\n")[0].splitlines()
         return [json.loads(line) for line in whole if line.startswith('{"at"')]
 
@@ -260,14 +260,14 @@ class Application:
 
     def close(self) -> None:
         """End what still runs; the logs are shown with a test that failed."""
-        for level in [*self._clients]:
-            self._clients.pop(level).close()
         for worker in self.workers:
             print(f"--- {worker.log.name}\n{worker.tail(25)}")
             if worker.is_alive:
                 worker.process.send_signal(signal.SIGCONT)
                 worker.process.kill()
                 worker.process.wait(60)
+        for level in [*self._clients]:
+            self._clients.pop(level).close()
 
     # -- progress, as Kafka knows it -----------------------------------------------------------
 
