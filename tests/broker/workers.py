@@ -130,7 +130,7 @@ class Worker:
         return self.text.rpartition("\nstreamer: ")[2] if "streamer: " in self.text else ""
 
     def lines(self) -> list[dict[str, Any]]:
-        """The log's lines; what is none of them is left out, and so is one that is being written."""
+        """The log's lines; what is none of them is left out, as is one that is being written."""
         whole = self.text.rpartition("\n")[0].splitlines()
         return [json.loads(line) for line in whole if line.startswith('{"at"')]
 
