@@ -67,7 +67,7 @@ test: lint servers  ## linters, types and all tests, a real Kafka included
 	  $(SPREAD) $(ARGS)
 
 test-fast: setup  ## tests without Kafka, sshd, S3 and long checks of models: less than a minute
-	$(PY) -m pytest tests/unit tests/tidy $(wildcard tests/simulation examples/tests) -m "not broker and not chaos and not bench and not slow" \
+	STREAMER_TEST_HURRY=1 $(PY) -m pytest tests/unit tests/tidy $(wildcard tests/simulation examples/tests) -m "not broker and not chaos and not bench and not slow" \
 	  $(SPREAD) $(ARGS)
 
 chaos: setup  ## tests that kill processes and break disks and connections

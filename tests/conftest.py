@@ -15,8 +15,10 @@ from typing import Any
 import pytest
 from hypothesis import settings
 
+from tests.hurry import examples
+
 # How long an example takes says more about the machine, which others use too.
-settings.register_profile("shared machine", deadline=None)
+settings.register_profile("shared machine", deadline=None, max_examples=examples(100))
 settings.load_profile("shared machine")
 
 TESTS = Path(__file__).parent
