@@ -71,7 +71,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
         directory = item.path.relative_to(TESTS).parts[0]
         if directory in MARKED_DIRECTORIES:
             item.add_marker(directory)
-    # Scenarios with sessions of seconds go before what only computes, and long files go before others:
+    # Scenarios with sessions of seconds go before what only computes, and long files before others:
     # else one process would still be at them when the rest have nothing left.
     long = {item.path for item in items if item.get_closest_marker("long")}
     items.sort(key=lambda item: (not item.get_closest_marker("broker"), item.path not in long))
