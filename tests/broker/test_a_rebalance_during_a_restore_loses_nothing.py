@@ -10,9 +10,7 @@ from tests.broker.changelogs import Restoring, contents, new_changelog, numbered
 COUNT = 120_000
 
 
-def test_a_rebalance_during_a_restore_loses_nothing(
-    kafka: Any, names: Any, tmp_path: Path
-) -> None:
+def test_a_rebalance_during_a_restore_loses_nothing(kafka: Any, names: Any, tmp_path: Path) -> None:
     """Cancelled several times, each time with the database closed and opened again."""
     log = new_changelog(kafka, names.topic("changelog"))
     for part in range(4):

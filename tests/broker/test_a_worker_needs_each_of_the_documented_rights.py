@@ -54,6 +54,7 @@ def test_two_workers_with_the_documented_rights_survive_a_kill(running: SecuredA
         warned = [line for line in worker.messages if "is not granted" in line]
         assert all("Describe on group running." in line for line in warned)
 
+
 # What a worker says that lacks one of the rights, or has no more than Describe in its place. `Read`
 # and `Write` also stand for `Describe`, which may be what it needs first.
 LACKING = {

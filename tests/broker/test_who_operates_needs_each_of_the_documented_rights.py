@@ -63,6 +63,7 @@ def test_an_operator_sees_everything_with_the_documented_rights(
     assert found["lag"] == dict.fromkeys(["0_0", "0_1", "1_0", "1_1"], 0)
     assert found["unread"] == 0
 
+
 # Without the last, topics that may not be seen are as topics that do not exist.
 UNSEEN = {
     "Read topic N.assignments": "looking up N.assignments: Describe on topic N.assignments",
@@ -144,6 +145,7 @@ def test_whoever_runs_operations_needs_the_right_to_take_the_lock(
         )
         secured.grant("keeper", documented("Someone who runs operations", running.name))
         assert executor.start(operation).state == "done"
+
 
 TRIMS = ("An operator", "Someone who moves tasks", "Someone who runs operations")
 

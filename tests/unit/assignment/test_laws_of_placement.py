@@ -22,7 +22,9 @@ from tests.unit.assignment.clusters import READY, TASKS, Shape, clusters, plain,
 K = TypeVar("K")
 V = TypeVar("V")
 
-laws = settings(max_examples=examples(60), deadline=None, suppress_health_check=[HealthCheck.too_slow])
+laws = settings(
+    max_examples=examples(60), deadline=None, suppress_health_check=[HealthCheck.too_slow]
+)
 ALIKE = Shape(presences=(Presence.READY,), capacities=(100,), sizes=st.just(0))
 
 

@@ -10,7 +10,7 @@ from streamer import failpoints
 from streamer.control.operations import encode
 from streamer.errors import KafkaUnavailableError, OperationRefusedError, StoppedError
 from streamer.operations.kinds import Kinds
-from tests.unit.operations.shelf import Shelving, Warehouse, fails, interrupt, rows
+from tests.unit.operations.shelf import Shelving, Warehouse, fails, rows
 
 
 def test_a_step_that_fails_leaves_the_reason_and_holds_the_application(

@@ -114,6 +114,7 @@ class World:
     def read(self, part: str) -> dict[str, bytes]:
         return {name: raw for name, raw, _at in self.objects if part in name}
 
+
 Actor = Callable[[Repository], object]
 
 

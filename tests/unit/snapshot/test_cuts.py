@@ -294,6 +294,7 @@ def test_a_directory_that_may_not_be_written_is_named(tmp_path: Path, source: Pa
     with pytest.raises(RepositoryError, match="blocked"):
         snapshot(repository(DirectoryBackend(blocked / "repository")), source)
 
+
 KILLED = """
 import sys
 from pathlib import Path
