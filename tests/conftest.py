@@ -7,6 +7,9 @@ from __future__ import annotations
 
 import logging
 import os
+import re
+import shutil
+import tempfile
 from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
@@ -32,6 +35,9 @@ HOW_TO_RUN = {
 }
 
 BROKER = "STREAMER_TEST_BROKER"
+# A file system in memory, where there is one.
+MEMORY = Path("/dev/shm")
+ROOM_BYTES = 8 << 30
 
 _not_run: list[tuple[str, str]] = []
 _deselected: Counter[str] = Counter()
@@ -41,6 +47,28 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption(
         "--strict-skips", action="store_true", help="end with an error if a test was not run"
     )
+
+
+def _is_roomy(directory: Path) -> bool:
+    """Whether a run's files fit there, and into the memory that it is made of."""
+    if not directory.is_dir() or shutil.disk_usage(directory).free < ROOM_BYTES:
+        return False
+    memory = re.search(r"MemAvailable:\s+(\d+) kB", Path("/proc/meminfo").read_text())
+    return memory is not None and int(memory[1]) * 1024 > ROOM_BYTES
+
+
+def _use_memory(config: pytest.Config) -> None:
+    """Nothing that tests write must outlive the power; on a disk they wait for it half of the time.
+    Whoever wants to look at the files gives a TMPDIR."""
+    directory = tempfile.mkdtemp(prefix="streamer-tests-", dir=MEMORY)
+    os.environ["TMPDIR"] = tempfile.tempdir = directory
+
+    def leave() -> None:
+        del os.environ["TMPDIR"]
+        tempfile.tempdir = None
+        shutil.rmtree(directory, ignore_errors=True)
+
+    config.add_cleanup(leave)
 
 
 @pytest.fixture(autouse=True)
@@ -54,6 +82,8 @@ def _own_level() -> Iterator[None]:
 
 def pytest_configure(config: pytest.Config) -> None:
     is_first = not hasattr(config, "workerinput")
+    if is_first and "TMPDIR" not in os.environ and _is_roomy(MEMORY):
+        _use_memory(config)
     is_divided = is_first and getattr(config.option, "numprocesses", None)
     if is_divided and "not broker" not in config.option.markexpr and BROKER not in os.environ:
         from streamer.sandbox import Sandbox
