@@ -92,6 +92,10 @@ def pytest_configure(config: pytest.Config) -> None:
         config.add_cleanup(sandbox.stop)
         os.environ[BROKER] = sandbox.bootstrap_servers
         config.add_cleanup(lambda: os.environ.pop(BROKER))
+        # Brokers of single scenarios live for seconds: thorough compiling would not pay.
+        if "JAVA_TOOL_OPTIONS" not in os.environ:
+            os.environ["JAVA_TOOL_OPTIONS"] = "-XX:TieredStopAtLevel=1"
+            config.add_cleanup(lambda: os.environ.pop("JAVA_TOOL_OPTIONS"))
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
