@@ -68,7 +68,7 @@ test: lint servers  ## linters, types and all tests, a real Kafka included
 
 test-fast: setup  ## tests without Kafka, sshd and S3 that need no second each: less than a minute
 	STREAMER_TEST_HURRY=1 $(PY) -m pytest tests/unit tests/tidy $(wildcard tests/simulation examples/tests) -m "not broker and not chaos and not bench and not slow" \
-	  --numprocesses 2 $(SPREAD) $(ARGS)
+	  --numprocesses 3 $(SPREAD) $(ARGS)
 
 chaos: setup  ## tests that kill processes and break disks and connections
 	$(PY) -m pytest tests -m chaos $(ARGS)
