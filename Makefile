@@ -59,16 +59,16 @@ lint: setup
 	$(PY) -m ruff format --check .
 	$(PY) -m mypy $(CODE)
 
-# Long scenarios first, as they stand in the tree: the plugin would begin with the files of many tests.
-SPREAD := --numprocesses 4 --dist loadfile --no-loadscope-reorder
+# In the order of tests/conftest.py: the plugin would begin with the files of many tests.
+SPREAD := --dist loadfile --no-loadscope-reorder
 
 test: lint servers  ## linters, types and all tests, a real Kafka included
 	$(PY) -m pytest tests $(wildcard examples/tests) -m "not chaos and not bench" \
-	  $(SPREAD) $(ARGS)
+	  --numprocesses 4 $(SPREAD) $(ARGS)
 
-test-fast: setup  ## tests without Kafka, some three minutes
-	$(PY) -m pytest tests/unit tests/tidy $(wildcard tests/simulation examples/tests) -m "not broker and not chaos and not bench" \
-	  $(SPREAD) $(ARGS)
+test-fast: setup  ## tests without Kafka, sshd and S3 that need no second each: less than a minute
+	STREAMER_TEST_HURRY=1 $(PY) -m pytest tests/unit tests/tidy $(wildcard tests/simulation examples/tests) -m "not broker and not chaos and not bench and not slow" \
+	  --numprocesses 3 $(SPREAD) $(ARGS)
 
 chaos: setup  ## tests that kill processes and break disks and connections
 	$(PY) -m pytest tests -m chaos $(ARGS)

@@ -2,8 +2,9 @@
 
     STREAMER_FAILPOINTS="commit.after_flush=kill@3,restore.before_batch=error,task.after_open=sleep:500"
 
-`kill` ends the process with SIGKILL, `error` raises InjectedError, `sleep:MS` waits. `@N` means at
-the N-th time alone; without it `kill` and `error` act the first time and `sleep` every time.
+`kill` ends the process with SIGKILL, `error` raises InjectedError, `sleep:MS` waits so long and
+`wait:PATH` until there is such a file. `@N` means at the N-th time alone; without it `kill` and
+`error` act the first time and the others every time.
 The names are the closed set below, so that a test cannot arm a place that no longer exists.
 """
 
@@ -18,6 +19,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from difflib import get_close_matches
+from pathlib import Path
 
 from streamer.errors import ConfigError, InvariantError
 
@@ -80,7 +82,10 @@ NAMES = frozenset(
 VARIABLE = "STREAMER_FAILPOINTS"
 
 Action = Callable[[], object]
-_ACTION = re.compile(r"(kill|error|sleep):?(\d+)?(?:@([1-9]\d*))?")
+_ACTION = re.compile(
+    r"(?:(?P<kind>kill|error)|sleep:(?P<ms>\d+)|wait:(?P<path>[^@]+))(?:@(?P<nth>[1-9]\d*))?"
+)
+_LOOK_S = 0.02
 _log = logging.getLogger(__name__)
 
 
@@ -138,19 +143,13 @@ def _checked(name: str, origin: str) -> str:
 
 def _action(name: str, text: str, origin: str) -> Action:
     match = _ACTION.fullmatch(text)
-    if match is None or (match[1] == "sleep") != (match[2] is not None):
+    if match is None:
         raise ConfigError(
             f"{origin}: {name}={text} is not an action",
-            hint="use kill, error or sleep:MILLISECONDS, each optionally with @N",
+            hint="use kill, error, sleep:MILLISECONDS or wait:PATH, each optionally with @N",
         )
-    kind, number, nth = match[1], match[2], match[3]
-    only = int(nth) if nth else (None if kind == "sleep" else 1)
-    effects: dict[str, Action] = {
-        "kill": _kill,
-        "error": lambda: _raise(name),
-        "sleep": lambda: time.sleep(int(number or 0) / 1000),
-    }
-    effect = effects[kind]
+    only = int(match["nth"]) if match["nth"] else (1 if match["kind"] else None)
+    effect = _effect(name, match)
     hits = 0
 
     def act() -> None:
@@ -161,6 +160,19 @@ def _action(name: str, text: str, origin: str) -> Action:
             effect()
 
     return act
+
+
+def _effect(name: str, match: re.Match[str]) -> Action:
+    if match["ms"]:
+        return lambda: time.sleep(int(match["ms"]) / 1000)
+    if match["path"]:
+        return lambda: _wait(Path(match["path"]))
+    return _kill if match["kind"] == "kill" else lambda: _raise(name)
+
+
+def _wait(path: Path) -> None:
+    while not path.exists():
+        time.sleep(_LOOK_S)
 
 
 def _kill() -> None:

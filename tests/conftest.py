@@ -7,6 +7,9 @@ from __future__ import annotations
 
 import logging
 import os
+import re
+import shutil
+import tempfile
 from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
@@ -15,15 +18,26 @@ from typing import Any
 import pytest
 from hypothesis import settings
 
+from tests.hurry import examples
+
 # How long an example takes says more about the machine, which others use too.
-settings.register_profile("shared machine", deadline=None)
+settings.register_profile("shared machine", deadline=None, max_examples=examples(100))
 settings.load_profile("shared machine")
 
 TESTS = Path(__file__).parent
 MARKED_DIRECTORIES = ("broker", "chaos", "bench")
-HOW_TO_RUN = {"broker": "make test", "chaos": "make chaos", "bench": "make bench"}
+KINDS = ("slow", *MARKED_DIRECTORIES)
+HOW_TO_RUN = {
+    "slow": "make test",
+    "broker": "make test",
+    "chaos": "make chaos",
+    "bench": "make bench",
+}
 
 BROKER = "STREAMER_TEST_BROKER"
+# A file system in memory, where there is one.
+MEMORY = Path("/dev/shm")
+ROOM_BYTES = 8 << 30
 
 _not_run: list[tuple[str, str]] = []
 _deselected: Counter[str] = Counter()
@@ -33,6 +47,28 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption(
         "--strict-skips", action="store_true", help="end with an error if a test was not run"
     )
+
+
+def _is_roomy(directory: Path) -> bool:
+    """Whether a run's files fit there, and into the memory that it is made of."""
+    if not directory.is_dir() or shutil.disk_usage(directory).free < ROOM_BYTES:
+        return False
+    memory = re.search(r"MemAvailable:\s+(\d+) kB", Path("/proc/meminfo").read_text())
+    return memory is not None and int(memory[1]) * 1024 > ROOM_BYTES
+
+
+def _use_memory(config: pytest.Config) -> None:
+    """Nothing that tests write must outlive the power; on a disk they wait for it half of the time.
+    Whoever wants to look at the files gives a TMPDIR."""
+    directory = tempfile.mkdtemp(prefix="streamer-tests-", dir=MEMORY)
+    os.environ["TMPDIR"] = tempfile.tempdir = directory
+
+    def leave() -> None:
+        del os.environ["TMPDIR"]
+        tempfile.tempdir = None
+        shutil.rmtree(directory, ignore_errors=True)
+
+    config.add_cleanup(leave)
 
 
 @pytest.fixture(autouse=True)
@@ -46,6 +82,8 @@ def _own_level() -> Iterator[None]:
 
 def pytest_configure(config: pytest.Config) -> None:
     is_first = not hasattr(config, "workerinput")
+    if is_first and "TMPDIR" not in os.environ and _is_roomy(MEMORY):
+        _use_memory(config)
     is_divided = is_first and getattr(config.option, "numprocesses", None)
     if is_divided and "not broker" not in config.option.markexpr and BROKER not in os.environ:
         from streamer.sandbox import Sandbox
@@ -54,6 +92,10 @@ def pytest_configure(config: pytest.Config) -> None:
         config.add_cleanup(sandbox.stop)
         os.environ[BROKER] = sandbox.bootstrap_servers
         config.add_cleanup(lambda: os.environ.pop(BROKER))
+        # Brokers of single scenarios live for seconds: thorough compiling would not pay.
+        if "JAVA_TOOL_OPTIONS" not in os.environ:
+            os.environ["JAVA_TOOL_OPTIONS"] = "-XX:TieredStopAtLevel=1"
+            config.add_cleanup(lambda: os.environ.pop("JAVA_TOOL_OPTIONS"))
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
@@ -63,11 +105,29 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
         directory = item.path.relative_to(TESTS).parts[0]
         if directory in MARKED_DIRECTORIES:
             item.add_marker(directory)
+    # Scenarios with sessions of seconds go before what only computes, and long files before others:
+    # else one process would still be at them when the rest have nothing left.
+    long = {item.path for item in items if item.get_closest_marker("long")}
+    items.sort(key=lambda item: (not item.get_closest_marker("broker"), item.path not in long))
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
+    """A file's tests stay together, which share what a module's fixtures start. So do all of tidy,
+    which share the text of all files."""
+    from xdist.scheduler import LoadFileScheduling
+
+    class Scheduling(LoadFileScheduling):
+        def _split_scope(self, nodeid: str) -> str:
+            file = str(super()._split_scope(nodeid))
+            return "tests/tidy" if file.startswith("tests/tidy/") else file
+
+    return Scheduling(config, log) if config.getvalue("dist") == "loadfile" else None
 
 
 def pytest_deselected(items: list[pytest.Item]) -> None:
     for item in items:
-        kinds = [kind for kind in MARKED_DIRECTORIES if item.get_closest_marker(kind)]
+        kinds = [kind for kind in KINDS if item.get_closest_marker(kind)]
         if kinds:
             _deselected[kinds[-1]] += 1
 

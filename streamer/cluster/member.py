@@ -128,12 +128,8 @@ class Member:
         self._writer = TableWriter(self._config)
         self._publish()
         self._controller.start()
-        for name, work in (
-            ("alive", self._live),
-            ("status", self._speak),
-            ("assignments", self._listen),
-            ("candidate", self._stand),
-        ):
+        for work in (self._live, self._speak, self._listen, self._stand):
+            name = work.__name__.strip("_")
             thread = threading.Thread(target=self._guard, args=(work,), name=name, daemon=True)
             self._threads.append(thread)
             thread.start()

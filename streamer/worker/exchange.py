@@ -19,6 +19,9 @@ def exchange(bootstrap: Bootstrap, *, now_ms: int) -> Adopted:
     """Adopt what a bootstrap has fetched, or nothing for a restore from the changelogs; the note
     that says so goes with it. Raises StateDirectoryError."""
     target = bootstrap.wanted.target
+    # Two in a millisecond, or a clock that was set back.
+    while target.with_name(f"{target.name}.old-{now_ms}").exists():
+        now_ms += 1
     former = f"{target.name}.old-{now_ms}" if target.exists() else ""
     try:
         files = _files(bootstrap, former, now_ms)

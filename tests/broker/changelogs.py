@@ -21,6 +21,7 @@ from streamer.store.keys import row
 from streamer.store.pool import MemoryPool
 from streamer.store.rocks import TaskDatabase
 from streamer.topology.stores import Store, StoreSpec
+from tests.broker.workers import PATIENCE_S
 
 MIB = 1 << 20
 SPEC = Store("totals", str, int).spec()
@@ -58,7 +59,7 @@ class Changelog:
             self._producer.produce(self.place.topic, value, key, partition=self.place.partition)
             if count % 1_000 == 0:
                 self._producer.poll(0)
-        assert self._producer.flush(30) == 0
+        assert self._producer.flush(60) == 0
 
     def end(self, *, commit: bool = True) -> None:
         """Returns when the marker is written as well: it comes after the broker's answer."""
@@ -68,9 +69,9 @@ class Changelog:
             self._producer.commit_transaction(30)
         else:
             self._producer.abort_transaction(30)
-        deadline = time.monotonic() + 30
+        deadline = time.monotonic() + PATIENCE_S
         while not is_empty and self._admin.ends([self.place])[self.place] <= before:
-            assert time.monotonic() < deadline, f"{self.place} has no marker after 30 s"
+            assert time.monotonic() < deadline, f"{self.place} has no marker after {PATIENCE_S} s"
             time.sleep(0.005)
 
     def write(self, changes: Iterable[Change], *, commit: bool = True) -> None:
@@ -117,7 +118,7 @@ class Restoring:
         self.wait_caught_up(task)
         return task
 
-    def wait_caught_up(self, *tasks: TaskId, timeout: float = 60.0) -> None:
+    def wait_caught_up(self, *tasks: TaskId, timeout: float = PATIENCE_S) -> None:
         """Until these have read all that they know of, markers included."""
         deadline = time.monotonic() + timeout
         while any(self.restorer.lag(task) != 0 for task in tasks):
@@ -136,7 +137,9 @@ class Restoring:
         assert self.restorer.progress(task).remaining_offsets == 0
         return self.restorer.progress(task).restored_records
 
-    def wait(self, *tasks: TaskId, timeout: float = 60.0) -> dict[TaskId, StreamerError | None]:
+    def wait(
+        self, *tasks: TaskId, timeout: float = PATIENCE_S
+    ) -> dict[TaskId, StreamerError | None]:
         """Until these have ended; with what went wrong."""
         ended: dict[TaskId, StreamerError | None] = {}
         deadline = time.monotonic() + timeout

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from streamer.config import Config
+from tests.broker.workers import PATIENCE_S
 
 Event = dict[str, Any]
 SESSION_MS = 3_000
@@ -46,7 +47,7 @@ class WorkerProcess:
         return bool(self.events and self.events[-1]["is_controller"])
 
     def wait(
-        self, is_it: Callable[[Event], object], *, since: int = 0, timeout: float = 30.0
+        self, is_it: Callable[[Event], object], *, since: int = 0, timeout: float = PATIENCE_S
     ) -> Event:
         """The last event, from the one numbered `since` on, that is the one; waits for it."""
         deadline = time.monotonic() + timeout
@@ -64,7 +65,7 @@ class WorkerProcess:
         self.child.stdin.write(command + "\n")
         self.child.stdin.flush()
 
-    def do(self, command: str, *events: str, timeout: float = 30.0) -> Event:
+    def do(self, command: str, *events: str, timeout: float = PATIENCE_S) -> Event:
         """Order it and wait for one of these events."""
         since = len(self.events)
         self.order(command)
@@ -76,7 +77,7 @@ class WorkerProcess:
     def kill(self) -> float:
         """As the machine would; the moment of it."""
         self.child.kill()
-        self.child.wait(10)
+        self.child.wait(60)
         return time.time()
 
     def close(self) -> None:
@@ -139,7 +140,7 @@ class Cluster:
         first.wait(lambda event: event["is_controller"])
         return first, second
 
-    def wait_shared(self, *processes: WorkerProcess, timeout: float = 30.0) -> None:
+    def wait_shared(self, *processes: WorkerProcess, timeout: float = PATIENCE_S) -> None:
         """Until these own every task, each once, evenly."""
         deadline = time.monotonic() + timeout
         while not self._is_shared(processes):

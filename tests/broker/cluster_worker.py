@@ -108,7 +108,7 @@ class ClusterWorker:
             self.is_open = True
             for task in sorted(self.owned):
                 self.producer.produce(self.results, f"{self.member.incarnation} {task}", str(task))
-            self.producer.flush(10)
+            self.producer.flush(60)
             self.tell("opened")
         elif command == "commit":
             self.tell("committed" if self.commit() else "nothing to commit")

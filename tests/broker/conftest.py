@@ -13,7 +13,7 @@ import uuid
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import pytest
 from confluent_kafka import (
@@ -32,6 +32,10 @@ from streamer.kafka.admin import Admin
 from streamer.kafka.attempts import Attempts
 from streamer.sandbox import Sandbox
 from streamer.sandbox.registry import SchemaRegistry
+from tests.broker.workers import PATIENCE_S, Application, pauses
+
+if TYPE_CHECKING:
+    from tests.broker.secured import SecuredKafka
 
 # How long the end of a transaction may take after its commit was told.
 HELD_UP_S = 3.0
@@ -73,21 +77,21 @@ class Kafka:
         """`config` takes Kafka's names with `_` for `.`: `cleanup_policy="compact"`."""
         settings = {name.replace("_", "."): value for name, value in config.items()}
         wanted = [NewTopic(topic, partitions, 1, config=settings) for topic in topics]
-        for made in self.admin.create_topics(wanted, operation_timeout=10).values():
-            made.result(20)
+        for made in self.admin.create_topics(wanted, operation_timeout=30).values():
+            made.result(60)
         for topic in topics:
             wait_until(lambda name=topic: len(self.partitions(name)) == partitions)
 
     def delete(self, *topics: str) -> None:
-        for gone in self.admin.delete_topics(list(topics), operation_timeout=10).values():
-            gone.result(20)
+        for gone in self.admin.delete_topics(list(topics), operation_timeout=30).values():
+            gone.result(60)
 
     def topics(self) -> set[str]:
-        return set(self.admin.list_topics(timeout=10).topics)
+        return set(self.admin.list_topics(timeout=30).topics)
 
     def partitions(self, topic: str) -> list[int]:
         """Empty where the topic does not exist."""
-        found = self.admin.list_topics(topic, timeout=10).topics[topic]
+        found = self.admin.list_topics(topic, timeout=30).topics[topic]
         return [] if found.error is not None else sorted(found.partitions)
 
     def produce(
@@ -139,7 +143,12 @@ class Kafka:
         return count
 
     def read(
-        self, topic: str, *, timeout: float = 30.0, isolation: str = "read_committed"
+        self,
+        topic: str,
+        *,
+        timeout: float = PATIENCE_S,
+        isolation: str = "read_committed",
+        held_up_s: float = HELD_UP_S,
     ) -> list[Read]:
         """All records from the start to the end of every partition, ordered by partition. What an
         open transaction holds up is waited for a little: markers come after the commit is told."""
@@ -162,7 +171,9 @@ class Kafka:
         try:
             consumer.assign([TopicPartition(topic, number, 0) for number in partitions])
             wanted = {place.partition: end for place, end in ends.items()}
-            return sorted(_read_to_end(consumer, topic, wanted, timeout))
+            return sorted(
+                _read_to_end(consumer, topic, wanted, timeout=timeout, held_up_s=held_up_s)
+            )
         finally:
             consumer.close()
 
@@ -171,7 +182,7 @@ class Kafka:
         consumer = Consumer({**self.settings, "group.id": group})
         try:
             asked = [TopicPartition(topic, number) for number in self.partitions(topic)]
-            answer = Attempts(30, self.bootstrap_servers)(
+            answer = Attempts(PATIENCE_S, self.bootstrap_servers)(
                 f"asking for the positions of {group}",
                 lambda left_s: consumer.committed(asked, timeout=left_s),
             )
@@ -181,7 +192,12 @@ class Kafka:
 
 
 def _read_to_end(
-    consumer: Consumer, topic: str, unfinished: dict[int, int], timeout: float
+    consumer: Consumer,
+    topic: str,
+    unfinished: dict[int, int],
+    *,
+    timeout: float,
+    held_up_s: float,
 ) -> Iterator[Read]:
     began = time.monotonic()
     deadline = began + timeout
@@ -201,7 +217,7 @@ def _read_to_end(
                     held_up.add(partition)
             else:
                 raise AssertionError(f"{topic}: {error}")
-        if held_up >= unfinished.keys() and time.monotonic() > began + HELD_UP_S:
+        if held_up >= unfinished.keys() and time.monotonic() > began + held_up_s:
             return
 
 
@@ -218,13 +234,12 @@ def _as_read(message: Message) -> Read:
 
 
 def wait_until(
-    is_true: Callable[[], object], *, timeout: float = 30.0, what: str = "the condition"
+    is_true: Callable[[], object], *, timeout: float = PATIENCE_S, what: str = "the condition"
 ) -> None:
-    """Ask every 50 ms; fails the test when it never becomes true."""
-    deadline = time.monotonic() + timeout
+    """Ask again and again; fails the test when it never becomes true."""
+    looks = pauses(timeout)
     while not is_true():
-        assert time.monotonic() < deadline, f"{what} did not become true within {timeout} s"
-        time.sleep(0.05)
+        assert next(looks, None), f"{what} did not become true within {timeout} s"
 
 
 @pytest.fixture(scope="session")
@@ -253,6 +268,16 @@ def kafka(broker: str) -> Kafka:
     return Kafka(broker)
 
 
+@pytest.fixture(scope="module")
+def secured(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SecuredKafka]:
+    """A Kafka of the module's own that lets nobody do what was not granted."""
+    from tests.broker.secured import SecuredKafka
+
+    broker = SecuredKafka(tmp_path_factory.mktemp("secured"))
+    yield broker
+    broker.close()
+
+
 @pytest.fixture
 def names(request: pytest.FixtureRequest) -> Names:
     plain = re.sub(r"[^a-z0-9]+", "-", request.node.name.removeprefix("test_").lower())
@@ -265,8 +290,6 @@ def application(kafka: Kafka, names: Names, tmp_path: Path) -> Iterator[Callable
 
     application("counts", outputs=("totals",), partitions=2, commit_interval_ms=50)
     """
-    from tests.broker.workers import Application
-
     made: list[Application] = []
 
     def make(

@@ -99,7 +99,7 @@ def outlive(
             print(f"{time.monotonic() - began:6.1f} s: {fleet.trouble()}")
         written = feeder.stop()
     workers = list(fleet.workers.values())
-    made.wait_until_done(timeout=90, watch=workers)
+    made.wait_until_done(watch=workers)
     verdict = assert_exact(made)
     print(verdict)
     assert verdict.inputs == written
@@ -109,5 +109,5 @@ def outlive(
         owned = [task for worker in workers for task in worker.running()]
         return len(set(owned)) == len(owned) == len(set(copies)) == len(copies) == PARTITIONS
 
-    wait_until(is_whole, timeout=60, what="an owner and a copy for every task")
+    wait_until(is_whole, what="an owner and a copy for every task")
     assert [worker.stop() for worker in workers] == [0, 0, 0]

@@ -113,7 +113,7 @@ class SecuredKafka:
         info = ScramCredentialInfo(ScramMechanism.SCRAM_SHA_512, 4096)
         wanted = UserScramCredentialUpsertion(name, info, PASSWORD.encode())
         for made in self.kafka.admin.alter_user_scram_credentials([wanted]).values():
-            made.result(10)
+            made.result(60)
         return {
             "security.protocol": "SASL_SSL",
             "sasl.mechanisms": "SCRAM-SHA-512",
@@ -137,7 +137,7 @@ class SecuredKafka:
     def grant(self, user: str, grants: Iterable[Grant]) -> None:
         wanted = [_binding(user, each) for each in grants]
         for made in self.kafka.admin.create_acls(wanted).values():
-            made.result(10)
+            made.result(60)
 
     def revoke(self, user: str, grants: Iterable[Grant]) -> None:
         wanted = [_binding(user, each) for each in grants]
@@ -154,7 +154,7 @@ class SecuredKafka:
             for one in wanted
         ]
         for gone in self.kafka.admin.delete_acls(filters).values():
-            assert gone.result(10)
+            assert gone.result(60)
 
     def close(self) -> None:
         self.sandbox.stop()

@@ -19,6 +19,7 @@ from streamer.snapshot.verified import verified
 from streamer.store.pool import MemoryPool
 from streamer.store.rocks import TaskDatabase
 from streamer.topology.stores import Store
+from tests.broker import commands
 from tests.broker.changelogs import contents
 from tests.broker.workers import ROOT, Application
 
@@ -42,8 +43,9 @@ class Snapshots:
         )
 
     def command(self, *arguments: str) -> list[str]:
+        """The arguments of a command about this repository."""
         return [
-            *(sys.executable, "-m", "streamer.cli.main", "snapshot", *arguments),
+            *arguments,
             *("--app", self._application.name),
             *("--bootstrap-servers", self._application.kafka.bootstrap_servers),
             *(
@@ -54,9 +56,10 @@ class Snapshots:
         ]
 
     def start(self, *arguments: str) -> subprocess.Popen[str]:
+        """`streamer snapshot` as a process."""
         environment = {k: v for k, v in os.environ.items() if not k.startswith("STREAMER_")}
         return subprocess.Popen(
-            self.command(*arguments),
+            [sys.executable, "-m", "streamer.cli.main", *self.command("snapshot", *arguments)],
             cwd=ROOT,
             env=environment,
             stdout=subprocess.PIPE,
@@ -64,9 +67,9 @@ class Snapshots:
             text=True,
         )
 
-    def run(self, *arguments: str, code: int = 0) -> Any:
-        """What it printed as JSON."""
-        return ended(self.start(*arguments, "--json"), code=code)
+    def run(self, *arguments: str) -> Any:
+        """What it prints as JSON."""
+        return commands.answer(*self.command("snapshot", *arguments))
 
     def manifests(self) -> list[Manifest]:
         """All, by task and in the order in which they were made."""
@@ -110,7 +113,7 @@ class Snapshots:
         return totals
 
 
-def ended(process: subprocess.Popen[str], *, code: int = 0, timeout: float = 60.0) -> Any:
+def ended(process: subprocess.Popen[str], *, timeout: float = 120.0) -> Any:
     """Wait for a command; what it printed as JSON."""
     try:
         out, err = process.communicate(timeout=timeout)
@@ -118,5 +121,5 @@ def ended(process: subprocess.Popen[str], *, code: int = 0, timeout: float = 60.
         process.terminate()
         out, err = process.communicate(timeout=30)
         raise AssertionError(f"no end within {timeout} s:\n{out}\n{err}") from None
-    assert process.returncode == code, f"{out}\n{err}"
+    assert process.returncode == 0, f"{out}\n{err}"
     return json.loads(out) if out.strip() else None

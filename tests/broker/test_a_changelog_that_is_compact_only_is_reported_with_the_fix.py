@@ -31,7 +31,7 @@ def alter(application: Application, topic: str, settings: dict[str, str]) -> Non
     ]
     resource = ConfigResource(ResourceType.TOPIC, topic, incremental_configs=entries)
     for done in application.kafka.admin.incremental_alter_configs([resource]).values():
-        done.result(20)
+        done.result(60)
 
 
 def settings_of(command: str) -> dict[str, str]:
@@ -56,7 +56,7 @@ def test_a_topic_that_is_compact_only_is_reported_and_its_fix_is_enough(
     # Kafka itself says no.
     deleting = counts.kafka.admin.delete_records([Address(topic, 0, 1)])
     with pytest.raises(KafkaException, match=r"(?i)policy"):
-        next(iter(deleting.values())).result(20)
+        next(iter(deleting.values())).result(60)
 
     def others_go(one: Any) -> bool:
         return sum(part["offsets"] > 0 for part in one["partitions"]) == 2

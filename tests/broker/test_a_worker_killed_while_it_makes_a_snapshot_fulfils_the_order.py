@@ -11,6 +11,8 @@ from tests.broker.feeder import OUTPUTS, Feeder
 from tests.broker.snapshots import Snapshots, ended
 from tests.broker.workers import KILLED, Application
 
+pytestmark = pytest.mark.long
+
 POINTS = (
     "checkpoint.before_make",
     "checkpoint.after_make",
@@ -36,7 +38,7 @@ def test_the_order_is_fulfilled_after_the_restart(
         doomed.wait_started(1)
         asking = snapshots.start("create", "--json")
         try:
-            assert doomed.wait(40) == KILLED
+            assert doomed.wait() == KILLED
             running.worker("a")
             made = ended(asking)
         finally:

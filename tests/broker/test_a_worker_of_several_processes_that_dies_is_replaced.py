@@ -12,7 +12,7 @@ from collections import Counter
 from pathlib import Path
 from typing import Any
 
-from tests.broker.workers import APPLICATIONS, Application, Worker
+from tests.broker.workers import APPLICATIONS, PATIENCE_S, Application, Worker
 
 
 def started(made: Application, log: Path) -> Worker:
@@ -52,7 +52,7 @@ def test_both_work_again_and_a_stop_is_clean(application: Any, tmp_path: Path) -
     assert len(before) == 2
     os.kill(before[1], signal.SIGKILL)
     host.wait_for("has ended with code -9: starting it again in 1 s")
-    deadline = time.monotonic() + 30
+    deadline = time.monotonic() + PATIENCE_S
     while assignments(host, "queries, health and metrics") < 3:
         assert time.monotonic() < deadline, host.tail()
         time.sleep(0.05)

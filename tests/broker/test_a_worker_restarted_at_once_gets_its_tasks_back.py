@@ -18,7 +18,7 @@ def test_nobody_waits_for_the_session_of_the_predecessor(
     with cluster_of(
         kafka.bootstrap_servers, names.application, results=results, log=tmp_path / "log"
     ) as cluster:
-        cluster.settings["session_timeout_ms"] = 30_000
+        cluster.settings["session_timeout_ms"] = 60_000
         stays, dies = cluster.start_two()
         had = dies.tasks
         dies.do("open", "opened")
@@ -27,7 +27,7 @@ def test_nobody_waits_for_the_session_of_the_predecessor(
         back = cluster.start(dies.worker)
         event = back.wait(lambda event: event["tasks"] == had)
         print(f"killed, restarted, and with its tasks again after {event['at'] - killed_at:.2f} s")
-        assert event["at"] - killed_at < 10  # a third of the session, a process start included
+        assert event["at"] - killed_at < 20  # a third of the session, a process start included
         place = TopicPartition(results, 0)
         ends = [Admin(cluster.config).ends([place], level)[place] for level in LEVELS]
         assert ends[0] == ends[1] == 4  # three records and the marker of the abort

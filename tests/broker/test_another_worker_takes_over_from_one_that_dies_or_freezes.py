@@ -6,7 +6,7 @@ import signal
 from typing import Any
 
 from tests.broker.expected import check
-from tests.broker.workers import KILLED, Application, Worker
+from tests.broker.workers import KILLED, Application, Gate, Worker
 
 OUTPUTS = ("totals", "closed", "every")
 BLOCK = 4_000
@@ -65,8 +65,9 @@ def test_what_a_frozen_worker_wrote_does_not_count_and_it_comes_back(
     application: Any, wait_until: Any
 ) -> None:
     made = application("counts", outputs=OUTPUTS, partitions=4)
-    # Results and changes of the commit are written; it sleeps to be frozen there.
-    points = "commit.before_transaction_commit=sleep:3000@12"
+    # Results and changes of the commit are written; it waits there to be frozen.
+    gate = Gate(made.directory / "open")
+    points = gate.at("commit.before_transaction_commit", 12)
     first, second = started_two(made, wait_until, points)
     produce(made, 0)
     first.wait_for("failpoint commit.before_transaction_commit acts")
@@ -76,6 +77,7 @@ def test_what_a_frozen_worker_wrote_does_not_count_and_it_comes_back(
         produce(made, 1)
         made.wait_until_done(watch=[second])
     finally:
+        gate.open()
         first.send(signal.SIGCONT)
 
     first.wait_for("fenced, dropping all tasks and joining again")

@@ -11,7 +11,7 @@ from streamer.testing.evidence import cluster_history
 from streamer.testing.history import check, per_key
 from tests.broker.applications.counts import Total, add
 from tests.broker.exact import described
-from tests.broker.workers import Application, Worker
+from tests.broker.workers import Application, Gate, Worker
 
 OUTPUTS = ("totals", "closed", "every")
 BLOCK = 2_000
@@ -54,8 +54,9 @@ def test_it_is_fenced_and_the_state_stays_exact(application: Any, wait_until: An
         "counts", outputs=OUTPUTS, partitions=1, processing_guarantee="at_least_once"
     )
     produce(made, 0)
+    gate = Gate(made.directory / "open")
     frozen = made.worker(
-        "a", failpoints=f"{POINT}=sleep:3000@3", commit_interval_ms=50, max_poll_records=100
+        "a", failpoints=gate.at(POINT, 3), commit_interval_ms=50, max_poll_records=100
     )
     frozen.wait_for(f"failpoint {POINT} acts")
     frozen.send(signal.SIGSTOP)
@@ -67,6 +68,7 @@ def test_it_is_fenced_and_the_state_stays_exact(application: Any, wait_until: An
         rows = made.ends(made.changelog("totals"))
         positions = made.committed(stable=False)
     finally:
+        gate.open()
         frozen.send(signal.SIGCONT)
 
     frozen.wait_for("fenced, dropping all tasks and joining again")

@@ -21,7 +21,7 @@ START_MS = 1_700_000_000_000
 def grow(application: Application, topic: str, partitions: int) -> None:
     wanted = [NewPartitions(topic, partitions)]
     for done in application.kafka.admin.create_partitions(wanted).values():
-        done.result(15)
+        done.result(60)
 
 
 def produce(application: Application, block: int) -> None:
@@ -52,7 +52,7 @@ def test_a_grown_input_stops_the_worker_and_is_refused_at_the_next_start(
     grow(made, place, 4)
     produce(made, 1)
     # Long before a producer learns of it that was there before.
-    assert worker.wait(20) == 1
+    assert worker.wait() == 1
     assert f"{place} now has 4 partitions; this application runs with 2" in worker.error
     assert (
         "for keys that moved, what was committed since the topic grew may be wrong" in worker.error

@@ -141,7 +141,7 @@ def fill_until_gone(kafka: Kafka, log: Changelog) -> None:
         log.write(numbered(range(100, 110), b"round-%d" % number))
         return all(one.key != REMOVED for one in kafka.read(log.place.topic))
 
-    wait_until(is_gone, timeout=90, what="a compaction")
+    wait_until(is_gone, what="a compaction")
 
 
 def bootstrap(

@@ -30,8 +30,8 @@ def test_they_come_back_without_any_record(application: Any, wait_until: Any) ->
 
     for _round in range(2):
         for gone in made.kafka.admin.delete_consumer_groups([made.name]).values():
-            gone.result(15)
-        wait_until(lambda: made.committed() == positions, timeout=10, what="positions again")
+            gone.result(60)
+        wait_until(lambda: made.committed() == positions, what="positions again")
 
     # Positions alone: no result and no change was written with them.
     moved = (made.ends(made.topic("totals")), made.ends(made.changelog("totals")))

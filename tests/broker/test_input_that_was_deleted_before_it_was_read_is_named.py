@@ -63,7 +63,7 @@ def test_a_position_before_the_start_ends_the_worker(application: Any) -> None:
     place = TopicPartition(made.topic("in"), 0, COUNT + 200)
     request = [ConsumerGroupTopicPartitions(made.name, [place])]
     for done in made.kafka.admin.alter_consumer_group_offsets(request).values():
-        done.result(15)
+        done.result(60)
     worker = made.run()
     assert worker.processed() == COUNT - 200
     first, second = of(range(COUNT)), of(range(COUNT + 200, 2 * COUNT))

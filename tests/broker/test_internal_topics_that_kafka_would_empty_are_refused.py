@@ -25,7 +25,7 @@ def alter(application: Application, topic: str, **settings: str) -> None:
     ]
     resource = ConfigResource(ResourceType.TOPIC, topic, incremental_configs=entries)
     for done in application.kafka.admin.incremental_alter_configs([resource]).values():
-        done.result(15)
+        done.result(60)
 
 
 def run_on(application: Application) -> None:

@@ -13,6 +13,8 @@ import pytest
 from tests.broker.restorable import contents, take, tasks_of, trim
 from tests.broker.workers import KILLED, Application
 
+pytestmark = pytest.mark.long
+
 OUTPUTS = ("totals", "closed", "every")
 BLOCK = 900
 POINTS = (

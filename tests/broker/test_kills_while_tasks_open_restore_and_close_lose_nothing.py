@@ -9,8 +9,12 @@ import shutil
 import signal
 from typing import Any
 
+import pytest
+
 from tests.broker.expected import check
 from tests.broker.workers import KILLED, Application
+
+pytestmark = pytest.mark.long
 
 OUTPUTS = ("totals", "closed", "every")
 BLOCK = 1_200

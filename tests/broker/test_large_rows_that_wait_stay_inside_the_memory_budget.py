@@ -40,7 +40,7 @@ def test_a_table_that_is_ahead_of_its_stream_is_not_kept_in_memory(application: 
                 timestamp_ms=lambda place, begin=begin: begin + min(place, ROWS),
             )
     worker = made.worker()
-    made.wait_until_done(made.topic("in"), made.topic("rows"), timeout=60, watch=[worker])
+    made.wait_until_done(made.topic("in"), made.topic("rows"), watch=[worker])
 
     # Without the bounds it is 230 and more, by how far the table runs ahead.
     assert peak_bytes(worker.process.pid) < (128 + 64) * MIB

@@ -30,7 +30,7 @@ def forget(application: Application) -> dict[str, int]:
     """Delete the group; the positions that it had."""
     committed = application.committed()
     for gone in application.kafka.admin.delete_consumer_groups([application.name]).values():
-        gone.result(15)
+        gone.result(60)
     assert application.committed() == {}
     return committed
 
@@ -43,7 +43,7 @@ def set_offsets(application: Application, positions: dict[str, int]) -> None:
     ]
     request = [ConsumerGroupTopicPartitions(application.name, places)]
     for done in application.kafka.admin.alter_consumer_group_offsets(request).values():
-        assert all(one.error is None for one in done.result(15).topic_partitions)
+        assert all(one.error is None for one in done.result(60).topic_partitions)
 
 
 def test_it_goes_on_where_it_was_or_asks(application: Any) -> None:

@@ -26,8 +26,8 @@ def test_the_cluster_comes_back_by_itself(names: Names, tmp_path: Path) -> None:
                 time.sleep(0.1)
             sandbox.resume()
             third = cluster.start("w3")
-            cluster.wait_shared(*pair, third, timeout=60)
+            cluster.wait_shared(*pair, third, timeout=90)
             for each in (*pair, third):
-                each.do("open", "opened", "fenced", timeout=60)
-                each.do("commit", "committed", "nothing to commit", "fenced", timeout=60)
+                each.do("open", "opened", "fenced", timeout=90)
+                each.do("commit", "committed", "nothing to commit", "fenced", timeout=90)
                 assert not [event for event in each.events if event["event"] == "failed"]

@@ -17,7 +17,7 @@ START_MS = 1_700_000_000_000
 
 def settings_of(application: Application, topic: str) -> dict[str, str | None]:
     resource = ConfigResource(ResourceType.TOPIC, topic)
-    found = application.kafka.admin.describe_configs([resource])[resource].result(15)
+    found = application.kafka.admin.describe_configs([resource])[resource].result(60)
     return {name: entry.value for name, entry in found.items()}
 
 

@@ -34,20 +34,21 @@ def test_a_record_that_takes_longer_than_the_session_is_done_once(
     application: Any, wait_until: Any
 ) -> None:
     made: Application = application("slow", outputs=OUTPUTS)
-    worker = made.worker("a", session_timeout_ms=1_500)
+    worker = made.worker("a", session_timeout_ms=4_000)
     worker.wait_started(2)
-    other = made.worker("b", session_timeout_ms=1_500)
+    other = made.worker("b", session_timeout_ms=4_000)
     other.wait_started(1)
+    wait_until(lambda: len(worker.running()) == 1, what="one task for each")
     versions = [
         worker.metric("streamer_assignments_total"),
         other.metric("streamer_assignments_total"),
     ]
     for partition in (0, 1):
-        records = [("before", "1"), ("slow", "5000"), ("after", "2")]
+        records = [("before", "1"), ("slow", "9000"), ("after", "2")]
         made.kafka.produce(made.topic("in"), records, partition=partition)
     made.wait_until_done(watch=[worker, other])
 
-    assert results(made) == {("before", 1): 2, ("slow", 5_000): 2, ("after", 2): 2}
+    assert results(made) == {("before", 1): 2, ("slow", 9_000): 2, ("after", 2): 2}
     assert [worker.processed(), other.processed()] == [3, 3]
     for one in (worker, other):
         assert one.metric("streamer_fenced_total") == 0
@@ -62,13 +63,13 @@ def test_records_that_take_longer_than_a_transaction_beside_fast_ones_are_done(
 ) -> None:
     """While one task's results are in the open transaction, another task's code takes longer than
     the broker lets a transaction be open."""
-    made: Application = application("slow", outputs=OUTPUTS, transaction_timeout_ms=1_500)
+    made: Application = application("slow", outputs=OUTPUTS, transaction_timeout_ms=3_000)
     worker = made.worker()
     worker.wait_started(2)
     written: list[tuple[str, str]] = []
-    for row in range(4):
+    for row in range(3):
         # Both at once, so that they are taken in one turn.
-        both = [(f"fast-{row}", "0", 0), (f"slow-{row}", "3000", 1)]
+        both = [(f"fast-{row}", "0", 0), (f"slow-{row}", "6000", 1)]
         together(made, both)
         written += [(key, value) for key, value, _partition in both]
         if row:

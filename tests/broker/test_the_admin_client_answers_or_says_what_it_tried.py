@@ -59,7 +59,7 @@ def test_ends_depend_on_what_is_committed(kafka: Kafka, names: Names) -> None:
     writer.init_transactions(30)
     writer.begin_transaction()
     writer.produce(topic, b"open", b"c", 1)
-    writer.flush(10)
+    writer.flush(60)
     assert admin.ends(places, "read_uncommitted")[places[1]] == 3
     assert admin.ends(places, "read_committed")[places[1]] == 2
     admin.fence(fenced_id)
@@ -80,7 +80,7 @@ def test_members_and_positions_of_a_group(kafka: Kafka, names: Names) -> None:
     consumer = Consumer({**kafka.settings, "group.id": group, "client.id": "me#1"})
     consumer.subscribe([topic])
     try:
-        deadline = time.monotonic() + 30
+        deadline = time.monotonic() + 90
         while not consumer.assignment() and time.monotonic() < deadline:
             consumer.poll(0.1)
         (member,) = admin.group_members(group)
@@ -103,5 +103,5 @@ def test_a_broker_that_is_not_there_is_given_up_in_time() -> None:
         began = time.monotonic()
         with pytest.raises(KafkaUnavailableError, match=r"tried \d+ times in .* at 127.0.0.1:1"):
             ask()
-        assert time.monotonic() - began < 5
+        assert time.monotonic() - began < 15
     assert admin.partitions_if_available(["rows"]) is None

@@ -14,6 +14,8 @@ from urllib.request import urlopen
 
 import pytest
 
+from tests.broker import commands
+
 ROOT = Path(__file__).parents[2]
 APP = """
 from datetime import timedelta
@@ -29,34 +31,16 @@ KEYS = 300
 
 
 class CommandLine:
-    def __init__(self, directory: Path, broker: str) -> None:
-        self.directory = directory
-        self.environment = {
-            **os.environ,
-            "PYTHONPATH": str(ROOT),
-            "STREAMER_BOOTSTRAP_SERVERS": broker,
-            "STREAMER_APP": "shop:app",
-        }
+    """The command line where `shop.py` lies; but for the workers, in this process."""
 
-    def command(self, *arguments: str) -> list[str]:
-        return [sys.executable, "-m", "streamer.cli.main", *arguments]
+    def __init__(self, directory: Path) -> None:
+        self.directory = directory
 
     def run(self, *arguments: str) -> tuple[int, str, str]:
-        done = subprocess.run(
-            self.command(*arguments),
-            cwd=self.directory,
-            env=self.environment,
-            capture_output=True,
-            text=True,
-            timeout=60,
-            check=False,
-        )
-        return done.returncode, done.stdout, done.stderr
+        return commands.run(*arguments)
 
     def json(self, *arguments: str) -> Any:
-        code, out, err = self.run(*arguments, "--json")
-        assert code == 0, err
-        return json.loads(out)
+        return commands.answer(*arguments)
 
 
 @pytest.fixture(scope="module")
@@ -68,29 +52,32 @@ def shell(tmp_path_factory: pytest.TempPathFactory, kafka: Any, broker: str) -> 
     (directory / "shop.py").write_text(text, encoding="utf-8")
     amounts = ((f"key-{n % KEYS:03}", (n // KEYS).to_bytes(8, "big")) for n in range(KEYS * 4))
     kafka.produce(f"{application}.purchases", amounts, timestamp_ms=lambda n: n // KEYS * HOUR + 5)
-    found = CommandLine(directory, broker)
-    log = (directory / "log").open("wb")
-    workers = subprocess.Popen(
-        found.command("run", "shop:app", "--processes", "2"),
-        cwd=directory,
-        env=found.environment,
-        stdout=log,
-        stderr=log,
-    )
-    try:
-        yield found
-        workers.send_signal(signal.SIGTERM)
-        assert workers.wait(30) == 0, (directory / "log").read_text()[-4000:]
-    finally:
-        workers.kill()
-        workers.wait()
-        log.close()
+    with pytest.MonkeyPatch.context() as patch, (directory / "log").open("wb") as log:
+        patch.chdir(directory)
+        patch.setattr(sys, "path", [str(directory), *sys.path])
+        patch.delitem(sys.modules, "shop", raising=False)
+        patch.setenv("STREAMER_BOOTSTRAP_SERVERS", broker)
+        patch.setenv("STREAMER_APP", "shop:app")
+        patch.setenv("PYTHONPATH", str(ROOT))
+        workers = subprocess.Popen(
+            [sys.executable, "-m", "streamer.cli.main", "run", "shop:app", "--processes", "2"],
+            stdout=log,
+            stderr=log,
+        )
+        try:
+            yield CommandLine(directory)
+            workers.send_signal(signal.SIGTERM)
+            assert workers.wait(90) == 0, (directory / "log").read_text()[-4000:]
+        finally:
+            workers.kill()
+            workers.wait()
+            sys.modules.pop("shop", None)
 
 
 @pytest.fixture(scope="module")
 def running(shell: CommandLine) -> CommandLine:
     """Once all tasks run on both workers and nothing is left to read."""
-    deadline = time.monotonic() + 60
+    deadline = time.monotonic() + 120
     while True:
         code, out, _err = shell.run("show", "tasks", "--json")
         tasks = json.loads(out) if code == 0 else []
@@ -140,7 +127,7 @@ def test_stores_are_gathered_from_all_workers(running: CommandLine) -> None:
 def test_metrics_are_served_as_they_are_documented(running: CommandLine) -> None:
     found: dict[str, float] = {}
     for worker in running.json("show", "workers"):
-        with urlopen(f"http://{worker['address']}/metrics", timeout=10) as answer:
+        with urlopen(f"http://{worker['address']}/metrics", timeout=30) as answer:
             for line in answer.read().decode().splitlines():
                 if not line.startswith("#"):
                     name, _, value = line.rpartition(" ")

@@ -30,7 +30,7 @@ def test_the_sandbox_command_keeps_a_broker_until_it_is_told_to_stop(tmp_path: P
         code, status = _sandbox("status", *place)
         assert (code, status) == (0, up)
         admin = AdminClient({"bootstrap.servers": up["bootstrap_servers"]})
-        assert list(admin.list_topics(timeout=20).brokers) == [1]
+        assert list(admin.list_topics(timeout=60).brokers) == [1]
     finally:
         code, down = _sandbox("down", *place, "--remove-data")
     assert (code, down["was_running"]) == (0, True)

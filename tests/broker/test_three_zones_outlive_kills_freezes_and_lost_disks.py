@@ -9,7 +9,8 @@ import pytest
 
 from tests.broker.fleet_trouble import outlive
 
+pytestmark = pytest.mark.long
 
-@pytest.mark.timeout(180)
+
 def test_the_history_is_exact(application: Any, wait_until: Callable[..., None]) -> None:
     outlive(application, wait_until, seconds=20, pause_s=3)

@@ -10,7 +10,9 @@ from typing import Any
 import pytest
 
 from streamer.engine.closing import RESULTS_MAX
-from tests.broker.workers import KILLED, Application
+from tests.broker.workers import KILLED, PATIENCE_S, Application
+
+pytestmark = pytest.mark.long
 
 DAY_MS = 86_400_000
 START_MS = 19_700 * DAY_MS
@@ -32,13 +34,13 @@ def test_the_rest_comes_from_whoever_goes_on(application: Any, lose_disk: bool) 
     worker = made.worker(failpoints="commit.after_transaction_commit=kill@2")
     assert worker.wait() == KILLED
     # The record that ended the day is committed, and so is how far its results have come.
-    assert made.is_done()
+    made.wait_until_done()
     assert len(made.kafka.read(made.topic("out"))) == 2 * RESULTS_MAX
     if lose_disk:
         shutil.rmtree(made.state_dir())
 
     again = made.worker()
-    deadline_s = time.monotonic() + 30
+    deadline_s = time.monotonic() + PATIENCE_S
     while len(found := [one.key for one in made.kafka.read(made.topic("out"))]) < KEYS:
         assert again.is_alive, again.tail()
         assert time.monotonic() < deadline_s

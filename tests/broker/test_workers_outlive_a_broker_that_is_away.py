@@ -14,6 +14,8 @@ from streamer.sandbox import Sandbox
 from tests.broker.away import outlive
 from tests.broker.conftest import Kafka
 
+pytestmark = pytest.mark.long
+
 AWAY_S = 12.0
 
 

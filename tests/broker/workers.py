@@ -13,13 +13,14 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 from urllib.request import urlopen
 
 from confluent_kafka import Consumer, TopicPartition
 
+from streamer.errors import KafkaUnavailableError
 from streamer.ids import TopicPartition as Place
 from streamer.kafka.attempts import Attempts
 
@@ -29,12 +30,17 @@ if TYPE_CHECKING:
 ROOT = Path(__file__).parents[2]
 APPLICATIONS = "tests.broker.applications"
 KILLED = -signal.SIGKILL
+# What a scenario waits for comes in seconds; a machine of two cores that runs several of them at
+# once may need many more. Only a failure waits as long as this.
+PATIENCE_S = 90.0
 
 # Short sessions: after a SIGKILL the group notices as late as that.
 DEFAULTS: Mapping[str, object] = {
     "session_timeout_ms": 2_000,
     "heartbeat_interval_ms": 500,
     "status_interval_ms": 500,
+    # Scenarios have a handful of workers, and all share one broker.
+    "assignment_partitions": 4,
     "memory_bytes_max": "128MiB",
     "log_format": "json",
 }
@@ -42,11 +48,36 @@ _STARTED = re.compile(r"task (\S+) runs: restored (\d+) records, goes on at (.*)
 _ADDRESS = re.compile(r"queries, health and metrics at (http://\S+)")
 
 
+def pauses(timeout: float) -> Iterator[float]:
+    """Waits before each further look, and gives the seconds so far, until `timeout`. What comes at
+    once is seen at once; later a look costs the other scenarios more than it gains this one."""
+    began = time.monotonic()
+    pause_s = 0.05
+    while (so_far := time.monotonic() - began) < timeout:
+        time.sleep(pause_s)
+        pause_s = 0.05 if so_far < 1 else 0.15
+        yield so_far + pause_s
+
+
 class Started(NamedTuple):
     """What a worker's log says of a task that began to run."""
 
     restored: int
     positions: dict[str, int]
+
+
+class Gate:
+    """Where a process waits, at a failpoint, until the scenario lets it go on."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+
+    def at(self, point: str, nth: int = 0) -> str:
+        """The failpoint, armed: at its n-th time alone, or every time."""
+        return f"{point}=wait:{self._path}" + (f"@{nth}" if nth else "")
+
+    def open(self) -> None:
+        self._path.touch()
 
 
 class Worker:
@@ -64,7 +95,7 @@ class Worker:
     def send(self, number: signal.Signals) -> None:
         self.process.send_signal(number)
 
-    def wait(self, timeout: float = 30.0) -> int:
+    def wait(self, timeout: float = PATIENCE_S) -> int:
         """The exit code; -9 for a process that SIGKILL ended."""
         try:
             return self.process.wait(timeout)
@@ -75,7 +106,7 @@ class Worker:
         self.send(signal.SIGKILL)
         assert self.wait() == KILLED
 
-    def stop(self, timeout: float = 20.0) -> int:
+    def stop(self, timeout: float = PATIENCE_S) -> int:
         self.send(signal.SIGTERM)
         return self.wait(timeout)
 
@@ -99,8 +130,9 @@ class Worker:
         return self.text.rpartition("\nstreamer: ")[2] if "streamer: " in self.text else ""
 
     def lines(self) -> list[dict[str, Any]]:
-        """The log's lines; what is no line of the log is left out."""
-        return [json.loads(line) for line in self.text.splitlines() if line.startswith('{"at"')]
+        """The log's lines; what is none of them is left out, as is one that is being written."""
+        whole = self.text.rpartition("\n")[0].splitlines()
+        return [json.loads(line) for line in whole if line.startswith('{"at"')]
 
     def tail(self, count: int = 60) -> str:
         return "\n".join(self.text.splitlines()[-count:])
@@ -115,26 +147,24 @@ class Worker:
                 found[match[1]] = Started(int(match[2]), positions)
         return found
 
-    def wait_started(self, tasks: int, *, timeout: float = 30.0) -> dict[str, Started]:
+    def wait_started(self, tasks: int, *, timeout: float = PATIENCE_S) -> dict[str, Started]:
         """Wait until so many tasks run; what the log says of them."""
-        deadline = time.monotonic() + timeout
+        looks = pauses(timeout)
         while len(found := self.started()) < tasks:
             assert self.is_alive, f"the worker has ended:\n{self.tail()}"
-            assert time.monotonic() < deadline, f"{found} after {timeout} s:\n{self.tail()}"
-            time.sleep(0.05)
+            assert next(looks, None), f"{found} after {timeout} s:\n{self.tail()}"
         return found
 
-    def wait_for(self, text: str, *, timeout: float = 30.0) -> str:
+    def wait_for(self, text: str, *, timeout: float = PATIENCE_S) -> str:
         """The first message of the log that has this in it."""
-        deadline = time.monotonic() + timeout
+        looks = pauses(timeout)
         while True:
             was_alive = self.is_alive
             for message in self.messages:
                 if text in message:
                     return message
             assert was_alive, f"the worker has ended without {text!r}:\n{self.tail()}"
-            assert time.monotonic() < deadline, f"no {text!r} in {timeout} s:\n{self.tail()}"
-            time.sleep(0.05)
+            assert next(looks, None), f"no {text!r} in {timeout} s:\n{self.tail()}"
 
     # -- what it answers -----------------------------------------------------------------------
 
@@ -145,7 +175,7 @@ class Worker:
         return match[1]
 
     def get(self, path: str) -> Any:
-        with urlopen(self.address + path, timeout=10) as answer:
+        with urlopen(self.address + path, timeout=30) as answer:
             body = answer.read().decode()
         return json.loads(body) if path != "/metrics" else body
 
@@ -193,6 +223,7 @@ class Application:
         # By host: what comes before a command that is to run there; nothing where all are this one.
         self.inside: dict[str, list[str]] = {}
         self.workers: list[Worker] = []
+        self._clients: dict[str, Consumer] = {}
 
     def topic(self, name: str) -> str:
         return f"{self.name}.{name}"
@@ -223,7 +254,7 @@ class Application:
         self.workers.append(made)
         return made
 
-    def run(self, host: str = "a", *, timeout: float = 40.0, **settings: object) -> Worker:
+    def run(self, host: str = "a", *, timeout: float = PATIENCE_S, **settings: object) -> Worker:
         """Start a worker and wait until everything that is there is processed and committed."""
         made = self.worker(host, **settings)
         self.wait_until_done(timeout=timeout, watch=[made])
@@ -236,7 +267,9 @@ class Application:
             if worker.is_alive:
                 worker.process.send_signal(signal.SIGCONT)
                 worker.process.kill()
-                worker.process.wait(10)
+                worker.process.wait(60)
+        for level in [*self._clients]:
+            self._clients.pop(level).close()
 
     # -- progress, as Kafka knows it -----------------------------------------------------------
 
@@ -249,17 +282,25 @@ class Application:
         ]
         # Not by the admin client: librdkafka 2.16 crashes when the group's coordinator still loads.
         level = "read_committed" if stable else "read_uncommitted"
-        settings = {**self.kafka.settings, "group.id": self.name, "isolation.level": level}
-        consumer = Consumer(settings)
-        ask = Attempts(30, self.kafka.bootstrap_servers)
         try:
-            found = ask(
-                f"asking for the positions of {self.name}",
-                lambda left_s: consumer.committed(wanted, timeout=left_s),
-            )
-        finally:
-            consumer.close()
+            found = self._asked(level, wanted, timeout=15)
+        except KafkaUnavailableError:
+            # A client may lose a broker that was away for good.
+            self._clients.pop(level).close()
+            found = self._asked(level, wanted, timeout=PATIENCE_S)
         return {f"{one.topic}/{one.partition}": one.offset for one in found if one.offset >= 0}
+
+    def _asked(
+        self, level: str, wanted: list[TopicPartition], *, timeout: float
+    ) -> list[TopicPartition]:
+        if level not in self._clients:
+            settings = {**self.kafka.settings, "group.id": self.name, "isolation.level": level}
+            self._clients[level] = Consumer(settings)
+        found: list[TopicPartition] = Attempts(timeout, self.kafka.bootstrap_servers)(
+            f"asking for the positions of {self.name}",
+            lambda left_s: self._clients[level].committed(wanted, timeout=left_s),
+        )
+        return found
 
     def ends(self, *topics: str) -> dict[str, int]:
         """The ends of the partitions, `topic/0` to next offset."""
@@ -278,7 +319,7 @@ class Application:
         return all(found.get(place, 0) == end for place, end in ends.items())
 
     def wait_until_done(
-        self, *topics: str, timeout: float = 40.0, watch: Iterable[Worker] = ()
+        self, *topics: str, timeout: float = PATIENCE_S, watch: Iterable[Worker] = ()
     ) -> None:
         """Until the committed positions are the ends of the input."""
         watched = list(watch)
@@ -288,12 +329,11 @@ class Application:
                 assert worker.is_alive, f"a worker has ended:\n{worker.tail()}"
             return self.is_done(*topics)
 
-        deadline = time.monotonic() + timeout
+        looks = pauses(timeout)
         while not done():
-            if time.monotonic() > deadline:
+            if not next(looks, None):
                 logs = "\n\n".join(worker.tail() for worker in self.workers)
                 raise AssertionError(
                     f"not done within {timeout} s: {self.committed(*topics, stable=False)} of"
                     f" {self.ends(*topics)}\n{logs}"
                 )
-            time.sleep(0.1)

@@ -16,6 +16,8 @@ from streamer.topology.shape import Shape
 from tests.simulation.process import Process
 from tests.simulation.world import World
 
+pytestmark = [pytest.mark.slow, pytest.mark.long]
+
 SEEDS = range(40)
 # The last rule is broken in one life of forty only; of the first 200, these show it.
 RARE_SEEDS = (30, 41, 68, 161, 162)

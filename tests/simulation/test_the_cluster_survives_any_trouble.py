@@ -7,6 +7,7 @@ import pytest
 from tests.simulation.world import RELEASES, World
 
 ROUNDS = 60
+FEW = 4
 STEPS = 4_000
 
 
@@ -19,6 +20,15 @@ def live(seed: int, *, mixed: bool = False) -> World:
     return world
 
 
+def test_a_few_lives() -> None:
+    """For whoever is in a hurry."""
+    for seed in range(1_000, 1_000 + FEW):
+        live(seed)
+        live(seed, mixed=True)
+
+
+@pytest.mark.slow
+@pytest.mark.long
 def test_no_task_has_two_owners_and_all_find_one(request: pytest.FixtureRequest) -> None:
     seed = request.config.getoption("--seed", default=None)
     rounds = request.config.getoption("--rounds", default=None) or ROUNDS
@@ -28,6 +38,7 @@ def test_no_task_has_two_owners_and_all_find_one(request: pytest.FixtureRequest)
     assert steps > len(seeds) * STEPS
 
 
+@pytest.mark.slow
 def test_workers_of_two_releases_never_own_tasks_at_a_time(request: pytest.FixtureRequest) -> None:
     seed = request.config.getoption("--seed", default=None)
     rounds = request.config.getoption("--rounds", default=None) or ROUNDS

@@ -51,6 +51,7 @@ def test_every_decision_is_in_the_index() -> None:
         assert page.name.startswith(number)
 
 
+@pytest.mark.slow
 def test_the_readmes_application_passes_its_test(tmp_path: Path) -> None:
     blocks = dict(_PYTHON.findall((ROOT / "README.md").read_text()))
     assert set(blocks) == {"shop.py", "test_shop.py"}

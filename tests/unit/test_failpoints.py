@@ -4,6 +4,7 @@ import re
 import signal
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -50,6 +51,18 @@ def test_sleep_waits_every_time() -> None:
     assert time.monotonic() - start >= 0.06
 
 
+def test_wait_goes_on_once_the_file_is_there(tmp_path: Path) -> None:
+    released = tmp_path / "released"
+    failpoints.arm(f"{PLACE}=wait:{released}@2")
+    waiting = threading.Thread(target=_hits, args=(3,))
+    waiting.start()
+    waiting.join(0.1)
+    assert waiting.is_alive()
+    released.touch()
+    waiting.join(30)
+    assert not waiting.is_alive()
+
+
 def test_armed_restores_what_was_armed_before() -> None:
     seen = []
     failpoints.arm(f"{PLACE}=error@3")
@@ -65,6 +78,7 @@ def test_armed_restores_what_was_armed_before() -> None:
         ("commit.after_flsh=kill", "unknown failpoint 'commit.after_flsh'"),
         (f"{PLACE}=explode", "is not an action"),
         (f"{PLACE}=sleep", "is not an action"),
+        (f"{PLACE}=wait", "is not an action"),
         (f"{PLACE}=kill:3", "is not an action"),
         (f"{PLACE}=kill@0", "is not an action"),
         (PLACE, "is not an action"),

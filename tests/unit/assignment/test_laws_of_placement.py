@@ -16,12 +16,15 @@ from hypothesis import strategies as st
 from streamer.assignment.facts import Copies, Facts, Load, Presence, Site
 from streamer.assignment.place import place
 from streamer.ids import TaskId
+from tests.hurry import examples
 from tests.unit.assignment.clusters import READY, TASKS, Shape, clusters, plain, tasks, then, zone
 
 K = TypeVar("K")
 V = TypeVar("V")
 
-laws = settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+laws = settings(
+    max_examples=examples(60), deadline=None, suppress_health_check=[HealthCheck.too_slow]
+)
 ALIKE = Shape(presences=(Presence.READY,), capacities=(100,), sizes=st.just(0))
 
 

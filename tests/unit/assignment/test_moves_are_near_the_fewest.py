@@ -24,6 +24,7 @@ def instances(standbys: int, zipf: float) -> Iterator[Facts]:
         )
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("standbys", [0, 1])
 def test_of_tasks_of_one_size_none_moves_in_vain(standbys: int) -> None:
     for facts in instances(standbys, zipf=0.0):
@@ -32,6 +33,7 @@ def test_of_tasks_of_one_size_none_moves_in_vain(standbys: int) -> None:
         assert verdict.ratio <= 1.001
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("standbys", [0, 1])
 def test_with_skewed_sizes_no_more_than_a_twentieth_moves_in_vain(standbys: int) -> None:
     verdicts = [judge(facts) for facts in instances(standbys, zipf=0.5)]
@@ -41,6 +43,7 @@ def test_with_skewed_sizes_no_more_than_a_twentieth_moves_in_vain(standbys: int)
     assert moved <= 1.05 * sum(verdict.least or 0.0 for verdict in solved)
 
 
+@pytest.mark.slow
 def test_no_more_is_weighed_for_many_tasks_than_for_few() -> None:
     """A plan takes about a second in clusters that are searched thoroughly; some took 17."""
     for workers, count in ((6, 60), (20, 500)):

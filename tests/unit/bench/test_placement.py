@@ -26,6 +26,7 @@ def test_hosts_and_zones_are_lost_as_a_whole() -> None:
     assert len(without_zone(facts, 1).workers) == 8
 
 
+@pytest.mark.slow
 def test_sizes_change_when_a_fleet_has_grown() -> None:
     running = carried_out(FLEET.facts(), place(FLEET.facts()))
     after = grown(running, 1)
@@ -33,12 +34,14 @@ def test_sizes_change_when_a_fleet_has_grown() -> None:
     assert after.tasks != running.tasks
 
 
+@pytest.mark.slow
 def test_a_large_fleet_is_checked_and_compared_with_what_was_lost() -> None:
     row = Large("large", FLEET).row()
     assert row["correct"] is True
     assert float(str(row["moved_ratio"])) >= 1.0
 
 
+@pytest.mark.slow
 def test_a_small_fleet_is_compared_with_an_exact_solver() -> None:
     row = Small("small", Fleet(hosts=4, per_host=1, tasks=8), seeds=1).row()
     assert row["correct"] is True

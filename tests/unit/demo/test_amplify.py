@@ -20,10 +20,12 @@ def history() -> list[Purchase]:
     return cdnow.history()
 
 
+@pytest.mark.slow
 def test_one_copy_is_the_history(history: list[Purchase]) -> None:
     assert list(amplify(history, copies=1)) == history
 
 
+@pytest.mark.slow
 def test_one_turn_holds_every_purchase_once_per_copy(history: list[Purchase]) -> None:
     stream = list(amplify(history, copies=3))
     assert len(stream) == 3 * PURCHASES
@@ -82,6 +84,7 @@ def test_records_are_what_the_application_reads(history: list[Purchase]) -> None
     assert key_of(1_234_567) == "1234567"
 
 
+@pytest.mark.slow
 def test_records_are_the_purchases_of_the_same_arguments(history: list[Purchase]) -> None:
     events = 3 * PURCHASES + 100
     decode = Json(Read).decode

@@ -14,10 +14,11 @@ from hypothesis import strategies as st
 from streamer.engine import closing
 from streamer.store.keys import session_parts, window_parts
 from streamer.topology.windows import Windowed
+from tests.hurry import examples
 from tests.unit.engine.cases import Case, Event, Input, Model, build, plain
 from tests.unit.engine.rig import Rig
 
-EXAMPLES = int(os.environ.get("STREAMER_TEST_EXAMPLES", "100"))
+EXAMPLES = examples(int(os.environ.get("STREAMER_TEST_EXAMPLES", "100")))
 NAMES = ["filter", "map_values", "flat", "branch"]
 STEPS = st.tuples(st.sampled_from(NAMES), st.integers(min_value=2, max_value=4))
 SIZES = st.integers(min_value=1, max_value=12)

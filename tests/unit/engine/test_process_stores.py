@@ -13,6 +13,7 @@ from streamer import App, ProcessingError, Record, Store, TopologyError, WindowS
 from streamer.kafka.api import AbortableError
 from streamer.store.keys import row
 from streamer.testing import TopologyTestDriver
+from tests.hurry import examples
 from tests.unit.engine.rig import Rig
 
 SKIP = {"processing_error": "skip"}
@@ -291,7 +292,7 @@ class Model:
         }
 
 
-@settings(max_examples=100, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=examples(100), deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(RECORDS, st.sampled_from([None, 7]), st.integers(1, 5))
 def test_results_do_not_depend_on_commits_nor_on_records_that_failed(
     records: list[tuple[list[Any], int]], ttl: int | None, size: int

@@ -22,10 +22,11 @@ from streamer import (
     TumblingWindows,
     WindowStore,
 )
+from tests.hurry import examples
 from tests.unit.engine.cases import Event
 from tests.unit.engine.rig import Rig
 
-EXAMPLES = int(os.environ.get("STREAMER_TEST_EXAMPLES", "25"))
+EXAMPLES = examples(int(os.environ.get("STREAMER_TEST_EXAMPLES", "25")))
 SETTINGS = settings(
     max_examples=EXAMPLES, deadline=None, suppress_health_check=[HealthCheck.too_slow]
 )

@@ -18,6 +18,7 @@ from hypothesis import strategies as st
 
 from streamer import App, First, Max, Min, ProcessingError, Record, SessionWindows, Store, Sum
 from streamer.testing import TopologyTestDriver
+from tests.hurry import examples
 
 
 @dataclass
@@ -136,7 +137,7 @@ def test_each_type_that_json_lacks_is_refused_by_its_name(name: str) -> None:
         driver.send("in", "k", name)
 
 
-@settings(max_examples=50, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=examples(50), deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(
     st.lists(st.sampled_from([*map(str, range(len(GIVEN_BACK))), *NOT_GIVEN_BACK]), max_size=8),
     st.sets(st.integers(0, 7)),

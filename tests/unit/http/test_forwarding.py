@@ -99,7 +99,7 @@ def test_workers_that_name_each_other_do_not_ask_in_circles(pair: tuple[Worker, 
     reply = first.get(f"/stores/totals/{at(1)}")
     assert (reply.status, reply.headers["Retry-After"]) == (503, "1")
     assert reply.json["error"] == f"task 0_1 is not here: {first.address} is said to run it"
-    assert time.monotonic() - began < 1
+    assert time.monotonic() - began < forward.TIMEOUT_SECONDS
     second.served.update(kept)
 
 
@@ -143,8 +143,9 @@ def test_an_owner_that_does_not_answer_is_503(
 
 
 def test_waiting_for_another_worker_does_not_keep_this_one_from_working(
-    pair: tuple[Worker, Worker], silent: str
+    pair: tuple[Worker, Worker], silent: str, monkeypatch: Any
 ) -> None:
+    monkeypatch.setattr(forward, "TIMEOUT_SECONDS", 20.0)
     first, _second = pair
     first.owners[TaskId(0, 1)] = silent
     waiting = [
@@ -155,11 +156,11 @@ def test_waiting_for_another_worker_does_not_keep_this_one_from_working(
     began = time.monotonic()
     for _ in range(20):
         assert first.get(f"/stores/totals/{at(0)}").status == 200
-    assert time.monotonic() - began < 2
+    assert time.monotonic() - began < 10
     assert first.server is not None
     first.server.close()
     for thread in waiting:
-        thread.join(1)
+        thread.join(10)
         assert not thread.is_alive()
 
 

@@ -19,6 +19,7 @@ from streamer.store.keys import row
 from streamer.store.rocks import TaskDatabase
 from streamer.topology.app import App
 from streamer.topology.partitioner import partition_of
+from tests.hurry import examples
 from tests.unit.http.conftest import Start, Worker
 
 
@@ -255,7 +256,7 @@ def bytes_worker(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Worker]:
     prefix=some.none() | some.binary(max_size=3),
     limit=some.integers(1, 20),
 )
-@settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=examples(150), deadline=None, suppress_health_check=[HealthCheck.too_slow])
 def test_a_range_is_that_of_a_sorted_dict(
     bytes_worker: Worker,
     keys: list[bytes],

@@ -49,28 +49,31 @@ def silences(group: Group) -> silence.Silence:
 
 
 def test_an_owner_that_says_nothing_holds_up_the_first_request_briefly_and_no_other(
-    group: Group, silent: str
+    group: Group, silent: str, monkeypatch: Any
 ) -> None:
+    monkeypatch.setattr(forward, "TIMEOUT_SECONDS", 60.0)
+    monkeypatch.setattr(silence, "REMEMBERED_SECONDS", 60.0)
     group.keep(group.far, 7)
     group.asked.owners[TASK] = silent
     began = time.monotonic()
     assert is_from(group.ask(), "far", 7)
-    assert time.monotonic() - began < 1.6
-    began = time.monotonic()
+    assert time.monotonic() - began < 20
+    asked = sent(group, monkeypatch)
     for _ in range(5):
         assert is_from(group.ask(), "far", 7)
-    assert time.monotonic() - began < 0.6
+    assert asked == [group.far.address] * 5
 
 
-def test_dead_owners_and_dead_copies_together_hold_up_a_request_for_two_seconds_at_most(
-    group: Group, silent: str
+def test_dead_owners_and_dead_copies_together_hold_up_a_request_briefly(
+    group: Group, silent: str, monkeypatch: Any
 ) -> None:
+    monkeypatch.setattr(forward, "TIMEOUT_SECONDS", 60.0)
     group.asked.owners[TASK] = silent
     group.asked.copies[TASK] = [(NOWHERE, 0), (silent.replace("127.0.0.1", "localhost"), 1)]
     group.keep(group.far, 7)
     began = time.monotonic()
     assert is_from(group.ask(), "far", 7)
-    assert time.monotonic() - began < 2.4
+    assert time.monotonic() - began < 20
 
 
 def test_an_owner_that_does_not_answer_is_waited_for_where_there_is_no_copy(

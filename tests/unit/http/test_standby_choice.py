@@ -14,6 +14,7 @@ from streamer.http.serving import Rows
 from streamer.ids import TaskId
 from streamer.store.rocks import TaskDatabase
 from streamer.topology.app import App
+from tests.hurry import examples
 from tests.unit.http.conftest import Worker
 
 TASK = TaskId(0, 0)
@@ -81,7 +82,7 @@ def take(worker: Worker, database: Rows, role: Role) -> None:
 )
 @example(Role(), (Role("running"), Role("standby", 0, 0)), "first", None, False)
 @example(Role("standby", 0), (Role("running"), Role()), "first", 0, True)
-@settings(max_examples=120, deadline=None, suppress_health_check=list(HealthCheck))
+@settings(max_examples=examples(120), deadline=None, suppress_health_check=list(HealthCheck))
 def test_answers_are_as_old_as_they_say_and_errors_mean_that_nobody_could(
     workers: Workers,
     asked: Role,

@@ -116,7 +116,7 @@ def test_few_work_at_once_and_waiting_is_not_work() -> None:
         with turns:
             if is_waiting:
                 with turns.outside():
-                    time.sleep(0.05)
+                    time.sleep(0.5)
                 return
             with lock:
                 working += 1
@@ -130,10 +130,10 @@ def test_few_work_at_once_and_waiting_is_not_work() -> None:
     for thread in threads:
         thread.start()
     for thread in threads:
-        thread.join(5)
+        thread.join(30)
     assert most == turns_module.WORKING_MAX
-    # One after the other the waits alone would take a second.
-    assert time.monotonic() - began < 0.8
+    # One after the other the waits alone would take ten seconds.
+    assert time.monotonic() - began < 8
 
 
 def test_a_third_long_piece_of_work_is_refused_after_a_while(

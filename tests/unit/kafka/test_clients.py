@@ -267,6 +267,7 @@ def role_of(site: Site) -> str:
     return "producer" if is_writer else "consumer"
 
 
+@pytest.mark.slow
 def test_every_client_has_the_security_settings_of_its_kind(
     made: list[tuple[Site, dict[str, Any]]],
 ) -> None:

@@ -155,3 +155,17 @@ class Warehouse:
     def planned(self, *boxes: str, **request: Any) -> str:
         made = self.executor().propose("shelve", {"boxes": list(boxes), **request}, why="test")
         return made.id
+
+
+def rows(warehouse: Warehouse) -> dict[str, bytes]:
+    """All that is written down about its operations."""
+    return dict(warehouse.table().read(to_end=True))
+
+
+def fails(_box: str) -> None:
+    """What a step does inside, when the lift is broken."""
+    raise OSError("the lift is broken")
+
+
+def interrupt() -> None:
+    raise KeyboardInterrupt

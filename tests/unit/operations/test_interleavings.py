@@ -13,6 +13,7 @@ from streamer.control.operations import LockRecord, OperationRecord, decode
 from streamer.errors import FencedError, OperationRefusedError
 from streamer.operations.executor import Executor
 from streamer.operations.lock import LEASE_MS
+from tests.hurry import examples
 from tests.unit.operations.shelf import APPLICATION, Warehouse
 from tests.unit.operations.turns import Turns, TurnTable
 
@@ -85,7 +86,7 @@ def check_the_log(warehouse: Warehouse) -> None:
     assert not written
 
 
-@settings(max_examples=60)
+@settings(max_examples=examples(60))
 @given(choices=turns_taken, lapsing=lapses, lagging=lags)
 def test_an_operation_that_two_processes_want_at_once_is_done_once(
     choices: list[int], lapsing: set[int], lagging: list[int]
@@ -100,7 +101,7 @@ def test_an_operation_that_two_processes_want_at_once_is_done_once(
     assert warehouse.shelf.labels() == [b"labelled"]
 
 
-@settings(max_examples=60)
+@settings(max_examples=examples(60))
 @given(choices=turns_taken, lapsing=lapses, lagging=lags, takes_over=st.booleans())
 def test_two_operations_are_never_at_work_at_once(
     choices: list[int], lapsing: set[int], lagging: list[int], takes_over: bool
@@ -123,7 +124,7 @@ def test_two_operations_are_never_at_work_at_once(
     assert set(warehouse.shelf.boxes) == {"a", "b"}
 
 
-@settings(max_examples=60)
+@settings(max_examples=examples(60))
 @given(choices=turns_taken, lapsing=lapses, lagging=lags)
 def test_a_cancelled_operation_ends_either_way_and_as_a_whole(
     choices: list[int], lapsing: set[int], lagging: list[int]
@@ -145,7 +146,7 @@ def test_a_cancelled_operation_ends_either_way_and_as_a_whole(
         assert {"a", "b"} == set(warehouse.shelf.boxes)
 
 
-@settings(max_examples=60)
+@settings(max_examples=examples(60))
 @given(choices=turns_taken, lagging=lags)
 def test_who_has_the_lock_by_right_is_never_told_to_have_lost_it(
     choices: list[int], lagging: list[int]

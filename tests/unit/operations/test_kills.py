@@ -43,6 +43,7 @@ def _without_ids(shelf: Shelf) -> object:
     return sorted(shelf.boxes), sorted(shelf.brought), shelf.labels()[-1:]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("when", ["done", "begun"])
 def test_an_operation_that_is_killed_anywhere_is_resumed_to_the_same_end(when: str) -> None:
     tried = check_kills(lambda: scene(no_return_when=when), [INSIDE])
@@ -57,6 +58,7 @@ def test_an_operation_that_is_killed_anywhere_is_resumed_to_the_same_end(when: s
     assert len(tried) > 20
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("when", ["done", "begun"])
 def test_an_operation_that_is_cancelled_anywhere_before_its_point_leaves_nothing(
     when: str,

@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from streamer import failpoints
 from streamer.errors import OperationRefusedError
 from streamer.operations.lock import LEASE_MS
+from tests.hurry import examples
 from tests.unit.operations.shelf import Warehouse
 
 POINTS = sorted(name for name in failpoints.NAMES if name.startswith("operations."))
@@ -39,7 +40,7 @@ def dying(at: int) -> Iterator[None]:
         yield
 
 
-@settings(max_examples=200)
+@settings(max_examples=examples(200))
 @given(
     boxes=st.lists(st.sampled_from(BOXES), min_size=1, unique=True),
     there=st.sets(st.sampled_from(BOXES)),

@@ -173,6 +173,7 @@ def cancelled(**more: object) -> OperationScene:
     )
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("source", ["auto", "active"])
 def test_killed_anywhere_the_copy_is_made_anew_once(source: str) -> None:
     assert len(check_kills(lambda: scene(**{"from": source}))) > 10
@@ -181,6 +182,7 @@ def test_killed_anywhere_the_copy_is_made_anew_once(source: str) -> None:
     assert clean.end() == ({}, {"b": 1})
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("source", ["auto", "active"])
 def test_cancelled_anywhere_no_order_is_left(source: str) -> None:
     assert check_cancels(lambda: cancelled(**{"from": source}), every=3)

@@ -146,6 +146,7 @@ def scene(*, stands_alone: bool = True) -> OperationScene:
     )
 
 
+@pytest.mark.slow
 def test_killed_anywhere_it_ends_with_a_snapshot_of_each_task_and_no_order() -> None:
     clean = scene()
     clean.execute()
@@ -153,6 +154,7 @@ def test_killed_anywhere_it_ends_with_a_snapshot_of_each_task_and_no_order() -> 
     assert len(check_kills(scene)) > 15
 
 
+@pytest.mark.slow
 def test_cancelled_anywhere_no_order_is_left() -> None:
     granted = check_cancels(lambda: scene(stands_alone=False), every=3)
     assert len(granted) > 10

@@ -11,27 +11,34 @@ from streamer.operations.fake import FakeClaim, FakeTable
 from streamer.operations.ports import Effect, Rows
 from streamer.record import Record
 
-_STUCK_S = 20
+_STUCK_S = 60
+_TURNS_MAX = 5_000
 
 
 class Turns:
-    """Runs actors in threads of which one at a time goes on, from one `wait` to the next."""
+    """Runs actors in threads of which one at a time goes on, from one `wait` to the next.
+
+    Whose turn is over chooses the next one and wakes it, itself included. The locks are those of
+    the interpreter, since the orders of a thousand worlds are millions of turns.
+    """
 
     def __init__(self, lags: Sequence[int] = ()) -> None:
         self._lags = iter([*lags])
         self._numbers = itertools.count()
-        self._actors: dict[int, threading.Semaphore] = {}
-        self._back = threading.Semaphore(0)
         self._mine = threading.local()
-        self._over: set[int] = set()
+        self._wakes: dict[int, threading.Lock] = {}
+        self._left: list[int] = []
+        self._choices: Sequence[int] = ()
+        self._between: Callable[[int], None] = lambda _turn: None
+        self._turn = 0
         self._failures: list[BaseException] = []
 
     def wait(self) -> None:
         """Let others go on first, perhaps."""
-        mine = getattr(self._mine, "turn", None)
-        if mine is not None:
-            self._back.release()
-            assert mine.acquire(timeout=_STUCK_S)
+        mine = getattr(self._mine, "number", None)
+        if mine is not None and (after := self._next()) != mine:
+            self._wakes[after].release()
+            assert self._wakes[mine].acquire(timeout=_STUCK_S), "another actor is stuck"
 
     def number(self) -> int:
         """Another one for each process."""
@@ -49,34 +56,51 @@ class Turns:
         between: Callable[[int], None],
     ) -> None:
         """`choices` says whose turn it is, for as long as it lasts; then it goes round."""
+        self._choices, self._between, self._turn = choices, between, 0
+        self._left = list(range(len(actors)))
+        self._wakes = {number: _held() for number in self._left}
         threads = [
             threading.Thread(target=self._act, args=(number, actor), daemon=True)
             for number, actor in enumerate(actors)
         ]
-        self._actors = {number: threading.Semaphore(0) for number in range(len(actors))}
         for thread in threads:
             thread.start()
-        turn = 0
-        while left := sorted(self._actors.keys() - self._over):
-            wanted = choices[turn] if turn < len(choices) else turn
-            between(turn)
-            self._actors[left[wanted % len(left)]].release()
-            assert self._back.acquire(timeout=_STUCK_S), "an actor is stuck"
-            turn += 1
-            assert turn < 5_000, "they never come to an end"
+        self._wakes[self._next()].release()
+        for thread in threads:
+            thread.join(_STUCK_S * len(threads))
+            assert not thread.is_alive(), "an actor is stuck"
         if self._failures:
             raise self._failures[0]
 
+    def _next(self) -> int:
+        turn = self._turn
+        assert turn < _TURNS_MAX, "they never come to an end"
+        self._turn += 1
+        wanted = self._choices[turn] if turn < len(self._choices) else turn
+        self._between(turn)
+        return self._left[wanted % len(self._left)]
+
     def _act(self, number: int, actor: Callable[[], None]) -> None:
-        self._mine.turn = self._actors[number]
-        assert self._mine.turn.acquire(timeout=_STUCK_S)
+        self._mine.number = number
+        assert self._wakes[number].acquire(timeout=_STUCK_S)
         try:
             actor()
         except BaseException as error:
             self._failures.append(error)
-        finally:
-            self._over.add(number)
-            self._back.release()
+        self._left.remove(number)
+        if self._left:
+            try:
+                after = self._next()
+            except BaseException as error:
+                self._failures.append(error)
+                after = self._left[0]
+            self._wakes[after].release()
+
+
+def _held() -> threading.Lock:
+    lock = threading.Lock()
+    lock.acquire()
+    return lock
 
 
 class TurnTable(FakeTable):

@@ -105,6 +105,7 @@ class Untouched(dict[Any, Any]):
     items = __iter__ = values
 
 
+@pytest.mark.slow
 def test_two_hundred_standbys_keep_to_the_memory_and_are_not_written_for_each_record(
     bench: Bench,
 ) -> None:

@@ -13,6 +13,20 @@ from tests.unit.snapshot.places import KINDS, Place, place_of, s3_server, sftp_h
 __all__ = ["s3_server", "sftp_host", "ssh_host"]
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    for item in items:
+        if item.path.is_relative_to(Path(__file__).parent) and needs_a_server(item):
+            item.add_marker("slow")
+
+
+def needs_a_server(item: pytest.Item) -> bool:
+    """Whether a test goes by S3 or by SSH."""
+    given = getattr(item, "callspec", None)
+    kinds = {given.params.get(name) for name in ("place", "full")} if given else set()
+    servers = {"own_server", "s3_server", "ssh_host", "sftp_host"}
+    return bool(kinds & {"s3", "ssh", "sftp"} or servers & set(item.fixturenames))
+
+
 @pytest.fixture(params=KINDS)
 def place(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Place]:
     """Each kind of place in turn."""

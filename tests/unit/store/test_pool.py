@@ -22,6 +22,7 @@ def pool() -> MemoryPool:
     return MemoryPool(32 * MIB, 32 * MIB)
 
 
+@pytest.mark.slow
 def test_sixty_four_databases_stay_within_one_budget(
     open_database: Open, specs: Any, pool: MemoryPool
 ) -> None:
@@ -49,6 +50,7 @@ def test_sixty_four_databases_stay_within_one_budget(
     assert all(database.metadata() == {"turn": b"11"} for database in databases)
 
 
+@pytest.mark.slow
 def test_without_making_room_the_budget_does_not_hold(
     open_database: Open, specs: Any, pool: MemoryPool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -61,6 +63,7 @@ def test_without_making_room_the_budget_does_not_hold(
     assert pool.gauges()["write_buffer_bytes"] > 32 * MIB
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("stores", [1, 3])
 def test_databases_without_rows_leave_room_and_nothing_is_flushed_for_them(
     tmp_path: Path, specs: Any, stores: int, monkeypatch: pytest.MonkeyPatch
@@ -131,7 +134,7 @@ def test_the_largest_are_flushed_and_one_that_is_closing_is_passed_over(
     # RocksDB may count what it has freed a moment later; then the next one is flushed too.
     assert small.flushes <= 1
     assert tiny.flushes == 0
-    deadline = time.monotonic() + 10
+    deadline = time.monotonic() + 30
     while pool.gauges()["write_buffer_bytes"] >= 3 * MIB:
         assert time.monotonic() < deadline, pool.gauges()
         time.sleep(0.01)

@@ -70,6 +70,7 @@ def check(database: TaskDatabase, reported: int) -> tuple[int, set[int]]:
     return position, found
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("nth", [1, 2, 5])
 def test_a_kill_between_chunks_leaves_rows_ahead_of_the_position(
     open_database: Open, specs: Any, tmp_path: Path, nth: int
@@ -83,6 +84,7 @@ def test_a_kill_between_chunks_leaves_rows_ahead_of_the_position(
     assert (position in found) == (position > 0)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("how", ["write", "load"])
 def test_a_kill_at_any_time_loses_nothing_that_was_written(
     open_database: Open, specs: Any, tmp_path: Path, how: str

@@ -321,6 +321,7 @@ def test_several_drivers_may_be_open_at_once() -> None:
         assert other.read("totals") == []
 
 
+@pytest.mark.slow
 def test_it_can_be_used_where_nothing_else_is_set_up(tmp_path: Path) -> None:
     (tmp_path / "test_app.py").write_text(
         "from streamer import App\n"

@@ -21,7 +21,8 @@ from streamer.restore.choice import Choice, Way
 from streamer.restore.note import read_note
 from streamer.snapshot.adopt import staging_of
 from streamer.worker import bootstrapping as module
-from tests.unit.worker.test_bootstrapping import OUTDATED, TASK, TRIMMED, Worker, order
+from tests.hurry import examples
+from tests.unit.worker.bootstrapped import OUTDATED, TASK, TRIMMED, Worker, order
 
 EVENTS = (
     *("open", "close", "left", "fetch", "ready", "chosen", "missing", "away"),
@@ -139,7 +140,7 @@ class Story:
             self.worker.left[TASK] = 0
 
 
-@settings(max_examples=400, deadline=None)
+@settings(max_examples=examples(400), deadline=None)
 @given(st.lists(st.sampled_from(EVENTS), max_size=40))
 def test_nobody_is_forgotten(events: list[str]) -> None:
     root = Path(tempfile.mkdtemp())

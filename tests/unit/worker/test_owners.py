@@ -110,7 +110,7 @@ def test_nothing_is_read_before_somebody_asks_and_then_again_and_again(owners: O
     Told.copies_said = {"b": 5}
     assert owners.standbys(TASK) == [("b:8080", 5)]
     Told.copies_said = {"b": 6}
-    ends = time.monotonic() + 5
+    ends = time.monotonic() + 30
     while owners.standbys(TASK) != [("b:8080", 6)]:
         assert time.monotonic() < ends
         time.sleep(0.01)
@@ -119,16 +119,16 @@ def test_nothing_is_read_before_somebody_asks_and_then_again_and_again(owners: O
 def test_where_brokers_are_away_queries_wait_for_the_first_map_once(
     owners: Owners, monkeypatch: Any
 ) -> None:
-    monkeypatch.setattr(owners_module, "_FIRST_S", 0.3)
+    monkeypatch.setattr(owners_module, "_FIRST_S", 1.5)
     Told.is_away = True
     began = time.monotonic()
     assert owners.owner(TASK) is None
-    assert 0.2 < time.monotonic() - began < 2
+    assert 1.4 < time.monotonic() - began < 20
     began = time.monotonic()
     assert [owners.owner(TASK), *owners.standbys(TASK)] == [None]
-    assert time.monotonic() - began < 0.2
+    assert time.monotonic() - began < 1.2
     Told.is_away = False
-    ends = time.monotonic() + 5
+    ends = time.monotonic() + 30
     while owners.owner(TASK) != "owner:8080":
         assert time.monotonic() < ends
         time.sleep(0.01)
@@ -137,7 +137,7 @@ def test_where_brokers_are_away_queries_wait_for_the_first_map_once(
 def test_what_nobody_asks_for_is_not_read_any_more(owners: Owners, monkeypatch: Any) -> None:
     monkeypatch.setattr(owners_module, "_IDLE_S", 0.1)
     assert owners.owner(TASK) == "owner:8080"
-    ends = time.monotonic() + 5
+    ends = time.monotonic() + 30
     while owners._is_wanted.is_set():
         assert time.monotonic() < ends
         time.sleep(0.01)

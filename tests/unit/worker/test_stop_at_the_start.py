@@ -22,4 +22,4 @@ def test_a_stop_is_heard_while_brokers_are_away(tmp_path: Path) -> None:
     threading.Timer(0.5, worker.stop).start()
     began = time.monotonic()
     assert worker.run() == 0
-    assert time.monotonic() - began < 6
+    assert time.monotonic() - began < 20

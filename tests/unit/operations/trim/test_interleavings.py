@@ -29,23 +29,10 @@ from streamer.snapshot.prune import Policy, prune
 from streamer.snapshot.verified import note_verified
 from streamer.snapshot.verify import verify
 from tests.unit.operations.trim import rig
-from tests.unit.operations.trim.rig import PLACE, TASK, Application, Files
+from tests.unit.operations.trim.rig import PLACE, TASK, Application, Files, Quiet
 from tests.unit.operations.turns import Turns
 
 ROUNDS = 1_200
-
-
-class Quiet:
-    """A step's work that nobody replaces and nobody looks at."""
-
-    operation = "trim-1"
-    epoch = 1
-
-    def check(self) -> None:
-        return
-
-    def progress(self, **_told: Any) -> None:
-        return
 
 
 @dataclass
@@ -185,6 +172,8 @@ class Scene:
             assert len(kept) >= 2, f"seed {self.seed}: {len(kept)} snapshots justify the trim"
 
 
+@pytest.mark.slow
+@pytest.mark.long
 @pytest.mark.timeout(600)
 def test_no_restore_ever_breaks_in_a_thousand_random_orders() -> None:
     told: set[str] = set()

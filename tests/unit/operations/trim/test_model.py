@@ -1,6 +1,6 @@
 """Every order of the requests of a trim, a prune and a restore; no restore ever breaks.
 
-As `tests/unit/snapshot/test_model.py`, with the log, the control records and the deletion beside
+As `tests/unit/snapshot/model.py`, with the log, the control records and the deletion beside
 the repository: the real steps of a trim run, one request at a time.
 """
 
@@ -43,14 +43,14 @@ from tests.unit.operations.trim.rig import (
     TASK,
     TOPIC,
     Files,
+    Quiet,
     about,
     usual,
 )
-from tests.unit.operations.trim.test_interleavings import Quiet
+from tests.unit.snapshot.model import Actor, Model, World
 from tests.unit.snapshot.rig import HOUR_MS
-from tests.unit.snapshot.test_model import Actor, Model, World
 
-pytestmark = pytest.mark.timeout(600)
+pytestmark = [pytest.mark.timeout(600), pytest.mark.slow, pytest.mark.long]
 
 END = 1_000
 

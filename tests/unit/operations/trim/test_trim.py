@@ -315,11 +315,13 @@ def scene() -> OperationScene:
     return made
 
 
+@pytest.mark.slow
 def test_a_trim_that_is_killed_anywhere_is_resumed_to_the_same_end() -> None:
     tried = check_kills(scene, POINTS)
     assert {moment.point for moment in tried} >= set(POINTS)
 
 
+@pytest.mark.slow
 def test_a_trim_that_is_cancelled_before_it_deletes_leaves_nothing() -> None:
     granted = check_cancels(scene, POINTS, every=3)
     points = {moment.point for moment in granted}

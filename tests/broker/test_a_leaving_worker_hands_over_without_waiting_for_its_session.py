@@ -18,6 +18,7 @@ def test_the_tasks_have_a_new_owner_at_once(
     with cluster_of(
         kafka.bootstrap_servers, names.application, results="none", log=tmp_path / "log"
     ) as cluster:
+        cluster.settings["session_timeout_ms"] = 60_000
         controller, other = cluster.start_two()
         goes, stays = (controller, other) if leaver == "the controller" else (other, controller)
         began = time.time()
@@ -28,9 +29,10 @@ def test_the_tasks_have_a_new_owner_at_once(
         print(
             f"{leaver} leaves: new owner after {seconds:.3f} s, gone after {left['seconds']:.3f} s"
         )
-        assert seconds < 2
-        assert left["seconds"] < 2
-        assert goes.child.wait(10) == 0
+        # A sixth of the session.
+        assert seconds < 10
+        assert left["seconds"] < 10
+        assert goes.child.wait(60) == 0
 
         # The one that stays is, or becomes, the controller, and goes on as such.
         stays.wait(lambda event: event["is_controller"])

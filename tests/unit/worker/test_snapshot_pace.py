@@ -1,0 +1,65 @@
+"""How much a worker reads and sends for snapshots: one limit for all of it."""
+
+from __future__ import annotations
+
+import threading
+import time
+from pathlib import Path
+
+import pytest
+
+from streamer.changelog.format import Positions
+from streamer.ids import TaskId
+from streamer.restore.bootstraps import KafkaSurroundings
+from streamer.snapshot.pace import Pace
+from streamer.worker.agenda import Want
+from streamer.worker.making import Maker
+from tests.unit.worker.snapshotting import Host, rows
+
+
+def test_the_first_hash_keeps_the_limit_and_ends_when_nobody_wants_it(
+    host: Host, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    one = host.task(1)
+    one.commit(rows(20_000))
+    one.database.flush()
+    passed: list[int] = []
+    is_asked = threading.Event()
+
+    def take(_pace: Pace, count: int) -> None:
+        passed.append(count)
+        if is_asked.is_set():
+            return
+        is_asked.set()
+        host.orders = ()
+        job = host.snapshots._job
+        deadline = time.monotonic() + 10
+        while job is not None and not job.is_dropped and time.monotonic() < deadline:
+            time.sleep(0.001)
+
+    monkeypatch.setattr(Pace, "take", take)
+    host.order("first")
+    host.until(lambda: passed and host.snapshots._job is None)
+    assert host.shelf(one.task).entries() == []
+    assert len(passed) == 1, "it has stopped at the first chunk"
+
+    passed.clear()
+    host.order("second")
+    host.until(lambda: host.is_done(one))
+    [made] = host.manifests(one)
+    assert made.size > 2_000_000
+    assert sum(passed) >= 2 * made.size, "hashed, and sent"
+
+
+def test_all_that_a_worker_sends_and_fetches_keeps_one_limit(host: Host, tmp_path: Path) -> None:
+    pace = Pace(1_000)
+    maker = Maker(host.config, pace)
+    around = KafkaSurroundings(
+        host.config, lambda _task, _path: Positions(), delete_retention_ms=1, pace=pace
+    )
+    task, export = TaskId(0, 1), f"file://{tmp_path}/export"
+    found = [maker._shelf(Want(task, repository=each))[0] for each in ("", export)]
+    found += [around.shelf(each, task)[0] for each in ("", export)]
+    assert [each.transfers.pace is pace for each in found] == [True] * 4
+    maker.close()
+    around.close()
