@@ -2,7 +2,7 @@
 PYTHON ?= python3
 PY     := .venv/bin/python
 UV     := .tools/bin/uv
-CODE   := $(wildcard streamer demo bench examples)
+CODE   := $(wildcard streamer demo bench examples plugins dags)
 KEEP   ?=
 JSON   ?=
 NAME   ?= throughput

@@ -78,6 +78,7 @@ _SECTIONS: Mapping[str, tuple[str, ...]] = {
         *("snapshot_keep_ms", "snapshot_key_file", "snapshot_parallel_transfers"),
         *("snapshot_bytes_per_second", "snapshot_patience_ms"),
         *("snapshot_s3_endpoint", "snapshot_s3_region", "snapshot_s3_profile"),
+        *("snapshot_s3_access_key", "snapshot_s3_secret_key"),
         *("snapshot_s3_encryption", "snapshot_s3_kms_key"),
         *("snapshot_ssh_key", "snapshot_ssh_known_hosts"),
         *("bootstrap_from", "bootstrap_gain_ms", "bootstrap_records_per_second"),

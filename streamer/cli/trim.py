@@ -127,19 +127,16 @@ def _plan(arguments: argparse.Namespace) -> int:
 
 
 def _looked(arguments: argparse.Namespace, config: Config) -> Survey:
-    from streamer.operations.trim.sizes import sampled_sizes
-    from streamer.operations.trim.survey import survey
+    from streamer.operations.trim.surveying import surveyed
 
     with _world(config) as world, Counter(sys.stderr) as counter:
-        return survey(
+        return surveyed(
+            config,
             world,
             stores=arguments.stores,
             partitions=arguments.partitions,
             is_capped=not arguments.beyond_cap,
-            sizes=lambda stretches: sampled_sizes(
-                config, stretches, tells=counter.of("logs weighed")
-            ),
-            tells=counter.of("tasks looked at"),
+            counting=counter.of,
         )
 
 

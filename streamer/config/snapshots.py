@@ -82,6 +82,18 @@ class SnapshotSettings:
     snapshot_s3_profile: str = setting(
         "", "Profile of the credentials in ~/.aws. Empty: the usual chain's own.", kind="text"
     )
+    snapshot_s3_access_key: str = setting(
+        "",
+        "Access key where the usual chain is not to be asked, together with"
+        " snapshot_s3_secret_key. Empty: the usual chain.",
+        kind="text",
+    )
+    snapshot_s3_secret_key: str = setting(
+        "",
+        "Secret of snapshot_s3_access_key. Whoever reads the settings' file reads it: the usual"
+        " chain is the better place.",
+        kind="text",
+    )
     snapshot_s3_encryption: str = setting(
         "none",
         "Whether the server is asked to encrypt what it keeps, beside what the bucket does anyway.",

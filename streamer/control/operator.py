@@ -95,28 +95,37 @@ class Operator(Closable):
 
         return self._wait(made, timeout_s)
 
-    def apply(self, proposal: str, *, timeout_s: float) -> None:
-        """Have the controller go towards a proposal.
+    def proposal(self) -> ProposalRecord | None:
+        """The placement that was proposed last; None where none ever was."""
+        self._read()
+        found = self._found.get(key_of(ProposalRecord))
+        return found if isinstance(found, ProposalRecord) else None
+
+    def apply(self, proposal: str, *, timeout_s: float, number: str = "") -> None:
+        """Have the controller go towards a proposal. `number` is the caller's own name of this
+        asking: with the same one again, what became of it is told, and nothing asked for twice.
 
         Raises OperationRefusedError where it is not known or the placement is not as it was.
         """
-        self._rebalance(proposal, stops=False, timeout_s=timeout_s)
+        self._rebalance(proposal, stops=False, timeout_s=timeout_s, number=number)
 
     def stop(self, *, timeout_s: float) -> None:
         """Have every task stay where it is now; copies that are being built are finished."""
         self._rebalance("", stops=True, timeout_s=timeout_s)
 
-    def _rebalance(self, proposal: str, *, stops: bool, timeout_s: float) -> None:
-        number = secrets.token_hex(6)
-        self._write(
-            RebalanceRecord(
-                number=number,
-                id=proposal,
-                stops=stops,
-                by=somebody(),
-                at_ms=self._clock.now_ms(),
+    def _rebalance(self, proposal: str, *, stops: bool, timeout_s: float, number: str = "") -> None:
+        is_asked = bool(number) and self._is_asked(number)
+        number = number or secrets.token_hex(6)
+        if not is_asked:
+            self._write(
+                RebalanceRecord(
+                    number=number,
+                    id=proposal,
+                    stops=stops,
+                    by=somebody(),
+                    at_ms=self._clock.now_ms(),
+                )
             )
-        )
 
         def outcome() -> str | None:
             found = self._found.get(key_of(PlanRecord))
@@ -133,6 +142,15 @@ class Operator(Closable):
         self._reader.close()
         if self._writer is not None:
             self._writer.close()
+
+    def _is_asked(self, number: str) -> bool:
+        """Whether the request of this number stands, or was answered last."""
+        self._read()
+        asked = self._found.get(key_of(RebalanceRecord))
+        told = self._found.get(key_of(PlanRecord))
+        return (isinstance(asked, RebalanceRecord) and asked.number == number) or (
+            isinstance(told, PlanRecord) and told.rebalance[0] == number
+        )
 
     def _wait(self, look: Callable[[], Found | None], timeout_s: float) -> Found:
         deadline = time.monotonic() + timeout_s

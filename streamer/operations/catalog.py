@@ -2,15 +2,31 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 from streamer.operations.kinds import Kinds
 from streamer.operations.rebuild import Rebuild
 from streamer.operations.rebuild_world import KafkaWorld
 from streamer.operations.snapshot import Snapshot
 from streamer.operations.trim.kind import Trim
 
-__all__ = ["all_kinds"]
+if TYPE_CHECKING:
+    from streamer.control.operations import OperationRecord
+
+__all__ = ["all_kinds", "is_left_to_workers"]
+
+# What these steps do after their first look is done by workers, by orders that stand in Kafka:
+# whoever carries the operation out only looks, and a thread of a process that waits will do.
+_WATCHED = {"snapshot": {"wait"}, "rebuild": {"export", "warm"}}
 
 
 def all_kinds() -> Kinds:
     """What the command line and workers can carry out. A kind is added here with its module."""
     return Kinds([Snapshot(), Rebuild(KafkaWorld), Trim()])
+
+
+def is_left_to_workers(record: OperationRecord) -> bool:
+    """Whether the step that is under way is done by workers, and only watched by its process."""
+    watched = _WATCHED.get(record.kind, set())
+    active = [step.id for step in record.steps if step.state == "running"]
+    return record.state == "running" and bool(active) and watched.issuperset(active)

@@ -216,6 +216,19 @@ class Executor(Closable):
             return self._process.books_with(operation).operation(operation)
         return self._process.turn(record, takes_over=takes_over, cancels=True)
 
+    def withdraw(self, operation: str) -> bool:
+        """Take a plan out of the books as if it had never been made, and say whether there was one;
+        one that has begun stays as it is. A process that starts it at this moment is not disturbed:
+        from then on its record has another key, and no wish is left that could stop it."""
+        books = self._process.books_with(operation)
+        found = books.operations.get(operation)
+        if found is None or found.has_begun or found.state not in ("planned", "cancelled"):
+            return False
+        self._table.put(plan_key(operation), None)
+        if books.cancel(operation) is not None:
+            self._table.put(cancel_key(operation), None)
+        return True
+
     def abandon(
         self, operation: str, *, why: str = "", takes_over: bool = False
     ) -> OperationRecord:
@@ -246,19 +259,6 @@ class Executor(Closable):
             )
         self._notice(record)
         return record
-
-    def drop(self, operation: str) -> bool:
-        """Take out a plan that nobody has begun, and nobody is to begin any more, such as one that
-        a newer one replaces. Returns whether it was one.
-
-        No wish is left that could stop a process that begins it at this very moment: that one has a
-        record of its own by then, or finds no plan.
-        """
-        record = self._process.books_with(operation).operations.get(operation)
-        if record is None or record.state != "planned":
-            return False
-        self._table.put(plan_key(operation), None)
-        return True
 
     def _turn(self, record: OperationRecord, *, takes_over: bool, waits: bool) -> OperationRecord:
         if waits and not takes_over:

@@ -62,7 +62,7 @@ class Table(Protocol):
         each other at the same pace would do so for ever."""
 
     def put(self, key: str, value: bytes | None) -> None:
-        """Write a row that needs no lock, or take it out: of a new key, or of one that all agree
-        on."""
+        """Write a row that needs no lock: of a new key, or of one that all agree on. None takes it
+        out."""
 
     def close(self) -> None: ...

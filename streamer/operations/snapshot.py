@@ -238,7 +238,7 @@ def _named(names: Sequence[str]) -> str:
 
 class Snapshot:
     """The kind. A request has `order`, the name of the order, which is the operation's own id; and
-    may have `tasks`, `subtopologies` (all, where both are empty) and `repository`.
+    may have `tasks`, `stores`, `subtopologies` (all, where these are empty) and `repository`.
 
     What changes with every record (owners, bytes) is no part of the plan, which would be another
     one each second; the steps tell it.
@@ -299,10 +299,12 @@ def _chosen(known: Mapping[str, Told], request: Request) -> tuple[str, ...]:
             f"the application has no task {', '.join(unknown)}",
             hint="streamer show tasks has all of them",
         )
+    holding = _holding(known, set(request.get("stores", ())))
     chosen = [
         task
         for task in sorted(known, key=TaskId.parse)
         if (not named or task in named)
+        and (holding is None or TaskId.parse(task).subtopology in holding)
         and (not numbers or TaskId.parse(task).subtopology in numbers)
     ]
     if not chosen:
@@ -311,3 +313,22 @@ def _chosen(known: Mapping[str, Told], request: Request) -> tuple[str, ...]:
             hint="start a worker, and ask again when it has its tasks: streamer show tasks",
         )
     return tuple(chosen)
+
+
+def _holding(known: Mapping[str, Told], stores: set[str]) -> set[int] | None:
+    """The subtopologies whose workers tell of one of these stores; None where none is asked for."""
+    if not stores:
+        return None
+    told = [
+        (TaskId.parse(task).subtopology, one.report.durable)
+        for task, one in known.items()
+        if one.report is not None
+    ]
+    stored = {store for _number, durable in told for store in durable}
+    if missing := sorted(stores - stored):
+        raise OperationRefusedError(
+            f"no worker tells of a store {', '.join(missing)}",
+            hint=f"stores are: {', '.join(sorted(stored)) or 'none'}; a task tells of them once it"
+            " runs",
+        )
+    return {number for number, durable in told if not stores.isdisjoint(durable)}

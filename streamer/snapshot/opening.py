@@ -59,11 +59,18 @@ def open_backend(config: Config, address: str) -> Backend:
 def _s3(config: Config, address: RepositoryAddress) -> Backend:
     from streamer.snapshot.remote.s3 import S3Access, S3Backend
 
+    if bool(config.snapshot_s3_access_key) != bool(config.snapshot_s3_secret_key):
+        raise ConfigError(
+            "of snapshot_s3_access_key and snapshot_s3_secret_key only one is set",
+            hint="set both, or none: then credentials come from the usual chain",
+        )
     encryption = config.snapshot_s3_encryption
     access = S3Access(
         endpoint=config.snapshot_s3_endpoint,
         region=config.snapshot_s3_region,
         profile=config.snapshot_s3_profile,
+        access_key=config.snapshot_s3_access_key,
+        secret_key=config.snapshot_s3_secret_key,
         connections=config.snapshot_parallel_transfers + 4,
         encryption="" if encryption == "none" else encryption,
         kms_key=config.snapshot_s3_kms_key,

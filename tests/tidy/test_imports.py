@@ -61,6 +61,8 @@ def skeleton(tmp_path_factory: pytest.TempPathFactory) -> Path:
     root = tmp_path_factory.mktemp("skeleton")
     shutil.copy(ROOT / "pyproject.toml", root)
     packages = ("cli", "task", "assignment", "http", "engine", "kafka", "store", "snapshot")
+    # Named by what may not be imported.
+    packages = (*packages, "worker", "testing")
     remotes = ("snapshot/remote", "snapshot/remote/s3", "snapshot/remote/ssh")
     for package in (*packages, *remotes):
         (root / "streamer" / package).mkdir(parents=True, exist_ok=True)
@@ -91,8 +93,12 @@ def skeleton(tmp_path_factory: pytest.TempPathFactory) -> Path:
         ("snapshot/fetch.py", "import boto3", "Only streamer.snapshot.remote.s3 knows boto3"),
         ("snapshot/fetch.py", "import paramiko", "Only streamer.snapshot.remote.ssh knows fabric"),
         ("cli/dags.py", "import airflow.sdk", "Nothing in streamer knows airflow"),
+        ("cli/dags.py", "import streamer_airflow.links", "Nothing in streamer knows airflow"),
     ],
-    ids=["upward", "sideways", "unknown package", "client", "store", "s3", "ssh", "airflow"],
+    ids=[
+        *("upward", "sideways", "unknown package", "client", "store", "s3", "ssh", "airflow"),
+        "conductor",
+    ],
 )
 def test_a_wrong_import_breaks_its_contract(
     skeleton: Path, tmp_path: Path, file: str, line: str, broken: str

@@ -10,7 +10,6 @@ from streamer.cli.options import Commands, add_command
 from streamer.cli.output import print_json, print_table
 from streamer.cli.progress import size
 from streamer.cli.snapshots.opened import (
-    Chosen,
     Line,
     add_task,
     named,
@@ -20,6 +19,7 @@ from streamer.errors import ConfigError, RepositoryError, SnapshotError
 
 if TYPE_CHECKING:
     from streamer.config import Config
+    from streamer.snapshot.choosing import Chosen
     from streamer.snapshot.repository import Repository
 
 __all__ = ["add"]

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from streamer.cli.options import Commands, add_command
 from streamer.cli.output import print_json, print_table
 from streamer.cli.progress import Counter, size
-from streamer.cli.snapshots.opened import add_task, chosen, duration_ms, opened, shelves
+from streamer.cli.snapshots.opened import add_task, duration_ms, opened
 
 if TYPE_CHECKING:
     from streamer.config import Config
@@ -80,12 +80,13 @@ def _policy(arguments: argparse.Namespace, config: Config) -> Policy:
 
 
 def _prune(arguments: argparse.Namespace) -> int:
+    from streamer.snapshot.choosing import shelves
     from streamer.snapshot.prune import prune
 
     done: list[Pruned] = []
     with opened(arguments) as (config, repository), Counter(sys.stderr) as counter:
         policy = _policy(arguments, config)
-        found = shelves(config, repository, arguments.tasks)
+        found = shelves(repository, config.application_id, arguments.tasks)
         for shelf in counter.each(found, "tasks looked at"):
             done.append(prune(repository, shelf, policy, dry_run=not arguments.apply))
     if arguments.json:
@@ -129,10 +130,11 @@ _BYTES = ("bytes_marked", "bytes_deleted")
 
 def _hold(arguments: argparse.Namespace) -> int:
     from streamer.control.identity import somebody
+    from streamer.snapshot.choosing import chosen
     from streamer.snapshot.claims import Hold, hold
 
     with opened(arguments) as (config, repository):
-        shelf, stem = chosen(config, repository, arguments.id)
+        shelf, stem = chosen(repository, config.application_id, arguments.id)
         about = Hold(
             arguments.name, arguments.reason, somebody(), created_ms=time.time_ns() // 1_000_000
         )
@@ -141,10 +143,11 @@ def _hold(arguments: argparse.Namespace) -> int:
 
 
 def _release(arguments: argparse.Namespace) -> int:
+    from streamer.snapshot.choosing import chosen
     from streamer.snapshot.claims import holds, release
 
     with opened(arguments) as (config, repository):
-        shelf, stem = chosen(config, repository, arguments.id)
+        shelf, stem = chosen(repository, config.application_id, arguments.id)
         release(shelf, stem, arguments.name)
         left = [one.name for one in holds(shelf).get(stem, [])]
     more = f"; still held by {', '.join(left)}" if left else ""

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import sys
-import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -12,25 +11,11 @@ from typing import TYPE_CHECKING, Any
 from streamer.cli.options import Commands, add_command
 from streamer.cli.output import print_json, print_table
 from streamer.cli.progress import Counter, size
-from streamer.cli.snapshots.opened import (
-    Chosen,
-    Line,
-    about,
-    add_task,
-    chosen,
-    named,
-    opened,
-    shelves,
-)
-from streamer.errors import (
-    OperationRefusedError,
-    SnapshotDamagedError,
-    SnapshotError,
-    SnapshotMissingError,
-)
+from streamer.cli.snapshots.opened import Line, about, add_task, named, opened
+from streamer.errors import OperationRefusedError, SnapshotError, SnapshotMissingError
 
 if TYPE_CHECKING:
-    from streamer.snapshot.repository import Repository
+    from streamer.restore.checking import Checked
     from streamer.snapshot.shelf import Shelf
 
 __all__ = ["add"]
@@ -79,8 +64,10 @@ def add(verbs: Commands) -> list[argparse.ArgumentParser]:
 
 
 def _list(arguments: argparse.Namespace) -> int:
+    from streamer.snapshot.choosing import shelves
+
     with opened(arguments) as (config, repository), Counter(sys.stderr) as counter:
-        found = shelves(config, repository, arguments.tasks)
+        found = shelves(repository, config.application_id, arguments.tasks)
         rows = [row for shelf in counter.each(found, "tasks looked at") for row in _rows(shelf)]
     if arguments.json:
         print_json(rows)
@@ -127,11 +114,12 @@ def _rows(shelf: Shelf) -> Iterator[dict[str, Any]]:
 def _show(arguments: argparse.Namespace) -> int:
     import msgspec
 
+    from streamer.snapshot.choosing import chosen
     from streamer.snapshot.claims import holds, leased
     from streamer.snapshot.verified import verified
 
     with opened(arguments) as (config, repository):
-        shelf, stem = chosen(config, repository, arguments.id)
+        shelf, stem = chosen(repository, config.application_id, arguments.id)
         manifest = shelf.manifest(stem)
         if manifest is None:
             raise OperationRefusedError(
@@ -179,14 +167,25 @@ def _print(row: dict[str, Any]) -> None:
 
 
 def _verify(arguments: argparse.Namespace) -> int:
+    from streamer.restore.checking import check_snapshot
+
     found = []
     with opened(arguments) as (config, repository):
         for one in named(arguments, config, repository):
             line = Line(f"{one.shelf.task} {one.stem[11:23]}")
             try:
-                found.append(_checked(arguments, repository, one, line=line))
+                checked = check_snapshot(
+                    repository,
+                    one,
+                    arguments.level,
+                    directory=arguments.directory,
+                    report=line.show,
+                )
             finally:
                 line.close()
+            if not checked.is_whole:
+                print(f"streamer: snapshot {one.stem} of {one.shelf} is not whole", file=sys.stderr)
+            found.append(_plain(checked))
     if arguments.json:
         print_json(found)
     else:
@@ -203,45 +202,12 @@ def _verify(arguments: argparse.Namespace) -> int:
     return 0 if all(row["whole"] for row in found) else 1
 
 
-def _checked(
-    arguments: argparse.Namespace, repository: Repository, one: Chosen, *, line: Line
-) -> dict[str, Any]:
-    """Look at one snapshot, and note what was found: a damaged one takes its notes back."""
-    from streamer.snapshot.verified import forget_verified, note_verified
-
-    shelf, stem = one
-    problems: dict[str, str] = {}
-    rows: dict[str, int] = {}
-    try:
-        problems, rows = _look(arguments, repository, one, line=line)
-    except (SnapshotDamagedError, SnapshotMissingError) as error:
-        problems = {"snapshot": error.message}
-    if problems:
-        forget_verified(shelf, stem)
-        print(f"streamer: snapshot {stem} of {shelf} is not whole", file=sys.stderr)
-    else:
-        note_verified(shelf, stem, arguments.level)
+def _plain(checked: Checked) -> dict[str, Any]:
     return {
-        "id": stem.partition("-")[2],
-        "task": str(shelf.task),
-        "level": arguments.level,
-        "whole": not problems,
-        "problems": problems,
-        "rows": rows,
+        "id": checked.id,
+        "task": checked.task,
+        "level": checked.level,
+        "whole": checked.is_whole,
+        "problems": checked.problems,
+        "rows": checked.rows,
     }
-
-
-def _look(
-    arguments: argparse.Namespace, repository: Repository, one: Chosen, *, line: Line
-) -> tuple[dict[str, str], dict[str, int]]:
-    """(what is wrong by file, rows by store)"""
-    from streamer.restore.rehearsal import rehearse
-    from streamer.snapshot.verify import verify
-
-    if arguments.level != "restored":
-        contents = arguments.level == "contents"
-        verdict = verify(repository, one.shelf, one.stem, contents=contents, report=line.show)
-        return verdict.problems, {}
-    with tempfile.TemporaryDirectory(prefix="streamer-", dir=arguments.directory) as place:
-        found = rehearse(repository, one.shelf, one.stem, directory=Path(place), report=line.show)
-    return {}, found.rows

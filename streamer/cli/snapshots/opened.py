@@ -7,41 +7,30 @@ import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any, NamedTuple, TextIO
+from typing import TYPE_CHECKING, Any, TextIO
 
 from streamer.cli.options import application
 from streamer.cli.output import moment, quiet_clients
 from streamer.cli.progress import size, span
-from streamer.errors import ConfigError, OperationRefusedError, SnapshotError, SnapshotMissingError
+from streamer.errors import ConfigError
 
 if TYPE_CHECKING:
     from streamer.config import Config
+    from streamer.snapshot.choosing import Chosen
     from streamer.snapshot.manifest import Manifest
     from streamer.snapshot.repository import Repository
-    from streamer.snapshot.shelf import Shelf
     from streamer.snapshot.transfer import Progress
 
 __all__ = [
-    "Chosen",
     "Line",
     "about",
     "add_task",
-    "chosen",
     "duration_ms",
     "named",
-    "newest",
     "opened",
-    "shelves",
 ]
 
 _TERMINAL_S, _LOG_S = 0.2, 10.0
-
-
-class Chosen(NamedTuple):
-    """A snapshot: its shelf and its place there."""
-
-    shelf: Shelf
-    stem: str
 
 
 @contextmanager
@@ -66,58 +55,14 @@ def add_task(command: argparse.ArgumentParser) -> None:
     )
 
 
-def shelves(config: Config, repository: Repository, tasks: list[str] | None = None) -> list[Shelf]:
-    """The application's shelves. Raises OperationRefusedError for a task that has none."""
-    from streamer.ids import TaskId
-
-    found = repository.shelves(config.application_id)
-    if not tasks:
-        return found
-    named = {TaskId.parse(task) for task in tasks}
-    if missing := sorted(named - {shelf.task for shelf in found}):
-        raise OperationRefusedError(
-            f"{repository.address}: there are no snapshots of {config.application_id}"
-            f" {', '.join(map(str, missing))}",
-            hint="streamer snapshot list shows what is there",
-        )
-    return [shelf for shelf in found if shelf.task in named]
-
-
-def chosen(config: Config, repository: Repository, snapshot_id: str) -> Chosen:
-    """A snapshot by its id, or the first letters of it. Raises OperationRefusedError."""
-    found = [
-        Chosen(shelf, entry.stem)
-        for shelf in repository.shelves(config.application_id)
-        for entry in shelf.entries()
-        if entry.id.startswith(snapshot_id)
-    ]
-    if len(found) == 1 and snapshot_id:
-        return found[0]
-    raise OperationRefusedError(
-        f"{repository.address}: {len(found)} snapshots of {config.application_id} have an id that"
-        f" begins with {snapshot_id!r}",
-        hint="streamer snapshot list shows them",
-    )
-
-
-def newest(shelf: Shelf) -> Chosen | None:
-    """The newest snapshot of a task that is committed."""
-    for entry in reversed(shelf.entries()):
-        try:
-            if shelf.manifest(entry.stem) is not None:
-                return Chosen(shelf, entry.stem)
-        except SnapshotMissingError:
-            continue
-        except SnapshotError:
-            return Chosen(shelf, entry.stem)  # whoever looks at it says what is wrong
-    return None
-
-
 def named(arguments: argparse.Namespace, config: Config, repository: Repository) -> list[Chosen]:
     """The snapshots that a command names, or the newest of each task."""
+    from streamer.snapshot.choosing import chosen, newest, shelves
+
+    application = config.application_id
     if arguments.ids:
-        return [chosen(config, repository, each) for each in arguments.ids]
-    each = [newest(shelf) for shelf in shelves(config, repository, arguments.tasks)]
+        return [chosen(repository, application, each) for each in arguments.ids]
+    each = [newest(shelf) for shelf in shelves(repository, application, arguments.tasks)]
     return [one for one in each if one is not None]
 
 

@@ -27,11 +27,11 @@ LOOKS_MAX = 3
 
 
 def propose_trim(
-    executor: Executor, look: Callable[[], Survey], *, why: str = ""
+    executor: Executor, look: Callable[[], Survey], *, why: str = "", operation: str = ""
 ) -> tuple[Survey, OperationRecord | None]:
     """What was found, and the trim that is planned of it; None where nothing goes. Plans of the
     same scope that were made before and nobody has begun are taken out: the world has moved on, and
-    one of them applied would have the others refused.
+    one of them applied would have the others refused. `operation` is as for `Executor.propose`.
 
     Raises OperationRefusedError where the world has moved against the plan at the last look too.
     """
@@ -41,8 +41,8 @@ def propose_trim(
             return found, None
         request = found.request()
         try:
-            record = _planned(executor.books(), request)
-            record = record or executor.propose("trim", request, why=why)
+            record = None if operation else _planned(executor.books(), request)
+            record = record or executor.propose("trim", request, why=why, operation=operation)
         except OperationRefusedError as error:
             if looks == LOOKS_MAX:
                 raise
@@ -68,7 +68,7 @@ def _replace_older(executor: Executor, record: OperationRecord) -> None:
     for one in executor.books().operations.values():
         is_older = (one.planned_ms, one.id) < (record.planned_ms, record.id)
         is_same = (one.kind, one.state, _scope(one)) == ("trim", "planned", _scope(record))
-        if is_older and is_same and executor.drop(one.id):
+        if is_older and is_same and executor.withdraw(one.id):
             _log.info("plan %s is replaced by %s", one.id, record.id)
 
 

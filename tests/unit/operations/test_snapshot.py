@@ -46,6 +46,7 @@ class Fleet:
     # What is wrong with a task, and whether the repository is seen from here.
     broken: dict[str, str] = field(default_factory=dict)
     is_seen: bool = True
+    durable: dict[str, dict[str, int]] = field(default_factory=dict)
     meanwhile: Callable[[], None] = lambda: None
 
     def tasks(self) -> Mapping[str, Told]:
@@ -65,7 +66,8 @@ class Fleet:
             chore = ChoreReport(
                 operation=order.operation, state=state, why=self.broken.get(task, "")
             )
-        return Told(owner, TaskReport(state="running", bytes=100, chore=chore))
+        durable = self.durable.get(task, {})
+        return Told(owner, TaskReport(state="running", bytes=100, chore=chore, durable=durable))
 
     def order(self) -> SnapshotOrder | None:
         for record in reversed(self.broker.partition_records(ORDERS)):
@@ -247,6 +249,16 @@ def test_only_the_tasks_that_are_named_are_asked_for() -> None:
         office.executor().plan("snapshot", {"order": "two", "subtopologies": [4]})
     plan = office.executor().plan("snapshot", {"order": "two", "subtopologies": [0]})
     assert plan.seen == {"tasks": list(TASKS)}
+
+
+def test_the_tasks_of_a_store_are_those_whose_subtopology_tells_of_it() -> None:
+    office = Office()
+    office.fleet.durable = {"0_1": {"totals": 5}}
+    plan = office.executor().plan("snapshot", {"order": "one", "stores": ["totals"]})
+    assert plan.seen == {"tasks": list(TASKS)}, "one of them has not told yet"
+    with pytest.raises(OperationRefusedError, match="no worker tells of a store lost") as refused:
+        office.executor().plan("snapshot", {"order": "one", "stores": ["totals", "lost"]})
+    assert refused.value.hint.startswith("stores are: totals;")
 
 
 def test_a_request_names_its_order() -> None:

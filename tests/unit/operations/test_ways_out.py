@@ -106,21 +106,21 @@ def test_a_plan_that_was_cancelled_cannot_be_started(warehouse: Warehouse) -> No
     assert warehouse.shelf.boxes == {}
 
 
-def test_a_plan_that_was_dropped_is_not_there_any_more(warehouse: Warehouse) -> None:
+def test_a_plan_that_was_withdrawn_is_not_there_any_more(warehouse: Warehouse) -> None:
     operation = warehouse.planned("a")
-    assert warehouse.executor().drop(operation)
+    assert warehouse.executor().withdraw(operation)
     assert rows(warehouse) == {}
-    assert not warehouse.executor().drop(operation)
+    assert not warehouse.executor().withdraw(operation)
     with pytest.raises(OperationRefusedError, match="there is no operation"):
         warehouse.executor().start(operation)
     done = warehouse.planned("b")
     warehouse.executor().start(done)
-    assert not warehouse.executor().drop(done)
+    assert not warehouse.executor().withdraw(done)
     assert warehouse.executor().books().operation(done).state == "done"
 
 
-def test_a_plan_that_is_dropped_while_it_is_begun_goes_on(warehouse: Warehouse) -> None:
-    """Whoever drops it has read it as planned a moment ago."""
+def test_a_plan_that_is_withdrawn_while_it_is_begun_goes_on(warehouse: Warehouse) -> None:
+    """Whoever withdraws it has read it as planned a moment ago."""
     operation = warehouse.planned("a")
     warehouse.shelf.inside = lambda _box: warehouse.table().put(f"plan/{operation}", None)
     assert warehouse.executor().start(operation).state == "done"

@@ -14,7 +14,7 @@ from botocore.exceptions import ClientError, EndpointConnectionError
 from botocore.stub import Stubber
 
 from streamer.config import Config
-from streamer.errors import RepositoryError, RepositoryUnavailableError
+from streamer.errors import ConfigError, RepositoryError, RepositoryUnavailableError
 from streamer.sandbox import object_store
 from streamer.sandbox.object_store import ObjectStore
 from streamer.snapshot.checkpoint import Checkpoint
@@ -110,6 +110,31 @@ def test_wrong_credentials_and_buckets_are_named(
     with pytest.raises(RepositoryError, match="no credentials") as raised:
         S3Backend(BUCKET, "", access).stat("key")
     assert "AWS_ACCESS_KEY_ID" in raised.value.hint
+
+
+def test_keys_of_the_settings_win_over_the_chain(
+    own_server: ObjectStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("AWS_ACCESS_KEY_ID", "nobody")
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "of that")
+    given = {
+        "application_id": "app",
+        "snapshot_repository": f"s3://{BUCKET}/own",
+        "snapshot_s3_endpoint": own_server.endpoint,
+    }
+    config = Config(
+        **given,  # type: ignore[arg-type]
+        snapshot_s3_access_key=own_server.access_key,
+        snapshot_s3_secret_key=own_server.secret_key,
+    )
+    with open_repository(config) as place:
+        assert place.shelves("app") == []
+    with pytest.raises(ConfigError, match="only one is set"):
+        open_repository(Config(**given, snapshot_s3_access_key="AK"))  # type: ignore[arg-type]
+
+
+def test_a_secret_key_is_not_shown() -> None:
+    assert "hunter2" not in repr(S3Access(access_key="AK", secret_key="hunter2"))
 
 
 def test_a_server_that_is_away_may_come_back(monkeypatch: pytest.MonkeyPatch) -> None:

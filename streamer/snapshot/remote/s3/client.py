@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import boto3
@@ -81,11 +81,13 @@ _HINTS = {
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class S3Access:
-    """How to reach a bucket. Credentials are not here: they come from the usual chain."""
+    """How to reach a bucket. Credentials come from the usual chain, unless both keys are given."""
 
     endpoint: str = ""
     region: str = ""
     profile: str = ""
+    access_key: str = ""
+    secret_key: str = field(default="", repr=False)
     connections: int = 8
     # AES256, aws:kms or nothing; the key of the latter where it is not the bucket's own.
     encryption: str = ""
@@ -104,7 +106,11 @@ def make_client(access: S3Access) -> Any:
         s3={"addressing_style": "path" if access.endpoint else "auto"},
     )
     try:
-        session = boto3.Session(profile_name=access.profile or None)
+        session = boto3.Session(
+            profile_name=access.profile or None,
+            aws_access_key_id=access.access_key or None,
+            aws_secret_access_key=access.secret_key or None,
+        )
         return session.client(
             "s3",
             endpoint_url=access.endpoint or None,

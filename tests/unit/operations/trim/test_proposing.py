@@ -105,7 +105,7 @@ def test_one_that_begins_while_it_is_replaced_goes_on() -> None:
 
     def meanwhile(_what: str) -> None:
         if not dropped:  # it has the lock by now, and looks at the world
-            dropped.append(executor(application).drop(older.id))
+            dropped.append(executor(application).withdraw(older.id))
 
     application.control.before = meanwhile
     assert executor(application).start(older.id).state == "done"

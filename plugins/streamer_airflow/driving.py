@@ -1,0 +1,106 @@
+"""Carry an operation out, in a task's process first and in the triggerer where workers do the work.
+
+Whoever drives holds the operation's lease; another one that comes waits, and goes on if that one
+dies. What was begun is in the record alone: nothing here remembers anything.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from collections.abc import Callable
+from contextlib import AbstractContextManager
+from typing import Any
+
+from streamer.control.operations import OperationRecord
+from streamer.errors import OperationRefusedError
+from streamer.operations.catalog import is_left_to_workers
+from streamer.operations.executor import Executor
+from streamer.operations.words import step_line
+from streamer_airflow.planning import withdrawn
+
+__all__ = ["Driver", "Opened", "Watch", "told"]
+
+_log = logging.getLogger(__name__)
+
+Opened = Callable[..., AbstractContextManager[Executor]]
+"""An executor, given `notice` and `stopping`."""
+
+_LOG_S = 10.0
+
+
+class Watch:
+    """Tells the log how far an operation is. Where a slot would only be used to look on, for
+    `patience_s`, it sets `stopping`; 0 is without end."""
+
+    def __init__(
+        self,
+        stopping: threading.Event,
+        patience_s: float = 0.0,
+        *,
+        now: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self.owner = ""
+        self.has_left = False
+        """It was this that set `stopping`: somebody else is to look on."""
+        self._stopping = stopping
+        self._patience_s = patience_s
+        self._now = now
+        self._idle_since: float | None = None
+        self._said = ""
+        self._said_at = -_LOG_S
+
+    def notice(self, record: OperationRecord) -> None:
+        now = self._now()
+        line = step_line(record)
+        head = line.partition(":")[0]
+        if head != self._said or now - self._said_at >= _LOG_S:
+            _log.info("%s", line)
+            self._said, self._said_at = head, now
+        is_others = bool(record.executor) and record.executor != self.owner
+        if not (is_others or is_left_to_workers(record)):
+            self._idle_since = None
+            return
+        if self._idle_since is None:
+            self._idle_since = now
+        if self._patience_s and now - self._idle_since >= self._patience_s:
+            self.has_left = True
+            self._stopping.set()
+
+
+class Driver:
+    """One process's way to have an operation carried out. `stop` may be called by a signal."""
+
+    def __init__(self, opened: Opened, *, patience_s: float = 0.0) -> None:
+        self.stopping = threading.Event()
+        self.watch = Watch(self.stopping, patience_s)
+        self._opened = opened
+
+    def stop(self) -> None:
+        """Leave it in order: another process can go on at once."""
+        self.stopping.set()
+
+    def drive(self, operation: str, plan_id: str = "") -> OperationRecord:
+        """To its end, or until it fails; the record. `plan_id` is what was approved.
+
+        Raises OperationRefusedError where it may not begin, and then its plan is taken out;
+        StoppedError once it is to stop, and `watch.has_left` says whether others are to look on.
+        """
+        with self._opened(notice=self.watch.notice, stopping=self.stopping) as executor:
+            self.watch.owner = executor.owner
+            try:
+                return executor.start(operation, plan_id=plan_id, waits=True)
+            except OperationRefusedError:
+                self._take_out(executor, operation)
+                raise
+
+    def _take_out(self, executor: Executor, operation: str) -> None:
+        books = executor.books()
+        if books.knows(operation) and books.operation(operation).state == "planned":
+            withdrawn(executor, operation)
+
+
+def told(record: OperationRecord) -> dict[str, Any]:
+    """What a task gives to the next one: where to look, and nothing of it."""
+    return {"operation": record.id, "plan_id": record.plan_id, "state": record.state}

@@ -1,0 +1,180 @@
+"""One DAG for each application: what the files in `dags/` share.
+
+    def build(application: Application) -> DAG: ...
+
+    globals().update(for_each_application(build))
+
+Applications are the connections that `[streamer] connections` names. Nothing is asked of anybody
+when a file is imported: neither Airflow's database, nor a connection, nor Kafka.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+from airflow.sdk import DAG, Param
+
+from streamer_airflow.operators.operation import RETRIES, RETRY_DELAY
+from streamer_airflow.settings import (
+    DEFAULT,
+    Choices,
+    choices,
+    connections,
+    has_schedules,
+    heavy_queue,
+)
+
+__all__ = ["Application", "for_each_application"]
+
+# Any day: what lies between it and today is never made up for.
+_BEGIN = datetime(2026, 1, 1, tzinfo=UTC)
+_GIB = 1 << 30
+
+
+@dataclass(frozen=True, slots=True)
+class Application:
+    """An application by its connection, and what its forms offer."""
+
+    conn_id: str
+    choices: Choices
+
+    def dag(
+        self,
+        name: str,
+        *,
+        doc: str,
+        params: dict[str, Param],
+        schedule: str | None = None,
+        **given: Any,
+    ) -> DAG:
+        """A DAG of this application: `name` for the connection streamer_default, and the
+        connection's behind it for others. One run at a time; the application's own lock holds
+        between DAGs and other hands."""
+        return DAG(
+            name if self.conn_id == DEFAULT else f"{name}__{self.conn_id}",
+            description=doc.strip().splitlines()[0].strip("# ."),
+            doc_md=doc,
+            schedule=schedule if has_schedules() else None,
+            start_date=_BEGIN,
+            catchup=False,
+            max_active_runs=1,
+            # What is triggered by hand shall run; schedules have a switch of their own.
+            is_paused_upon_creation=False,
+            params=params,
+            tags=["streamer", self.conn_id],
+            default_args={
+                "conn_id": self.conn_id,
+                "owner": "streamer",
+                # Of mapped tasks too, to which defaults of operators do not come.
+                "retries": RETRIES,
+                "retry_delay": RETRY_DELAY,
+            },
+            # Longer than any answer and all moves that a form may allow.
+            dagrun_timeout=timedelta(days=16),
+            **given,
+        )
+
+    @property
+    def heavy(self) -> dict[str, Any]:
+        """Arguments of tasks that read whole snapshots."""
+        queue = heavy_queue()
+        return {"queue": queue} if queue else {}
+
+    # -- fields of forms ---------------------------------------------------------------------------
+
+    def tasks(self, *, at_least: int = 0) -> Param:
+        known = self.choices.tasks
+        return Param(
+            [],
+            type="array",
+            items={"type": "string", "pattern": r"^\d+_\d+$"},
+            uniqueItems=True,
+            minItems=at_least,
+            **_offered(known),
+            title="Tasks",
+            section="What",
+            description_md="Tasks such as `0_3`, one a line. "
+            + ("At least one." if at_least else "None: all."),
+        )
+
+    def stores(self) -> Param:
+        return Param(
+            [],
+            type="array",
+            items={"type": "string", "minLength": 1},
+            uniqueItems=True,
+            **_offered(self.choices.stores),
+            title="Stores",
+            section="What",
+            description_md="Only of these stores, one a line. None: all.",
+        )
+
+    def worker(self) -> Param:
+        return Param(
+            "",
+            type="string",
+            **_offered(self.choices.workers),
+            title="Worker",
+            section="What",
+            description_md="Whose copy it is. Empty: one that has failed, or the first by name.",
+        )
+
+    def repository(self) -> Param:
+        return Param(
+            "",
+            type="string",
+            pattern=r"^$|^(file|s3|ssh)://.+$",
+            **_offered(self.choices.repositories),
+            title="Repository",
+            section="Where",
+            description_md="`file:///path`, `s3://bucket/prefix` or `ssh://user@host/path`. Empty:"
+            " the workers' own.",
+        )
+
+    def approval(self) -> Param:
+        return Param(
+            "automatic",
+            enum=["automatic", "ask"],
+            values_display={
+                "automatic": "Automatic within the limits, else ask",
+                "ask": "Always ask",
+            },
+            title="Approval",
+            section="Approval",
+            description_md="Who lets it happen.",
+        )
+
+    def answer_hours(self) -> Param:
+        return Param(
+            12,
+            type="number",
+            minimum=0.1,
+            maximum=168,
+            title="Hours to answer",
+            section="Approval",
+            description_md="No answer in this time is a rejection: nothing is changed.",
+        )
+
+    def bytes_max(self, gib: int, what: str) -> Param:
+        return Param(
+            gib * _GIB,
+            type="integer",
+            minimum=0,
+            title="Bytes without a person",
+            section="Approval",
+            description_md=f"{what} Above it somebody is asked. 0: always ask.",
+        )
+
+
+def for_each_application(build: Callable[[Application], DAG]) -> dict[str, DAG]:
+    """DAGs by their ids, to be put into a file's globals."""
+    made = [build(Application(each, choices(each))) for each in connections()]
+    return {dag.dag_id: dag for dag in made}
+
+
+def _offered(known: Sequence[str]) -> dict[str, Any]:
+    """Suggestions: what is typed in may be newer than what was told."""
+    return {"examples": list(known)} if known else {}

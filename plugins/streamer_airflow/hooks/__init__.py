@@ -1,0 +1,1 @@
+"""How tasks reach an application: by a connection of the type `streamer`."""

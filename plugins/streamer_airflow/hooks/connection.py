@@ -1,0 +1,128 @@
+"""From a connection to the settings of Streamer, and which of its values are secrets.
+
+    host      brokers, host:port, separated by commas
+    login     SASL user name
+    password  SASL password
+    extra     application, security_protocol, sasl_mechanism, ssl_ca_location, repository,
+              repository_access_key, repository_secret_key, repository_endpoint, ssh_key,
+              ssh_known_hosts, settings (JSON: any other setting by its name)
+
+Nothing of the host's own is read, neither `streamer.toml` nor STREAMER_ variables: a task does the
+same on every worker of Airflow.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Protocol
+
+from streamer.config import Config, resolve
+from streamer.errors import ConfigError
+from streamer.kafka.settings import check
+
+__all__ = ["Described", "config_of", "secrets_of"]
+
+# Where there is no file of settings, whatever directory a task runs in.
+_NOWHERE = Path("/nonexistent")
+# Fields of the form that are settings under a shorter name.
+_RENAMED = {
+    "repository": "snapshot_repository",
+    "repository_access_key": "snapshot_s3_access_key",
+    "repository_secret_key": "snapshot_s3_secret_key",
+    "repository_endpoint": "snapshot_s3_endpoint",
+    "ssh_key": "snapshot_ssh_key",
+    "ssh_known_hosts": "snapshot_ssh_known_hosts",
+}
+_KAFKA = {
+    "security_protocol": "security.protocol",
+    "sasl_mechanism": "sasl.mechanism",
+    "ssl_ca_location": "ssl.ca.location",
+}
+_KNOWN = {"application", "settings", *_RENAMED, *_KAFKA}
+
+
+class Described(Protocol):
+    """What is used of a connection: Airflow has two classes of it."""
+
+    @property
+    def conn_id(self) -> str: ...
+
+    @property
+    def host(self) -> str | None: ...
+
+    @property
+    def login(self) -> str | None: ...
+
+    @property
+    def password(self) -> str | None: ...
+
+    @property
+    def extra_dejson(self) -> dict[str, Any]: ...
+
+
+def config_of(connection: Described) -> Config:
+    """Raises ConfigError, by the name of the connection, for what is missing, unknown or wrong."""
+    where = f"connection {connection.conn_id}"
+    given = connection.extra_dejson.items()
+    extra = {name: value for name, value in given if value not in ("", None)}
+    if unknown := sorted(extra.keys() - _KNOWN):
+        raise ConfigError(
+            f"{where}: extra has {', '.join(unknown)}, which is none of its fields",
+            hint=f"fields are {', '.join(sorted(_KNOWN))}; any other setting stands in `settings`",
+        )
+    application = str(extra.get("application", ""))
+    for name, value in (("application", application), ("bootstrap servers", connection.host)):
+        if not value:
+            raise ConfigError(
+                f"{where}: it has no {name}", hint="edit the connection: Admin, Connections"
+            )
+    keywords = _settings(extra.get("settings"), where)
+    keywords["bootstrap_servers"] = connection.host
+    keywords |= {name: extra[field] for field, name in _RENAMED.items() if field in extra}
+    kafka = dict(keywords.get("kafka", {}))
+    kafka |= {name: str(extra[field]) for field, name in _KAFKA.items() if field in extra}
+    if connection.login:
+        kafka |= {"sasl.username": connection.login, "sasl.password": connection.password or ""}
+    try:
+        config = resolve(
+            application, keywords=keywords | {"kafka": kafka}, environment={}, directory=_NOWHERE
+        ).config
+        check(config)
+    except ConfigError as error:
+        raise ConfigError(f"{where}: {error.message}", hint=error.hint) from error
+    return config
+
+
+def secrets_of(connection: Described) -> list[str]:
+    """The values that no log may show."""
+    extra = connection.extra_dejson
+    try:
+        kafka = _settings(extra.get("settings"), "").get("kafka", {})
+    except ConfigError:
+        kafka = {}
+    found = [connection.password, extra.get("repository_secret_key")]
+    if isinstance(kafka, Mapping):
+        found += [value for name, value in kafka.items() if "password" in name or "key" in name]
+    return [str(value) for value in found if value]
+
+
+def _settings(given: object, where: str) -> dict[str, Any]:
+    """The form gives text, an environment variable may give a table."""
+    if isinstance(given, str):
+        try:
+            given = json.loads(given)
+        except ValueError as error:
+            raise ConfigError(
+                f"{where}: settings is not JSON: {error}",
+                hint='write an object, such as {"trim_snapshots_min": 3}',
+            ) from error
+    if given is None:
+        return {}
+    if not isinstance(given, dict):
+        raise ConfigError(
+            f"{where}: settings is no object of JSON",
+            hint='write names and values, such as {"trim_snapshots_min": 3}',
+        )
+    return dict(given)

@@ -1,0 +1,249 @@
+"""Have somebody approve what is to be done, bound to the plan's hash: `OperationApproval`.
+
+    within its limits, and the form says "automatic": nobody is asked
+    else the page "Required actions" shows the plan; the task waits without a slot or a trigger
+        Reject, or no answer in time: the plan is taken out, the run fails, nothing was changed
+        Approve: is the plan still the one that would be made? Then it goes on, with that hash;
+            else the task fails, and its next try plans anew and asks again
+
+It is the next try that asks again, since Airflow shows the text of a question once for each try.
+"""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import TYPE_CHECKING, Any
+
+from airflow.providers.standard.operators.hitl import ApprovalOperator
+from airflow.sdk.exceptions import (
+    AirflowException,
+    AirflowFailException,
+    AirflowSkipException,
+    TaskAwaitingInput,
+)
+
+from streamer.errors import StreamerError
+from streamer.operations.readiness import fits
+from streamer_airflow.body import last_seconds, of_operation
+from streamer_airflow.driving import told
+from streamer_airflow.hooks.application import ApplicationHook, executor_of
+from streamer_airflow.links import OperationLink, show_link
+from streamer_airflow.operators.failures import translated
+from streamer_airflow.planning import planned, weighed
+from streamer_airflow.runs import asked_by
+
+if TYPE_CHECKING:
+    from airflow.sdk import Context
+
+    from streamer.control.operations import OperationRecord
+
+__all__ = ["AUTOMATIC", "Offer", "OperationApproval", "PlanApproval"]
+
+AUTOMATIC = "automatic"
+# A trim's plan of 03:00 may be one of another world at 09:00: so it is asked again, a few times.
+_TRIES = 5
+# Nobody reads more; the others are named, and have pages of their own.
+_SHOWN_MAX = 8
+
+Told = list[dict[str, Any]]
+
+
+@dataclass(frozen=True, slots=True)
+class Offer:
+    """What is to be approved. `told` goes to the next task and names it by its hash; `why_not` says
+    why it does not go without a person, "" where it does; `has_begun` that somebody has approved it
+    before."""
+
+    subject: str
+    body: str
+    told: Told
+    why_not: str = ""
+    has_begun: bool = False
+
+
+class PlanApproval(ApprovalOperator):
+    """The question, whatever is asked. `mode` names the field of the form that says `automatic` or
+    `ask`, `hours` the one with the time for an answer."""
+
+    operator_extra_links = (OperationLink(),)
+
+    def __init__(
+        self,
+        *,
+        conn_id: str = ApplicationHook.default_conn_name,
+        mode: str = "approval",
+        hours: str = "answer_hours",
+        **kwargs: Any,
+    ) -> None:
+        given = {
+            "subject": "Approve the plan",
+            "defaults": "Reject",
+            "retries": _TRIES,
+            "retry_delay": timedelta(seconds=10),
+        }
+        super().__init__(**{**given, **kwargs})
+        self.conn_id = conn_id
+        self.mode = mode
+        self.hours = hours
+        self.shown = ""
+
+    @abstractmethod
+    def offer(self, context: Context) -> Offer | None:
+        """Look at what is to be done; None where it is nothing."""
+
+    @abstractmethod
+    def change(self, shown: Told) -> str:
+        """What is not any more as it was shown, or ""."""
+
+    @abstractmethod
+    def take_out(self, shown: Told) -> None:
+        """Leave nothing of what was rejected."""
+
+    def execute(self, context: Context) -> Any:
+        params: Mapping[str, Any] = context["params"]
+        with translated():
+            offer = self.offer(context)
+        if offer is None:
+            raise AirflowSkipException("nothing is to be done")
+        if offer.has_begun:
+            self.log.info("it has begun: there is nothing to be asked")
+            return offer.told
+        if params[self.mode] == AUTOMATIC and not offer.why_not:
+            self.log.info("within the limits of this run: nobody is asked\n%s", offer.body)
+            return offer.told
+        reason = f"\n\nAsked since {offer.why_not}." if offer.why_not else ""
+        self.subject, self.body = offer.subject, offer.body + reason
+        self.response_timeout = timedelta(hours=float(params[self.hours]))
+        try:
+            return super().execute(context)
+        except TaskAwaitingInput as parked:
+            # What was shown is approved, and nothing that is looked up later.
+            parked.kwargs = {"shown": offer.told}
+            raise
+
+    def execute_complete(
+        self, context: Context, event: dict[str, Any], shown: Told | None = None
+    ) -> Any:
+        shown = shown or []
+        if "error" in event:
+            raise AirflowException(str(event["error"]))
+        by = (event.get("responded_by_user") or {}).get("name", "")
+        with translated():
+            if self.APPROVE not in event["chosen_options"]:
+                self.take_out(shown)
+                who = f"rejected by {by}" if by else "rejected: nobody answered in time"
+                raise AirflowFailException(f"the plan was {who}; nothing was changed")
+            changed = self.change(shown)
+        if changed:
+            raise AirflowException(
+                f"nothing was changed: {changed}\nhint: it is planned anew, and asked for again"
+            )
+        self.log.info("approved by %s", by or "somebody")
+        return [{**each, "approved_by": by} for each in shown]
+
+
+class OperationApproval(PlanApproval):
+    """The plans of operations: of this run's one, or of each of `stages`.
+
+    `bytes_max` names the field of the form with the most bytes that go without a person; `command`
+    is what does the same, with `{id}` and `{application}`.
+    """
+
+    template_fields: Sequence[str] = ("stages",)
+
+    def __init__(
+        self,
+        *,
+        kind: str,
+        takes: Sequence[str] = (),
+        stages: Any = None,
+        bytes_max: str = "",
+        command: str = "",
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(**kwargs)
+        self.kind = kind
+        self.takes = takes
+        self.stages = stages
+        self.bytes_max = bytes_max
+        self.command = command
+
+    def offer(self, context: Context) -> Offer | None:
+        params: Mapping[str, Any] = context["params"]
+        common = {name: params[name] for name in self.takes}
+        config = self.hook.config()
+        application, records, said = config.application_id, [], []
+        with executor_of(config) as executor:
+            for stage in self.stages or [{}]:
+                wanted = common | dict(stage)
+                name = str(wanted.pop("stage", ""))
+                asked = asked_by(context, self.kind, wanted, stage=name)
+                record = planned(executor, config, asked)
+                if record is not None:
+                    records.append(record)
+                    said.append(told(record) | {"stage": name})
+            seconds = last_seconds(executor.books(), self.kind)
+        if not records:
+            return None
+        show_link(context, self, records[0].id)
+        bodies = [
+            of_operation(
+                each,
+                application=application,
+                weight=weighed(config, each),
+                seconds=seconds,
+                command=self.command.format(id=each.id, application=application),
+            )
+            for each in records[:_SHOWN_MAX]
+        ]
+        if len(records) > _SHOWN_MAX:
+            rest = ", ".join(f"`{each.id}`" for each in records[_SHOWN_MAX:])
+            bodies.append(f"and {len(records) - _SHOWN_MAX} more of the kind: {rest}")
+        return Offer(
+            f"{self.kind} of {application}",
+            "\n\n".join(bodies),
+            said,
+            self._why_not(records, params),
+            has_begun=all(each.state != "planned" for each in records),
+        )
+
+    def change(self, shown: Told) -> str:
+        config, found = self.hook.config(), []
+        with executor_of(config) as executor:
+            for each in shown:
+                books, name = executor.books(), str(each["operation"])
+                record = books.operation(name) if books.knows(name) else None
+                if record is None:
+                    found.append(f"the plan of operation {name} was taken out")
+                elif record.plan_id != each["plan_id"]:
+                    found.append(f"operation {name} has another plan by now")
+                elif record.state == "planned" and not fits(executor, record):
+                    executor.withdraw(name)
+                    found.append(f"the world is not as it was when {name} was planned")
+        return "; ".join(found)
+
+    def take_out(self, shown: Told) -> None:
+        with self.hook.executor() as executor:
+            for each in shown:
+                try:
+                    executor.withdraw(str(each["operation"]))
+                except StreamerError as error:
+                    self.log.warning("%s", error)
+
+    @property
+    def hook(self) -> ApplicationHook:
+        return ApplicationHook(self.conn_id)
+
+    def _why_not(self, records: Sequence[OperationRecord], params: Mapping[str, Any]) -> str:
+        if not self.bytes_max:
+            return ""
+        costs = [each.plan.cost for each in records]
+        if any(cost.records and not cost.bytes for cost in costs):
+            return "it is not known how many bytes go"
+        size, limit = sum(cost.bytes for cost in costs), int(params[self.bytes_max])
+        if size > limit:
+            return f"{size:,} bytes go, and {limit:,} go without a person"
+        return ""

@@ -1,0 +1,215 @@
+"""Plan an operation, and have it carried out: `PlanOperator`, `OperationOperator`.
+
+    plan = PlanOperator(task_id="plan", kind="snapshot", takes=("tasks", "stores"))
+    make = OperationOperator(task_id="make", kind="snapshot", takes=("tasks", "stores"))
+    plan >> make
+
+Each may run twice, late, or on another host: the operation's id is made of the run's.
+"""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Mapping, Sequence
+from datetime import timedelta
+from typing import TYPE_CHECKING, Any
+
+from airflow.sdk import BaseOperator
+from airflow.sdk.exceptions import AirflowException, AirflowFailException, AirflowSkipException
+
+from streamer.errors import StoppedError
+from streamer.operations.words import size
+from streamer_airflow.driving import Driver, told
+from streamer_airflow.hooks.application import ApplicationHook, executor_of
+from streamer_airflow.links import OperationLink, show_link
+from streamer_airflow.operators.failures import judged, translated
+from streamer_airflow.planning import planned, weighed
+from streamer_airflow.runs import Asked, asked_by
+from streamer_airflow.triggers.operation import OperationTrigger
+
+if TYPE_CHECKING:
+    from airflow.sdk import Context
+
+    from streamer.config import Config
+    from streamer.control.operations import OperationRecord
+
+__all__ = ["OperationOperator", "PlanOperator", "StreamerOperator"]
+
+# What is done sooner is not worth the way to the triggerer and back; see docs/decisions/0027.
+PATIENCE_S = 20.0
+# Airflow may lose a task that it has handed over, and each of ours can be run again. The pause is
+# longer than the lease of a process that was killed.
+RETRIES = 2
+RETRY_DELAY = timedelta(seconds=45)
+
+
+class StreamerOperator(BaseOperator):
+    """What all have: a connection, an operation that the link shows, and two more tries."""
+
+    operator_extra_links = (OperationLink(),)
+    template_fields: Sequence[str] = ()
+
+    def __init__(
+        self,
+        *,
+        conn_id: str = ApplicationHook.default_conn_name,
+        retries: int = RETRIES,
+        retry_delay: timedelta = RETRY_DELAY,
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(retries=retries, retry_delay=retry_delay, **kwargs)
+        self.conn_id = conn_id
+        self.shown = ""
+
+    @property
+    def hook(self) -> ApplicationHook:
+        return ApplicationHook(self.conn_id)
+
+
+class PlanOperator(StreamerOperator):
+    """Plan what a run is to do, and write the plan down; skip the rest where nothing is to be done.
+
+    `takes` names fields of the form, `wanted` has what a DAG says itself; `wanted["stage"]` tells
+    one mapped task from another. Refused at once where another operation is at work.
+    """
+
+    template_fields: Sequence[str] = ("wanted",)
+
+    def __init__(
+        self,
+        *,
+        kind: str,
+        takes: Sequence[str] = (),
+        wanted: Mapping[str, Any] | None = None,
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(**kwargs)
+        self.kind = kind
+        self.takes = takes
+        self.wanted = wanted or {}
+
+    def asked(self, context: Context) -> Asked:
+        """What this task instance asks for."""
+        return _asked(context, self.kind, self.takes, self.wanted)
+
+    def execute(self, context: Context) -> dict[str, Any]:
+        with translated():
+            config = self.hook.config()
+            with executor_of(config) as executor:
+                record = planned(executor, config, self.asked(context))
+        if record is None:
+            raise AirflowSkipException("nothing is to be done: the log says who holds what back")
+        show_link(context, self, record.id)
+        with translated():
+            self.log.info("it is about %s", size(weighed(config, record)))
+        for number, step in enumerate(record.plan.steps, 1):
+            self.log.info("step %d, %s: %s", number, step.id, step.summary)
+        return told(record)
+
+
+class OperationOperator(StreamerOperator):
+    """Have an operation carried out, to its end. Waits in the triggerer while workers do the work.
+
+    `approved` is what an approval has returned: then that plan is carried out or none. Without it
+    the run's own operation is found or planned, also anew where the world has moved.
+    """
+
+    template_fields: Sequence[str] = ("wanted", "approved")
+
+    def __init__(
+        self,
+        *,
+        kind: str,
+        takes: Sequence[str] = (),
+        wanted: Mapping[str, Any] | None = None,
+        approved: Any = None,
+        patience_s: float = PATIENCE_S,
+        deferrable: bool = True,
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(**kwargs)
+        self.kind = kind
+        self.takes = takes
+        self.wanted = wanted or {}
+        self.approved = approved
+        # What an approval returns is nothing where somebody marked it as successful by hand.
+        self.is_bound = approved is not None
+        self.patience_s = patience_s
+        self.deferrable = deferrable
+        self._driver: Driver | None = None
+
+    def execute(self, context: Context) -> dict[str, Any]:
+        return self._carry_out(context)
+
+    def execute_complete(self, context: Context, event: Mapping[str, Any]) -> dict[str, Any]:
+        """What the trigger has told says only that it is worth a look."""
+        if event.get("error"):
+            raise AirflowException(str(event["error"]))
+        if event.get("refused"):
+            raise AirflowFailException(str(event["refused"]))
+        with translated(), self.hook.executor() as executor:
+            record = executor.books().operation(str(event["operation"]))
+        show_link(context, self, record.id)
+        if not (record.is_finished or record.state == "failed"):
+            return self._carry_out(context)
+        return self._ended(judged(record))
+
+    def on_kill(self) -> None:
+        """Leave the operation in order, so that the next try need not wait for its lease."""
+        if self._driver is not None:
+            self._driver.stop()
+
+    def _carry_out(self, context: Context) -> dict[str, Any]:
+        with translated():
+            config = self.hook.config()
+            operation, plan_id = self._operation(context, config)
+            show_link(context, self, operation)
+            patience_s = self.patience_s if self.deferrable else 0.0
+            opened = functools.partial(executor_of, config)
+            driver = self._driver = Driver(opened, patience_s=patience_s)
+            try:
+                record = driver.drive(operation, plan_id)
+            except StoppedError:
+                if not driver.watch.has_left:
+                    raise
+                record = None
+        if record is None:
+            self.log.info("operation %s goes on without this slot", operation)
+            self.defer(
+                trigger=OperationTrigger(self.conn_id, operation, plan_id=plan_id),
+                method_name="execute_complete",
+            )
+        return self._ended(judged(record))
+
+    def _operation(self, context: Context, config: Config) -> tuple[str, str]:
+        """Of which operation this is about, and the plan that was approved, if one was."""
+        if self.is_bound:
+            one = self.approved
+            if isinstance(one, Sequence) and len(one) == 1:
+                one = one[0]
+            if not isinstance(one, Mapping) or "operation" not in one:
+                raise AirflowFailException(
+                    "no plan was approved\nhint: clear the approval: one that is marked as"
+                    " successful by hand has approved nothing"
+                )
+            return str(one["operation"]), str(one["plan_id"])
+        with executor_of(config) as executor:
+            record = planned(executor, config, self._asked(context))
+        if record is None:
+            raise AirflowSkipException("nothing is to be done")
+        return record.id, ""
+
+    def _asked(self, context: Context) -> Asked:
+        return _asked(context, self.kind, self.takes, self.wanted)
+
+    def _ended(self, record: OperationRecord) -> dict[str, Any]:
+        for step in record.steps:
+            self.log.info("%s: %s", step.id, step.said or step.state)
+        return told(record)
+
+
+def _asked(context: Context, kind: str, takes: Sequence[str], wanted: Mapping[str, Any]) -> Asked:
+    params: Mapping[str, Any] = context["params"]
+    both = {name: params[name] for name in takes} | dict(wanted)
+    stage = str(both.pop("stage", ""))
+    return asked_by(context, kind, both, stage=stage)

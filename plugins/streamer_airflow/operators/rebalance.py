@@ -1,0 +1,186 @@
+"""Have the controller move tasks: `ProposeOperator`, `RebalanceApproval`, `RebalanceOperator`.
+
+The controller makes a placement, and the moves; whoever asks only names it by its hash. So nothing
+needs to be carried out from here, and the trigger that waits for the last move only reads.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping
+from datetime import timedelta
+from typing import TYPE_CHECKING, Any
+
+from airflow.sdk.exceptions import AirflowException, AirflowFailException, AirflowSkipException
+
+from streamer.control.operator import Operator
+from streamer.control.requests import ProposalRecord
+from streamer.control.violations import violations
+from streamer_airflow.body import of_proposal
+from streamer_airflow.hooks.application import ApplicationHook
+from streamer_airflow.links import show_link
+from streamer_airflow.operators.approval import Offer, PlanApproval, Told
+from streamer_airflow.operators.failures import translated
+from streamer_airflow.operators.operation import StreamerOperator
+from streamer_airflow.runs import operation_id
+from streamer_airflow.triggers.rebalance import MovesTrigger
+
+if TYPE_CHECKING:
+    from airflow.sdk import Context
+
+__all__ = ["ProposeOperator", "RebalanceApproval", "RebalanceOperator"]
+
+_ANSWER_S = 30.0
+_LOOK_S = 1.0
+
+
+class ProposeOperator(StreamerOperator):
+    """Have a placement computed; skip the rest where it mends nothing.
+
+    `always` names the field that says whether to go on although nothing is violated, `spread` the
+    one with how far the fullest worker may be above its share, in per cent.
+    """
+
+    def __init__(
+        self, *, always: str = "always", spread: str = "spread_percent_max", **kwargs: Any
+    ) -> None:
+        super().__init__(**kwargs)
+        self.always = always
+        self.spread = spread
+
+    def execute(self, context: Context) -> dict[str, Any]:
+        params: Mapping[str, Any] = context["params"]
+        with translated(), Operator(self.hook.config()) as operator:
+            proposal, why = _looked(operator, params, spread=self.spread)
+        if not proposal.after:
+            raise AirflowSkipException("nothing is to be moved: the placement is as good as can be")
+        if not (why or params[self.always]):
+            raise AirflowSkipException(
+                f"nothing is violated; {len(proposal.after)} tasks would change for little"
+            )
+        show_link(context, self, "")
+        for each in why:
+            self.log.warning("%s", each)
+        return {"proposal": proposal.id, "tasks": len(proposal.after)}
+
+
+class RebalanceApproval(PlanApproval):
+    """The moves of a placement, within limits or by a person."""
+
+    def __init__(
+        self,
+        *,
+        spread: str = "spread_percent_max",
+        bytes_max: str = "bytes_max",
+        tasks_max: str = "tasks_max",
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(**kwargs)
+        self.spread = spread
+        self.bytes_max = bytes_max
+        self.tasks_max = tasks_max
+
+    def offer(self, context: Context) -> Offer | None:
+        params: Mapping[str, Any] = context["params"]
+        config = ApplicationHook(self.conn_id).config()
+        with Operator(config) as operator:
+            proposal, why = _looked(operator, params, spread=self.spread)
+        if not proposal.after:
+            return None
+        application = config.application_id
+        limits = (
+            (proposal.moved_bytes, int(params[self.bytes_max]), "bytes are moved"),
+            (len(proposal.after), int(params[self.tasks_max]), "tasks change"),
+        )
+        over = [f"{size:,} {what}, {limit:,} may" for size, limit, what in limits if size > limit]
+        return Offer(
+            f"rebalance of {application}",
+            of_proposal(proposal, why, application=application),
+            [{"proposal": proposal.id}],
+            "; ".join(over),
+        )
+
+    def change(self, shown: Told) -> str:
+        with Operator(ApplicationHook(self.conn_id).config()) as operator:
+            found = operator.proposal()
+        wanted = str(shown[0]["proposal"]) if shown else ""
+        if found is not None and found.id == wanted:
+            return ""
+        return f"the controller has made another proposal than {wanted} since"
+
+    def take_out(self, shown: Told) -> None:
+        """A proposal that nobody asks for is nothing."""
+
+
+class RebalanceOperator(StreamerOperator):
+    """Go towards what was approved, and wait for the last move. `hours` names the field with the
+    time it may take; what is under way goes on all the same."""
+
+    template_fields = ("approved",)
+
+    def __init__(
+        self,
+        *,
+        approved: Any,
+        hours: str = "moves_hours",
+        patience_s: float = 10.0,
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(**kwargs)
+        self.approved = approved
+        self.hours = hours
+        self.patience_s = patience_s
+
+    def execute(self, context: Context) -> dict[str, Any]:
+        task = context["ti"]
+        proposal = self._proposal()
+        # The run's own: asked twice, the controller adopts it once.
+        number = operation_id("rebalance", task.dag_id, task.run_id, proposal)
+        show_link(context, self, "")
+        with translated(), Operator(self.hook.config()) as operator:
+            operator.apply(proposal, timeout_s=_ANSWER_S, number=number)
+            self.log.info("plan %s is adopted", proposal)
+            left = self._watched(operator)
+        if left:
+            self.defer(
+                trigger=MovesTrigger(self.conn_id),
+                method_name="execute_complete",
+                timeout=timedelta(hours=float(context["params"][self.hours])),
+            )
+        return {"proposal": proposal, "moves_left": 0}
+
+    def execute_complete(self, context: Context, event: Mapping[str, Any]) -> dict[str, Any]:
+        if event.get("error"):
+            raise AirflowException(str(event["error"]))
+        for each in event.get("modes", ()):
+            self.log.warning("still %s", each)
+        return {"proposal": self._proposal(), "moves_left": 0}
+
+    def _proposal(self) -> str:
+        try:
+            return str(self.approved[0]["proposal"])
+        except (TypeError, IndexError, KeyError) as error:
+            raise AirflowFailException(
+                "no placement was approved\nhint: clear the approval: one that is marked as"
+                " successful by hand has approved nothing"
+            ) from error
+
+    def _watched(self, operator: Operator) -> int:
+        """Moves that are left when it is better to wait elsewhere; 0 where all are made."""
+        deadline = time.monotonic() + self.patience_s
+        while True:
+            plan = operator.plan()
+            left = plan.moves_left if plan is not None else 1
+            if not left or time.monotonic() > deadline:
+                self.log.info("%d moves are left", left)
+                return left
+            time.sleep(_LOOK_S)
+
+
+def _looked(
+    operator: Operator, params: Mapping[str, Any], *, spread: str
+) -> tuple[ProposalRecord, list[str]]:
+    """A proposal of this moment, and what it mends."""
+    proposal = operator.propose(timeout_s=_ANSWER_S)
+    found = violations(operator.plan(), proposal, spread_percent_max=int(params[spread]))
+    return proposal, found

@@ -1,0 +1,109 @@
+"""What a run leaves behind, and how an operation is cancelled: `SettleOperator`, `CancelOperator`.
+
+Both go by the operation's record and not by the states of tasks: those say what Airflow has seen.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+from airflow.sdk.exceptions import AirflowException
+
+from streamer.errors import OperationRefusedError
+from streamer_airflow.links import show_link
+from streamer_airflow.operators.failures import translated
+from streamer_airflow.operators.operation import StreamerOperator
+from streamer_airflow.planning import found
+from streamer_airflow.runs import asked_by
+
+if TYPE_CHECKING:
+    from airflow.sdk import Context
+
+    from streamer.control.operations import OperationRecord
+    from streamer.operations.executor import Executor
+
+__all__ = ["CancelOperator", "SettleOperator"]
+
+# A process that is asked to cancel looks every second.
+_LOOK_S = 1.0
+_WAIT_S = 120.0
+
+
+class SettleOperator(StreamerOperator):
+    """The last task of a run, whatever became of the others; a teardown, so that it hides nothing.
+
+    done, cancelled            nothing
+    planned                    the plan is taken out
+    begun, and it can be       what it did is taken back, so that the next run is not refused
+    begun, with no way back    left as it is, held: it can only be finished
+    """
+
+    template_fields: Sequence[str] = ("stages",)
+
+    def __init__(self, *, kind: str, stages: Any = None, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.kind = kind
+        self.stages = stages
+
+    def execute(self, context: Context) -> list[str]:
+        said = []
+        with translated(), self.hook.executor() as executor:
+            for stage in self.stages or [{}]:
+                asked = asked_by(context, self.kind, {}, stage=str(stage.get("stage", "")))
+                record = found(executor, asked)
+                if record is not None:
+                    show_link(context, self, record.id)
+                    said.append(_settled(executor, record))
+                    self.log.info("%s", said[-1])
+        return said
+
+
+class CancelOperator(StreamerOperator):
+    """Stop an operation and take back what it did. `operation` is the name of a form's field."""
+
+    def __init__(self, *, operation: str = "operation", why: str = "why", **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.operation = operation
+        self.why = why
+
+    def execute(self, context: Context) -> str:
+        name, why = str(context["params"][self.operation]), str(context["params"][self.why])
+        show_link(context, self, name)
+        with translated(), self.hook.executor() as executor:
+            record = _cancelled(executor, name, why)
+        if record.state != "cancelled":
+            trouble = f": {record.trouble.message}" if record.trouble else ""
+            raise AirflowException(
+                f"operation {name} is {record.state}{trouble}\nhint: the next try goes on"
+            )
+        return f"operation {name} is cancelled"
+
+
+def _settled(executor: Executor, record: OperationRecord) -> str:
+    if record.is_finished:
+        return f"operation {record.id} is {record.state}"
+    if record.state == "planned":
+        executor.withdraw(record.id)
+        return f"the plan of operation {record.id} is taken out"
+    try:
+        ended = _cancelled(executor, record.id, "its run has failed")
+    except OperationRefusedError as error:
+        return f"operation {record.id} is left as it is: {error.describe()}"
+    if ended.is_finished:
+        return f"operation {record.id} is {ended.state}: what it did is taken back"
+    raise AirflowException(
+        f"operation {record.id} is {ended.state}, and is not taken back yet\n"
+        f"hint: streamer operations cancel {record.id}"
+    )
+
+
+def _cancelled(executor: Executor, name: str, why: str) -> OperationRecord:
+    """Cancel it, also where another process carries it out; waits for that one."""
+    deadline = time.monotonic() + _WAIT_S
+    record = executor.cancel(name, why=why)
+    while not (record.is_finished or record.trouble or time.monotonic() > deadline):
+        time.sleep(_LOOK_S)
+        record = executor.cancel(name, why=why)
+    return record

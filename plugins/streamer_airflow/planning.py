@@ -1,0 +1,161 @@
+"""The operation of a run: found, or planned and written down once.
+
+A plan that nobody has started is made anew where the world is another one by now; one that has
+begun is what it is. Where another operation holds what this one needs, nothing is left behind.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping
+from functools import partial
+from itertools import count
+from typing import Any
+
+from streamer.config import Config
+from streamer.control.client import Control
+from streamer.control.operations import OperationRecord
+from streamer.control.plans import APPLICATION
+from streamer.errors import OperationRefusedError
+from streamer.operations.executor import Executor
+from streamer.operations.readiness import check_free, fits
+from streamer.operations.trim.kind import open_world
+from streamer.operations.trim.proposing import propose_trim
+from streamer.operations.trim.survey import Survey
+from streamer.operations.trim.surveying import surveyed
+from streamer_airflow.runs import Asked
+
+__all__ = ["found", "planned", "weighed", "withdrawn"]
+
+_log = logging.getLogger(__name__)
+
+# A large fleet has thousands of partitions; `streamer trim plan` shows them all.
+_NAMED_MAX = 50
+
+
+def planned(executor: Executor, config: Config, asked: Asked) -> OperationRecord | None:
+    """The operation of this stage of this run; None where there is nothing to be done.
+
+    Raises OperationRefusedError where another operation is at work, with who has it, or where what
+    is asked for makes no sense; and then no plan is left.
+    """
+    known = found(executor, asked)
+    if known is not None and known.state != "planned":
+        _log.info("operation %s of this run is %s: attached to it", known.id, known.state)
+        return known
+    if known is not None and not fits(executor, known):
+        _log.info("plan %s does not fit the world any more: planned anew", known.plan_id[:12])
+        executor.withdraw(known.id)
+        known = None
+    record = known or _proposed(executor, config, asked)
+    if record is None:
+        return None
+    try:
+        check_free(executor, record.plan.scope, record.id)
+    except OperationRefusedError:
+        executor.withdraw(record.id)
+        raise
+    _log.info("operation %s, plan %s", record.id, record.plan_id[:12])
+    return record
+
+
+def found(executor: Executor, asked: Asked) -> OperationRecord | None:
+    """The newest operation of this stage of this run that counts: one that was cancelled after it
+    had begun is over."""
+    books = executor.books()
+    for number in count(1):
+        name = asked.operation(number)
+        if not books.knows(name):
+            return None
+        record = books.operation(name)
+        if record.state != "cancelled":
+            return record
+        if not record.epoch:
+            # It never began: nothing was done under this name, and it can be used again.
+            executor.withdraw(name)
+            return None
+    return None
+
+
+def weighed(config: Config, record: OperationRecord) -> int:
+    """About how many bytes of state it is about, as workers tell at this moment. No part of a plan
+    of a running application, which would be another one each second."""
+    if record.kind == "rebuild":
+        tasks = {record.plan.scope.removeprefix("task/")}
+    elif record.kind == "snapshot":
+        tasks = set(record.plan.steps[0].parameters["tasks"])
+    else:
+        return record.plan.cost.bytes
+    with Control(config, reads_assignments=False) as control:
+        reports = control.reports()
+    return sum(report.bytes for task, (_worker, report) in reports.items() if task in tasks)
+
+
+def withdrawn(executor: Executor, operation: str) -> None:
+    """Leave no trace of a plan that is not to be carried out."""
+    executor.withdraw(operation)
+    _log.info("the plan of operation %s is taken out", operation)
+
+
+def _proposed(executor: Executor, config: Config, asked: Asked) -> OperationRecord | None:
+    books = executor.books()
+    name = next(name for number in count(1) if not books.knows(name := asked.operation(number)))
+    if asked.kind == "trim":
+        # Before the survey, which would find that everything is held and say that nothing may go.
+        check_free(executor, APPLICATION, name)
+    return _written(executor, config, asked, name=name)
+
+
+def _written(
+    executor: Executor, config: Config, asked: Asked, *, name: str
+) -> OperationRecord | None:
+    if asked.kind == "trim":
+        look = partial(_surveyed, config, asked.wanted)
+        return propose_trim(executor, look, why=asked.why, operation=name)[1]
+    return executor.propose(asked.kind, _request(asked, name), why=asked.why, operation=name)
+
+
+def _surveyed(config: Config, wanted: Mapping[str, Any]) -> Survey:
+    """What may go, with who holds what back in the log."""
+    with open_world(config) as world:
+        seen = surveyed(
+            config,
+            world,
+            stores=wanted.get("stores") or (),
+            partitions=wanted.get("partitions") or (),
+            is_capped=not wanted.get("beyond_cap"),
+        )
+    for part in seen.parts[:_NAMED_MAX]:
+        holder = part.floor.limit
+        _log.info(
+            "%s: %s of it may go; %s holds it at %s: %s",
+            part.place,
+            f"{part.records:,} offsets",
+            holder.owner,
+            holder.position,
+            holder.reason,
+        )
+    return seen
+
+
+def _request(asked: Asked, name: str) -> dict[str, Any]:
+    """What the kind is asked for, as the command line would."""
+    wanted = dict(asked.wanted)
+    if asked.kind == "snapshot":
+        return {
+            "order": name,
+            "tasks": sorted(set(wanted.get("tasks") or ())),
+            "stores": sorted(set(wanted.get("stores") or ())),
+            "repository": wanted.get("repository") or "",
+        }
+    if asked.kind == "rebuild":
+        return {
+            "task": wanted["task"],
+            "on": wanted.get("worker") or "",
+            "from": wanted.get("source") or "auto",
+            "number": name,
+        }
+    raise OperationRefusedError(
+        f"operations of kind {asked.kind!r} are not planned here",
+        hint="snapshot, rebuild and trim are",
+    )

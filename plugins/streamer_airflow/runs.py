@@ -1,0 +1,52 @@
+"""Which operation belongs to which run of a DAG: pure.
+
+An operation's id is made of the DAG, the run and the stage: so a task that is retried, cleared or
+doubled finds the operation of the first try, whatever Airflow remembers. Only an operation that had
+begun and was cancelled is over for good: after that a cleared run takes the next number.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from hashlib import sha256
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from airflow.sdk import Context
+
+__all__ = ["Asked", "asked_by", "operation_id"]
+
+
+def operation_id(kind: str, *parts: str) -> str:
+    """The same for the same parts, and another one for any others."""
+    digest = sha256("\0".join(parts).encode()).hexdigest()
+    return f"{kind}-{digest[:16]}"
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """What a stage of a run is to do. `wanted` is what a form or a DAG says, as JSON holds it."""
+
+    kind: str
+    dag: str
+    run: str
+    stage: str = ""
+    wanted: Mapping[str, Any] = field(default_factory=dict)
+
+    def operation(self, number: int = 1) -> str:
+        """The id of its operation; `number` counts those that were cancelled, and this one."""
+        first = operation_id(self.kind, self.dag, self.run, self.stage)
+        return first if number == 1 else f"{first}-{number}"
+
+    @property
+    def why(self) -> str:
+        """For the operation's record: who looks later finds the run."""
+        return f"Airflow, DAG {self.dag}, run {self.run}" + (f", {self.stage}" * bool(self.stage))
+
+
+def asked_by(context: Context, kind: str, wanted: Mapping[str, Any], *, stage: str = "") -> Asked:
+    """What a task instance asks for. Mapped ones have a `stage` of their own, which is what they
+    are about, and never their index: the same form in another order is the same work."""
+    task = context["ti"]
+    return Asked(kind, task.dag_id, task.run_id, stage, dict(wanted))

@@ -1,0 +1,205 @@
+"""Runs of DAGs in this process, against a real broker and a real application's workers."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from streamer.config import Config
+from streamer.control.operations import OperationRecord
+from streamer.operations.catalog import all_kinds
+from streamer.operations.executor import Executor
+from streamer.operations.table import KafkaTable
+from tests.broker.conftest import (  # noqa: F401
+    Kafka,
+    application,
+    broker,
+    kafka,
+    names,
+    sandbox,
+)
+from tests.broker.workers import ROOT, Application
+
+CONNECTION = "AIRFLOW_CONN_STREAMER_DEFAULT"
+STORES = ("totals", "closed", "every")
+
+
+class Person:
+    """Who answers a question."""
+
+    def get_id(self) -> str:
+        return "ann"
+
+    def get_name(self) -> str:
+        return "Ann"
+
+
+class Runs:
+    """An application, its connection, and runs of DAGs for it."""
+
+    def __init__(self, made: Application, bag: Any) -> None:
+        self.made = made
+        self.bag = bag
+        self.repository = str(made.settings["snapshot_repository"])
+        self.config = Config(
+            application_id=made.name,
+            bootstrap_servers=made.kafka.bootstrap_servers,
+            snapshot_repository=self.repository,
+        )
+
+    @property
+    def connection(self) -> str:
+        return json.dumps(
+            {
+                "conn_type": "streamer",
+                "host": self.made.kafka.bootstrap_servers,
+                "extra": {"application": self.made.name, "repository": self.repository},
+            }
+        )
+
+    def run(self, dag: str, *, at: datetime | None = None, **conf: Any) -> Any:
+        """One run, to its end; `at` of an earlier one runs that again, as clearing it does."""
+        at = at or datetime.now(tz=UTC)
+        return self.bag.dags[dag].test(run_after=at, logical_date=at, run_conf=conf)
+
+    def killed(self, dag: str, failpoint: str, *, at: datetime, **conf: Any) -> int:
+        """The same in a process that is killed at a failpoint; its exit code."""
+        command = [sys.executable, "-m", "tests.airflow.dags.once", dag, at.isoformat()]
+        done = subprocess.run(
+            [*command, json.dumps(conf), failpoint],
+            cwd=ROOT,
+            env={
+                **os.environ,
+                CONNECTION: self.connection,
+                "PYTHONPATH": os.pathsep.join([str(ROOT), str(ROOT / "plugins")]),
+            },
+            capture_output=True,
+            timeout=110,
+            check=False,
+        )
+        print(done.stdout.decode()[-3_000:], done.stderr.decode()[-3_000:])
+        return done.returncode
+
+    def operations(self) -> dict[str, OperationRecord]:
+        with self.executor() as executor:
+            return dict(executor.books().operations)
+
+    def executor(self, **given: Any) -> Executor:
+        return Executor(self.config, KafkaTable(self.config), all_kinds(), **given)
+
+    def send(self, rounds: range) -> None:
+        """Records of so many rounds, each processed before the next."""
+        for number in rounds:
+            records = [(f"key-{key:03}", json.dumps(number * 1_000 + key)) for key in range(40)]
+            self.made.kafka.produce(
+                self.made.topic("in"), records, timestamp_ms=lambda _at, at=number: at * 1_000
+            )
+            self.made.wait_until_done(watch=self.made.workers)
+
+
+def states(run: Any) -> dict[str, str]:
+    """The states of a run's tasks; mapped ones as `task[0]`."""
+    found = {}
+    for one in run.get_task_instances():
+        mapped = f"[{one.map_index}]" if one.map_index >= 0 else ""
+        found[f"{one.task_id}{mapped}"] = str(one.state)
+    return found
+
+
+def xcom(run: Any, task: str, index: int = -1) -> Any:
+    """What a task has given to the next one; of a mapped one by its `index`."""
+    from airflow.models.xcom import XComModel
+    from airflow.utils.session import create_session
+
+    query = XComModel.get_many(
+        run_id=run.run_id,
+        key="return_value",
+        task_ids=task,
+        dag_ids=run.dag_id,
+        map_indexes=index,
+    )
+    with create_session() as session:
+        return XComModel.deserialize_value(session.execute(query).scalars().one())
+
+
+@pytest.fixture
+def runs(
+    application: Callable[..., Application],  # noqa: F811
+    bag: Any,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> Callable[..., Runs]:
+    """Makes an application with a repository, and the connection to it."""
+
+    def make(**given: Any) -> Runs:
+        # As tests/broker/trims.py has it.
+        settings = {"outputs": STORES, "snapshot_repository": f"file://{tmp_path}/0/repository"}
+        found = Runs(application("counts", **{**settings, **given}), bag)
+        monkeypatch.setenv(CONNECTION, found.connection)
+        return found
+
+    return make
+
+
+@pytest.fixture
+def answers() -> Iterator[Callable[..., None]]:
+    """Answers the questions of a DAG one after the other, as they are asked, from beside it."""
+    over, threads = threading.Event(), []
+
+    def answer(dag: str, *choices: str | Callable[[], str], task: str = "approve") -> None:
+        def go() -> None:
+            for choice in choices:
+                if not _answered(dag, task, choice, over):
+                    return
+
+        thread = threading.Thread(target=go, daemon=True)
+        threads.append(thread)
+        thread.start()
+
+    yield answer
+    over.set()
+    for thread in threads:
+        thread.join(10)
+
+
+def _answered(dag: str, task: str, choice: str | Callable[[], str], over: threading.Event) -> bool:
+    from airflow.api_fastapi.core_api.datamodels.hitl import UpdateHITLDetailPayload
+    from airflow.api_fastapi.core_api.routes.public.hitl import update_hitl_detail
+    from airflow.models.taskinstance import TaskInstance
+    from airflow.utils.session import create_session
+    from airflow.utils.state import TaskInstanceState
+    from sqlalchemy import select
+
+    asked = select(TaskInstance.run_id).where(
+        TaskInstance.dag_id == dag,
+        TaskInstance.task_id == task,
+        TaskInstance.state == TaskInstanceState.AWAITING_INPUT,
+    )
+    while not over.is_set():
+        with create_session() as session:
+            run = session.scalar(asked)
+            if run is not None:
+                chosen = choice if isinstance(choice, str) else choice()
+                update_hitl_detail(
+                    dag_id=dag,
+                    dag_run_id=run,
+                    task_id=task,
+                    update_hitl_detail_payload=UpdateHITLDetailPayload(
+                        chosen_options=[chosen], params_input={}
+                    ),
+                    user=Person(),
+                    session=session,
+                )
+                return True
+        time.sleep(0.2)
+    return False

@@ -1,0 +1,78 @@
+"""`rebuild_standby` of a copy that serves, `cancel_operation` of one that waits for a worker."""
+
+from __future__ import annotations
+
+import signal
+import threading
+import time
+from collections.abc import Callable
+
+import pytest
+
+from streamer.errors import OperationRefusedError
+from tests.airflow.dags.conftest import Runs, states, xcom
+
+pytestmark = [pytest.mark.broker, pytest.mark.timeout(240)]
+
+
+def warm(runs: Callable[..., Runs]) -> Runs:
+    """A worker with the only task, and one with its copy."""
+    here = runs(partitions=1, standby_replicas=1)
+    here.made.worker("a", worker_id="owner").wait_started(1)
+    keeper = here.made.worker("b", worker_id="keeper")
+    here.send(range(1, 4))
+    deadline = time.monotonic() + 30
+    while keeper.standbys() != {"0_0": 0}:
+        assert time.monotonic() < deadline, keeper.tail()
+        time.sleep(0.2)
+    return here
+
+
+def test_a_copy_is_made_anew_and_a_task_without_one_is_named(
+    runs: Callable[..., Runs], answers: Callable[..., None]
+) -> None:
+    here = warm(runs)
+    keeper = here.made.workers[1]
+    answers("rebuild_standby", "Approve")
+    done = here.run("rebuild_standby", tasks=["0_0"], source="changelog", approval="ask")
+    assert done.state == "success", states(done)
+    assert states(done) == {
+        "targets": "success",
+        "plan[0]": "success",
+        "approve": "success",
+        "rebuild[0]": "success",
+        "settle": "success",
+    }
+    [operation] = here.operations().values()
+    assert (operation.kind, operation.state, operation.epoch) == ("rebuild", "done", 1)
+    assert operation.plan.scope == "task/0_0"
+    assert "was made anew from its changelogs" in operation.steps[1].said
+    assert keeper.is_alive
+    assert xcom(done, "approve")[0]["approved_by"] == "Ann"
+
+    failed = here.run("rebuild_standby", tasks=["0_7"])
+    assert failed.state == "failed"
+    assert states(failed)["plan[0]"] == "failed"
+    assert here.operations().keys() == {operation.id}
+
+
+def test_what_waits_for_a_worker_is_cancelled_by_its_id(runs: Callable[..., Runs]) -> None:
+    here = warm(runs)
+    keeper = here.made.workers[1]
+    keeper.send(signal.SIGSTOP)
+    ended: list[str] = []
+    with here.executor() as executor:
+        request = {"task": "0_0", "on": "keeper", "from": "changelog", "number": "one"}
+        name = executor.propose("rebuild", request, operation="one").id
+        working = threading.Thread(target=lambda: ended.append(executor.start(name).state))
+        working.start()
+        while here.operations()[name].state != "running":
+            time.sleep(0.2)
+        done = here.run("cancel_operation", operation=name, why="wrong copy")
+        working.join(60)
+    keeper.send(signal.SIGCONT)
+    assert done.state == "success", states(done)
+    assert ended == ["cancelled"]
+    assert here.operations()[name].state == "cancelled"
+    with here.executor() as executor, pytest.raises(OperationRefusedError):
+        executor.cancel("unknown")

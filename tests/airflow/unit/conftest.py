@@ -1,0 +1,27 @@
+"""Fixtures of unit tests with operators; those that need Airflow say so by asking for `rig`."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+
+from streamer import failpoints
+from tests.airflow.unit.rig import Rig
+from tests.unit.operations.shelf import Warehouse
+
+
+@pytest.fixture
+def warehouse() -> Warehouse:
+    return Warehouse()
+
+
+@pytest.fixture
+def rig(warehouse: Warehouse, monkeypatch: pytest.MonkeyPatch) -> Rig:
+    return Rig(warehouse, monkeypatch)
+
+
+@pytest.fixture(autouse=True)
+def _disarmed() -> Iterator[None]:
+    yield
+    failpoints.disarm()

@@ -1,0 +1,63 @@
+"""What operators are given in unit tests: a context, and an application whose operations are those
+of tests/unit/operations, on the in-memory broker."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import Any
+
+from streamer.config import Config
+from streamer.control.operations import OperationRecord
+from streamer.operations.executor import Executor
+from tests.unit.operations.shelf import APPLICATION, Warehouse
+
+__all__ = ["Instance", "Rig", "context"]
+
+
+@dataclass
+class Instance:
+    """As much of a task instance as operators use."""
+
+    dag_id: str = "dag"
+    run_id: str = "run"
+    task_id: str = "task"
+    id: str = "0190-ti"
+    pushed: dict[str, Any] = field(default_factory=dict)
+
+    def xcom_push(self, key: str, value: Any) -> None:
+        self.pushed[key] = value
+
+
+def context(run: str = "run", **params: Any) -> Any:
+    instance = Instance(run_id=run)
+    return {"ti": instance, "task_instance": instance, "params": params}
+
+
+class Rig:
+    """Stands where hooks reach an application."""
+
+    def __init__(self, warehouse: Warehouse, monkeypatch: Any) -> None:
+        self.warehouse = warehouse
+        self.config = Config(application_id=APPLICATION)
+        for module in ("operators.operation", "operators.approval"):
+            monkeypatch.setattr(f"streamer_airflow.{module}.executor_of", self.executor_of)
+        hook = "streamer_airflow.hooks.application"
+        monkeypatch.setattr(f"{hook}.executor_of", self.executor_of)
+        monkeypatch.setattr(f"{hook}.ApplicationHook.config", lambda _hook: self.config)
+        # What a form says of a trim is a survey; here it is the list of boxes.
+        monkeypatch.setattr("streamer_airflow.planning._written", self._written)
+
+    @contextmanager
+    def executor_of(self, _config: Config, **given: Any) -> Iterator[Executor]:
+        yield self.warehouse.executor(**given)
+
+    @staticmethod
+    def _written(
+        executor: Executor, _config: Config, asked: Any, *, name: str
+    ) -> OperationRecord | None:
+        boxes = list(asked.wanted["boxes"])
+        if not boxes:
+            return None
+        return executor.propose(asked.kind, {"boxes": boxes}, why=asked.why, operation=name)

@@ -1,0 +1,168 @@
+"""An approval is bound to the plan that was shown."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from typing import Any
+
+import pytest
+from airflow.sdk.exceptions import (
+    AirflowException,
+    AirflowFailException,
+    AirflowSkipException,
+    TaskAwaitingInput,
+)
+
+from streamer.control.plans import Cost
+from streamer_airflow.operators.approval import OperationApproval
+from tests.airflow.unit.rig import Rig, context
+
+FORM = {"approval": "automatic", "answer_hours": 12, "bytes_max": 100}
+
+
+@pytest.fixture
+def questions(monkeypatch: pytest.MonkeyPatch) -> list[Any]:
+    asked: list[Any] = []
+    monkeypatch.setattr(
+        "airflow.providers.standard.operators.hitl.upsert_hitl_detail",
+        lambda **given: asked.append(given),
+    )
+    return asked
+
+
+def approval(**given: Any) -> OperationApproval:
+    return OperationApproval(
+        task_id="approve",
+        kind="shelve",
+        takes=("boxes",),
+        bytes_max="bytes_max",
+        command="streamer trim apply {id} --app {application}",
+        **given,
+    )
+
+
+def form(*boxes: str, **given: Any) -> Any:
+    return context(**{**FORM, "boxes": list(boxes), **given})
+
+
+def answer(chosen: str, by: str = "ann") -> dict[str, Any]:
+    user = {"id": by, "name": by} if by else None
+    return {
+        "chosen_options": [chosen],
+        "params_input": {},
+        "responded_at": datetime.now(tz=UTC),
+        "responded_by_user": user,
+    }
+
+
+def shown(rig: Rig, questions: list[Any], place: Any) -> Any:
+    with pytest.raises(TaskAwaitingInput) as parked:
+        approval().execute(place)
+    assert parked.value.method_name == "execute_complete"
+    assert parked.value.kwargs is not None
+    return parked.value.kwargs["shown"]
+
+
+def test_within_its_limits_nobody_is_asked(rig: Rig, questions: list[Any]) -> None:
+    said = approval().execute(form("a"))
+    assert [one["state"] for one in said] == ["planned"]
+    assert questions == []
+
+
+@pytest.mark.parametrize("given", [{"approval": "ask"}, {"bytes_max": 1}])
+def test_beyond_them_or_if_the_form_says_so_somebody_is(
+    rig: Rig, questions: list[Any], given: dict[str, Any]
+) -> None:
+    found = shown(rig, questions, form("a", **given))
+    [asked] = questions
+    record = rig.warehouse.executor().books().operation(found[0]["operation"])
+    assert asked["defaults"] == ["Reject"]
+    assert asked["subject"] == "shelve of app"
+    body = asked["body"]
+    for text in (
+        f"`{record.plan_id[:12]}`",
+        "| Bytes | about 2 B |",
+        "about 1 min 15 s",
+        "**Cannot be undone**, from step `label` on:",
+        "- a label cannot be taken off",
+        "1. `a`: put a on the shelf",
+        f"streamer trim apply {record.id} --app app",
+    ):
+        assert text in body
+    assert ("Asked since 2 bytes go, and 1 go without a person." in body) == ("bytes_max" in given)
+
+
+def test_what_could_not_be_weighed_does_not_go_without_a_person(
+    rig: Rig, questions: list[Any]
+) -> None:
+    rig.warehouse.shelf.cost = Cost(records=5)
+    shown(rig, questions, form("a"))
+    assert "Asked since it is not known how many bytes go." in questions[0]["body"]
+
+
+def test_nothing_to_do_skips(rig: Rig, questions: list[Any]) -> None:
+    with pytest.raises(AirflowSkipException):
+        approval().execute(form())
+
+
+def test_approved_is_what_was_shown(rig: Rig, questions: list[Any]) -> None:
+    place = form("a", approval="ask")
+    found = shown(rig, questions, place)
+    said = approval().execute_complete(place, answer("Approve"), shown=found)
+    assert said == [{**found[0], "approved_by": "ann"}]
+
+
+@pytest.mark.parametrize("by", ["ann", ""])
+def test_rejected_or_unanswered_leaves_nothing_and_fails(
+    rig: Rig, questions: list[Any], by: str
+) -> None:
+    place = form("a", approval="ask")
+    found = shown(rig, questions, place)
+    who = "rejected by ann" if by else "nobody answered in time"
+    with pytest.raises(AirflowFailException, match=who):
+        approval().execute_complete(place, answer("Reject", by), shown=found)
+    assert rig.warehouse.executor().books().operations == {}
+
+
+def test_a_world_that_has_moved_is_planned_anew_and_asked_again(
+    rig: Rig, questions: list[Any]
+) -> None:
+    place = form("a", approval="ask")
+    found = shown(rig, questions, place)
+    rig.warehouse.shelf.room = 9
+    with pytest.raises(AirflowException, match="planned anew") as moved:
+        approval().execute_complete(place, answer("Approve"), shown=found)
+    assert not isinstance(moved.value, AirflowFailException), "the next try asks again"
+    again = shown(rig, questions, place)
+    assert again[0]["plan_id"] != found[0]["plan_id"]
+    assert questions[1]["body"] != questions[0]["body"]
+    assert approval().execute_complete(place, answer("Approve"), shown=again)
+
+
+def test_what_somebody_else_has_begun_meanwhile_is_not_asked_for_again(
+    rig: Rig, questions: list[Any]
+) -> None:
+    place = form("a", approval="ask")
+    found = shown(rig, questions, place)
+    rig.warehouse.executor().start(found[0]["operation"])
+    assert approval().execute_complete(place, answer("Approve"), shown=found)
+    again = form("a", approval="ask", bytes_max=0)
+    assert [one["state"] for one in approval().execute(again)] == ["done"]
+
+
+def test_a_plan_that_was_taken_out_is_not_approved(rig: Rig, questions: list[Any]) -> None:
+    place = form("a", approval="ask")
+    found = shown(rig, questions, place)
+    rig.warehouse.executor().withdraw(found[0]["operation"])
+    with pytest.raises(AirflowException, match="was taken out"):
+        approval().execute_complete(place, answer("Approve"), shown=found)
+
+
+def test_several_stages_are_one_question(rig: Rig, questions: list[Any]) -> None:
+    stages = [{"stage": "0_1", "boxes": ["a"]}, {"stage": "0_2", "boxes": ["b"]}]
+    with pytest.raises(TaskAwaitingInput) as parked:
+        approval(stages=stages).execute(form("z", approval="ask"))
+    assert parked.value.kwargs is not None
+    found = parked.value.kwargs["shown"]
+    assert len({one["operation"] for one in found}) == 2
+    assert questions[0]["body"].count("**Cannot be undone**") == 2
