@@ -39,7 +39,7 @@ setup: .venv/.complete  ## make .venv from requirements.lock (nothing to do when
 	@echo "setup: done"
 
 # Without them their tests are skipped, and say so.
-servers: setup  ## what tests of snapshots run against: an S3 server (built once, by Go) and sshd
+servers: setup  ## what tests run against: an S3 server (built once, by Go), sshd and Chromium
 	@PATH="$$PATH:/usr/sbin:/sbin"; if ! command -v sshd >/dev/null; then \
 	  if [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null; then \
 	    echo "servers: installing sshd"; export DEBIAN_FRONTEND=noninteractive; \
@@ -47,6 +47,13 @@ servers: setup  ## what tests of snapshots run against: an S3 server (built once
 	      apt-get install -y -qq openssh-server; }; } >/dev/null || \
 	      echo "servers: sshd could not be installed"; \
 	  else echo "servers: sshd is not installed"; fi; fi
+	@if ! command -v chromium >/dev/null; then \
+	  if [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null; then \
+	    echo "servers: installing Chromium"; export DEBIAN_FRONTEND=noninteractive; \
+	    { apt-get install -y -qq chromium || { apt-get update -qq && \
+	      apt-get install -y -qq chromium; }; } >/dev/null || \
+	      echo "servers: Chromium could not be installed"; \
+	  else echo "servers: Chromium is not installed"; fi; fi
 	@$(PY) -c 'from streamer.sandbox.object_store import build, is_built, missing; \
 	reason = missing(); is_built() or print("servers:", reason or "building the S3 server, some minutes"); \
 	reason or build()' || echo "servers: the S3 server could not be built"

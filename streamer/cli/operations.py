@@ -142,10 +142,9 @@ def _row(record: OperationRecord, books: Books) -> dict[str, Any]:
 
 
 def _state(record: OperationRecord, books: Books) -> str:
-    """Its state, and that nobody is at work where somebody should be."""
-    if record.state in ("running", "cancelling") and not _is_live(record, books):
-        return f"{record.state}, by nobody"
-    return record.state
+    from streamer.overview.work import state_of
+
+    return state_of(record, is_live=_is_live(record, books))
 
 
 def _is_live(record: OperationRecord, books: Books) -> bool:

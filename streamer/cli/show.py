@@ -49,10 +49,39 @@ def add(commands: Commands) -> None:
         thing = add_command(things, name, summary, execute=_executed(execute))
         add_application(thing)
         add_json(thing)
+    summary = "show what is not as it should be, the worst first, and what to do"
+    alarms = add_command(things, "alarms", summary, execute=_alarms)
+    add_application(alarms)
+    add_json(alarms)
     summary = "show what is being moved and why, and what is not as it should be"
     moves = add_command(things, "moves", summary, execute=_moves)
     add_application(moves)
     add_json(moves)
+
+
+def _alarms(arguments: argparse.Namespace) -> int:
+    config = application(arguments)
+    from streamer.overview.alarms import alarms
+    from streamer.overview.fleet import Fleet
+    from streamer.overview.watch import Watch
+
+    quiet_clients(arguments)
+    with Watch(config) as watch:
+        watch.read_assignments()
+        found = alarms(Fleet(watch.look()))
+    if arguments.json:
+        print_json([_plain(each) for each in found])
+        return 0
+    if not found:
+        print("all is as it should be")
+    for each in found:
+        since = f", since {moment(each.since_ms)}" if each.since_ms else ""
+        number = f"{each.count:,} " if each.count > 1 else ""
+        some = f": {', '.join(each.examples)}" if each.examples else ""
+        print(f"{each.level}: {number}{each.what}{some}{since}")
+        if each.todo:
+            print(f"  {each.todo}")
+    return 0
 
 
 def _moves(arguments: argparse.Namespace) -> int:

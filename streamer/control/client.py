@@ -9,34 +9,26 @@ It only reads. Each question reads what was written since the last one.
 
 from __future__ import annotations
 
-import logging
-
 from streamer.clock import Clock, SystemClock
 from streamer.closable import Closable
 from streamer.config import Config
-from streamer.control.identity import Process, listed_as, session_of
-from streamer.control.lifelines import sessions_kept
 from streamer.control.messages import (
     AssignmentRecord,
     StatusRecord,
     TaskReport,
     decode_assignment,
 )
-from streamer.control.presence import Presence
 from streamer.control.reading import StatusReader
+from streamer.control.roster import Roster
 from streamer.control.topics import ControlTopics
-from streamer.control.view import TaskInfo, WorkerInfo, lags_of, tasks_of, workers_of
-from streamer.errors import KafkaUnavailableError
+from streamer.control.view import TaskInfo, WorkerInfo, lags_of, tasks_of
 from streamer.ids import TopicPartition
 from streamer.kafka.admin import Admin
 from streamer.kafka.table import TableReader, newest
 
 __all__ = ["Control", "TaskInfo", "WorkerInfo"]
 
-_log = logging.getLogger(__name__)
-
 _READ_S = 30.0
-_ELECTED_S = 5.0
 
 
 class Control(Closable):
@@ -56,7 +48,6 @@ class Control(Closable):
         self, config: Config, *, clock: Clock | None = None, reads_assignments: bool = True
     ) -> None:
         self._config = config
-        self._clock = clock or SystemClock()
         self._admin = Admin(config)
         self._topics = ControlTopics.find(config, self._admin)
         self._places = self._topics.statuses()
@@ -65,7 +56,7 @@ class Control(Closable):
         self._assignments: dict[str, AssignmentRecord] = {}
         self._statuses: dict[str, StatusRecord] = {}
         self._reading = StatusReader()
-        self._presence = Presence()
+        self._roster = Roster(config, self._admin, self._topics, clock=clock or SystemClock())
         self._reader = TableReader(config, self._places)
 
     def workers(self) -> list[WorkerInfo]:
@@ -122,36 +113,7 @@ class Control(Closable):
         self._reader.close()
 
     def _workers(self) -> list[WorkerInfo]:
-        now_ms = self._clock.now_ms()
-        alive = self._presence.living(
-            self._statuses.values(),
-            lambda silent: sessions_kept(self._admin, self._topics, silent),
-            now_ms=now_ms,
-            silence_ms=self._config.session_timeout_ms,
-            doubted=self._ended(),
-        )
-        return workers_of(
-            self._assignments,
-            self._statuses,
-            members=dict.fromkeys(alive, False) | dict.fromkeys(self._elected() & alive, True),
-            now_ms=now_ms,
-        )
-
-    def _ended(self) -> set[Process]:
-        """Those that the controller knows to be fenced or gone: most of them are dead."""
-        ended = (each for each in self._assignments.values() if each.ended)
-        return {(each.worker, session_of(each.incarnation)) for each in ended}
-
-    def _elected(self) -> set[Process]:
-        """The controller, or nobody at this moment."""
-        try:
-            found = self._admin.group_members(self._topics.members, timeout_s=_ELECTED_S)
-        except KafkaUnavailableError as error:
-            # Who lives and who owns what does not depend on it.
-            _log.warning("who is the controller is not known at present: %s", error)
-            return set()
-        owners = (listed_as(each.client_id) for each in found if each.partitions)
-        return {each.process for each in owners if each is not None}
+        return self._roster.workers(self._assignments, self._statuses)
 
     def _read(self) -> None:
         ends = self._admin.ends(self._places)

@@ -36,6 +36,11 @@ class StatusReader:
         found = (self._read(row) for row in rows)
         return [one for one in found if one is not None]
 
+    @property
+    def refused(self) -> frozenset[str]:
+        """The keys whose newest record cannot be read; at most 1,000 of them."""
+        return frozenset(self._refused)
+
     def _read(self, row: Row) -> StatusRecord | None:
         if row.value is None:
             self._refused.discard(row.key)

@@ -36,10 +36,10 @@ from streamer.control.operations import (
 )
 from streamer.control.plans import Plan, check_plan
 from streamer.errors import ConfigError, InvariantError, OperationRefusedError, StoppedError
+from streamer.operations.asking import check_way_back, wish
 from streamer.operations.books import Books
 from streamer.operations.kinds import Kinds, Request
 from streamer.operations.lock import LEASE_MS
-from streamer.operations.loop import no_return_reason
 from streamer.operations.ports import Table
 from streamer.operations.process import Process
 
@@ -200,14 +200,7 @@ class Executor(Closable):
         record = books.operation(operation)
         if record.state == "cancelled":
             return record
-        reason = "it is done" if record.is_finished else no_return_reason(record)
-        if reason:
-            raise OperationRefusedError(
-                f"operation {operation} cannot be cancelled: {reason}",
-                hint="an operation of its own may take back what this one did"
-                if record.is_finished
-                else f"finish it: streamer operations resume {operation}",
-            )
+        check_way_back(record)
         is_live = books.is_live(operation, self._clock.now_ms()) and not takes_over
         if record.state != "planned" and not is_live:
             self._kinds.named(record.kind)
@@ -291,14 +284,7 @@ class Executor(Closable):
         self._table.close()
 
     def _wish(self, operation: str, why: str) -> CancelRecord:
-        return CancelRecord(
-            format=FORMAT,
-            application=self._table.application,
-            operation=operation,
-            by=somebody(),
-            why=why,
-            at_ms=self._clock.now_ms(),
-        )
+        return wish(self._table.application, operation, why=why, now_ms=self._clock.now_ms())
 
 
 def _same(known: OperationRecord, kind: str, request: Any) -> OperationRecord:

@@ -1,0 +1,1 @@
+"""The Streamer page in Airflow: what applications do, live, behind Airflow's own log-in."""

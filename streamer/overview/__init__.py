@@ -1,0 +1,1 @@
+"""What an application looks like from outside: for whoever shows it, and changes nothing."""
