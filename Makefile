@@ -9,10 +9,10 @@ NAME   ?= throughput
 ARGS   ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help setup servers demo test test-fast lint chaos bench lock format clean distclean
+.PHONY: help setup servers demo airflow test test-fast test-celery lint chaos bench lock format clean distclean
 
 help:  ## show this list
-	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-11s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 setup: .venv/.complete  ## make .venv from requirements.lock (nothing to do when it is up to date)
 
@@ -61,6 +61,9 @@ servers: setup  ## what tests run against: an S3 server (built once, by Go), ssh
 demo: setup  ## run the demonstration; KEEP=1 leaves it running
 	@$(PY) -m demo $(if $(KEEP),--keep)
 
+airflow: setup  ## Airflow for an application whose Kafka runs: ARGS="--app ID --bootstrap-servers HOST:PORT"
+	@$(PY) -m demo.airflow $(ARGS)
+
 lint: setup
 	$(PY) -m ruff check .
 	$(PY) -m ruff format --check .
@@ -70,12 +73,22 @@ lint: setup
 SPREAD := --dist loadfile --no-loadscope-reorder
 
 test: lint servers  ## linters, types and all tests, a real Kafka included
-	$(PY) -m pytest tests $(wildcard examples/tests) -m "not chaos and not bench" \
+	$(PY) -m pytest tests $(wildcard examples/tests) -m "not chaos and not bench and not celery" \
 	  --numprocesses 4 $(SPREAD) $(ARGS)
 
 test-fast: setup  ## tests without Kafka, sshd and S3 that need no second each: less than a minute
 	STREAMER_TEST_HURRY=1 $(PY) -m pytest tests/unit tests/tidy $(wildcard tests/simulation examples/tests) -m "not broker and not chaos and not bench and not slow" \
 	  --numprocesses 3 $(SPREAD) $(ARGS)
+
+# With RUNLEVEL=1 Debian's packages are installed and none of their services is started.
+test-celery: setup servers  ## what docker-compose.yml runs, natively: PostgreSQL, Redis, Celery
+	@if [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null; then export RUNLEVEL=1 DEBIAN_FRONTEND=noninteractive; \
+	  ls /usr/lib/postgresql/*/bin/postgres >/dev/null 2>&1 || wanted=postgresql; \
+	  command -v redis-server >/dev/null || wanted="$$wanted redis-server"; \
+	  if [ -n "$$wanted" ]; then echo "test-celery: installing $$wanted"; \
+	    { apt-get install -y -qq $$wanted || { apt-get update -qq && apt-get install -y -qq $$wanted; }; } >/dev/null || \
+	      echo "test-celery: could not be installed: $$wanted"; fi; fi
+	$(PY) -m pytest tests/airflow/celery -m celery $(ARGS)
 
 chaos: setup  ## tests that kill processes and break disks and connections
 	$(PY) -m pytest tests -m chaos $(ARGS)

@@ -11,6 +11,7 @@ from types import FrameType
 
 from confluent_kafka import KafkaException
 
+from demo.airflow.rest import ApiError
 from demo.cdnow import CUSTOMERS, PURCHASES
 from demo.scenario import DemoError, Options, Scenario, Summary
 from demo.screen import Screen, screen_for
@@ -25,13 +26,17 @@ def main() -> int:
     # Both end alike: everything is stopped and removed. (A shell's background job ignores SIGINT.)
     signal.signal(signal.SIGINT, _interrupt)
     signal.signal(signal.SIGTERM, _interrupt)
-    options = Options(copies=arguments.copies, per_second=arguments.per_second)
+    options = Options(
+        copies=arguments.copies,
+        per_second=arguments.per_second,
+        conducts=not arguments.without_airflow,
+    )
     screen = screen_for()
     try:
         return _play(options, screen, keep=arguments.keep)
     except KeyboardInterrupt:
         return _INTERRUPTED
-    except (DemoError, KafkaException, OSError, ValueError, StreamerError) as error:
+    except (DemoError, ApiError, KafkaException, OSError, ValueError, StreamerError) as error:
         print(f"demo: {error}", file=sys.stderr)
         return 1
 
@@ -41,6 +46,9 @@ def _parser() -> argparse.ArgumentParser:
         prog="python -m demo", description="Two workers, one of them killed; every result checked."
     )
     parser.add_argument("--keep", action="store_true", help="stay up until Ctrl-C")
+    parser.add_argument(
+        "--without-airflow", action="store_true", help="no snapshots and no trim at the end"
+    )
     parser.add_argument(
         "--copies",
         type=_count,
@@ -76,13 +84,15 @@ def _play(options: Options, screen: Screen, *, keep: bool) -> int:
         scenario.replace_it()
         scenario.catch_up()
         verdict = scenario.compare()
+        scenario.maintain()
         if keep:
             screen.close()
             _print(scenario.summary, verdict)
             _keep(scenario)
     if not keep:
         _print(scenario.summary, verdict)
-    return 1 if verdict.wrong else 0
+    failed = any(run.state != "success" for run in scenario.summary.conducted)
+    return 1 if verdict.wrong or failed else 0
 
 
 def _print(summary: Summary, verdict: Verdict) -> None:
@@ -97,6 +107,8 @@ def _print(summary: Summary, verdict: Verdict) -> None:
         f" {verdict.results:,} results in Kafka",
         "verdict": "DIFFERENT" if verdict.wrong else "equal, every one of them",
     }
+    for run in summary.conducted:
+        rows[run.dag] = f"{run.state}, {run.seconds:.0f} s"
     print()
     for name, value in rows.items():
         print(f"  {name:<18} {value}")

@@ -1,4 +1,4 @@
-"""What happens, in order: start, load, kill, take over, replace, catch up, compare, stop.
+"""What happens, in order: start, load, kill, take over, replace, catch up, compare, maintain, stop.
 
 Whatever way it ends, everything that was started is stopped and every file is removed.
 """
@@ -12,19 +12,22 @@ from collections import Counter
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Self
 
 from demo import cdnow
 from demo.amplify import amplify, key_of, records
 from demo.cdnow import Purchase
+from demo.conducting import STORY, Conducted, Conductor
 from demo.feed import Feed
 from demo.progress import Progress
 from demo.screen import Screen
 from demo.topics import PARTITIONS, Topics
 from demo.verdict import Verdict, check_history, compare
 from demo.workers import Worker
+from examples.profiles import app
+from streamer.config import load
 from streamer.sandbox import Sandbox
 
 __all__ = ["DemoError", "Options", "Scenario", "Summary"]
@@ -43,10 +46,12 @@ class DemoError(Exception):
 
 @dataclass(frozen=True)
 class Options:
-    """`copies` times the history's events and customers, written at a pace after a backlog."""
+    """`copies` times the history's events and customers, written at a pace after a backlog.
+    `conducts`: with an Airflow, which makes snapshots and trims at the end."""
 
     copies: int = 5
     per_second: int = 12_000
+    conducts: bool = True
 
 
 @dataclass(slots=True)
@@ -56,6 +61,7 @@ class Summary:
     fastest_per_second: int = 0
     takeover_s: float = 0.0
     processed_twice: int = 0
+    conducted: list[Conducted] = field(default_factory=list)
 
     @property
     def per_second(self) -> float:
@@ -71,6 +77,7 @@ class Scenario:
         self._stack = ExitStack()
         self._workers: list[Worker] = []
         self._history: list[Purchase] = []
+        self._conductor: Conductor | None = None
 
     def __enter__(self) -> Self:
         return self
@@ -83,7 +90,12 @@ class Scenario:
     def addresses(self) -> dict[str, str]:
         """What can be looked at while everything is up."""
         found = {"Kafka": self._topics.bootstrap_servers}
-        return found | {f"worker {one.name}": one.address for one in self._living}
+        found |= {f"worker {one.name}": one.address for one in self._living}
+        return found | (self._conductor.logins if self._conductor else {})
+
+    @property
+    def _repository(self) -> str:
+        return f"file://{self._directory / 'snapshots'}"
 
     @property
     def _living(self) -> list[Worker]:
@@ -98,6 +110,13 @@ class Scenario:
         say("starting Apache Kafka (the very first time it is fetched: 44 MB)")
         path = self._stack.enter_context(tempfile.TemporaryDirectory(prefix="streamer-demo-"))
         self._directory = Path(path)
+        if self._options.conducts:
+            parts = app.topology().subtopologies
+            stores = [spec.name for part in parts for spec in part.stores]
+            tasks = [f"0_{number}" for number in range(PARTITIONS)]
+            self._conductor = Conductor(say, stores=stores, tasks=tasks)
+            self._stack.callback(self._conductor.stop)
+            self._conductor.begin()
         kafka = self._stack.enter_context(Sandbox())
         self._topics = Topics(kafka.bootstrap_servers)
         self._stack.callback(self._topics.close)
@@ -191,13 +210,31 @@ class Scenario:
         verdict.results, wrong = check_history(servers, events=self.summary.events)
         verdict.wrong += wrong
         gc.enable()
+        self._screen.say("DIFFERENT" if verdict.wrong else "everything is equal")
         return verdict
+
+    def maintain(self) -> None:
+        """Snapshots, and a trim of the changelogs, as runs of DAGs in Airflow."""
+        if self._conductor is None:
+            return
+        keywords = {
+            "bootstrap_servers": self._topics.bootstrap_servers,
+            "snapshot_repository": self._repository,
+        }
+        self._conductor.connect(load(app.application_id, keywords=keywords, environment={}))
+        for scene in STORY:
+            self.summary.conducted.append(self._conductor.play(scene))
 
     # -- what the scenes need ------------------------------------------------------------------
 
     def _add_worker(self, name: str) -> None:
         servers = self._topics.bootstrap_servers
-        worker = Worker(name, bootstrap_servers=servers, directory=self._directory)
+        worker = Worker(
+            name,
+            bootstrap_servers=servers,
+            directory=self._directory,
+            repository=self._repository,
+        )
         self._workers.append(worker)
 
     def _stop_workers(self) -> None:

@@ -30,7 +30,9 @@ class Stored(NamedTuple):
 class Worker:
     """`streamer run` in a process of its own, with its log in a file. It dies with this one."""
 
-    def __init__(self, name: str, *, bootstrap_servers: str, directory: Path) -> None:
+    def __init__(
+        self, name: str, *, bootstrap_servers: str, directory: Path, repository: str
+    ) -> None:
         (self.port,) = free_ports(1)
         self.name = name
         self.is_killed = False
@@ -39,6 +41,7 @@ class Worker:
             "--bootstrap-servers": bootstrap_servers,
             "--state-dir": str(directory / "state"),
             "--http-port": str(self.port),
+            "--set": f"snapshot_repository={repository}",
         }
         command = [sys.executable, "-m", "streamer.cli.main", "run", APPLICATION]
         command += [text for pair in arguments.items() for text in pair]

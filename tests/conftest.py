@@ -26,12 +26,12 @@ settings.load_profile("shared machine")
 
 TESTS = Path(__file__).parent
 MARKED_DIRECTORIES = ("broker", "chaos", "bench")
-KINDS = ("slow", *MARKED_DIRECTORIES)
 HOW_TO_RUN = {
     "slow": "make test",
     "broker": "make test",
     "chaos": "make chaos",
     "bench": "make bench",
+    "celery": "make test-celery",
 }
 
 BROKER = "STREAMER_TEST_BROKER"
@@ -127,7 +127,7 @@ def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
 
 def pytest_deselected(items: list[pytest.Item]) -> None:
     for item in items:
-        kinds = [kind for kind in KINDS if item.get_closest_marker(kind)]
+        kinds = [kind for kind in HOW_TO_RUN if item.get_closest_marker(kind)]
         if kinds:
             _deselected[kinds[-1]] += 1
 

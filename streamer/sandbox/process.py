@@ -13,7 +13,7 @@ import struct
 import subprocess
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from http.client import HTTPException
 from pathlib import Path
@@ -29,7 +29,10 @@ _PROBE = struct.pack(">hhih", 60, 0, 7, 7) + b"sandbox" + b"\0" + b"\0\0"
 
 
 class ServerProcess:
-    """A child process with its output in a file, and with the open files that it inherits."""
+    """A child process with its output in a file, and with the open files that it inherits.
+
+    Without an `environment` it has this process's own.
+    """
 
     def __init__(
         self,
@@ -38,8 +41,10 @@ class ServerProcess:
         log: Path,
         dies_with_parent: signal.Signals | None,
         inherits: Sequence[int] = (),
+        environment: Mapping[str, str] | None = None,
     ) -> None:
         self._command = list(command)
+        self._environment = None if environment is None else dict(environment)
         self._inherits = tuple(inherits)
         self._log = log
         self._signal = dies_with_parent
@@ -68,6 +73,7 @@ class ServerProcess:
                     stderr=subprocess.STDOUT,
                     start_new_session=True,
                     pass_fds=self._inherits,
+                    env=self._environment,
                 )
         except OSError as error:
             self._failure = error

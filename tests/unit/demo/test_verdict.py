@@ -104,7 +104,7 @@ class FakeScenario:
 
     def start(self) -> None: ...
 
-    run_two_workers = kill_one = replace_it = catch_up = start
+    run_two_workers = kill_one = replace_it = catch_up = maintain = start
 
     def compare(self) -> Verdict:
         return Verdict(wrong=self.wrong)

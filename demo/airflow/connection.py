@@ -1,0 +1,100 @@
+"""The application that an Airflow conducts, as a connection of type `streamer` in its database.
+
+In the database and not in a variable of the environment: so it is seen and changed in the UI, and
+its password is encrypted there.
+"""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+from demo.airflow.rest import Api, ApiError
+from streamer.config import Config, settings
+
+__all__ = ["CONNECTION", "as_variable", "body", "check", "store"]
+
+CONNECTION = "streamer_default"
+_CONFLICT = 409
+_LOGIN, _PASSWORD = "sasl.username", "sasl.password"
+# Fields of the form, by the setting or by the property of Kafka's client that each stands for.
+_FIELDS = {
+    "snapshot_repository": "repository",
+    "snapshot_s3_access_key": "repository_access_key",
+    "snapshot_s3_secret_key": "repository_secret_key",
+    "snapshot_s3_endpoint": "repository_endpoint",
+    "snapshot_ssh_key": "ssh_key",
+    "snapshot_ssh_known_hosts": "ssh_known_hosts",
+}
+_KAFKA = {
+    "security.protocol": "security_protocol",
+    "sasl.mechanism": "sasl_mechanism",
+    "sasl.mechanisms": "sasl_mechanism",
+    "ssl.ca.location": "ssl_ca_location",
+}
+# What workers alone read is of no use there.
+_OF_MAINTENANCE = ("snapshot_", "trim_")
+
+
+def body(config: Config, connection: str = CONNECTION) -> dict[str, Any]:
+    """What the REST API takes for it: all that somebody has set, in the fields of the form."""
+    kafka = {str(name): value for name, value in config.kafka.items()}
+    login, password = kafka.pop(_LOGIN, None), kafka.pop(_PASSWORD, None)
+    extra: dict[str, Any] = {"application": config.application_id}
+    extra |= {field: str(kafka.pop(name)) for name, field in _KAFKA.items() if name in kafka}
+    others: dict[str, Any] = {"kafka": kafka} if kafka else {}
+    for declared in settings():
+        name, value = declared.name, getattr(config, declared.name)
+        if not name.startswith(_OF_MAINTENANCE) or value == declared.default:
+            continue
+        if name in _FIELDS:
+            extra[_FIELDS[name]] = str(value)
+        else:
+            others[name] = str(value) if isinstance(value, Path) else value
+    if others:
+        extra["settings"] = json.dumps(others)
+    return {
+        "connection_id": connection,
+        "conn_type": "streamer",
+        "host": config.bootstrap_servers,
+        "login": login,
+        "password": password,
+        "extra": json.dumps(extra),
+    }
+
+
+def as_variable(wanted: dict[str, Any]) -> dict[str, str]:
+    """The same as a variable of the environment, for a process that has no database."""
+    named = {name: value for name, value in wanted.items() if value is not None}
+    name = named.pop("connection_id")
+    named["extra"] = json.loads(named["extra"])
+    return {f"AIRFLOW_CONN_{name.upper()}": json.dumps(named)}
+
+
+def store(api: Api, wanted: dict[str, Any]) -> bool:
+    """Make it, or have the one that is there lead to the same application; whether it was changed.
+
+    One that does already stays as it is, with whatever else was set in it. Raises ApiError.
+    """
+    name = wanted["connection_id"]
+    try:
+        api.post("/connections", wanted)
+    except ApiError as error:
+        if error.status != _CONFLICT:
+            raise
+        if _leads_to(api.get(f"/connections/{name}")) == _leads_to(wanted):
+            return False
+        api.patch(f"/connections/{name}", wanted)
+    return True
+
+
+def _leads_to(connection: dict[str, Any]) -> tuple[Any, ...]:
+    extra = json.loads(connection["extra"] or "{}")
+    return connection["host"], extra.get("application"), extra.get("repository")
+
+
+def check(api: Api, wanted: dict[str, Any]) -> tuple[bool, str]:
+    """What the button "Test" says of it."""
+    found = api.post("/connections/test", wanted)
+    return bool(found["status"]), str(found["message"])
