@@ -104,7 +104,7 @@ class Runs:
             self.made.kafka.produce(
                 self.made.topic("in"), records, timestamp_ms=lambda _at, at=number: at * 1_000
             )
-            self.made.wait_until_done(watch=self.made.workers)
+            self.made.wait_until_done(timeout=90, watch=self.made.workers)
 
 
 def states(run: Any) -> dict[str, str]:
