@@ -13,7 +13,7 @@ from streamer.config import Config
 
 __all__ = ["choices"]
 
-_ASK_S = 120.0
+_ASK_S = 90.0
 
 
 def choices(config: Config) -> str:
@@ -32,11 +32,21 @@ def choices(config: Config) -> str:
             "PYTHONPATH": str(ROOT / "plugins"),
         }
         command = [sys.executable, "-m", "streamer_airflow.choices"]
-        done = subprocess.run(
-            command, env=variables, cwd=home, capture_output=True, text=True, timeout=_ASK_S
-        )
+        try:
+            done = subprocess.run(
+                command, env=variables, cwd=home, capture_output=True, text=True, timeout=_ASK_S
+            )
+        except subprocess.TimeoutExpired:
+            return _nothing(f"no answer within {_ASK_S:g} s")
     if done.returncode != 0:
-        reason = done.stderr.strip().splitlines() or ["no reason is told"]
-        print(f"forms offer nothing of the application to choose from: {reason[-1]}", flush=True)
-        return "{}"
+        lines = [line for line in done.stderr.splitlines() if line.startswith("streamer: ")]
+        return _nothing(
+            (lines or done.stderr.strip().splitlines()[-1:] or ["no reason is told"])[-1]
+        )
     return done.stdout.strip().splitlines()[-1]
+
+
+def _nothing(why: str) -> str:
+    """Forms are filled in by hand then, so it is no reason not to start."""
+    print(f"forms offer nothing of the application to choose from: {why}", flush=True)
+    return "{}"

@@ -54,7 +54,7 @@ class Program:
     def close(self) -> None:
         if self.process.poll() is None:
             self.process.terminate()
-            self.process.wait(60)
+            self.process.wait(200)
         self._out.close()
 
 
@@ -84,7 +84,12 @@ def test_a_killed_one_is_cleared_away_by_the_next_which_stops_cleanly(
 ) -> None:
     (port,) = free_ports(1)
     first = Program(home, broker, port)
-    wait_until(lambda: _parts(home) == 4, timeout=200, what="all parts of Airflow")
+    wait_until(
+        lambda: _parts(home) == 4 or first.process.poll() is not None,
+        timeout=300,
+        what="all parts of Airflow",
+    )
+    assert first.process.poll() is None, first.text
     wait_until(lambda: len(users_of(home)) > 6, timeout=100, what="workers of the scheduler")
     state = leftovers.read(home)
     assert state is not None
@@ -98,21 +103,15 @@ def test_a_killed_one_is_cleared_away_by_the_next_which_stops_cleanly(
     try:
         second.wait_for("Ctrl-C stops it", timeout=300)
         text = second.text
-        assert re.search(r"ended \d+ processes of an Airflow that was killed", text), text
+        assert leftovers.members(state.keeper) == [], "of the first one nobody is left"
         login = dict(re.findall(r"^  login     (\w+)  (\S+)$", text, re.MULTILINE))
         api = Api(f"http://127.0.0.1:{port}", "admin", login["admin"])
         connection = api.get("/connections/streamer_default")
         assert connection["host"] == broker
         assert json.loads(connection["extra"])["application"] == "nobody"
 
-        third = Program(home, broker, port)
-        assert third.process.wait(60) == 1
-        assert f"runs in {home} already, at http://127.0.0.1:{port}" in third.text
-        third.close()
-        assert api.health()["scheduler"] == "healthy"
-
         second.process.terminate()
-        assert second.process.wait(60) == 130
+        assert second.process.wait(200) == 130
         assert users_of(home) == []
     finally:
         second.close()
@@ -126,7 +125,7 @@ def _parts(home: Path) -> int:
 def test_a_port_that_is_taken_is_named_before_anything_starts(home: Path, broker: str) -> None:
     port = int(broker.rpartition(":")[2])
     program = Program(home, broker, port)
-    assert program.process.wait(60) == 1
+    assert program.process.wait(200) == 1
     assert f"port {port} is taken" in program.text
     assert users_of(home) == []
     program.close()
@@ -134,7 +133,7 @@ def test_a_port_that_is_taken_is_named_before_anything_starts(home: Path, broker
 
 def test_a_kafka_that_does_not_answer_is_named(home: Path) -> None:
     program = Program(home, "127.0.0.1:9", 8080)
-    assert program.process.wait(60) == 1
+    assert program.process.wait(200) == 1
     assert "127.0.0.1:9" in program.text
     assert not (home / "airflow.db").exists()
     program.close()
@@ -142,6 +141,6 @@ def test_a_kafka_that_does_not_answer_is_named(home: Path) -> None:
 
 def test_an_application_that_nobody_named_is_asked_for(home: Path, broker: str) -> None:
     program = Program(home, broker, 8080, app="")
-    assert program.process.wait(60) == 2
+    assert program.process.wait(200) == 2
     assert "--app" in program.text
     program.close()
