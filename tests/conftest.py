@@ -73,11 +73,12 @@ def _use_memory(config: pytest.Config) -> None:
 
 @pytest.fixture(autouse=True)
 def _own_level() -> Iterator[None]:
-    """A command sets the level of its process's log, which ends with it; here others come after."""
+    """A command sets the level of its process's log, which ends with it; here others come after.
+    It may have been one of a fixture of wider scope, which nobody has cleaned up after."""
     logger = logging.getLogger("streamer")
-    level = logger.level
+    logger.setLevel(logging.NOTSET)
     yield
-    logger.setLevel(level)
+    logger.setLevel(logging.NOTSET)
 
 
 def pytest_configure(config: pytest.Config) -> None:
