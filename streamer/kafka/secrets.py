@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 
-__all__ = ["HIDDEN", "shown", "without_credentials"]
+__all__ = ["HIDDEN", "is_secret", "shown", "without_credentials"]
 
 HIDDEN = "(hidden)"
 
@@ -20,10 +20,15 @@ _SECRET = re.compile(
 _CREDENTIALS = re.compile(r"(?<=://)[^/?#\s]*@")
 
 
+def is_secret(name: str) -> bool:
+    """Whether the setting of this name is one that nobody may read."""
+    return _SECRET.search(name) is not None
+
+
 def shown(name: str, value: object) -> str | int | None:
     """A setting's value for people. A callable has a name only: what it was made with may be
     what it is there to keep."""
-    if _SECRET.search(name):
+    if is_secret(name):
         return HIDDEN
     if callable(value):
         return str(getattr(value, "__qualname__", type(value).__name__))

@@ -20,6 +20,7 @@ from typing import Any, Protocol
 
 from streamer.config import Config, resolve
 from streamer.errors import ConfigError
+from streamer.kafka.secrets import is_secret
 from streamer.kafka.settings import check
 
 __all__ = ["Described", "config_of", "secrets_of"]
@@ -99,12 +100,13 @@ def secrets_of(connection: Described) -> list[str]:
     """The values that no log may show."""
     extra = connection.extra_dejson
     try:
-        kafka = _settings(extra.get("settings"), "").get("kafka", {})
+        settings = _settings(extra.get("settings"), "")
     except ConfigError:
-        kafka = {}
+        settings = {}
+    kafka = settings.pop("kafka", None)
+    named = [*settings.items(), *(kafka.items() if isinstance(kafka, Mapping) else ())]
     found = [connection.password, extra.get("repository_secret_key")]
-    if isinstance(kafka, Mapping):
-        found += [value for name, value in kafka.items() if "password" in name or "key" in name]
+    found += [value for name, value in named if is_secret(name)]
     return [str(value) for value in found if value]
 
 

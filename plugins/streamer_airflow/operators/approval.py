@@ -128,6 +128,9 @@ class PlanApproval(ApprovalOperator):
         self, context: Context, event: dict[str, Any], shown: Told | None = None
     ) -> Any:
         shown = shown or []
+        if shown and "operation" in shown[0]:
+            # Airflow writes the button's link once more at the task's end, as this process has it.
+            show_link(context, self, str(shown[0]["operation"]))
         if "error" in event:
             raise AirflowException(str(event["error"]))
         by = (event.get("responded_by_user") or {}).get("name", "")
@@ -218,6 +221,8 @@ class OperationApproval(PlanApproval):
                 record = books.operation(name) if books.knows(name) else None
                 if record is None:
                     found.append(f"the plan of operation {name} was taken out")
+                elif record.state == "cancelled":
+                    found.append(f"operation {name} was cancelled")
                 elif record.plan_id != each["plan_id"]:
                     found.append(f"operation {name} has another plan by now")
                 elif record.state == "planned" and not fits(executor, record):

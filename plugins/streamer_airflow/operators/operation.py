@@ -143,13 +143,14 @@ class OperationOperator(StreamerOperator):
 
     def execute_complete(self, context: Context, event: Mapping[str, Any]) -> dict[str, Any]:
         """What the trigger has told says only that it is worth a look."""
+        if event.get("operation"):
+            show_link(context, self, str(event["operation"]))
         if event.get("error"):
             raise AirflowException(str(event["error"]))
         if event.get("refused"):
             raise AirflowFailException(str(event["refused"]))
         with translated(), self.hook.executor() as executor:
             record = executor.books().operation(str(event["operation"]))
-        show_link(context, self, record.id)
         if not (record.is_finished or record.state == "failed"):
             return self._carry_out(context)
         return self._ended(judged(record))

@@ -48,15 +48,22 @@ class SettleOperator(StreamerOperator):
         self.stages = stages
 
     def execute(self, context: Context) -> list[str]:
-        said = []
+        said, left = [], []
         with translated(), self.hook.executor() as executor:
             for stage in self.stages or [{}]:
                 asked = asked_by(context, self.kind, {}, stage=str(stage.get("stage", "")))
                 record = found(executor, asked)
-                if record is not None:
-                    show_link(context, self, record.id)
+                if record is None:
+                    continue
+                show_link(context, self, record.id)
+                try:
                     said.append(_settled(executor, record))
                     self.log.info("%s", said[-1])
+                except AirflowException as error:
+                    # The others are none the worse for it.
+                    left.append(str(error))
+        if left:
+            raise AirflowException("\n".join(left))
         return said
 
 

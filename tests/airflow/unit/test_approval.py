@@ -14,6 +14,7 @@ from airflow.sdk.exceptions import (
 )
 
 from streamer.control.plans import Cost
+from streamer_airflow.links import OperationLink
 from streamer_airflow.operators.approval import OperationApproval
 from tests.airflow.unit.rig import Rig, context
 
@@ -110,6 +111,27 @@ def test_approved_is_what_was_shown(rig: Rig, questions: list[Any]) -> None:
     found = shown(rig, questions, place)
     said = approval().execute_complete(place, answer("Approve"), shown=found)
     assert said == [{**found[0], "approved_by": "ann"}]
+
+
+def test_the_button_leads_to_the_operation_after_the_answer_too(
+    rig: Rig, questions: list[Any]
+) -> None:
+    place = form("a", approval="ask")
+    found = shown(rig, questions, place)
+    operator = approval()
+    operator.execute_complete(place, answer("Approve"), shown=found)
+    link = OperationLink().get_link(operator, ti_key=place["ti"])
+    assert link.endswith(f"#operation={found[0]['operation']}")
+
+
+def test_what_was_cancelled_while_it_was_asked_for_is_not_approved(
+    rig: Rig, questions: list[Any]
+) -> None:
+    place = form("a", approval="ask")
+    found = shown(rig, questions, place)
+    rig.warehouse.executor().cancel(found[0]["operation"], why="not today")
+    with pytest.raises(AirflowException, match="was cancelled"):
+        approval().execute_complete(place, answer("Approve"), shown=found)
 
 
 @pytest.mark.parametrize("by", ["ann", ""])

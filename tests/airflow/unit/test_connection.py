@@ -104,10 +104,19 @@ def test_secrets_are_known_to_be_masked() -> None:
             "ann",
             "pw-of-ann",
             repository_secret_key="SK",
-            settings={"kafka": {"ssl.key.password": "kp", "client.rack": "a"}},
+            settings={
+                "snapshot_s3_secret_key": "SK2",
+                "trim_percent_max": 7,
+                "kafka": {
+                    "ssl.key.password": "kp",
+                    "ssl.key.location": "/etc/key",
+                    "sasl.oauthbearer.client.secret": "cs",
+                    "client.rack": "a",
+                },
+            },
         )
     )
-    assert sorted(found) == ["SK", "kp", "pw-of-ann"]
+    assert sorted(found) == ["SK", "SK2", "cs", "kp", "pw-of-ann"]
 
 
 def test_an_error_repeats_no_secret() -> None:

@@ -12,6 +12,8 @@ from airflow.sdk.exceptions import (
     TaskDeferred,
 )
 
+from streamer.control.operations import OperationRecord
+from streamer.operations.executor import Executor
 from streamer_airflow.links import OperationLink
 from streamer_airflow.operators.operation import OperationOperator, PlanOperator
 from streamer_airflow.operators.rebalance import RebalanceOperator
@@ -174,6 +176,27 @@ def test_settling_goes_by_the_record(rig: Rig) -> None:
     done = operate().execute(context(boxes=["a"]))
     assert done["operation"] == Asked("shelve", "dag", "run").operation(2)
     assert settle() == [f"operation {done['operation']} is done"]
+
+
+def test_all_stages_are_settled_whichever_cannot_be(
+    rig: Rig, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    stages = [{"stage": name} for name in ("a", "b", "c")]
+    names = [Asked("shelve", "dag", "run", stage=one["stage"]).operation() for one in stages]
+    for name in names:
+        rig.warehouse.executor().propose("shelve", {"boxes": ["a"]}, operation=name)
+
+    def settled(executor: Executor, record: OperationRecord) -> str:
+        if record.id == names[0]:
+            raise AirflowException("its process hangs")
+        executor.withdraw(record.id)
+        return record.id
+
+    monkeypatch.setattr("streamer_airflow.operators.settle._settled", settled)
+    operator = SettleOperator(task_id="settle", kind="shelve", stages=stages)
+    with pytest.raises(AirflowException, match="its process hangs"):
+        operator.execute(context())
+    assert rig.warehouse.executor().books().operations.keys() == {names[0]}
 
 
 def test_an_operation_is_cancelled_by_its_name(rig: Rig) -> None:
