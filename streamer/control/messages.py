@@ -18,6 +18,7 @@ from msgspec import Struct
 
 from streamer.control.identity import Incarnation, Process, session_of
 from streamer.control.numbers import Lag, Whole
+from streamer.control.versions import check_format
 from streamer.errors import InternalTopicError, StreamerError
 from streamer.ids import TaskId, is_worker_id
 
@@ -145,14 +146,9 @@ _FOREIGN = (
 )
 
 
-class _Versioned(Struct):
-    format: int
-
-
 Message = TypeVar("Message", AssignmentRecord, StatusRecord)
 
 _encoder = msgspec.json.Encoder()
-_version = msgspec.json.Decoder(_Versioned)
 _assignment = msgspec.json.Decoder(AssignmentRecord)
 _status = msgspec.json.Decoder(StatusRecord)
 
@@ -188,13 +184,7 @@ def _decode(
     decoder: msgspec.json.Decoder[Message], *, topic: str, key: str, value: bytes
 ) -> Message:
     try:
-        version = _version.decode(value).format
-        if version != FORMAT:
-            raise InternalTopicError(
-                f"{topic}: the record of key {key!r} has format version {version};"
-                f" this release reads {FORMAT}",
-                hint="another release wrote it: run one release, or upgrade this worker",
-            )
+        check_format(value, FORMAT, topic=topic, key=key)
         message = decoder.decode(value)
     except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
         raise _foreign(topic, key, error) from error

@@ -19,6 +19,7 @@ from msgspec import Struct
 
 from streamer.control.numbers import Lag, Whole
 from streamer.control.plans import PLAN_FORMAT, Plan
+from streamer.control.versions import check_format
 from streamer.errors import InternalTopicError
 from streamer.ids import control_topic
 
@@ -154,10 +155,6 @@ class CancelRecord(Struct, frozen=True, kw_only=True, omit_defaults=True):
     at_ms: Whole = 0
 
 
-class _Versioned(Struct):
-    format: Whole
-
-
 Message = TypeVar("Message", OperationRecord, LockRecord, CancelRecord)
 
 _FOREIGN = (
@@ -165,7 +162,6 @@ _FOREIGN = (
     " everybody else; docs/security.md says how to take such a record out"
 )
 _encoder = msgspec.json.Encoder()
-_version = msgspec.json.Decoder(_Versioned)
 _decoders: dict[type[Struct], msgspec.json.Decoder[Any]] = {
     kind: msgspec.json.Decoder(kind) for kind in (OperationRecord, LockRecord, CancelRecord)
 }
@@ -195,13 +191,8 @@ def decode(kind: type[Message], application: str, *, key: str, value: bytes) -> 
     """Raises InternalTopicError for another version, another application, or what is not whole."""
     topic = control_topic(application, "operations")
     try:
-        version = _version.decode(value).format
-        if version != FORMAT:
-            raise InternalTopicError(
-                f"{topic}: the record of key {key!r} has format version {version};"
-                f" this release reads {FORMAT}",
-                hint="another release wrote it: use that one for this operation",
-            )
+        hint = "another release wrote it: use that one for this operation"
+        check_format(value, FORMAT, topic=topic, key=key, hint=hint)
         message: Message = _decoders[kind].decode(value)
     except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
         raise InternalTopicError(

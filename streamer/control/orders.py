@@ -18,6 +18,7 @@ import msgspec
 from msgspec import Struct
 
 from streamer.control.numbers import Whole
+from streamer.control.versions import check_format
 from streamer.errors import InternalTopicError, StreamerError
 from streamer.ids import TaskId
 
@@ -65,12 +66,7 @@ Order = SnapshotOrder | RebuildOrder
 Kind = TypeVar("Kind", SnapshotOrder, RebuildOrder)
 
 
-class _Versioned(Struct):
-    format: Whole
-
-
 _encoder = msgspec.json.Encoder()
-_version = msgspec.json.Decoder(_Versioned)
 _decoders: dict[type[Order], msgspec.json.Decoder[Order]] = {
     kind: msgspec.json.Decoder(kind) for kind in (SnapshotOrder, RebuildOrder)
 }
@@ -94,13 +90,7 @@ def decode_order(topic: str, key: str, value: bytes) -> Order:
     """Raises InternalTopicError for another format version or bytes of another kind."""
     kind: type[Order] = RebuildOrder if key.startswith(_REBUILD) else SnapshotOrder
     try:
-        version = _version.decode(value).format
-        if version != FORMAT:
-            raise InternalTopicError(
-                f"{topic}: the record of key {key!r} has format version {version};"
-                f" this release reads {FORMAT}",
-                hint="another release wrote it: run one release, or upgrade this worker",
-            )
+        check_format(value, FORMAT, topic=topic, key=key)
         order = _decoders[kind].decode(value)
         _check(order, key)
     except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError, StreamerError) as error:

@@ -18,6 +18,7 @@ import msgspec
 from msgspec import Struct
 
 from streamer.control.numbers import Lag, Whole
+from streamer.control.versions import check_format
 from streamer.errors import InternalTopicError
 
 __all__ = [
@@ -137,10 +138,6 @@ class PlanRecord(Struct, frozen=True, kw_only=True, omit_defaults=True):
     at_ms: Whole = 0
 
 
-class _Versioned(Struct):
-    format: Whole
-
-
 Request = DrainRecord | ProposeRecord | RebalanceRecord
 Answer = ProposalRecord | PlanRecord
 Message = TypeVar("Message", bound=Struct)
@@ -153,7 +150,6 @@ _KEYS: dict[type[Struct], str] = {
     PlanRecord: "plan",
 }
 _encoder = msgspec.json.Encoder()
-_version = msgspec.json.Decoder(_Versioned)
 _decoders = {kind: msgspec.json.Decoder(kind) for kind in _KEYS}
 
 
@@ -171,13 +167,7 @@ def decode(kind: type[Message], topic: str, value: bytes) -> Message:
     """Raises InternalTopicError for another format version or bytes of another kind."""
     key = _KEYS[kind]
     try:
-        version = _version.decode(value).format
-        if version != FORMAT:
-            raise InternalTopicError(
-                f"{topic}: the record of key {key!r} has format version {version};"
-                f" this release reads {FORMAT}",
-                hint="another release wrote it: run one release, or upgrade this worker",
-            )
+        check_format(value, FORMAT, topic=topic, key=key)
         return cast(Message, _decoders[kind].decode(value))
     except msgspec.MsgspecError as error:
         raise InternalTopicError(
