@@ -62,7 +62,7 @@ def build(application: Application) -> DAG:
             maximum=168,
             title="Hours for the moves",
             section="Afterwards",
-            description_md="After this time the run fails, and the moves go on all the same.",
+            description_md="After this time a try fails, and with the third one the run.",
         ),
     }
     with application.dag(

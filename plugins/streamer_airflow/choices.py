@@ -30,13 +30,11 @@ def choices_of(config: Config) -> Choices:
         stores = {
             store for _worker, report in control.reports().values() for store in report.durable
         }
-    zones = {tag for each in workers for tag in each.zone.split(",") if tag}
     repository = config.snapshot_repository
     return Choices(
         stores=tuple(sorted(stores)),
         tasks=tuple(sorted((each.task for each in tasks), key=TaskId.parse)),
         workers=tuple(each.worker for each in workers),
-        zones=tuple(sorted(zones)),
         repositories=(repository,) if repository else (),
     )
 

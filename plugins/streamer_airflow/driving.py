@@ -18,7 +18,6 @@ from streamer.errors import OperationRefusedError
 from streamer.operations.catalog import is_left_to_workers
 from streamer.operations.executor import Executor
 from streamer.operations.words import step_line
-from streamer_airflow.planning import withdrawn
 
 __all__ = ["Driver", "Opened", "Watch", "told"]
 
@@ -98,7 +97,8 @@ class Driver:
     def _take_out(self, executor: Executor, operation: str) -> None:
         books = executor.books()
         if books.knows(operation) and books.operation(operation).state == "planned":
-            withdrawn(executor, operation)
+            executor.withdraw(operation)
+            _log.info("the plan of operation %s is taken out", operation)
 
 
 def told(record: OperationRecord) -> dict[str, Any]:

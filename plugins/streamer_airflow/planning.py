@@ -25,7 +25,7 @@ from streamer.operations.trim.survey import Survey
 from streamer.operations.trim.surveying import surveyed
 from streamer_airflow.runs import Asked
 
-__all__ = ["found", "planned", "weighed", "withdrawn"]
+__all__ = ["found", "planned", "weighed"]
 
 _log = logging.getLogger(__name__)
 
@@ -89,12 +89,6 @@ def weighed(config: Config, record: OperationRecord) -> int:
     with Control(config, reads_assignments=False) as control:
         reports = control.reports()
     return sum(report.bytes for task, (_worker, report) in reports.items() if task in tasks)
-
-
-def withdrawn(executor: Executor, operation: str) -> None:
-    """Leave no trace of a plan that is not to be carried out."""
-    executor.withdraw(operation)
-    _log.info("the plan of operation %s is taken out", operation)
 
 
 def _proposed(executor: Executor, config: Config, asked: Asked) -> OperationRecord | None:

@@ -21,7 +21,6 @@ class Choices:
     stores: tuple[str, ...] = ()
     tasks: tuple[str, ...] = ()
     workers: tuple[str, ...] = ()
-    zones: tuple[str, ...] = ()
     repositories: tuple[str, ...] = ()
 
 

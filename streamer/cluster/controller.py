@@ -88,6 +88,8 @@ class Controller:
                 self._serve()
             except PASSING as error:
                 _log.warning("the controller begins again: %s", error)
+                # What woke it in office is over; left set, it would begin again without a pause.
+                self._wake.clear()
                 self._wake.wait(_AGAIN_S)
             except StreamerError as error:
                 self.failure = error

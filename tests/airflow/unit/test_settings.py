@@ -26,9 +26,9 @@ def test_several_connections_are_named_once_each(monkeypatch: pytest.MonkeyPatch
 
 
 def test_choices_are_those_of_the_connection(monkeypatch: pytest.MonkeyPatch) -> None:
-    told = {"shop": {"tasks": ["0_0"], "zones": ["az=a"]}}
+    told = {"shop": {"tasks": ["0_0"], "workers": ["w1"]}}
     monkeypatch.setenv("AIRFLOW__STREAMER__CHOICES", json.dumps(told))
-    assert choices("shop") == Choices(tasks=("0_0",), zones=("az=a",))
+    assert choices("shop") == Choices(tasks=("0_0",), workers=("w1",))
     assert choices("other") == Choices()
 
 
