@@ -94,7 +94,7 @@ class WorkerView:
     fenced: dict[str, Incarnation] = field(default_factory=dict)
     """The last incarnation of each session that was fenced from outside."""
     heard: StatusRecord | None = None
-    """The last word of any of them, which also tells where the worker is."""
+    """The last word of any of them in the log, which also tells where the worker is."""
 
     @property
     def holder(self) -> Incarnation | None:
@@ -119,7 +119,7 @@ class WorkerView:
         those that have no more than `lag_max` offsets to read."""
         incarnation = Incarnation.parse(record.incarnation)
         report = Report.of(record)
-        if self.heard is None or record.at_ms >= self.heard.at_ms:
+        if self._is_last_word(incarnation, record):
             self.heard = record
         if record.left:
             self.left.add(incarnation.session)
@@ -136,6 +136,16 @@ class WorkerView:
         self.retire(one for one in kin if one.number < incarnation.number)
         self.reports[incarnation] = report
         return not report.says_the_same_as(known, lag_max)
+
+    def _is_last_word(self, incarnation: Incarnation, record: StatusRecord) -> bool:
+        """By the order of the log, in which records come: clocks may be set back. A session counts
+        its own, and what a retired one says after its successor tells of nobody who is there."""
+        if self.heard is None:
+            return True
+        last = Incarnation.parse(self.heard.incarnation)
+        if last.session == incarnation.session:
+            return record.number >= self.heard.number
+        return incarnation not in self.retired or last in self.retired
 
     def _was_replaced(self, incarnation: Incarnation, record: StatusRecord) -> bool:
         """It once held a grant, and the grant names another now: that is written only after the
