@@ -24,6 +24,7 @@ from streamer.clock import Clock
 from streamer.cluster.controller import PASSING, Controller
 from streamer.cluster.election import Election
 from streamer.cluster.hearing import listen
+from streamer.cluster.lease import Lease, bound_ms
 from streamer.cluster.orders import Orders
 from streamer.cluster.ports import KafkaPorts
 from streamer.cluster.rejoins import REJOINS_MAX, Rejoins
@@ -100,12 +101,14 @@ class Member:
         self._stopping = stopping
         self._topics: ControlTopics | None = None
         self._writer: TableWriter | None = None
+        # A word may be late by a quarter of the interval without any suspicion.
+        suspicion_ms = max(config.session_timeout_ms, config.status_interval_ms * 5 // 4)
+        self.lease = Lease(bound_ms(suspicion_ms), clock)
         self._controller = Controller(
             self._ports,
             me=(self.worker_id, self._session),
             work=work,
-            # A word may be late by a quarter of the interval without any suspicion.
-            suspicion_ms=max(config.session_timeout_ms, config.status_interval_ms * 5 // 4),
+            suspicion_ms=suspicion_ms,
             clock=clock,
         )
         self._threads: list[threading.Thread] = []
@@ -168,6 +171,7 @@ class Member:
         with self._lock:
             is_loop = self._rejoins.is_loop(self._clock.monotonic_ms())
             self._seat.rejoin()
+            self.lease.begin()
         if is_loop:
             used = transactional_id(self._config.application_id, self.worker_id)
             self._fail(
@@ -268,27 +272,40 @@ class Member:
             before = self._seat.desired
             self._seat.hear(record)
             after = self._seat.desired
+            if self._seat.is_fenced or self._seat.failure:
+                self.lease.end()
         metrics.assignments.inc(after is not None and after is not before)
         return after is not None
 
     def _publish(self) -> None:
         """Write the status if it is news, or time."""
         with self._lock:
+            if self._writer is not None:
+                self._writer.look()
+            now_ms = self._clock.monotonic_ms()
             record = self._seat.status(
-                self._clock.monotonic_ms(),
+                now_ms,
                 interval_ms=self._config.status_interval_ms,
                 wall_ms=self._clock.now_ms(),
             )
             if record is None or self._writer is None or self._topics is None:
                 return
+            incarnation = self._seat.incarnation
             try:
                 self._writer.put(
-                    self._topics.status(self.worker_id), self.worker_id, encode(record)
+                    self._topics.status(self.worker_id),
+                    self.worker_id,
+                    encode(record),
+                    arrived=lambda: self._renew(incarnation, now_ms),
                 )
             except PASSING as error:
                 _log.warning("a status could not be written: %s", error)
             except StreamerError as error:
                 self._fail(error)
+
+    def _renew(self, incarnation: Incarnation, sent_ms: int) -> None:
+        if incarnation == self._seat.incarnation:
+            self.lease.renew(sent_ms)
 
     def _fail(self, error: StreamerError) -> None:
         if self._failure is None:

@@ -35,6 +35,8 @@ class Solo:
         self._incarnation = Incarnation(fresh_session())
         self._desired = Desired(1, work.tasks)
         self.is_controller = True
+        self.lease = None
+        """Nobody can take its tasks over."""
         self.tasks: Mapping[TaskId, TaskReport] = {}
         """What was reported last."""
 

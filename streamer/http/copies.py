@@ -47,7 +47,8 @@ def standing(task: ServedTask) -> dict[str, Any]:
     if not task.is_copy:
         return {"stream_time_ms": task.stream_time_ms, "lag_records": task.lag_records}
     known_ms = task.stream_time_ms if task.stream_time_ms >= 0 else None
-    return {"stream_time_ms": known_ms, "lag_records": task.behind, "role": "standby"}
+    told = {"stream_time_ms": known_ms, "lag_records": task.behind, "role": "standby"}
+    return told if task.age_ms is None else {**told, "age_ms": task.age_ms}
 
 
 def copy_headers(lags: Iterable[int | None]) -> dict[str, str]:

@@ -72,8 +72,10 @@ class Places:
         found = self._served.get(task)
         if found is None or found.is_readable:
             return found
-        # What is restored here is on its way to its owner's state: nobody else runs it.
-        is_first = self.wish.at_once or not found.is_standby
+        # What is restored here is on its way to its owner's state: nobody else runs it. And who
+        # was asked as the owner that it was cannot know of another.
+        was_owner = not found.is_standby or (found.is_lapsed and self._is_strict)
+        is_first = self.wish.at_once or was_owner
         return found if found.is_copy and is_first and self.wish.takes(found.behind) else None
 
     def others(self, task: TaskId, *, is_local: bool) -> list[Place]:
@@ -202,7 +204,12 @@ def _unreadable(
     details = {"task": str(task), "owner": owner, **_condition(found)}
     if copies:
         details["copies"] = _shown(copies)
-    if found is not None and found.is_standby:
+    if found is not None and found.is_lapsed:
+        ago = "" if found.age_ms is None else f" for {found.age_ms / 1000:.0f} s"
+        message = f"whether task {task} is still run here has not been known{ago}"
+        hint = "brokers have not acknowledged what this worker says of itself: ask again, or with a"
+        hint += " max_lag= to take what it had"
+    elif found is not None and found.is_standby:
         message = f"task {task} is a copy here, {_distance(found.behind)}"
         hint = "ask again, or with a max_lag= that allows for so much"
     elif found is not None:

@@ -38,6 +38,9 @@ class ServedTask:
     `lag_records` is what the task has yet to read of its inputs; of a standby, what it has yet to
     read of the changelogs, None while that is not known. `copy_lag` is the same of a task that is
     being restored. A copy's times are what is known to have been reached, -1 where nothing is.
+
+    `is_lapsed`: it runs here, but another worker may have been put in this one's place since
+    `age_ms` before the call. It is a copy then, which lacked nothing at that time.
     """
 
     task: TaskId
@@ -47,6 +50,8 @@ class ServedTask:
     lag_records: int | None
     times: Mapping[str, int] = field(default_factory=dict)
     copy_lag: int | None = None
+    age_ms: int | None = None
+    is_lapsed: bool = False
 
     def time_of(self, store: str) -> int:
         """The stream time that a store's rows go by: a windowed one has its own. Of a copy it is

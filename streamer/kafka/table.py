@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
 from typing import NamedTuple
 
@@ -163,6 +163,11 @@ class TableReader(Closable):
         return None
 
 
+class _Sent(NamedTuple):
+    value: bytes | None
+    arrived: Callable[[], None] | None
+
+
 class TableWriter:
     """Writes rows one by one, without a transaction. Used by one thread."""
 
@@ -170,13 +175,21 @@ class TableWriter:
         self._made = _PACKED | settings.producer(config) | _SMALL | _IN_ORDER
         self._producer = Producer(self._made)
         self._failure: KafkaError | None = None
-        self._last: dict[tuple[TopicPartition, str], bytes | None] = {}
+        self._last: dict[tuple[TopicPartition, str], _Sent] = {}
         self._stuck = stuck(
             config, lambda: self._producer, lambda: next(iter(self._last))[0].topic, writes=True
         )
 
-    def put(self, place: TopicPartition, key: str, value: bytes | None) -> None:
-        """Send a row; rows of one writer arrive in their order. Returns at once.
+    def put(
+        self,
+        place: TopicPartition,
+        key: str,
+        value: bytes | None,
+        *,
+        arrived: Callable[[], None] | None = None,
+    ) -> None:
+        """Send a row; rows of one writer arrive in their order. Returns at once. `arrived` is
+        called once the brokers have acknowledged it, in a later `put`, `look` or `flush`.
 
         Raises what an earlier row was refused for.
         """
@@ -186,14 +199,23 @@ class TableWriter:
             self._stuck.moved()
         elif self._stuck.is_to_replace("writing control records"):
             self._replace()
-        self._last[place, key] = value
-        self._produce(place, key, value)
+        self._last[place, key] = _Sent(value, arrived)
+        self._produce(place, key, self._last[place, key])
         self._producer.poll(0)
 
-    def _produce(self, place: TopicPartition, key: str, value: bytes | None) -> None:
+    def look(self) -> None:
+        """Take in what the brokers have said, without waiting."""
+        self._producer.poll(0)
+
+    def _produce(self, place: TopicPartition, key: str, row: _Sent) -> None:
+        def delivered(error: KafkaError | None, message: Message) -> None:
+            self._delivered(error, message)
+            if error is None and row.arrived is not None:
+                row.arrived()
+
         try:
             self._producer.produce(
-                place.topic, value, key.encode(), place.partition, on_delivery=self._delivered
+                place.topic, row.value, key.encode(), place.partition, on_delivery=delivered
             )
         except KafkaException as error:
             # It knows already that it may not write there.
@@ -205,8 +227,8 @@ class TableWriter:
         self._producer.purge()
         let_go(self._producer)
         self._producer = Producer(self._made)
-        for (place, key), value in self._last.items():
-            self._produce(place, key, value)
+        for (place, key), row in self._last.items():
+            self._produce(place, key, row)
 
     def flush(self, timeout_s: float) -> None:
         """Wait until all rows are written. Raises KafkaUnavailableError when they are not."""

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
+from streamer.cluster.lease import Lease
 from streamer.config import Config
 from streamer.http.serving import Health, ServedTask
 from streamer.ids import TaskId
@@ -26,13 +28,22 @@ class WorkerServing:
         self.topology = topology
         self.address = ""
         self.owners: Owners | None = None
+        self.lease: Lease | None = None
         self.stuck_ms = 0
         self._planned = planned
         self._tasks = tasks
         self._config = config
 
+    @property
+    def answers_as_owner(self) -> bool:
+        """Whether nobody else can own what runs here, at this moment."""
+        return self.lease is None or self.lease.holds
+
     def tasks(self) -> list[ServedTask]:
-        """Tasks whose database is open here; a failed one still shows what is committed."""
+        """Tasks whose database is open here; a failed one still shows what is committed. Those
+        that another may own by now are copies."""
+        # Looked at before anything is read: what is read then was true at this moment.
+        holds = self.answers_as_owner
         served = [
             ServedTask(
                 task=active.task,
@@ -46,6 +57,9 @@ class WorkerServing:
             for active in self._tasks.all
             if active.state in (TaskState.RUNNING, TaskState.RESTORING, TaskState.FAILED)
         ]
+        if not holds:
+            age_ms = self.lease.age_ms if self.lease else None
+            served = [_lapsed(one, age_ms) if one.is_readable else one for one in served]
         served += [
             ServedTask(
                 task=standby.task,
@@ -63,7 +77,9 @@ class WorkerServing:
         return self._planned.task_count(subtopology)
 
     def owner(self, task: TaskId) -> str | None:
-        return None if self.owners is None else self.owners.owner(task)
+        found = None if self.owners is None else self.owners.owner(task)
+        # A task that is a copy here may still be said to run here.
+        return None if found == self.address else found
 
     def standbys(self, task: TaskId) -> list[tuple[str, int]]:
         return [] if self.owners is None else self.owners.standbys(task)
@@ -88,6 +104,7 @@ class WorkerServing:
             details={
                 "worker": self._config.worker_id,
                 "zone": self._config.zone,
+                "answers_as_owner": self.answers_as_owner,
                 "tasks": {str(one.task): _details(one) for one in self._tasks.all},
                 "failed_standbys": {
                     str(task): error.describe()
@@ -95,6 +112,10 @@ class WorkerServing:
                 },
             },
         )
+
+
+def _lapsed(one: ServedTask, age_ms: int | None) -> ServedTask:
+    return replace(one, state="standby", lag_records=0, age_ms=age_ms, is_lapsed=True)
 
 
 def _details(active: ActiveTask) -> dict[str, Any]:

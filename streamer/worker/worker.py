@@ -129,6 +129,7 @@ class Worker:
         serving = WorkerServing(self._topology, planned, tasks=tasks, config=self.config)
         self._serve(serving, closing)
         member = self._member(planned, serving.address)
+        serving.lease = member.lease
         snapshots = Snapshots(
             self.config,
             tasks,

@@ -49,7 +49,12 @@ def outlive(
         wait_until(lambda: all(one.processed() > 1_000 for one in workers), what="some progress")
         take_away()
         seen = _watch(workers, feeder.keys[:8], time.monotonic() + away_s)
+        _assert_copies(workers, feeder.keys[:8])
         bring_back()
+        wait_until(
+            lambda: all(_is_owners(one, feeder.keys[0]) for one in workers),
+            what="answers of owners again",
+        )
         back_at = [one.processed() for one in workers]
         feeder.stop()
     made.wait_until_done(watch=workers, timeout=120)
@@ -74,6 +79,20 @@ def _watch(workers: Iterable[Worker], keys: list[str], until: float) -> Seen:
         time.sleep(0.2)
     assert seen.keys() == set(keys), "not every key was answered"
     return seen
+
+
+def _assert_copies(workers: Iterable[Worker], keys: list[str]) -> None:
+    """Nobody hears of an owner any more, so each answers as a copy or, asked for the owner, not."""
+    for worker in workers:
+        for key in keys:
+            told = _asked(worker, f"/stores/totals/{key}")
+            assert told is None or (told["role"] == "standby" and told["age_ms"] > 0), told
+            assert _asked(worker, f"/stores/totals/{key}?max_lag=0") is None
+
+
+def _is_owners(worker: Worker, key: str) -> bool:
+    told = _asked(worker, f"/stores/totals/{key}?max_lag=0")
+    return told is not None and "role" not in told
 
 
 def _asked(worker: Worker, path: str) -> Any:

@@ -11,13 +11,15 @@ import random
 from collections import deque
 from dataclasses import dataclass, field
 
+from streamer.clock import Clock, ManualClock
+from streamer.cluster.lease import Lease, bound_ms
 from streamer.cluster.seat import Desired, Seat
 from streamer.cluster.work import Work
 from streamer.control.identity import Incarnation
 from streamer.control.messages import StandbyReport, StatusRecord, TaskReport
 from streamer.ids import TaskId
 from streamer.topology.shape import Shape
-from tests.simulation.kafka import Kafka
+from tests.simulation.kafka import SESSION_MS, Kafka
 
 STATUS_INTERVAL_MS = 4_000
 CANDIDATES = 2
@@ -40,14 +42,17 @@ class Process:
     owned: dict[TaskId, str] = field(default_factory=dict)
     copies: dict[TaskId, int] = field(default_factory=dict)
     """How far each copy is behind; -1 before it knows."""
-    sending: deque[StatusRecord] = field(default_factory=deque)
+    sending: deque[tuple[int, StatusRecord]] = field(default_factory=deque)
+    """With the time at which each was sent."""
     last_words: bool = False
+    clock: Clock = field(default_factory=ManualClock)
     work: Work = field(default_factory=lambda: Work(frozenset()))
     zone: str = ""
     skew_ms: int = 0
     """How far its clock is from that of the others."""
 
     def __post_init__(self) -> None:
+        self.lease = Lease(bound_ms(SESSION_MS), self.clock)
         self.epoch = self.kafka.initialise(self.worker)
         self.seat = Seat(
             self.worker,
@@ -120,6 +125,8 @@ class Process:
         for key, record in log[self.position : upto]:
             if key == self.worker and record is not None:
                 self.seat.hear(record)
+                if self.seat.is_fenced or self.seat.failure:
+                    self.lease.end()
         self.position = upto
 
     def _turn(self) -> None:
@@ -179,6 +186,7 @@ class Process:
         self.owned.clear()
         self.epoch = self.kafka.initialise(self.worker)
         self.seat.rejoin()
+        self.lease.begin()
 
     def _leave(self) -> None:
         if self.owned:
@@ -209,11 +217,13 @@ class Process:
             wall_ms=max(self.kafka.now_ms + self.skew_ms, 0),
         )
         if record is not None:
-            self.sending.append(record)
+            self.sending.append((self.clock.monotonic_ms(), record))
 
     def _deliver(self) -> None:
         if self.sending:
-            record = self.sending.popleft()
+            sent_ms, record = self.sending.popleft()
             self.kafka.statuses.append(record)
             if self.chance.random() < 0.02:
                 self.kafka.statuses.append(record)
+            if record.incarnation == str(self.seat.incarnation):
+                self.lease.renew(sent_ms)

@@ -8,6 +8,7 @@ import pytest
 
 from streamer.cluster import core
 from streamer.cluster.events import Fence, Fenced
+from streamer.cluster.lease import Lease
 from streamer.cluster.state import State, sessions_of
 from streamer.cluster.view import WorkerView
 from streamer.control.identity import Incarnation
@@ -118,6 +119,23 @@ def test_two_owners_are_found(
 ) -> None:
     break_it(monkeypatch)
     with pytest.raises(AssertionError, match="is owned by"):
+        live(SEEDS)
+
+
+def a_lost_lease_is_back_at_once(patch: pytest.MonkeyPatch) -> None:
+    """Whoever wakes and speaks is taken for the owner that it was."""
+    renew = Lease.renew
+
+    def trusting(self: Lease, sent_ms: int) -> None:
+        renew(self, sent_ms)
+        self._trusted_ms = None
+
+    patch.setattr(Lease, "renew", trusting)
+
+
+def test_two_who_answer_as_the_owner_are_found(monkeypatch: pytest.MonkeyPatch) -> None:
+    a_lost_lease_is_back_at_once(monkeypatch)
+    with pytest.raises(AssertionError, match="is answered for by"):
         live(SEEDS)
 
 

@@ -121,6 +121,8 @@ class World:
         self.release = random.Random(f"release {seed}") if mixed else None
         self.asks = random.Random(f"asks {seed}")
         self.clocks = random.Random(f"clocks {seed}")
+        # No lease is sure where clocks are wrong (decision 29).
+        self.is_skewed = random.Random(f"skew {seed}").random() < 0.5
         self.clock = ManualClock()
         self.kafka = Kafka(self.chance)
         self.processes: list[Process] = []
@@ -129,6 +131,8 @@ class World:
         self.steps = 0
         self.sessions = 0
         self.refusals = 0
+        self.doubled: set[str] = set()
+        """Workers whose id two processes had at once, as no lease can know."""
         self.is_quiet = False
         self.standbys = self.chance.choice((0, 1, 1, 2))
         self.zones = self.chance.choice((0, 0, 2, 3))
@@ -269,6 +273,7 @@ class World:
                 free = {f"w{number}" for number in range(5)} - {p.worker for p in self._alive()}
                 self._start(self.chance.choice(sorted(free)))
             case "double" if len(self._alive()) < 5 and self.chance.random() < 0.3:
+                self.doubled.add(process.worker)
                 self._start(process.worker)
 
     def _request(self) -> Request:
@@ -300,9 +305,16 @@ class World:
         session = f"{self.chance.randrange(1 << 20):05x}-{self.sessions}"
         work = self._work(*(self.release.choice(RELEASES) if self.release else RELEASES[0]))
         zone = f"az={int(worker[1:]) % self.zones}" if self.zones else ""
-        skew_ms = self.clocks.choice((0, 0, 100, -2_000, 60_000))
+        skew_ms = self.clocks.choice((0, 0, 100, -2_000, 60_000)) if self.is_skewed else 0
         made = Process(
-            worker, session, self.kafka, self.chance, work=work, zone=zone, skew_ms=skew_ms
+            worker,
+            session,
+            self.kafka,
+            self.chance,
+            clock=self.clock,
+            work=work,
+            zone=zone,
+            skew_ms=skew_ms,
         )
         self.processes.append(made)
         if len(self.processes) > 40:
@@ -338,6 +350,23 @@ class World:
                 assert other is process, (
                     f"{task} is owned by {other.worker} {other.seat.incarnation} and"
                     f" {process.worker} {process.seat.incarnation}: {self.describe()}"
+                )
+
+        if not self.is_skewed:
+            self._check_leases(owners)
+
+    def _check_leases(self, owners: dict[TaskId, Process]) -> None:
+        """Whoever answers as the owner of a task is the only one who can change it."""
+        for process in self.processes:
+            is_fenced = process.is_fenced and process.worker not in self.doubled
+            if not (is_fenced and process.is_running and process.lease.holds):
+                continue
+            for task in process.owned.keys() & owners.keys():
+                owner = owners[task]
+                assert owner.worker == process.worker, (
+                    f"{task} is answered for by {process.worker} {process.seat.incarnation} with a"
+                    f" lease of {process.lease.age_ms} ms beside its owner {owner.worker}"
+                    f" {owner.seat.incarnation}: {self.describe()}"
                 )
 
     def _is_well(self) -> bool:

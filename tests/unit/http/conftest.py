@@ -98,9 +98,18 @@ class Worker:
         state: str = "running",
         lag: int | None = 0,
         copy_lag: int | None = None,
+        age_ms: int | None = None,
+        is_lapsed: bool = False,
     ) -> None:
         self.served[task] = ServedTask(
-            task, state, stream_time_ms, database, lag, copy_lag=copy_lag
+            task,
+            state,
+            stream_time_ms,
+            database,
+            lag,
+            copy_lag=copy_lag,
+            age_ms=age_ms,
+            is_lapsed=is_lapsed,
         )
 
     def put(self, store: str, rows: dict[bytes, tuple[int, bytes]]) -> None:

@@ -67,3 +67,13 @@ def test_a_row_that_may_not_be_written_is_told_by_its_topic(client: MagicMock) -
     client.produce.side_effect = denied
     with pytest.raises(ConfigError, match=r"Write on topic spend\.status is not granted"):
         TableWriter(CONFIG).put(PLACE, "w1", b"v")
+
+
+def test_whoever_sends_a_row_hears_when_it_has_arrived(client: MagicMock) -> None:
+    writer, arrived = TableWriter(CONFIG), MagicMock()
+    writer.put(PLACE, "w1", b"v", arrived=arrived)
+    delivered = client.produce.call_args.kwargs["on_delivery"]
+    delivered(KafkaError(KafkaError._MSG_TIMED_OUT), message())
+    arrived.assert_not_called()
+    delivered(None, message())
+    arrived.assert_called_once_with()

@@ -1,0 +1,65 @@
+"""How long an owner may answer for its tasks: a lease that it renews with its statuses.
+
+Whoever is cut off from Kafka is not told that it was fenced, and others own its tasks by then. But
+a controller gives up only a worker that it has heard nothing of for some time, counted from when it
+heard the last word. So nobody has been put in the owner's place for as long after it *sent* a
+status which the brokers then acknowledged; when the acknowledgement comes does not matter.
+"""
+
+from __future__ import annotations
+
+import threading
+
+from streamer.clock import Clock
+
+__all__ = ["Lease", "bound_ms"]
+
+
+def bound_ms(suspicion_ms: int) -> int:
+    """How long a lease holds where a controller suspects nobody sooner than after `suspicion_ms` of
+    silence. A twentieth is for clocks that run apart: a new controller goes by the wall clock."""
+    return suspicion_ms * 19 // 20
+
+
+class Lease:
+    """Of one process. All methods may be called by any thread."""
+
+    def __init__(self, bound_ms: int, clock: Clock) -> None:
+        self._bound_ms = bound_ms
+        self._clock = clock
+        self._lock = threading.Lock()
+        self._sent_ms: int | None = None
+        self._trusted_ms: int | None = None
+        self._is_over = False
+
+    def renew(self, sent_ms: int) -> None:
+        """A status that was sent at this time, by the clock's `monotonic_ms`, has arrived."""
+        with self._lock:
+            last_ms = self._sent_ms
+            if last_ms is not None and sent_ms - last_ms >= self._bound_ms:
+                self._trusted_ms = sent_ms + self._bound_ms
+            self._sent_ms = max(sent_ms, last_ms or sent_ms)
+
+    def end(self) -> None:
+        """This process was told that others may own what it had; only `begin` changes that."""
+        self._is_over = True
+
+    def begin(self) -> None:
+        """A new life: what was acknowledged before does not count for it."""
+        with self._lock:
+            self._sent_ms, self._trusted_ms, self._is_over = None, None, False
+
+    @property
+    def age_ms(self) -> int | None:
+        """For how long nothing has been sure; None where no status ever arrived."""
+        sent_ms = self._sent_ms
+        return None if sent_ms is None else max(self._clock.monotonic_ms() - sent_ms, 0)
+
+    @property
+    def holds(self) -> bool:
+        """Whether nobody else can own this process's tasks at this moment."""
+        sent_ms, trusted_ms = self._sent_ms, self._trusted_ms
+        if self._is_over or sent_ms is None:
+            return False
+        now_ms = self._clock.monotonic_ms()
+        return now_ms - sent_ms < self._bound_ms and (trusted_ms is None or now_ms >= trusted_ms)

@@ -1,0 +1,89 @@
+"""An owner answers as one only while nobody can have been put in its place."""
+
+from __future__ import annotations
+
+import pytest
+
+from streamer.clock import ManualClock
+from streamer.cluster.lease import Lease, bound_ms
+
+SUSPICION_MS = 6_000
+BOUND_MS = bound_ms(SUSPICION_MS)
+
+
+@pytest.fixture
+def clock() -> ManualClock:
+    made = ManualClock()
+    made.advance(50_000)
+    return made
+
+
+@pytest.fixture
+def lease(clock: ManualClock) -> Lease:
+    return Lease(BOUND_MS, clock)
+
+
+def test_it_ends_before_anybody_can_be_suspected() -> None:
+    assert 0.9 * SUSPICION_MS < BOUND_MS < SUSPICION_MS
+
+
+def test_it_counts_from_when_a_status_was_sent_and_not_from_its_acknowledgement(
+    clock: ManualClock, lease: Lease
+) -> None:
+    assert (lease.holds, lease.age_ms) == (False, None)
+    sent_ms = clock.monotonic_ms()
+    clock.advance(BOUND_MS - 1)
+    lease.renew(sent_ms)
+    assert (lease.holds, lease.age_ms) == (True, BOUND_MS - 1)
+    clock.advance(1)
+    assert not lease.holds
+
+
+def test_the_wall_clock_has_no_say(clock: ManualClock, lease: Lease) -> None:
+    lease.renew(clock.monotonic_ms())
+    clock.jump_to(10**12)
+    assert lease.holds
+    clock.jump_to(0)
+    clock.advance(BOUND_MS)
+    assert not lease.holds
+
+
+def test_acknowledgements_that_come_out_of_order_take_nothing_back(
+    clock: ManualClock, lease: Lease
+) -> None:
+    first = clock.monotonic_ms()
+    lease.renew(first + 4_000)
+    lease.renew(first)
+    clock.advance(BOUND_MS + 3_000)
+    assert lease.holds
+
+
+def test_one_that_was_lost_is_not_back_with_the_first_word(
+    clock: ManualClock, lease: Lease
+) -> None:
+    """A worker that slept may have been given up: it hears of that only a moment later."""
+    lease.renew(clock.monotonic_ms())
+    clock.advance(BOUND_MS)
+    lease.renew(clock.monotonic_ms())
+    assert not lease.holds
+    for _ in range(BOUND_MS // 1_000):
+        clock.advance(1_000)
+        lease.renew(clock.monotonic_ms())
+        assert not lease.holds
+    clock.advance(1_000)
+    lease.renew(clock.monotonic_ms())
+    assert lease.holds
+
+
+def test_whoever_was_told_of_its_end_has_none_until_its_new_life(
+    clock: ManualClock, lease: Lease
+) -> None:
+    lease.renew(clock.monotonic_ms())
+    lease.end()
+    assert not lease.holds
+    lease.renew(clock.monotonic_ms())
+    assert not lease.holds
+    lease.begin()
+    assert not lease.holds
+    lease.renew(clock.monotonic_ms())
+    assert lease.holds
