@@ -29,6 +29,7 @@ from streamer.cluster.orders import Orders
 from streamer.cluster.ports import KafkaPorts
 from streamer.cluster.rejoins import REJOINS_MAX, Rejoins
 from streamer.cluster.seat import Desired, Seat
+from streamer.cluster.voice import Voice
 from streamer.cluster.work import Work
 from streamer.config import Config
 from streamer.control.identity import Incarnation, Listed, client_id, fresh_session
@@ -36,7 +37,6 @@ from streamer.control.messages import (
     AssignmentRecord,
     StandbyReport,
     TaskReport,
-    encode,
 )
 from streamer.control.orders import Order
 from streamer.control.topics import ControlTopics
@@ -54,6 +54,11 @@ _POLL_S = 0.1
 _AGAIN_S = 0.5
 # A controller that leaves hands its own tasks over first; that takes some 50 ms.
 _HAND_OVER_S = 2.0
+
+
+def _suspicion_ms(config: Config) -> int:
+    """A word may be late by a quarter of the interval without any suspicion."""
+    return max(config.session_timeout_ms, config.status_interval_ms * 5 // 4)
 
 
 class Member:
@@ -100,15 +105,13 @@ class Member:
         self._admin = Admin(config)
         self._stopping = stopping
         self._topics: ControlTopics | None = None
-        self._writer: TableWriter | None = None
-        # A word may be late by a quarter of the interval without any suspicion.
-        suspicion_ms = max(config.session_timeout_ms, config.status_interval_ms * 5 // 4)
-        self.lease = Lease(bound_ms(suspicion_ms), clock)
+        self._voice: Voice | None = None
+        self.lease = Lease(bound_ms(_suspicion_ms(config)), clock)
         self._controller = Controller(
             self._ports,
             me=(self.worker_id, self._session),
             work=work,
-            suspicion_ms=suspicion_ms,
+            suspicion_ms=_suspicion_ms(config),
             clock=clock,
         )
         self._threads: list[threading.Thread] = []
@@ -128,7 +131,15 @@ class Member:
         """
         admin = Admin(self._config, stopping=self._stopping)
         self._topics = ControlTopics.prepare(self._config, admin)
-        self._writer = TableWriter(self._config)
+        self._voice = Voice(
+            self._seat,
+            TableWriter(self._config),
+            self._topics.status(self.worker_id),
+            lock=self._lock,
+            lease=self.lease,
+            clock=self._clock,
+            interval_ms=self._config.status_interval_ms,
+        )
         self._publish()
         self._controller.start()
         for work in (self._live, self._speak, self._listen, self._stand):
@@ -195,17 +206,17 @@ class Member:
         deadline = time.monotonic() + timeout_s
         if self._is_stopped.is_set():
             return
-        if self._writer is not None:
-            self._say_good_bye(self._writer, deadline)
+        if self._voice is not None:
+            self._say_good_bye(self._voice, deadline)
         self._controller.stop(max(0.1, deadline - time.monotonic()))
         self._is_leaving.set()
         self._is_stopped.set()
         for thread in self._threads:
             thread.join(max(0.1, deadline - time.monotonic()))
-        if self._writer is not None:
-            self._writer.close()
+        if self._voice is not None:
+            self._voice.close()
 
-    def _say_good_bye(self, writer: TableWriter, deadline: float) -> None:
+    def _say_good_bye(self, voice: Voice, deadline: float) -> None:
         with self._lock:
             seat = self._seat
             if not seat.is_empty:
@@ -215,7 +226,7 @@ class Member:
             seat.leave()
         self._publish()
         try:
-            writer.flush(max(0.1, deadline - time.monotonic()))
+            voice.flush(max(0.1, deadline - time.monotonic()))
         except StreamerError as error:
             _log.warning("good-bye could not be said: %s", error)
             return
@@ -279,33 +290,14 @@ class Member:
 
     def _publish(self) -> None:
         """Write the status if it is news, or time."""
-        with self._lock:
-            if self._writer is not None:
-                self._writer.look()
-            now_ms = self._clock.monotonic_ms()
-            record = self._seat.status(
-                now_ms,
-                interval_ms=self._config.status_interval_ms,
-                wall_ms=self._clock.now_ms(),
-            )
-            if record is None or self._writer is None or self._topics is None:
-                return
-            incarnation = self._seat.incarnation
-            try:
-                self._writer.put(
-                    self._topics.status(self.worker_id),
-                    self.worker_id,
-                    encode(record),
-                    arrived=lambda: self._renew(incarnation, now_ms),
-                )
-            except PASSING as error:
-                _log.warning("a status could not be written: %s", error)
-            except StreamerError as error:
-                self._fail(error)
-
-    def _renew(self, incarnation: Incarnation, sent_ms: int) -> None:
-        if incarnation == self._seat.incarnation:
-            self.lease.renew(sent_ms)
+        if self._voice is None:
+            return
+        try:
+            self._voice.publish()
+        except PASSING as error:
+            _log.warning("a status could not be written: %s", error)
+        except StreamerError as error:
+            self._fail(error)
 
     def _fail(self, error: StreamerError) -> None:
         if self._failure is None:

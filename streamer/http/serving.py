@@ -37,10 +37,11 @@ class ServedTask:
 
     `lag_records` is what the task has yet to read of its inputs; of a standby, what it has yet to
     read of the changelogs, None while that is not known. `copy_lag` is the same of a task that is
-    being restored. A copy's times are what is known to have been reached, -1 where nothing is.
+    being restored. A copy's times are what is known to have been reached, -1 where nothing is;
+    `age_ms` is how long ago, at most, it lacked what is told.
 
-    `is_lapsed`: it runs here, but another worker may have been put in this one's place since
-    `age_ms` before the call. It is a copy then, which lacked nothing at that time.
+    `is_lapsed`: it runs here, but another worker may have been put in this one's place since then.
+    It is a copy, which lacked nothing at that time.
     """
 
     task: TaskId

@@ -15,7 +15,7 @@ from streamer.restore.asking import Answer, Asking
 from streamer.restore.checks import check_place
 from streamer.restore.gathered import Gathered
 from streamer.restore.readers import FETCH_MS, Readers
-from streamer.restore.task import RestoreState, TaskRestore
+from streamer.restore.task import RestoreState, TaskRestore, Times
 
 __all__ = ["RestoreLoop"]
 
@@ -137,9 +137,10 @@ class RestoreLoop:
         followed: dict[TopicPartition, int] = {}
         waited_for: dict[TopicPartition, int] = {}
         now_ms = self._clock.now_ms()
+        times = Times(now_ms, self._clock.monotonic_ms(), now_ms - self._delete_retention_ms)
         for restore, answer in self._asking.answers():
             was_standing = restore.state is RestoreState.FOLLOWING
-            self._attempt(restore, partial(self._aim_one, restore, answer, now_ms))
+            self._attempt(restore, partial(self._aim_one, restore, answer, times))
             if self._restores.get(restore.task) is not restore:
                 continue
             self._moved[restore.task] = restore
@@ -152,12 +153,12 @@ class RestoreLoop:
         self._readers.follow(followed)
         self._readers.read(waited_for)
 
-    def _aim_one(self, restore: TaskRestore, answer: Answer, now_ms: int) -> None:
+    def _aim_one(self, restore: TaskRestore, answer: Answer, times: Times) -> None:
         if isinstance(answer, StreamerError):
             raise answer
         is_new = restore.state is RestoreState.WAITING
         aim = restore.begin if is_new else restore.aim
-        aim(answer, now_ms=now_ms, delete_retention_ms=self._delete_retention_ms)
+        aim(answer, times)
         if restore.state is RestoreState.READING:
             left = restore.progress().remaining_offsets
             _log.info("task %s: restoring %d offsets", restore.task, left)

@@ -121,9 +121,16 @@ class Restorer:
 
     def is_current(self, task: TaskId) -> bool:
         """Whether a copy has all that was committed a moment ago: what its lag counts beyond that
-        is of a transaction that is still open. May be asked by any thread."""
+        is of a transaction that is still open. False where the ends were not heard of for long. May
+        be asked by any thread."""
         restore = self._restores.get(task)
         return restore is not None and restore.is_current(self._clock.monotonic_ms())
+
+    def age_ms(self, task: TaskId) -> int | None:
+        """How long ago, at most, a copy's lag was as it is told; None where none is. While it reads
+        nothing new it grows up to a minute. May be asked by any thread."""
+        restore = self._restores.get(task)
+        return None if restore is None else restore.age_ms(self._clock.monotonic_ms())
 
     def durable(self, task: TaskId) -> dict[str, int]:
         """The positions in its changelogs, by store, that the disk has: what was saved. Nothing
@@ -139,7 +146,7 @@ class Restorer:
 
     def finished(self) -> list[tuple[TaskId, StreamerError | None]]:
         """Tasks whose restore has ended since the last call, with what went wrong; also copies
-        that failed while they followed."""
+        that failed while they followed. One that failed before it was promoted is restored."""
         ended: list[tuple[TaskId, StreamerError | None]] = []
         while True:
             try:
@@ -147,7 +154,14 @@ class Restorer:
             except queue.Empty:
                 return ended
             # One that was cancelled or started anew since is not news any more.
-            if self._restores.get(restore.task) is restore:
+            if self._restores.get(restore.task) is not restore:
+                continue
+            if restore.is_standby and restore.is_asked_for:
+                # It failed as a copy, before it was told that it is to be promoted. That is no
+                # reason not to restore the task, as it is where nobody had asked yet.
+                _log.warning("task %s: its copy has failed: %s", restore.task, restore.error)
+                self.start(restore.task, restore.database, restore.changelogs)
+            else:
                 ended.append((restore.task, restore.error))
 
     def cancel(self, *tasks: TaskId) -> None:

@@ -15,6 +15,8 @@ BULK_OFFSETS_MIN = 50_000
 BULK_ROWS_MIN = 10_000
 # Longer than a commit interval that is usual, and what it takes to read what was committed.
 CURRENT_MS = 3_000
+# Longer than the minute between two questions for the ends, and what an answer may take.
+HEARD_MS = 90_000
 # A gathered row costs this beside its bytes: two objects and a slot of a dictionary.
 _ROW_BYTES = 170
 
@@ -37,8 +39,13 @@ class StoreRestore:
     gathered_bytes: int = 0
     is_at_end: bool = False
     at_end_ms: int = 0
+    heard_ms: int | None = None
+    """When the end was heard of last, by the monotonic clock: asked for, or reached."""
+    due: int = 0
+    """An end of a minute ago: long past what an open transaction may still hold back."""
 
-    def aim(self, bounds: Bounds) -> None:
+    def aim(self, bounds: Bounds, asked_ms: int) -> None:
+        self.due, self.heard_ms = self.end, asked_ms
         self.start, self.end = bounds.start, bounds.end
         self.topic_id = bounds.topic_id or self.topic_id
         # Rows that are gathered already leave as files, however little is still to come.
@@ -82,8 +89,15 @@ class StoreRestore:
 
     def is_current(self, now_ms: int) -> bool:
         """Whether all that was committed is read, or was a moment ago: every commit takes the
-        reader away from the end until it is told that it is there again."""
+        reader away from the end until it is told that it is there again. A reader that was cut off
+        is told nothing: so the end must have been heard of, and what was then be read."""
+        if self.heard_ms is None or now_ms - self.heard_ms >= HEARD_MS or self.position < self.due:
+            return False
         return self.is_at_end or (self.at_end_ms > 0 and now_ms - self.at_end_ms < CURRENT_MS)
+
+    def reach(self, now_ms: int) -> None:
+        """The reader was told that it stands at the end."""
+        self.is_at_end, self.at_end_ms, self.heard_ms = True, now_ms, now_ms
 
     def written(self) -> None:
         self.saved, self.rows, self.gathered_bytes = self.position, {}, 0

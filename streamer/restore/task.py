@@ -19,6 +19,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from enum import Enum
+from typing import NamedTuple
 
 from streamer import failpoints, metrics
 from streamer.changelog.format import PASSED, Positions, check_rows
@@ -30,9 +31,18 @@ from streamer.restore.progress import RestoreProgress, Tally
 from streamer.restore.store import StoreRestore
 from streamer.store.rocks import TaskDatabase
 
-__all__ = ["RestoreState", "TaskRestore"]
+__all__ = ["RestoreState", "TaskRestore", "Times"]
 
 _DAY_MS = 86_400_000
+
+
+class Times(NamedTuple):
+    """When ends were asked for, by the wall clock and by the monotonic one, and how old a state may
+    be that is continued."""
+
+    now_ms: int
+    asked_ms: int
+    oldest_ms: int
 
 
 class RestoreState(Enum):
@@ -91,6 +101,11 @@ class TaskRestore:
         stores = self._reading()
         return bool(stores) and all(one.is_current(now_ms) for one in stores)
 
+    def age_ms(self, now_ms: int) -> int | None:
+        """How long ago, at most, the lag was as it is told; None before any is known."""
+        heard = [one.heard_ms for one in self._reading() if one.heard_ms is not None]
+        return max(now_ms - min(heard), 0) if heard else None
+
     def durable(self) -> dict[str, int]:
         """By store, the position that is on the disk; nothing before any is known."""
         return {one.store: one.saved for one in list(self.stores.values())}
@@ -104,9 +119,7 @@ class TaskRestore:
     def begin(
         self,
         bounds: Mapping[TopicPartition, Bounds],
-        *,
-        now_ms: int,
-        delete_retention_ms: int,
+        times: Times,
     ) -> dict[TopicPartition, int]:
         """Where to begin to read each changelog that has something to read; a standby: each.
 
@@ -119,9 +132,9 @@ class TaskRestore:
             at = max(stored.changelogs.get(store, 0), 0)
             stores[place] = StoreRestore(store, place, at, at, stored.topic_ids.get(store, ""))
         self.as_of_ms = stored.as_of_ms
-        self._aim(stores, bounds, now_ms, delete_retention_ms)
+        self._aim(stores, bounds, times)
         # A row that is there now can only be removed by a tombstone that comes after now.
-        self.as_of_ms = now_ms if stored.as_of_ms < 0 else stored.as_of_ms
+        self.as_of_ms = times.now_ms if stored.as_of_ms < 0 else stored.as_of_ms
         # What another worker committed moves the state on: it is not at these positions any more.
         self._passed_inputs = dict.fromkeys(stored.inputs, PASSED)
         self.stores = stores
@@ -135,33 +148,25 @@ class TaskRestore:
             if self.is_standby or one.remaining_offsets
         }
 
-    def aim(
-        self,
-        bounds: Mapping[TopicPartition, Bounds],
-        *,
-        now_ms: int,
-        delete_retention_ms: int,
-    ) -> None:
-        """Take the ends as they were at `now_ms` or later. Raises what `begin` raises."""
-        self._aim(self.stores, bounds, now_ms, delete_retention_ms)
+    def aim(self, bounds: Mapping[TopicPartition, Bounds], times: Times) -> None:
+        """Take the ends as they were at these times or later. Raises what `begin` raises."""
+        self._aim(self.stores, bounds, times)
 
     def _aim(
         self,
         stores: Mapping[TopicPartition, StoreRestore],
         bounds: Mapping[TopicPartition, Bounds],
-        now_ms: int,
-        delete_retention_ms: int,
+        times: Times,
     ) -> None:
         for place, one in stores.items():
             check_place(self.database.directory, one, bounds[place])
         for place, one in stores.items():
-            one.aim(bounds[place])
+            one.aim(bounds[place], times.asked_ms)
         # Last: where anything else is wrong, a new database would not be right either.
         behind = [one for one in stores.values() if 0 < one.saved < one.end]
-        oldest_ms = now_ms - delete_retention_ms
-        if behind and 0 <= self.as_of_ms < oldest_ms:
-            raise self._outdated(stores, behind[0].place, oldest_ms)
-        self._aimed_ms = now_ms
+        if behind and 0 <= self.as_of_ms < times.oldest_ms:
+            raise self._outdated(stores, behind[0].place, times.oldest_ms)
+        self._aimed_ms = times.now_ms
         if not self.is_standby:
             self.is_asked_for = False
 
@@ -211,7 +216,7 @@ class TaskRestore:
     def reach(self, place: TopicPartition, position: int, now_ms: int) -> None:
         """The reader stands at `position`: what lies before it are markers and aborted records."""
         one = self.stores[place]
-        one.is_at_end, one.at_end_ms = True, now_ms
+        one.reach(now_ms)
         if position > one.position:
             self._advance(one, position, now_ms)
 

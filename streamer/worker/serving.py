@@ -68,6 +68,7 @@ class WorkerServing:
                 database=standby.database,
                 lag_records=self._tasks.restore_lag(standby.task),
                 times=standby.stored.times,
+                age_ms=self._tasks.copy_age_ms(standby.task),
             )
             for standby in self._tasks.standbys.all
         ]

@@ -258,6 +258,10 @@ class TaskSet:
         """What a copy, or a task that is being restored, has yet to read of its changelogs."""
         return self._restorer.lag(task)
 
+    def copy_age_ms(self, task: TaskId) -> int | None:
+        """How long ago, at most, a copy's lag was as `restore_lag` tells it."""
+        return self._restorer.age_ms(task)
+
     # -- what others want to know ----------------------------------------------------------------
 
     def reports(self) -> dict[TaskId, TaskReport]:

@@ -30,6 +30,7 @@ from streamer.errors import FencedError, KafkaUnavailableError, TopologyChangedE
 from streamer.ids import TaskId
 from streamer.topology.shape import Shape
 from tests.simulation.kafka import SESSION_MS, Kafka
+from tests.simulation.leases import check_leases
 from tests.simulation.process import WARM_LAG_MAX, Process
 from tests.simulation.rest import is_at_rest
 
@@ -353,21 +354,7 @@ class World:
                 )
 
         if not self.is_skewed:
-            self._check_leases(owners)
-
-    def _check_leases(self, owners: dict[TaskId, Process]) -> None:
-        """Whoever answers as the owner of a task is the only one who can change it."""
-        for process in self.processes:
-            is_fenced = process.is_fenced and process.worker not in self.doubled
-            if not (is_fenced and process.is_running and process.lease.holds):
-                continue
-            for task in process.owned.keys() & owners.keys():
-                owner = owners[task]
-                assert owner.worker == process.worker, (
-                    f"{task} is answered for by {process.worker} {process.seat.incarnation} with a"
-                    f" lease of {process.lease.age_ms} ms beside its owner {owner.worker}"
-                    f" {owner.seat.incarnation}: {self.describe()}"
-                )
+            check_leases(self.processes, owners, doubled=self.doubled)
 
     def _is_well(self) -> bool:
         alive = self._alive()

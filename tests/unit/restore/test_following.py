@@ -18,7 +18,7 @@ from streamer.restore.asking import RETRY_MS, STANDBY_RETRY_MS
 from streamer.restore.gathered import FLUSH_MS
 from streamer.restore.loop import AIM_MS, LOOK_MS
 from streamer.restore.readers import FETCH_MS, FETCH_RECORDS, FEW_RECORDS
-from streamer.restore.store import BULK_OFFSETS_MIN
+from streamer.restore.store import BULK_OFFSETS_MIN, HEARD_MS
 from streamer.restore.task import RestoreState, TaskRestore
 from tests.unit.restore.scripted import (
     MIB,
@@ -226,6 +226,37 @@ def test_it_is_current_only_when_it_stands_where_the_end_was(bench: Bench) -> No
     assert (position(one), stored(one).as_of_ms) == (29, began_ms)
     bench.hear(Fetched(at_end={place(1): 30}))
     assert (position(one), stored(one).as_of_ms) == (30, asked_ms)
+
+
+def test_one_that_hears_of_no_end_any_more_is_not_current(bench: Bench) -> None:
+    """Whoever is cut off is at the end of what it knows for ever."""
+    one = following(bench)
+    bench.hear(Fetched(at_end={place(1): 10}))
+    bench.consumer.ends[place(1)] = KafkaUnavailableError("no answer")
+    told = []
+    while (age_ms := one.age_ms(bench.clock.monotonic_ms()) or 0) < 2 * HEARD_MS:
+        told.append((age_ms < HEARD_MS, one.is_current(bench.clock.monotonic_ms())))
+        bench.wait(AIM_MS // 4)
+    assert told
+    assert all(is_heard == is_current for is_heard, is_current in told)
+    assert not told[-1][1]
+    bench.consumer.ends[place(1)] = Bounds(0, 10)
+    bench.wait(AIM_MS)
+    assert one.is_current(bench.clock.monotonic_ms())
+    assert one.age_ms(bench.clock.monotonic_ms()) == 0
+
+
+def test_one_that_does_not_get_to_the_end_of_a_minute_ago_is_not_current(bench: Bench) -> None:
+    one = following(bench)
+    bench.hear(Fetched(at_end={place(1): 10}))
+    bench.consumer.ends[place(1)] = Bounds(0, 30)
+    bench.wait(AIM_MS)
+    # The rest may be of a transaction that is open.
+    assert one.is_current(bench.clock.monotonic_ms())
+    bench.wait(AIM_MS)
+    assert not one.is_current(bench.clock.monotonic_ms())
+    bench.hear(Fetched(records=[records(1, range(10, 29))]), Fetched(at_end={place(1): 30}))
+    assert one.is_current(bench.clock.monotonic_ms())
 
 
 def test_after_weeks_it_is_continued_by_the_next_process(bench: Bench) -> None:

@@ -122,6 +122,32 @@ def test_a_copy_that_failed_is_finished_with_its_error(thread: Thread) -> None:
     assert not isinstance(error, TaskCorruptedError)
 
 
+def test_a_copy_that_failed_before_it_was_promoted_is_restored(thread: Thread) -> None:
+    """As it is where the failure was heard of first: only a restore that fails fails the task."""
+    thread.follow(10)
+    thread.second.script.append(Fetched(records=[records(1, range(10))]))
+    until(lambda: thread.restorer.lag(TASK) == 0)
+    failure = TopicMissingError("not there for a moment")
+    thread.second.script.append(Fetched(failures={place(1): failure}))
+    until(lambda: thread.restorer.lag(TASK) is None)
+    thread.first.ends[place(1)] = Bounds(0, 12)
+    thread.restorer.promote(TASK)
+    assert thread.restorer.finished() == []
+    thread.first.script.append(Fetched(records=[records(1, range(10, 12))]))
+    assert until(thread.restorer.finished) == [(TASK, None)]
+    assert thread.rows() == 12
+
+
+def test_a_restore_that_fails_after_it_was_promoted_is_told(thread: Thread) -> None:
+    thread.follow(10)
+    thread.second.script.append(Fetched(records=[records(1, range(10))]))
+    until(lambda: thread.restorer.lag(TASK) == 0)
+    thread.first.ends[place(1)] = TopicMissingError("gone for good")
+    thread.restorer.promote(TASK)
+    ((task, error),) = until(thread.restorer.finished)
+    assert (task, type(error)) == (TASK, TopicMissingError)
+
+
 def test_the_database_is_the_callers_after_a_cancel(thread: Thread) -> None:
     thread.follow(10)
     thread.second.script.append(Fetched(records=[records(1, range(15))]))

@@ -14,7 +14,7 @@ from streamer.failpoints import InjectedError
 from streamer.ids import TaskId, TopicPartition
 from streamer.kafka.changelog import Bounds, Records
 from streamer.restore.store import BULK_OFFSETS_MIN, BULK_ROWS_MIN
-from streamer.restore.task import RestoreState, TaskRestore
+from streamer.restore.task import RestoreState, TaskRestore, Times
 from streamer.store.keys import row
 from streamer.store.pool import MemoryPool
 from streamer.store.rocks import TaskDatabase
@@ -38,7 +38,7 @@ def database(tmp_path: Path) -> Iterator[TaskDatabase]:
 def begun(database: TaskDatabase, start: int, end: int, now_ms: int = NOW_MS) -> TaskRestore:
     restore = TaskRestore(TASK, database, {"plain": PLACE})
     bounds = {PLACE: Bounds(start, end)}
-    restore.begin(bounds, now_ms=now_ms, delete_retention_ms=7 * DAY_MS)
+    restore.begin(bounds, Times(now_ms, 0, now_ms - 7 * DAY_MS))
     return restore
 
 
@@ -56,7 +56,7 @@ def test_an_empty_state_begins_at_the_first_offset(database: TaskDatabase) -> No
     restore = TaskRestore(TASK, database, {"plain": PLACE})
     assert restore.progress().remaining_offsets == -1
     bounds = {PLACE: Bounds(0, 10)}
-    begin = restore.begin(bounds, now_ms=NOW_MS, delete_retention_ms=1)
+    begin = restore.begin(bounds, Times(NOW_MS, 0, NOW_MS - 1))
     assert begin == {PLACE: 0}
     assert restore.state is RestoreState.READING
     assert restore.progress().remaining_offsets == 10
@@ -67,7 +67,7 @@ def test_nothing_is_read_where_the_state_stands_at_the_end(database: TaskDatabas
     database.write({}, Positions(changelogs={"plain": 10}).encode())
     restore = TaskRestore(TASK, database, {"plain": PLACE})
     bounds = {PLACE: Bounds(2, 10)}
-    assert restore.begin(bounds, now_ms=NOW_MS, delete_retention_ms=1) == {}
+    assert restore.begin(bounds, Times(NOW_MS, 0, NOW_MS - 1)) == {}
     assert restore.is_complete
     assert restore.progress().remaining_offsets == 0
     assert restore.progress().eta_s == 0
@@ -275,7 +275,7 @@ def test_a_topic_with_another_id_is_refused_however_long_it_is(database: TaskDat
     def begun_with(topic_id: str, end: int = 10) -> TaskRestore:
         restore = TaskRestore(TASK, database, {"plain": PLACE})
         bounds = {PLACE: Bounds(0, end, topic_id)}
-        restore.begin(bounds, now_ms=NOW_MS, delete_retention_ms=1)
+        restore.begin(bounds, Times(NOW_MS, 0, NOW_MS - 1))
         return restore
 
     begun_with("made-and-deleted").complete()
