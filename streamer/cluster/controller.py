@@ -120,8 +120,17 @@ class Controller:
                 metrics.members.set(len(term.sessions or ()))
         finally:
             self._term = None
-            metrics.controller.set(0)
+            _clear()
             ports.close()
+
+
+def _clear() -> None:
+    """What a controller alone knows is not told any more: the next one tells it."""
+    metrics.controller.set(0)
+    metrics.members.set(0)
+    metrics.placement_moves.set(0)
+    metrics.placement_waiting.set(0)
+    metrics.placement_degraded.clear()
 
 
 def _tell(action: Action) -> None:
