@@ -12,6 +12,7 @@ import threading
 import time
 from collections.abc import Callable, Mapping
 from contextlib import suppress
+from functools import partial
 from typing import Any
 
 from confluent_kafka import Consumer, KafkaException, Producer
@@ -33,9 +34,27 @@ ANSWER_S = 2.0
 _QUIET_S = 15.0
 
 
+class _Look(threading.Thread):
+    """One look beside the thread that works with the client. `is_answered` when it is `done`."""
+
+    def __init__(self, ask: Callable[[], bool]) -> None:
+        super().__init__(name="asking", daemon=True)
+        self._ask = ask
+        self.is_answered = True
+        self.done = threading.Event()
+        self.is_moot = False
+
+    def run(self) -> None:
+        try:
+            self.is_answered = self._ask()
+        finally:
+            self.done.set()
+
+
 class Stuck:
     """Asks only after nothing has moved for some seconds. `here` asks by the client itself,
-    `elsewhere` by another one."""
+    `elsewhere` by another one. With `beside` they are asked in a thread of their own, and whoever
+    works with the client goes on meanwhile: it may not close it before `looking` has ended."""
 
     def __init__(
         self,
@@ -43,15 +62,25 @@ class Stuck:
         elsewhere: Callable[[], bool],
         *,
         still_s: float | None = None,
+        beside: bool = False,
     ) -> None:
         self._here = here
         self._elsewhere = elsewhere
         self._still_s = still_s
+        self._beside = beside
+        self._look: _Look | None = None
         self.moved()
+
+    @property
+    def looking(self) -> threading.Thread | None:
+        """The thread that asks by the client at this moment."""
+        return None if self._look is None or self._look.done.is_set() else self._look
 
     def moved(self) -> None:
         self._since_s = time.monotonic()
         self._count = 0
+        if self._look is not None:
+            self._look.is_moot = True
 
     def check(self, what: str) -> None:
         """Raise FencedError where brokers answered others and not this client, twice."""
@@ -71,12 +100,32 @@ class Stuck:
 
     def _is_lost(self) -> bool:
         still_s = _STILL_S if self._count or self._still_s is None else self._still_s
-        if time.monotonic() - self._since_s < still_s:
+        if self._look is None and time.monotonic() - self._since_s < still_s:
             return False
-        is_answered = self._here() or not self._elsewhere()
+        is_answered = self._is_answered()
+        if is_answered is None:
+            return False
         self._since_s = time.monotonic()
         self._count = 0 if is_answered else self._count + 1
         return self._count == _ASKED
+
+    def _is_answered(self) -> bool | None:
+        """None while that is not known."""
+
+        def ask() -> bool:
+            return self._here() or not self._elsewhere()
+
+        if not self._beside:
+            return ask()
+        look = self._look
+        if look is None:
+            self._look = _Look(ask)
+            self._look.start()
+            return None
+        if not look.done.is_set():
+            return None
+        self._look = None
+        return None if look.is_moot else look.is_answered
 
 
 def stuck(
@@ -86,10 +135,13 @@ def stuck(
     *,
     writes: bool = False,
     wait_s: float = 0.0,
+    beside: bool = False,
 ) -> Stuck:
     """For a client that reads, or one that `writes` rows. It is asked for a topic that it knows.
 
     A broker answers behind what it was asked before, a fetch for which it may wait for `wait_s`.
+    Where there are several, news may come from another one meanwhile: whoever must not wait for
+    that has it asked `beside`, of a `client` that stays the same.
     """
 
     def here() -> bool:
@@ -99,13 +151,22 @@ def stuck(
         return False
 
     still_s = None if writes else _QUIET_S
-    return Stuck(here, lambda: answers_others(settings.admin(config)), still_s=still_s)
+    elsewhere = partial(_answers_elsewhere, config)
+    return Stuck(here, elsewhere, still_s=still_s, beside=beside)
 
 
-def let_go(client: Consumer | Producer) -> None:
-    """Close it in a thread of its own: the end of a client that reaches no broker may take long."""
+def _answers_elsewhere(config: Config) -> bool:
+    return answers_others(settings.admin(config))
+
+
+def let_go(client: Consumer | Producer, *, after: threading.Thread | None = None) -> None:
+    """Close it in a thread of its own: the end of a client that reaches no broker may take long.
+    `after` is one that still uses it: a client that is closed under a call takes the process along.
+    """
 
     def end() -> None:
+        if after is not None:
+            after.join()
         with suppress(KafkaException, RuntimeError, SystemError):
             client.close()
 

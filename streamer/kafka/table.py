@@ -78,23 +78,27 @@ class TableReader(Closable):
         self._where = ", ".join(sorted(topics))
         self._needed = on_topics("Read", topics)
         self._group = settings.control_group(config)
-        self._wait(wait_ms)
-        self._consumer = self._client()
+        self._wait_ms = wait_ms
+        self._begin()
 
     def ask_less(self, wait_ms: int) -> None:
         """Go on where it is, and ask again only after so long when nothing comes."""
-        self._wait(wait_ms)
-        let_go(self._consumer)
-        self._consumer = self._client()
+        let_go(self._consumer, after=self._stuck.looking)
+        self._wait_ms = wait_ms
+        self._begin()
 
-    def _wait(self, wait_ms: int) -> None:
-        self._made = settings.control_consumer(self._config, wait_ms=wait_ms)
+    def _begin(self) -> None:
+        """With another client, from where this reader is."""
+        made = self._client()
+        self._consumer = made
         self._stuck = stuck(
             self._config,
-            lambda: self._consumer,
+            lambda: made,
             # One with one partition: the answer about assignments names a thousand.
             lambda: control_topic(self._config.application_id, "members"),
-            wait_s=wait_ms / 1000,
+            wait_s=self._wait_ms / 1000,
+            # It would stand behind a fetch of one broker while another has an assignment.
+            beside=True,
         )
 
     def read(self, timeout_s: float) -> list[Row]:
@@ -103,8 +107,8 @@ class TableReader(Closable):
         first = self._consumer.poll(timeout_s)
         if first is None:
             if self._reached and self._stuck.is_to_replace(f"reading {self._where}"):
-                let_go(self._consumer)
-                self._consumer = self._client()
+                let_go(self._consumer, after=self._stuck.looking)
+                self._begin()
             return []
         if first.error() is None:
             self._stuck.moved()
@@ -126,11 +130,14 @@ class TableReader(Closable):
         return rows
 
     def close(self) -> None:
-        self._consumer.close()
+        if looking := self._stuck.looking:
+            let_go(self._consumer, after=looking)
+        else:
+            self._consumer.close()
 
     def _client(self) -> Consumer:
         """One that reads on from where this reader is."""
-        client = Consumer(self._made)
+        client = Consumer(settings.control_consumer(self._config, wait_ms=self._wait_ms))
         places = self._reached.items()
         parts = [Address(*one, at) if at else _beginning(one) for one, at in places]
         # Given all at once, it would begin with the last.

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import logging
+import threading
 import time
 from collections.abc import Callable, Iterator
 from typing import Any
+from unittest.mock import MagicMock
 
 import pytest
 
@@ -15,7 +17,7 @@ from streamer.ids import TopicPartition
 from streamer.kafka.changelog import ChangelogConsumer
 from streamer.kafka.consumer import InputConsumer
 from streamer.kafka.group import Membership
-from streamer.kafka.stuck import Stuck, answers_others
+from streamer.kafka.stuck import Stuck, answers_others, let_go
 from streamer.kafka.table import TableReader, TableWriter
 from streamer.kafka.writer import Writer
 
@@ -180,3 +182,38 @@ def test_who_reads_nothing_is_not_asked(alone: Config, monkeypatch: pytest.Monke
         reader.fetch(10, 10)
     assert (asked, reader._consumer) == ([], client)
     reader.close()
+
+
+def test_whoever_hears_news_does_not_wait_for_an_answer(alone: Config) -> None:
+    """With several brokers the question may stand behind a fetch of one, and news be at another."""
+    answered, asked = threading.Event(), threading.Event()
+
+    def ask() -> bool:
+        asked.set()
+        return answered.wait(30)
+
+    one = Stuck(ask, lambda: True, still_s=0.0, beside=True)
+    assert not one.is_to_replace("reading")
+    assert asked.wait(30)
+    began = time.monotonic()
+    for _ in range(100):
+        assert not one.is_to_replace("reading")
+    assert time.monotonic() - began < 10
+    assert one.looking is not None
+    one.moved()  # News came: whatever the answer is, it is about a client that is well.
+    answered.set()
+    one._look.done.wait(30)  # type: ignore[union-attr]
+    assert one.looking is None
+    assert not one.is_to_replace("reading")
+
+
+def test_a_client_is_not_closed_while_it_is_asked_beside() -> None:
+    asking, client = threading.Event(), MagicMock()
+    look = threading.Thread(target=asking.wait, args=(30,))
+    look.start()
+    closed = threading.Event()
+    client.close.side_effect = closed.set
+    let_go(client, after=look)
+    assert not closed.wait(0.05)
+    asking.set()
+    assert closed.wait(30)
