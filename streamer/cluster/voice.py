@@ -2,17 +2,23 @@
 
 from __future__ import annotations
 
+import logging
 import threading
+
+from msgspec.structs import replace
 
 from streamer.clock import Clock
 from streamer.cluster.lease import Lease
 from streamer.cluster.seat import Seat
+from streamer.control.fitting import fitted
 from streamer.control.identity import Incarnation
-from streamer.control.messages import encode
+from streamer.control.messages import StatusRecord
 from streamer.ids import TopicPartition
 from streamer.kafka.table import TableWriter
 
 __all__ = ["Voice"]
+
+_log = logging.getLogger(__name__)
 
 
 class Voice:
@@ -29,6 +35,8 @@ class Voice:
         clock: Clock,
         interval_ms: int,
     ) -> None:
+        self._application = place.topic.rpartition(".")[0]
+        self._left_out = ""
         self._seat = seat
         self._writer = writer
         self._place = place
@@ -39,7 +47,7 @@ class Voice:
 
     def publish(self) -> None:
         """Write the status if it is news, or time. Raises StreamerError where an earlier one was
-        refused."""
+        refused, ConfigError where it does not fit into a record."""
         with self._lock:
             self._writer.look()
             now_ms = self._clock.monotonic_ms()
@@ -52,9 +60,16 @@ class Voice:
             self._writer.put(
                 self._place,
                 self._seat.worker,
-                encode(record),
+                self._encoded(record),
                 arrived=lambda: self._arrived(incarnation, now_ms),
             )
+
+    def _encoded(self, record: StatusRecord) -> bytes:
+        value, left_out = fitted(replace(record, application=self._application))
+        if left_out and left_out != self._left_out:
+            _log.warning("a status is too large for a record: it goes without %s", left_out)
+        self._left_out = left_out
+        return value
 
     def flush(self, timeout_s: float) -> None:
         """Wait until all is written. Raises KafkaUnavailableError."""

@@ -5,6 +5,7 @@
 
 An assignment record says for certain what its incarnation may own at most: `tasks` and `releasing`.
 So the assignments alone decide who may own a task; a status only ever takes something away.
+Either names its `application`, "" where a release wrote it that did not: one of another is refused.
 A record is taken as a whole or refused: also what stands in it for tasks and incarnations is read
 here, with the topic and the key at hand. Unknown fields are those of a later minor release.
 """
@@ -113,6 +114,7 @@ class AssignmentRecord(Struct, frozen=True, kw_only=True, omit_defaults=True):
     topology: tuple[str, ...] = ()
     why: str = ""
     at_ms: Whole = 0
+    application: str = ""
 
 
 class StatusRecord(Struct, frozen=True, kw_only=True, omit_defaults=True):
@@ -138,6 +140,7 @@ class StatusRecord(Struct, frozen=True, kw_only=True, omit_defaults=True):
     capacity: Whole = 100
     address: str = ""
     at_ms: Whole = 0
+    application: str = ""
 
 
 _FOREIGN = (
@@ -191,6 +194,12 @@ def _decode(
     if message.worker != key:
         raise InternalTopicError(
             f"{topic}: the record of key {key!r} speaks of worker {message.worker!r}", hint=_FOREIGN
+        )
+    application = topic.rpartition(".")[0]
+    if message.application not in ("", application):
+        raise InternalTopicError(
+            f"{topic}: the record of key {key!r} is of application {message.application!r}",
+            hint=_FOREIGN,
         )
     try:
         _check(message)

@@ -137,6 +137,20 @@ def test_a_number_that_nobody_can_add_to_is_refused(field: str) -> None:
             decode_status("t", "w", value % (field.encode(), digits))
 
 
+def test_a_record_of_another_application_is_refused_by_name() -> None:
+    own = b'{"format":1,"number":1,"worker":"w","incarnation":"a.0","application":"shop.eu"}'
+    assert decode_status("shop.eu.status", "w", own).application == "shop.eu"
+    with pytest.raises(InternalTopicError) as refused:
+        decode_status("shop.status", "w", own)
+    assert str(refused.value).startswith("shop.status: the record of key 'w' is of application")
+    granted = b'{"format":1,"version":1,"worker":"w","incarnation":"a.0","application":"spend"}'
+    with pytest.raises(InternalTopicError, match="is of application 'spend'"):
+        decode_assignment("shop.assignments", "w", granted)
+    # A release that did not tell wrote it.
+    untold = own.replace(b',"application":"shop.eu"', b"")
+    assert decode_status("shop.status", "w", untold).application == ""
+
+
 # What others may write: other bytes, a record cut short, two records in one, and a record in which
 # one value is another one.
 damage = st.one_of(
