@@ -289,6 +289,12 @@ statuses_refused = _declare(
     "records",
     "Status records of workers that this one could not read, and passed over.",
 )
+assignments_refused = _declare(
+    Counter,
+    "assignments_refused",
+    "records",
+    "Assignments that this worker, as the controller, could not read, and took out after a fence.",
+)
 assigned_tasks = _declare(Gauge, "assigned_tasks", "tasks", "Tasks that this worker owns.")
 assigned_standbys = _declare(
     Gauge, "assigned_standbys", "tasks", "Tasks of which this worker keeps a copy."

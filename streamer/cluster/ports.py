@@ -8,13 +8,18 @@ coordinator does not delay the others.
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence, Set
+import time
+from collections.abc import Mapping, Sequence, Set
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from queue import Empty, SimpleQueue
 from typing import get_args
 
-from streamer import failpoints
+from msgspec.structs import replace
+
+from streamer import failpoints, metrics
 from streamer.cluster.events import Fence, Fenced, FenceFailed
+from streamer.cluster.salvage import replacements
 from streamer.config import Config
 from streamer.control.identity import Process
 from streamer.control.lifelines import sessions_kept
@@ -29,7 +34,7 @@ from streamer.control.requests import Answer, Request, decode, key_of
 from streamer.control.requests import encode as encode_request
 from streamer.control.topics import ControlTopics
 from streamer.errors import InternalTopicError, KafkaUnavailableError, StreamerError
-from streamer.ids import TopicPartition, control_topic, transactional_id
+from streamer.ids import TopicPartition, control_topic, is_worker_id, transactional_id
 from streamer.kafka.admin import Admin
 from streamer.kafka.settings import CONTROLLER_WAIT_MS
 from streamer.kafka.table import ExclusiveWriter, Row, TableReader, newest
@@ -75,21 +80,57 @@ class KafkaPorts:
 
     def load(self) -> tuple[Sequence[AssignmentRecord], Sequence[StatusRecord]]:
         assignments: dict[str, AssignmentRecord] = {}
+        unreadable: dict[str, Row] = {}
         with TableReader(self._config, self._topics.assignments()) as reader:
-            for row in newest(self._read_to_end(reader, self._topics.assignments())):
-                if row.value is None:
-                    assignments.pop(row.key, None)
-                else:
-                    found = decode_assignment(row.place.topic, row.key, row.value)
-                    assignments[row.key] = found
-        statuses = newest(self._heard(self._read_to_end(self._reader, self._places)))
-        return list(assignments.values()), self._reading.read(statuses)
+            rows = newest(self._read_to_end(reader, self._topics.assignments()))
+        for row in rows:
+            if row.value is None:
+                continue
+            try:
+                assignments[row.key] = decode_assignment(row.place.topic, row.key, row.value)
+            except InternalTopicError as error:
+                _log.error("an assignment is taken out, its worker is fenced: %s", error.describe())
+                metrics.assignments_refused.inc()
+                unreadable[row.key] = row
+        heard = newest(self._heard(self._read_to_end(self._reader, self._places)))
+        statuses = self._reading.read(heard)
+        if unreadable:
+            self._replace(unreadable, assignments, statuses)
+        return list(assignments.values()), statuses
+
+    def _replace(
+        self,
+        unreadable: Mapping[str, Row],
+        assignments: dict[str, AssignmentRecord],
+        statuses: Sequence[StatusRecord],
+    ) -> None:
+        """Fence the workers of these records first: whatever they were given is free only then.
+        Killed in between, the next controller does the same. Raises where one cannot be fenced."""
+        name = partial(transactional_id, self._config.application_id)
+        # No worker is called otherwise, and none could be fenced by such a name.
+        workers = [worker for worker in unreadable if is_worker_id(worker)]
+        list(self._pool.map(lambda worker: self._admin.fence(name(worker)), workers))
+        values = {worker: row.value or b"" for worker, row in unreadable.items()}
+        wall_ms = time.time_ns() // 1_000_000
+        found = replacements(values, assignments.values(), statuses, wall_ms=wall_ms)
+        rows: list[tuple[TopicPartition, str, bytes | None]] = []
+        for worker, one in found.items():
+            place, own = unreadable[worker].place, self._topics.assignment(worker)
+            if place != own or one is None:
+                rows.append((place, worker, None))
+            if one is not None:
+                rows.append((own, worker, self._encoded(one)))
+        self._writer.write(rows)
+        assignments |= {worker: one for worker, one in found.items() if one is not None}
 
     def statuses(self, *, to_end: bool) -> Sequence[StatusRecord]:
         reader = self._reader
         places = self._topics.statuses()
         rows = self._read_to_end(reader, places) if to_end else reader.read(_POLL_S)
         return self._reading.read(self._heard(rows))
+
+    def _encoded(self, record: AssignmentRecord) -> bytes:
+        return encode(replace(record, application=self._config.application_id))
 
     def _heard(self, rows: Sequence[Row]) -> list[Row]:
         """Those of statuses; what is asked for is kept until `requests`."""
@@ -117,7 +158,10 @@ class KafkaPorts:
     def write(self, records: Sequence[AssignmentRecord]) -> None:
         failpoints.hit("control.before_assignment")
         self._writer.write(
-            [(self._topics.assignment(one.worker), one.worker, encode(one)) for one in records]
+            [
+                (self._topics.assignment(one.worker), one.worker, self._encoded(one))
+                for one in records
+            ]
         )
         failpoints.hit("control.after_assignment")
 

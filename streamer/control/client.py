@@ -9,6 +9,8 @@ It only reads. Each question reads what was written since the last one.
 
 from __future__ import annotations
 
+import logging
+
 from streamer.clock import Clock, SystemClock
 from streamer.closable import Closable
 from streamer.config import Config
@@ -22,11 +24,14 @@ from streamer.control.reading import StatusReader
 from streamer.control.roster import Roster
 from streamer.control.topics import ControlTopics
 from streamer.control.view import TaskInfo, WorkerInfo, lags_of, tasks_of
+from streamer.errors import InternalTopicError
 from streamer.ids import TopicPartition
 from streamer.kafka.admin import Admin
 from streamer.kafka.table import TableReader, newest
 
 __all__ = ["Control", "TaskInfo", "WorkerInfo"]
+
+_log = logging.getLogger(__name__)
 
 _READ_S = 30.0
 
@@ -35,8 +40,8 @@ class Control(Closable):
     """Reads the control topics of one application. Used by one thread.
 
     Raises TopicMissingError where no worker of the application has ever run, KafkaUnavailableError
-    when the brokers do not answer, InternalTopicError for assignments of another release. A status
-    that cannot be read is logged and passed over.
+    when the brokers do not answer. A status or an assignment that cannot be read is logged and
+    passed over.
 
     `reads_assignments=False` is for who asks often and needs no more than what workers say of
     themselves: a large fleet has as many partitions of assignments as workers, and whoever reads
@@ -126,4 +131,12 @@ class Control(Closable):
             elif row.value is None:
                 self._assignments.pop(key, None)
             else:
-                self._assignments[key] = decode_assignment(topic, key, row.value)
+                self._take(topic, key, row.value)
+
+    def _take(self, topic: str, key: str, value: bytes) -> None:
+        try:
+            self._assignments[key] = decode_assignment(topic, key, value)
+        except InternalTopicError as error:
+            # Who only looks decides nothing by it: the next controller takes it out.
+            _log.error("an assignment is passed over: %s", error.describe())
+            self._assignments.pop(key, None)

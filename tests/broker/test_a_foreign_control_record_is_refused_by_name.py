@@ -77,8 +77,12 @@ def test_one_in_the_assignments_ends_the_worker_of_its_key_and_no_other(applicat
     # What the controller wrote since has replaced it, also for the next controller.
     again = made.worker("b", worker_id="w2")
     wait_until(again.started, what="a share for the worker that came back")
+    # One that only the next controller meets: nobody else reads this key.
+    made.kafka.produce(topic, [("lost", b"junk")], partition=crc32(b"lost") % PARTITIONS)
     first.kill()
     produce(made, 1)
     made.wait_until_done(watch=[again])
     again.wait_for("worker gone is fenced")
+    again.wait_for("an assignment is taken out, its worker is fenced")
+    assert again.metric("streamer_assignments_refused_total") == 1
     check(made)
