@@ -119,5 +119,9 @@ def control_topic(application_id: str, kind: str) -> str:
 
 
 def transactional_id(application_id: str, worker_id: str) -> str:
-    """One per worker: initialising it anew is what fences the worker that held it."""
+    """One per worker: initialising it anew is what fences the worker that held it.
+
+    A worker of another application may have the same, which is refused at a start
+    (worker/namesakes.py): written otherwise, it would not fence workers of earlier releases.
+    """
     return f"{application_id}-{worker_id}"

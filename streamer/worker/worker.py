@@ -41,6 +41,7 @@ from streamer.worker.checks import check
 from streamer.worker.chores import Chores
 from streamer.worker.gauges import Gauges, show_budget
 from streamer.worker.loop import Loop
+from streamer.worker.namesakes import refuse_namesakes
 from streamer.worker.opening import look_inside
 from streamer.worker.owners import Owners
 from streamer.worker.produced import WorkerOutput
@@ -107,9 +108,10 @@ class Worker:
             closing.callback(self._directory.close)
             for done in settle_all(self._directory.path / "tasks"):
                 _log.warning("after a crash: %s", done)
-            planned, self._delete_retention_ms = prepare(
-                self._topology, self.config, Admin(self.config, stopping=self._stopping)
-            )
+            admin = Admin(self.config, stopping=self._stopping)
+            planned, self._delete_retention_ms = prepare(self._topology, self.config, admin)
+            if not self._solo:
+                refuse_namesakes(self._topology.application_id, self.worker_id, admin)
             _log.info(
                 "worker %s of %s: %d tasks in all",
                 self.worker_id,
