@@ -47,7 +47,7 @@ def test_positions_in_the_inputs_go_first_and_those_in_changelogs_next() -> None
     assert left_out == "the positions in the inputs"
     one = read(value).tasks["0_4999"]
     assert (one.positions, one.durable, one.lag_records) == ({}, TASK.durable, 7)
-    value, left_out = fitted(STATUS, 800_000)
+    value, left_out = fitted(STATUS, 600_000)
     assert left_out == "the positions in inputs and changelogs"
     told = read(value)
     assert told.tasks.keys() == STATUS.tasks.keys()
