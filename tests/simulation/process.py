@@ -171,7 +171,11 @@ class Process:
         return True
 
     def _report(self, version: int) -> None:
-        reports = {task: TaskReport(state=state) for task, state in self.owned.items()}  # type: ignore[arg-type]
+        rates = self.kafka.rates
+        reports = {
+            task: TaskReport(state=state, rate=rates.get(task, 0))  # type: ignore[arg-type]
+            for task, state in self.owned.items()
+        }
         copies = {task: StandbyReport(lag_records=lag) for task, lag in self.copies.items()}
         self.seat.report(version, reports, copies)
 

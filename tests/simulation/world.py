@@ -9,14 +9,15 @@ from __future__ import annotations
 
 import random
 from collections import deque
-from collections.abc import Sequence, Set
+from collections.abc import Callable, Mapping, Sequence, Set
 
 from streamer.clock import ManualClock
-from streamer.cluster.events import Fence, Fenced, FenceFailed
+from streamer.cluster.events import Fence, Fenced, FenceFailed, Write
 from streamer.cluster.plan import Policy
 from streamer.cluster.steps import Limits
 from streamer.cluster.term import Term
 from streamer.cluster.work import Work
+from streamer.control.goals import GoalRecord
 from streamer.control.messages import AssignmentRecord, StatusRecord
 from streamer.control.requests import (
     Answer,
@@ -88,14 +89,21 @@ class Link:
         self.outcomes.clear()
         return outcomes
 
-    def write(self, records: Sequence[AssignmentRecord]) -> None:
+    def goal(self) -> Mapping[int, GoalRecord]:
+        return {piece: each for piece, each in self.kafka.goal.items() if each.copies}
+
+    def write(self, written: Write) -> None:
         self.world.meanwhile(self.process)
         chance = self.world.chance.random()
         if not self.kafka.is_valid(CONTROLLER, self.epoch):
             raise FencedError("a later controller has taken over")
         if chance > 0.005:
-            self.kafka.assignments.extend((each.worker, each) for each in records)
-        if chance < 0.01:
+            self.kafka.assignments.extend((each.worker, each) for each in written.records)
+            self.kafka.goal |= written.goal
+            self.kafka.operations += [written.plan] if written.plan else []
+        is_lost = self.kafka.answers_lost > 0
+        self.kafka.answers_lost -= is_lost
+        if chance < 0.01 or is_lost:
             raise KafkaUnavailableError("no answer to the commit: it may be done or not")
 
     def requests(self) -> Sequence[Request | Answer]:
@@ -152,6 +160,26 @@ class World:
             self.step()
         after = [(each, dict(each.owned), set(each.copies)) for each in self.processes]
         assert before == after, "tasks move though nothing happens"
+
+    def settle(self, workers: int) -> None:
+        """So many workers in all, and no trouble from here on, until all is well."""
+        self.is_quiet = True
+        for number in range(len(self.processes), workers):
+            self._start(f"w{number}")
+        self.until(self._is_well)
+
+    def until(self, is_so: Callable[[], bool]) -> None:
+        """Go on until something is so. Raises AssertionError where it does not become so."""
+        deadline = self.steps + QUIET_STEPS_MAX
+        while not is_so():
+            self.step()
+            assert self.steps < deadline, f"it does not come to that: {self.describe()}"
+
+    def lose_controller(self) -> None:
+        """It goes without a word, and somebody is elected: another one, or the same anew."""
+        self.terms.clear()
+        self.kafka.candidates.pop(self.kafka.owner or ("", ""), None)
+        self.kafka.elect()
 
     def step(self) -> None:
         self._pass_time()

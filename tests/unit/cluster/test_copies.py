@@ -132,7 +132,14 @@ def test_the_warm_copy_of_a_dead_worker_takes_over_after_the_fence() -> None:
     fleet.die("w1")
     fleet.now_ms += SETTLE_MS
     actions = fleet.hear(Members(frozenset({("w2", fleet.session("w2"))})))
-    assert [type(action) for action in actions] == [Fence]
+    fence, write = actions
+    assert isinstance(fence, Fence)
+    # It is asked for nothing yet; but the next controller knows that this is where tasks go.
+    assert isinstance(write, Write)
+    assert (write.records, {task for each in write.goal.values() for task in each.copies}) == (
+        (),
+        set(lost),
+    )
     assert set(lost) <= set(fleet.log["w2"].standbys)
     fleet.hear(Fenced("w1", frozenset({Incarnation("w1-0", 0)})))
     assert fleet.has("w2") == (4, 0)
