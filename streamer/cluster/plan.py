@@ -14,7 +14,7 @@ from typing import Literal
 
 from streamer.assignment.facts import Copies, Facts, Load, Placement, Presence, Site
 from streamer.assignment.place import place
-from streamer.cluster.attendance import Attendance, Change
+from streamer.cluster.attendance import COMING_MS, Attendance, Change
 from streamer.cluster.drains import Drains
 from streamer.cluster.goal import is_same
 from streamer.cluster.steps import Known, Limits, Step, next_step
@@ -76,6 +76,7 @@ class Plan:
         self._relieved: frozenset[TaskId] = frozenset()
         self._sites: dict[str, Site] = {}
         self._kept: dict[TaskId, tuple[str, ...]] = {}
+        self._gone_ms: dict[str, int] = {}
         self._shares: dict[str, tuple[Tasks, Tasks]] = {}
 
     def remember(self, granted: Mapping[str, tuple[Tasks, Tasks]]) -> None:
@@ -94,6 +95,7 @@ class Plan:
     ) -> None:
         """What a worker had that is gone; its places are kept while it is waited for."""
         self.former.update(dict.fromkeys(tasks & self.tasks, worker))
+        self._gone_ms[worker] = gone_ms
         if now_ms - gone_ms < self.policy.delay_ms:
             self.attendance.away[worker] = gone_ms
             for task in (tasks | standbys) & self.tasks:
@@ -107,11 +109,16 @@ class Plan:
         reasons: Mapping[tuple[TaskId, str], str],
         told: Placement,
         why: str,
+        now_ms: int,
     ) -> None:
         """Go on towards what an earlier controller was going to. `sites` tells where workers are
         that have not been away since; `told` has its degraded modes."""
         self.target = {task: copies for task, copies in target.items() if task in self.tasks}
         named = {worker for copies in self.target.values() for worker in copies.workers}
+        for worker in named & self._gone_ms.keys() - self.workers:
+            # It was waited for meanwhile, and is given up. One that was fenced just now may come.
+            if now_ms - self._gone_ms[worker] >= COMING_MS:
+                self.attendance.away[worker] = self._gone_ms[worker]
         self.workers = frozenset(self.workers | named) - self.attendance.away.keys()
         everybody = self.workers | self.attendance.away.keys()
         self._sites = {worker: sites.get(worker, Site()) for worker in everybody}

@@ -83,11 +83,11 @@ def load(
     told = state.wishes.predecessor
     is_same = told is not None and told.settings == work.policy.named
     if told and goal is not None and is_same and not work.shape.differs(told.shape):
-        _resume(state, told)
+        _resume(state, told, now_ms)
     return state
 
 
-def _resume(state: State, told: PlanRecord) -> None:
+def _resume(state: State, told: PlanRecord, now_ms: int) -> None:
     """Go on where the predecessor was going: a controller that dies is no reason to move a task."""
     stands = standing(state.workers)
     target = {task: each for task, each in stands.items() if each.active} | state.goal.copies
@@ -102,6 +102,7 @@ def _resume(state: State, told: PlanRecord) -> None:
         reasons=reasons,
         told=Placement({}, modes=tuple(modes), idle=dict(told.idle)),
         why=told.why,
+        now_ms=now_ms,
     )
     state.plan.drains.resume(told.drain)
 

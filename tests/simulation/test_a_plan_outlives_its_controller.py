@@ -21,7 +21,7 @@ Placed = dict[str, tuple[str, frozenset[str]]]
 
 
 def drifted(seed: int) -> World:
-    """A cluster at rest in which the tasks of one worker have come to take nine times as many records."""
+    """A cluster at rest; the tasks of one worker have come to take nine times as many records."""
     world = World(seed)
     world.settle(3)
     owned = max((process.owned for process in world.processes), key=len)
