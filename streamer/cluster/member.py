@@ -260,8 +260,9 @@ class Member:
 
     def _speak(self) -> None:
         """Repeat the status from time to time, whatever else has to wait for Kafka."""
-        while not self._is_stopped.wait(_POLL_S):
-            self._publish()
+        pause_s = _POLL_S
+        while not self._is_stopped.wait(pause_s):
+            pause_s = _POLL_S if self._publish() else _AGAIN_S
 
     def _hear(self, record: AssignmentRecord) -> bool:
         with self._lock:
@@ -271,24 +272,29 @@ class Member:
         metrics.assignments.inc(after is not None and after is not before)
         return after is not None
 
-    def _publish(self) -> None:
-        """Write the status if it is news, or time."""
+    def _publish(self) -> bool:
+        """Write the status if it is news, or time. Returns whether there is nothing left to say."""
         with self._lock:
+            if self._writer is None or self._topics is None:
+                return False
             record = self._seat.status(
                 self._clock.monotonic_ms(),
                 interval_ms=self._config.status_interval_ms,
                 wall_ms=self._clock.now_ms(),
             )
-            if record is None or self._writer is None or self._topics is None:
-                return
+            if record is None:
+                return True
             try:
                 self._writer.put(
                     self._topics.status(self.worker_id), self.worker_id, encode(record)
                 )
             except PASSING as error:
                 _log.warning("a status could not be written: %s", error)
+                self._seat.unsaid()
+                return False
             except StreamerError as error:
                 self._fail(error)
+            return True
 
     def _fail(self, error: StreamerError) -> None:
         if self._failure is None:
