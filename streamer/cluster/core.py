@@ -335,7 +335,11 @@ def _write(state: State, records: Records, *, now_ms: int, wall_ms: int) -> list
         )
         state.workers[worker].take(final)
         written.append(final)
-    goal = state.goal.changes(plan.target, state.workers)
+    # A step goes towards the target, and so does what follows from the grants; but for those that
+    # have ended. Pieces are taken back when nothing is built any more.
+    is_off = is_other or any(record.ended for record in records.values())
+    is_near = not (state.goal.is_empty or plan.step.building or plan.step.waiting)
+    goal = state.goal.changes(plan.target, state.workers) if is_off or is_near else {}
     told = None
     if is_other:
         state.revision = plan.revision

@@ -8,7 +8,7 @@ are not written again for each task that has arrived: what they say of it is tru
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 
 from streamer.assignment.facts import Copies
 from streamer.cluster.view import WorkerView
@@ -43,6 +43,11 @@ class Goal:
                 self._foreign.add(piece)
 
     @property
+    def is_empty(self) -> bool:
+        """Every task is where it is to go, as far as the log tells."""
+        return not (self._pieces or self._foreign)
+
+    @property
     def copies(self) -> dict[TaskId, Copies]:
         """Everything that the pieces name."""
         return {task: each for piece in self._pieces.values() for task, each in piece.items()}
@@ -52,7 +57,7 @@ class Goal:
         granted. They count as written; an empty one is to be taken back."""
         if not target:
             return {}
-        wanted = self._moving(target, standing(workers))
+        wanted = self._moving(target, workers)
         changed: dict[int, GoalRecord] = {}
         for piece in self._pieces.keys() | wanted.keys() | self._foreign:
             now, due = self._pieces.get(piece, {}), wanted.get(piece, {})
@@ -69,16 +74,34 @@ class Goal:
             self._foreign = set()
         return changed
 
-    def _moving(self, target: Target, stands: Target) -> dict[int, dict[TaskId, Copies]]:
+    def _moving(
+        self, target: Target, workers: Mapping[str, WorkerView]
+    ) -> dict[int, dict[TaskId, Copies]]:
+        actives, standbys = _granted(workers)
+        nobody: list[str] = []
         wanted: dict[int, dict[TaskId, Copies]] = defaultdict(dict)
         for task, copies in target.items():
-            if not is_same(copies, stands.get(task, Copies(None))):
+            held = standbys.get(task, nobody)
+            is_there = len(held) == len(copies.standbys) and all(
+                worker in copies.standbys for worker in held
+            )
+            if not is_there or actives.get(task) != copies.active:
                 wanted[piece_of(task)][task] = copies
         return wanted
 
 
 def standing(workers: Mapping[str, WorkerView]) -> dict[TaskId, Copies]:
     """Where tasks are by the last assignments of these workers, those that have ended apart."""
+    actives, standbys = _granted(workers)
+    return {
+        task: Copies(actives.get(task), tuple(standbys.get(task, ())))
+        for task in actives.keys() | standbys.keys()
+    }
+
+
+def _granted(
+    workers: Mapping[str, WorkerView],
+) -> tuple[dict[TaskId, str], dict[TaskId, list[str]]]:
     actives: dict[TaskId, str] = {}
     standbys: dict[TaskId, list[str]] = defaultdict(list)
     for worker in sorted(workers):
@@ -88,10 +111,7 @@ def standing(workers: Mapping[str, WorkerView]) -> dict[TaskId, Copies]:
         actives.update(dict.fromkeys(grant.tasks, worker))
         for task in grant.standbys:
             standbys[task].append(worker)
-    return {
-        task: Copies(actives.get(task), tuple(standbys.get(task, ())))
-        for task in actives.keys() | standbys.keys()
-    }
+    return actives, standbys
 
 
 def is_same(one: Copies, two: Copies) -> bool:
@@ -106,11 +126,10 @@ def names(copies: Copies) -> tuple[str, ...]:
     return (copies.active or "", *copies.standbys)
 
 
-def copies_named(named: Mapping[str, Iterable[str]]) -> dict[TaskId, Copies]:
+def copies_named(named: Mapping[str, tuple[str, ...]]) -> dict[TaskId, Copies]:
     """The copies of tasks as a record names them. Raises ConfigError for a task that is none."""
-    found = {}
-    for task, workers in named.items():
-        active, *standbys = workers or ("",)
-        if active or standbys:
-            found[TaskId.parse(task)] = Copies(active or None, tuple(standbys))
-    return found
+    return {
+        TaskId.parse(task): Copies(workers[0] or None, tuple(workers[1:]))
+        for task, workers in named.items()
+        if workers
+    }

@@ -130,6 +130,8 @@ class Plan:
     @property
     def drained(self) -> frozenset[str]:
         """Living workers that are given nothing because somebody asked for that."""
+        if not self.drains.is_any:
+            return _NOBODY
         sites = ((worker, self._sites.get(worker, Site())) for worker in self.workers)
         return frozenset(worker for worker, site in sites if self.drains.holds(worker, site))
 

@@ -11,11 +11,14 @@ import random
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence, Set
 
+from streamer.assignment.facts import Copies
 from streamer.clock import ManualClock
 from streamer.cluster.events import Fence, Fenced, FenceFailed, Write
+from streamer.cluster.goal import Goal, is_same, standing
 from streamer.cluster.plan import Policy
 from streamer.cluster.steps import Limits
 from streamer.cluster.term import Term
+from streamer.cluster.view import WorkerView
 from streamer.cluster.work import Work
 from streamer.control.goals import GoalRecord
 from streamer.control.messages import AssignmentRecord, StatusRecord
@@ -101,10 +104,28 @@ class Link:
             self.kafka.assignments.extend((each.worker, each) for each in written.records)
             self.kafka.goal |= written.goal
             self.kafka.operations += [written.plan] if written.plan else []
+            self._check_goal()
         is_lost = self.kafka.answers_lost > 0
         self.kafka.answers_lost -= is_lost
         if chance < 0.01 or is_lost:
             raise KafkaUnavailableError("no answer to the commit: it may be done or not")
+
+    def _check_goal(self) -> None:
+        """Whoever is the controller next knows the target from what is written now."""
+        term = self.world.terms.get(self.process)
+        if term is None or term.state is None or self.world.release is not None:
+            return
+        views: dict[str, WorkerView] = {}
+        for record in self.kafka.last_assignments():
+            views.setdefault(record.worker, WorkerView()).take(record)
+        pieces = Goal()
+        pieces.take(self.goal(), term.state.shape.digest)
+        found = standing(views) | pieces.copies
+        for task, copies in term.state.plan.target.items():
+            assert is_same(found.get(task, Copies(None)), copies), (
+                f"{task} shall go to {copies}, and the next controller would take it to"
+                f" {found.get(task)}: {self.world.describe()}"
+            )
 
     def requests(self) -> Sequence[Request | Answer]:
         log = self.kafka.operations
