@@ -5,11 +5,13 @@ asked ---> the placement that is due at once goes by it ---> answered
 
 from __future__ import annotations
 
+from collections import Counter
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 
-from streamer.assignment.facts import Site
+from streamer.assignment.facts import Copies, Site
 
-__all__ = ["Drain", "Drains"]
+__all__ = ["Drain", "Drains", "staying"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,3 +64,14 @@ class Drains:
     def is_any(self) -> bool:
         """Whether anybody is drained at all."""
         return self._now is not None and bool(self._now.workers or self._now.zones)
+
+
+def staying(target: Iterable[Copies], drained: frozenset[str]) -> dict[str, int]:
+    """How many tasks and copies stay on each drained worker, since nobody else can have them: a
+    task whose other copies are being built does not."""
+    found = Counter[str]()
+    for copies in target if drained else ():
+        found.update(drained.intersection(copies.standbys))
+        if drained.issuperset(copies.standbys):
+            found.update(drained & {copies.active})
+    return dict(sorted(found.items()))

@@ -260,9 +260,9 @@ class Member:
 
     def _speak(self) -> None:
         """Repeat the status from time to time, whatever else has to wait for Kafka."""
-        pause_s = _POLL_S
-        while not self._is_stopped.wait(pause_s):
-            pause_s = _POLL_S if self._publish() else _AGAIN_S
+        while not self._is_stopped.wait(_POLL_S):
+            if not self._publish():
+                self._is_stopped.wait(_AGAIN_S)
 
     def _hear(self, record: AssignmentRecord) -> bool:
         with self._lock:
@@ -285,9 +285,8 @@ class Member:
             if record is None:
                 return True
             try:
-                self._writer.put(
-                    self._topics.status(self.worker_id), self.worker_id, encode(record)
-                )
+                place = self._topics.status(self.worker_id)
+                self._writer.put(place, self.worker_id, encode(record))
             except PASSING as error:
                 _log.warning("a status could not be written: %s", error)
                 self._seat.unsaid()
@@ -297,8 +296,7 @@ class Member:
             return True
 
     def _fail(self, error: StreamerError) -> None:
-        if self._failure is None:
-            self._failure = error
+        self._failure = self._failure or error
 
     def _ports(self) -> KafkaPorts:
         return KafkaPorts(self._config, self._known_topics(), self._admin)

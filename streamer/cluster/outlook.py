@@ -12,6 +12,7 @@ from msgspec.structs import replace
 
 from streamer.assignment.facts import Copies, Facts, Load, Mode, Move, Presence
 from streamer.assignment.place import place
+from streamer.cluster.drains import staying
 from streamer.cluster.goal import is_same, names
 from streamer.cluster.plan import Plan, World
 from streamer.control.requests import ModeRecord, MoveRecord, PlanRecord, ProposalRecord
@@ -55,7 +56,7 @@ def outlook(
         rebalance=rebalance,
         drain=plan.drains.answered,
         holding=holding,
-        staying=plan.staying,
+        staying=staying(plan.target.values(), plan.drained),
         settings=plan.policy.named,
     )
 

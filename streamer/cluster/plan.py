@@ -7,7 +7,7 @@ controller alone is no reason: it goes on with the target of its predecessor (go
 
 from __future__ import annotations
 
-from collections import Counter, defaultdict
+from collections import defaultdict
 from collections.abc import Callable, Collection, Mapping, Set
 from dataclasses import dataclass, field, replace
 from typing import Literal
@@ -88,7 +88,7 @@ class Plan:
                 self.step.actives[task] = worker
             for task in standbys & self.tasks:
                 self.step.standbys[task] = self.step.standbys.get(task, _NOBODY) | {worker}
-        self._divide()
+        self._shares = _shares(self.step)
 
     def miss(
         self, worker: str, tasks: Tasks, standbys: Tasks, *, gone_ms: int, now_ms: int
@@ -134,17 +134,6 @@ class Plan:
             return _NOBODY
         sites = ((worker, self._sites.get(worker, Site())) for worker in self.workers)
         return frozenset(worker for worker, site in sites if self.drains.holds(worker, site))
-
-    @property
-    def staying(self) -> dict[str, int]:
-        """How many tasks and copies stay on each drained worker, since nobody else can have them:
-        a task whose other copies are being built does not."""
-        drained, staying = self.drained, Counter[str]()
-        for copies in self.target.values() if drained else ():
-            is_under_way = not drained.issuperset(copies.standbys)
-            staying.update(drained.intersection(copies.standbys))
-            staying.update(drained & {copies.active} if not is_under_way else ())
-        return dict(sorted(staying.items()))
 
     def adopt(
         self,
@@ -304,18 +293,20 @@ class Plan:
         before, self.step = self.step, next_step(self.target, known, self.policy.limits)
         is_other = (before.actives, before.standbys) != (self.step.actives, self.step.standbys)
         if is_other:
-            self._divide()
+            self._shares = _shares(self.step)
         return is_other
 
-    def _divide(self) -> None:
-        actives: dict[str, set[TaskId]] = defaultdict(set)
-        copies: dict[str, set[TaskId]] = defaultdict(set)
-        for task, worker in self.step.actives.items():
-            actives[worker].add(task)
-        for task, workers in self.step.standbys.items():
-            for worker in workers:
-                copies[worker].add(task)
-        self._shares = {
-            worker: (frozenset(actives[worker]), frozenset(copies[worker]))
-            for worker in actives.keys() | copies.keys()
-        }
+
+def _shares(step: Step) -> dict[str, tuple[Tasks, Tasks]]:
+    """By worker, the tasks that it is to have now, and those that it is to keep a copy of."""
+    actives: dict[str, set[TaskId]] = defaultdict(set)
+    copies: dict[str, set[TaskId]] = defaultdict(set)
+    for task, worker in step.actives.items():
+        actives[worker].add(task)
+    for task, workers in step.standbys.items():
+        for worker in workers:
+            copies[worker].add(task)
+    return {
+        worker: (frozenset(actives[worker]), frozenset(copies[worker]))
+        for worker in actives.keys() | copies.keys()
+    }

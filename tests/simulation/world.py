@@ -347,7 +347,9 @@ class World:
         self.sessions += 1
         # The order of the names must say nothing about the order of the starts.
         session = f"{self.chance.randrange(1 << 20):05x}-{self.sessions}"
-        work = self._work(*(self.release.choice(RELEASES) if self.release else RELEASES[0]))
+        work = work_of(
+            self.standbys, *(self.release.choice(RELEASES) if self.release else RELEASES[0])
+        )
         zone = f"az={int(worker[1:]) % self.zones}" if self.zones else ""
         skew_ms = self.clocks.choice((0, 0, 100, -2_000, 60_000))
         made = Process(
@@ -356,16 +358,6 @@ class World:
         self.processes.append(made)
         if len(self.processes) > 40:
             self.processes = [p for p in self.processes if p.is_alive or p.sending or p.owned]
-
-    def _work(self, shape: Shape, subtopologies: int) -> Work:
-        """The first subtopology has no state."""
-        tasks = frozenset(TaskId(sub, part) for sub in range(subtopologies) for part in range(4))
-        policy = Policy(
-            standby_replicas=self.standbys,
-            delay_ms=5_000,
-            limits=Limits(WARM_LAG_MAX, building_max=6, building_per_worker_max=2),
-        )
-        return Work(tasks, frozenset(task for task in tasks if task[0] == 0), shape, policy)
 
     # what must hold
 
@@ -396,3 +388,14 @@ class World:
             return False
         terms = [term for process, term in self.terms.items() if process.is_controller]
         return bool(terms) and is_at_rest(alive, terms[0], standbys=self.standbys)
+
+
+def work_of(standbys: int, shape: Shape, subtopologies: int) -> Work:
+    """The first subtopology has no state."""
+    tasks = frozenset(TaskId(sub, part) for sub in range(subtopologies) for part in range(4))
+    policy = Policy(
+        standby_replicas=standbys,
+        delay_ms=5_000,
+        limits=Limits(WARM_LAG_MAX, building_max=6, building_per_worker_max=2),
+    )
+    return Work(tasks, frozenset(task for task in tasks if task[0] == 0), shape, policy)
