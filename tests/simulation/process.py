@@ -11,7 +11,9 @@ import random
 from collections import deque
 from dataclasses import dataclass, field
 
+from streamer.cluster.plan import Policy
 from streamer.cluster.seat import Desired, Seat
+from streamer.cluster.steps import Limits
 from streamer.cluster.work import Work
 from streamer.control.identity import Incarnation
 from streamer.control.messages import StandbyReport, StatusRecord, TaskReport
@@ -221,3 +223,14 @@ class Process:
             self.kafka.statuses.append(record)
             if self.chance.random() < 0.02:
                 self.kafka.statuses.append(record)
+
+
+def work_of(standbys: int, shape: Shape, subtopologies: int) -> Work:
+    """The first subtopology has no state."""
+    tasks = frozenset(TaskId(sub, part) for sub in range(subtopologies) for part in range(4))
+    policy = Policy(
+        standby_replicas=standbys,
+        delay_ms=5_000,
+        limits=Limits(WARM_LAG_MAX, building_max=6, building_per_worker_max=2),
+    )
+    return Work(tasks, frozenset(task for task in tasks if task[0] == 0), shape, policy)

@@ -15,11 +15,8 @@ from streamer.assignment.facts import Copies
 from streamer.clock import ManualClock
 from streamer.cluster.events import Fence, Fenced, FenceFailed, Write
 from streamer.cluster.goal import Goal, is_same, standing
-from streamer.cluster.plan import Policy
-from streamer.cluster.steps import Limits
 from streamer.cluster.term import Term
 from streamer.cluster.view import WorkerView
-from streamer.cluster.work import Work
 from streamer.control.goals import GoalRecord
 from streamer.control.messages import AssignmentRecord, StatusRecord
 from streamer.control.requests import (
@@ -34,7 +31,7 @@ from streamer.errors import FencedError, KafkaUnavailableError, TopologyChangedE
 from streamer.ids import TaskId
 from streamer.topology.shape import Shape
 from tests.simulation.kafka import SESSION_MS, Kafka
-from tests.simulation.process import WARM_LAG_MAX, Process
+from tests.simulation.process import Process, work_of
 from tests.simulation.rest import is_at_rest
 
 CONTROLLER = "the controller"
@@ -388,14 +385,3 @@ class World:
             return False
         terms = [term for process, term in self.terms.items() if process.is_controller]
         return bool(terms) and is_at_rest(alive, terms[0], standbys=self.standbys)
-
-
-def work_of(standbys: int, shape: Shape, subtopologies: int) -> Work:
-    """The first subtopology has no state."""
-    tasks = frozenset(TaskId(sub, part) for sub in range(subtopologies) for part in range(4))
-    policy = Policy(
-        standby_replicas=standbys,
-        delay_ms=5_000,
-        limits=Limits(WARM_LAG_MAX, building_max=6, building_per_worker_max=2),
-    )
-    return Work(tasks, frozenset(task for task in tasks if task[0] == 0), shape, policy)

@@ -31,7 +31,7 @@ class Topic(Operator):
     def draining(self) -> DrainRecord:
         return self.log[-1] if self.log else DrainRecord()
 
-    def drain(self, *, zones: object, workers: object, follows: str = "") -> DrainRecord:  # type: ignore[override]
+    def drain(self, *, zones: object, workers: object, follows: str = "") -> DrainRecord:
         number = str(len(self.log) + 1)
         assert isinstance(zones, set | frozenset)
         self.log.append(DrainRecord(number=number, follows=follows, zones=tuple(sorted(zones))))
