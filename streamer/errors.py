@@ -29,6 +29,7 @@
     │   └── SnapshotMismatchError  1   of another application, task, layout, format or changelog
     ├── SandboxError              1   the embedded Kafka could not be fetched, started or stopped
     ├── OperationRefusedError     3   nothing was changed
+    ├── UnfinishedError           1   what was asked for stands, and cannot be done at present
     └── InvariantError            1   our own mistake: stop at once, the changelog makes that safe
 
 A message names what happened and where; the hint says what to do next.
@@ -69,6 +70,7 @@ __all__ = [
     "TopicMissingError",
     "TopologyChangedError",
     "TopologyError",
+    "UnfinishedError",
     "UsageError",
 ]
 
@@ -240,6 +242,10 @@ class OperationRefusedError(StreamerError):
     """The request was understood and refused; nothing was changed."""
 
     exit_code = 3
+
+
+class UnfinishedError(StreamerError):
+    """What was asked for stands, and cannot be done at present: something else has to come."""
 
 
 class InvariantError(StreamerError):

@@ -12,6 +12,7 @@ import sys
 from collections.abc import Sequence
 
 from streamer.cli import (
+    drain,
     operations,
     query,
     rebalance,
@@ -38,6 +39,7 @@ COMMANDS = (
     rebuild,
     trim,
     rebalance,
+    drain,
     operations,
     sandbox,
 )

@@ -51,6 +51,7 @@ class Controller:
         self._is_elected = threading.Event()
         self._wake = threading.Event()
         self._is_stopped = False
+        self._lock = threading.Lock()
         self._term: Term | None = None
         self._thread = threading.Thread(target=self._work, name="controller", daemon=True)
         self.failure: StreamerError | None = None
@@ -64,16 +65,18 @@ class Controller:
         self._thread.start()
 
     def elect(self, is_elected: bool) -> None:
-        """The outcome of the last election."""
-        if is_elected:
-            self._is_elected.set()
-        else:
-            self._is_elected.clear()
+        """The outcome of the last election; one that is stopped takes none."""
+        with self._lock:
+            if is_elected and not self._is_stopped:
+                self._is_elected.set()
+            else:
+                self._is_elected.clear()
         self._wake.set()
 
     def stop(self, timeout_s: float) -> None:
         """End the term without a word; the next controller reads what there is."""
-        self._is_stopped = True
+        with self._lock:
+            self._is_stopped = True
         self.elect(False)
         if self._thread.is_alive():
             self._thread.join(timeout_s)
@@ -135,7 +138,7 @@ def _clear() -> None:
 
 def _tell(action: Action) -> None:
     match action:
-        case Write(records):
+        case Write(records, plan=told):
             for one in records:
                 tasks = ",".join(one.tasks) or "none"
                 _log.info(
@@ -150,6 +153,8 @@ def _tell(action: Action) -> None:
                         why=one.why,
                     ),
                 )
+            if told is not None:
+                _tell(Tell(told))
         case Tell(PlanRecord() as plan):
             metrics.placement_moves.set(plan.moves_left)
             metrics.placement_waiting.set(plan.waiting)

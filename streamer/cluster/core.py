@@ -35,9 +35,8 @@ from streamer.cluster.events import (
 )
 from streamer.cluster.grants import grants, record_of
 from streamer.cluster.plan import World
-from streamer.cluster.state import State, sessions_of, view_of
+from streamer.cluster.state import State, sessions_of, site_of, view_of
 from streamer.cluster.view import Grant, WorkerView
-from streamer.config.cluster import zone_tags
 from streamer.control.identity import Incarnation
 from streamer.control.messages import AssignmentRecord, StatusRecord
 from streamer.control.requests import PlanRecord
@@ -66,7 +65,7 @@ def step(state: State, events: Sequence[Event], *, now_ms: int, wall_ms: int = 0
         theirs = state.wishes.predecessor
         topology = theirs.topology if theirs and state.shape.differs(theirs.shape) else ()
         resign = [Resign(topology)] if _is_any_alive(state, others) else []
-        return [*fences, *_write(state, _ends(state), wall_ms), *resign]
+        return [*fences, *_write(state, _ends(state), now_ms=now_ms, wall_ms=wall_ms), *resign]
     ready = _ready(state)
     present = _present(state)
 
@@ -85,20 +84,24 @@ def step(state: State, events: Sequence[Event], *, now_ms: int, wall_ms: int = 0
     state.wishes.is_stirred |= is_news
     records = _ends(state) | _notices(state) | _refusals(state) if is_news else {}
     records |= grants(state.workers, state.plan, ready) if is_news else {}
-    return [*fences, *_write(state, records, wall_ms)]
+    return [*fences, *_write(state, records, now_ms=now_ms, wall_ms=wall_ms)]
 
 
 def tell(state: State, *, now_ms: int, wall_ms: int) -> list[Tell]:
     """What is to be published now."""
     if state.sessions is None or not state.wishes.is_due(now_ms):
         return []
-    plan, world, shape = state.plan, _world(state, _ready(state)), state.shape
-    about = PlanRecord(controller=state.name, shape=shape.digest, topology=shape.parts)
+    plan, world, about = state.plan, _world(state, _ready(state)), _about(state)
     answers = (
         state.wishes.propose(plan, world, wall_ms=wall_ms),
         state.wishes.tell(plan, world, about=about, now_ms=now_ms, wall_ms=wall_ms),
     )
     return [Tell(answer) for answer in answers if answer is not None]
+
+
+def _about(state: State) -> PlanRecord:
+    shape = state.shape
+    return PlanRecord(controller=state.name, shape=shape.digest, topology=shape.parts)
 
 
 def _take_in(state: State, event: Event, now_ms: int) -> bool:
@@ -278,14 +281,11 @@ def _world(state: State, ready: Mapping[str, Incarnation]) -> World:
     """What the plan goes by, as workers that are ready have said it; where those are that are away,
     by their last word."""
     heard = {worker: view.heard for worker, view in state.workers.items()}
-    sites = {
-        worker: Site(zone_tags(last.zone), last.host, last.capacity)
-        for worker, last in heard.items()
-        if last is not None
-    }
+    sites = {worker: site_of(last) for worker, last in heard.items() if last is not None}
     lags: dict[TaskId, dict[str, int]] = defaultdict(dict)
     loads: dict[TaskId, Load] = {}
     running: set[TaskId] = set()
+    owners: dict[TaskId, set[str]] = defaultdict(set)
     for worker, incarnation in ready.items():
         report = state.workers[worker].reports.get(incarnation)
         if report is None:
@@ -294,15 +294,36 @@ def _world(state: State, ready: Mapping[str, Incarnation]) -> World:
         for task, lag in report.lags.items():
             lags[task][worker] = lag
         for name, one in report.record.tasks.items():
-            loads[TaskId.parse(name)] = Load(one.bytes, one.rate)
-    return World(sites, lags, loads, running)
+            task = TaskId.parse(name)
+            loads[task] = Load(one.bytes, one.rate)
+            owners[task].add(worker)
+    return World(sites, lags, loads, running, owners, _held(state, sites))
 
 
-def _write(state: State, records: Records, wall_ms: int) -> list[Write]:
-    """One transaction, one version. From here on the grants count."""
-    if not records:
+def _held(state: State, sites: Mapping[str, Site]) -> dict[str, int]:
+    """Of each drained worker, how many tasks it may still own and copies it still has."""
+    drains = state.plan.drains
+    if not drains.is_any:
+        return {}
+    held = {}
+    for worker, view in state.workers.items():
+        if drains.holds(worker, sites.get(worker, Site())):
+            copies = set(view.grant.standbys) if view.grant and view.holder else set()
+            for one in view.known():
+                copies |= view.possible(one)
+                copies.update(view.reports[one].lags if one in view.reports else ())
+            held[worker] = len(copies)
+    return held
+
+
+def _write(state: State, records: Records, *, now_ms: int, wall_ms: int) -> list[Write]:
+    """One transaction, one version. From here on the grants count, and the next controller finds
+    the target that they lead to, with the answer to whoever asked for it."""
+    plan = state.plan
+    is_other = plan.revision != state.revision
+    if not (records or is_other):
         return []
-    state.version += 1
+    state.version += bool(records)
     written = []
     for worker, record in sorted(records.items()):
         final = replace(
@@ -314,7 +335,17 @@ def _write(state: State, records: Records, wall_ms: int) -> list[Write]:
         )
         state.workers[worker].take(final)
         written.append(final)
-    return [Write(tuple(written))]
+    # A step goes towards the target, and so does what follows from the grants; but for those that
+    # have ended. Pieces are taken back when nothing is built any more.
+    is_off = is_other or any(record.ended for record in records.values())
+    is_near = not (state.goal.is_empty or plan.step.building or plan.step.waiting)
+    goal = state.goal.changes(plan.target, state.workers) if is_off or is_near else {}
+    told = None
+    if is_other:
+        state.revision = plan.revision
+        world, about = _world(state, _ready(state)), _about(state)
+        told = state.wishes.tell(plan, world, about=about, now_ms=now_ms, wall_ms=wall_ms)
+    return [Write(tuple(written), goal, told)] if written or goal or told else []
 
 
 def _forget(state: State, *, now_ms: int, wall_ms: int) -> list[Forget]:

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 
+from streamer.control.goals import GoalRecord
 from streamer.control.identity import Incarnation
 from streamer.control.messages import AssignmentRecord, StatusRecord
-from streamer.control.requests import Answer, Request
+from streamer.control.requests import Answer, PlanRecord, Request
 
 __all__ = [
     "Action",
@@ -74,9 +76,12 @@ class Fence:
 
 @dataclass(frozen=True, slots=True)
 class Write:
-    """Write all these assignments in one transaction, or none."""
+    """Write all these assignments in one transaction, or none; with them the pieces of the goal
+    that are other ones now, and the plan where its target is another one."""
 
     records: tuple[AssignmentRecord, ...]
+    goal: Mapping[int, GoalRecord] = field(default_factory=dict)
+    plan: PlanRecord | None = None
 
 
 @dataclass(frozen=True, slots=True)

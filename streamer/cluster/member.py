@@ -276,7 +276,8 @@ class Member:
     def _speak(self) -> None:
         """Repeat the status from time to time, whatever else has to wait for Kafka."""
         while not self._is_stopped.wait(_POLL_S):
-            self._publish()
+            if not self._publish():
+                self._is_stopped.wait(_AGAIN_S)
 
     def _hear(self, record: AssignmentRecord) -> bool:
         with self._lock:
@@ -288,20 +289,21 @@ class Member:
         metrics.assignments.inc(after is not None and after is not before)
         return after is not None
 
-    def _publish(self) -> None:
-        """Write the status if it is news, or time."""
+    def _publish(self) -> bool:
+        """Write the status if it is news, or time. Returns whether there is nothing left to say."""
         if self._voice is None:
-            return
+            return False
         try:
             self._voice.publish()
         except PASSING as error:
             _log.warning("a status could not be written: %s", error)
+            return False
         except StreamerError as error:
             self._fail(error)
+        return True
 
     def _fail(self, error: StreamerError) -> None:
-        if self._failure is None:
-            self._failure = error
+        self._failure = self._failure or error
 
     def _ports(self) -> KafkaPorts:
         return KafkaPorts(self._config, self._known_topics(), self._admin)

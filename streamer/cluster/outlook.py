@@ -12,17 +12,20 @@ from msgspec.structs import replace
 
 from streamer.assignment.facts import Copies, Facts, Load, Mode, Move, Presence
 from streamer.assignment.place import place
+from streamer.cluster.drains import staying
+from streamer.cluster.goal import is_same, names
 from streamer.cluster.plan import Plan, World
 from streamer.control.requests import ModeRecord, MoveRecord, PlanRecord, ProposalRecord
 from streamer.ids import TaskId
 
-__all__ = ["copies_named", "outlook", "proposal"]
+__all__ = ["outlook", "proposal"]
 
 # A record of a fleet that has lost a zone would have thousands.
 _MOVES_MAX = 200
 # And one that moves as many tasks would not fit into a message: the rest takes another turn.
 _TASKS_MAX = 2_000
 _NONE: frozenset[str] = frozenset()
+_NOBODY = Copies(None)
 
 Names = dict[str, tuple[str, ...]]
 
@@ -38,6 +41,7 @@ def outlook(
     """What to add to `about`. `since` says since when each degraded mode has been there."""
     moves = list(_moves(plan, world))
     placement = plan.placement
+    holding = {each: count for each, count in sorted(world.held.items()) if count}
     return replace(
         about,
         why=plan.why,
@@ -50,17 +54,25 @@ def outlook(
         idle=dict(placement.idle) if placement else {},
         draining=tuple(sorted(plan.drained)),
         rebalance=rebalance,
+        drain=plan.drains.answered,
+        holding=holding,
+        staying=staying(plan.target.values(), plan.drained),
+        settings=plan.policy.named,
     )
 
 
 def proposal(facts: Facts, target: Mapping[TaskId, Copies]) -> ProposalRecord:
     """What would change by the placement that follows from the facts of this moment."""
     placement = place(facts)
-    changed = [task for task, copies in placement.copies.items() if target.get(task) != copies]
+    changed = [
+        task
+        for task, copies in placement.copies.items()
+        if not is_same(target.get(task, _NOBODY), copies)
+    ]
     taken = sorted(changed)[:_TASKS_MAX]
     moves = [move for move in placement.moves if move.task in set(taken)]
-    before = {str(task): _names(target[task]) for task in taken if task in target}
-    after = {str(task): _names(placement.copies[task]) for task in taken}
+    before = {str(task): names(target[task]) for task in taken if task in target}
+    after = {str(task): names(placement.copies[task]) for task in taken}
     return ProposalRecord(
         id=_digest(before, after),
         before=before,
@@ -99,19 +111,6 @@ def _spread(copies: Mapping[TaskId, Copies], facts: Facts) -> dict[str, int]:
     return spread
 
 
-def copies_named(named: Mapping[str, tuple[str, ...]]) -> dict[TaskId, Copies]:
-    """The copies of tasks as a record names them. Raises ConfigError for a task that is none."""
-    return {
-        TaskId.parse(task): Copies(workers[0] or None, tuple(workers[1:]))
-        for task, workers in named.items()
-        if workers
-    }
-
-
-def _names(copies: Copies) -> tuple[str, ...]:
-    return (copies.active or "", *copies.standbys)
-
-
 def _digest(before: Names, after: Names) -> str:
     text = json.dumps([before, after], sort_keys=True)
     return hashlib.sha256(text.encode()).hexdigest()[:12]
@@ -146,6 +145,10 @@ def _moves(plan: Plan, world: World) -> Iterator[MoveRecord]:
     for task, copies in sorted(plan.target.items()):
         owner = plan.step.actives.get(task, "")
         held = plan.step.standbys.get(task, _NONE)
+        # A task has moved when its former owner says that it has let go.
+        others = world.owners.get(task, _NONE) - {copies.active}
+        if owner == copies.active and others:
+            owner = min(others)
         if copies.active is not None and copies.active != owner:
             yield _move(plan, world, task, kind="active", source=owner, target=copies.active)
         for worker in copies.standbys:

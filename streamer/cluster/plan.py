@@ -1,7 +1,8 @@
 """The placement that the controller works towards, and the step towards it that is due.
 
 A new placement is made when the attendance changes (attendance.py), when a worker came back with
-another zone or capacity, when somebody drains workers, and when tasks are without a place.
+another zone or capacity, when somebody drains workers, and when tasks are without a place. A new
+controller alone is no reason: it goes on with the target of its predecessor (goal.py).
 """
 
 from __future__ import annotations
@@ -13,11 +14,13 @@ from typing import Literal
 
 from streamer.assignment.facts import Copies, Facts, Load, Placement, Presence, Site
 from streamer.assignment.place import place
-from streamer.cluster.attendance import Attendance, Change
+from streamer.cluster.attendance import COMING_MS, Attendance, Change
+from streamer.cluster.drains import Drains
+from streamer.cluster.goal import is_same
 from streamer.cluster.steps import Known, Limits, Step, next_step
 from streamer.ids import TaskId
 
-__all__ = ["Drain", "Plan", "Policy", "World"]
+__all__ = ["Plan", "Policy", "World"]
 
 Tasks = frozenset[TaskId]
 _NOBODY: frozenset[str] = frozenset()
@@ -32,26 +35,23 @@ class Policy:
     delay_ms: int = 0
     limits: Limits = field(default_factory=Limits)
 
-
-@dataclass(frozen=True, slots=True)
-class Drain:
-    """Workers that shall end up with nothing, by their ids and by tags of their zones."""
-
-    workers: frozenset[str] = frozenset()
-    zones: frozenset[tuple[str, str]] = frozenset()
-
-    def holds(self, worker: str, site: Site) -> bool:
-        return worker in self.workers or not self.zones.isdisjoint(site.zone)
+    @property
+    def named(self) -> str:
+        """The settings that a placement is made by."""
+        return f"standby_replicas={self.standby_replicas} zone_policy={self.zone_policy}"
 
 
 @dataclass(frozen=True, slots=True)
 class World:
-    """What workers that are ready say at this moment; `lags` are of the copies that they keep."""
+    """What workers that are ready say at this moment; `lags` are of the copies that they keep,
+    `owners` those that have a task open. `held` counts what drained workers have not let go of."""
 
     sites: Mapping[str, Site] = field(default_factory=dict)
     lags: Mapping[TaskId, Mapping[str, int]] = field(default_factory=dict)
     loads: Mapping[TaskId, Load] = field(default_factory=dict)
     running: Collection[TaskId] = ()
+    owners: Mapping[TaskId, Set[str]] = field(default_factory=dict)
+    held: Mapping[str, int] = field(default_factory=dict)
 
 
 class Plan:
@@ -70,10 +70,13 @@ class Plan:
         self.reasons: dict[tuple[TaskId, str], str] = {}
         self.why = ""
         self.attendance = Attendance(self.policy.delay_ms)
-        self._drain = Drain()
-        self._is_asked = False
+        self.drains = Drains()
+        self.revision = 0
+        """Another one whenever the target is."""
+        self._relieved: frozenset[TaskId] = frozenset()
         self._sites: dict[str, Site] = {}
         self._kept: dict[TaskId, tuple[str, ...]] = {}
+        self._gone_ms: dict[str, int] = {}
         self._shares: dict[str, tuple[Tasks, Tasks]] = {}
 
     def remember(self, granted: Mapping[str, tuple[Tasks, Tasks]]) -> None:
@@ -85,32 +88,52 @@ class Plan:
                 self.step.actives[task] = worker
             for task in standbys & self.tasks:
                 self.step.standbys[task] = self.step.standbys.get(task, _NOBODY) | {worker}
-        self._divide()
+        self._shares = _shares(self.step)
 
     def miss(
         self, worker: str, tasks: Tasks, standbys: Tasks, *, gone_ms: int, now_ms: int
     ) -> None:
         """What a worker had that is gone; its places are kept while it is waited for."""
         self.former.update(dict.fromkeys(tasks & self.tasks, worker))
+        self._gone_ms[worker] = gone_ms
         if now_ms - gone_ms < self.policy.delay_ms:
             self.attendance.away[worker] = gone_ms
             for task in (tasks | standbys) & self.tasks:
                 self._kept[task] = (*self._kept.get(task, ()), worker)
 
-    # -- what operators ask for ------------------------------------------------------------------
+    def resume(
+        self,
+        target: Mapping[TaskId, Copies],
+        *,
+        sites: Mapping[str, Site],
+        reasons: Mapping[tuple[TaskId, str], str],
+        told: Placement,
+        why: str,
+        now_ms: int,
+    ) -> None:
+        """Go on towards what an earlier controller was going to. `sites` tells where workers are
+        that have not been away since; `told` has its degraded modes."""
+        self.target = {task: copies for task, copies in target.items() if task in self.tasks}
+        named = {worker for copies in self.target.values() for worker in copies.workers}
+        for worker in named & self._gone_ms.keys() - self.workers:
+            # It was waited for meanwhile, and is given up. One that was fenced just now may come.
+            if now_ms - self._gone_ms[worker] >= COMING_MS:
+                self.attendance.away[worker] = self._gone_ms[worker]
+        self.workers = frozenset(self.workers | named) - self.attendance.away.keys()
+        everybody = self.workers | self.attendance.away.keys()
+        self._sites = {worker: sites.get(worker, Site()) for worker in everybody}
+        self.reasons, self.why = dict(reasons), why
+        self.placement = replace(told, copies=dict(self.target))
 
-    def empty(self, drain: Drain) -> bool:
-        """Give these workers nothing from now on, and what they have to others. Returns whether
-        that is news."""
-        is_news = drain != self._drain
-        self._drain, self._is_asked = drain, self._is_asked or is_news
-        return is_news
+    # -- what operators ask for ------------------------------------------------------------------
 
     @property
     def drained(self) -> frozenset[str]:
         """Living workers that are given nothing because somebody asked for that."""
+        if not self.drains.is_any:
+            return _NOBODY
         sites = ((worker, self._sites.get(worker, Site())) for worker in self.workers)
-        return frozenset(worker for worker, site in sites if self._drain.holds(worker, site))
+        return frozenset(worker for worker, site in sites if self.drains.holds(worker, site))
 
     def adopt(
         self,
@@ -120,7 +143,7 @@ class Plan:
     ) -> str:
         """Go towards a placement that somebody has approved; returns why not, or ""."""
         for task, copies in sorted(before.items()):
-            if self.target.get(task) != copies:
+            if not is_same(self.target.get(task, Copies(None)), copies):
                 return f"the placement of task {task} is not what it was"
         for task, copies in sorted(after.items()):
             if task not in before or task not in self.tasks:
@@ -128,6 +151,7 @@ class Plan:
             if gone := set(copies.workers) - self.workers:
                 return f"worker {min(gone)} is gone"
         self.target |= after
+        self.revision += 1
         for task, why in reasons.items():
             self.reasons |= {(task, worker): why for worker in after[task].workers}
         return ""
@@ -135,6 +159,7 @@ class Plan:
     def halt(self) -> None:
         """Stay where every task is now, with the copies that are there or being built; only where
         they are too few, others are built."""
+        self.revision += 1
         for task, worker in self.step.actives.items():
             wanted, held = self.target[task], self.step.standbys.get(task, _NOBODY)
             order = [one for one in wanted.workers if one in held]
@@ -165,11 +190,11 @@ class Plan:
         different now. `look` costs something: it is called where that is needed."""
         change = self.attendance.look(self.workers, ready, present, now_ms=now_ms)
         is_unplaced = bool(self.workers) and self.target.keys() != self.tasks
-        is_due = change.is_due or is_unplaced or self._is_asked
+        is_due = change.is_due or is_unplaced or self.drains.is_asked
         if not (is_due or is_news):
             return False
         world = look()
-        is_anew = is_due or self._has_moved(world, ready)
+        is_anew = is_due or self._has_moved(world, ready) or self._can_leave(world)
         if is_anew:
             self.attendance.placed(change, now_ms)
             self._place(change, world)
@@ -183,6 +208,19 @@ class Plan:
             for each, site in world.sites.items()
             if each in self.workers and each in ready
         )
+
+    def _can_leave(self, world: World) -> bool:
+        """Whether tasks that drained workers keep until another copy is warm can go now. Tried once
+        for the same ones: what holds them then is not the copy."""
+        drained = self.drained
+        found = frozenset(
+            task
+            for task, copies in (self.target.items() if drained else ())
+            if copies.active in drained
+            and self._warm(task, world).intersection(copies.standbys) - drained
+        )
+        is_more, self._relieved = not found <= self._relieved, found
+        return is_more
 
     def _place(self, change: Change, world: World) -> None:
         known = self._sites
@@ -198,8 +236,10 @@ class Plan:
         self.target = dict(placement.copies) if has_anybody else {}
         self.placement = placement if has_anybody else None
         self.reasons = {(one.task, one.target): one.reason for one in placement.moves if one.target}
-        self.workers, self._is_asked = change.live, False
-        self.why = change.why or "tasks without a place"
+        asked = "a drain was asked for" if self.drains.is_asked else "tasks without a place"
+        self.workers, self.why = change.live, change.why or asked
+        self.revision += 1
+        self.drains.placed()
 
     def facts(self, live: Set[str], world: World) -> Facts:
         """What a placement for these workers goes by."""
@@ -222,7 +262,7 @@ class Plan:
     def _presence(self, worker: str, site: Site) -> Presence:
         if worker in self.attendance.away:
             return Presence.AWAY
-        return Presence.DRAINING if self._drain.holds(worker, site) else Presence.READY
+        return Presence.DRAINING if self.drains.holds(worker, site) else Presence.READY
 
     def _warm(self, task: TaskId, world: World) -> frozenset[str]:
         """Who could go on with the task at once, its owner among them."""
@@ -253,18 +293,20 @@ class Plan:
         before, self.step = self.step, next_step(self.target, known, self.policy.limits)
         is_other = (before.actives, before.standbys) != (self.step.actives, self.step.standbys)
         if is_other:
-            self._divide()
+            self._shares = _shares(self.step)
         return is_other
 
-    def _divide(self) -> None:
-        actives: dict[str, set[TaskId]] = defaultdict(set)
-        copies: dict[str, set[TaskId]] = defaultdict(set)
-        for task, worker in self.step.actives.items():
-            actives[worker].add(task)
-        for task, workers in self.step.standbys.items():
-            for worker in workers:
-                copies[worker].add(task)
-        self._shares = {
-            worker: (frozenset(actives[worker]), frozenset(copies[worker]))
-            for worker in actives.keys() | copies.keys()
-        }
+
+def _shares(step: Step) -> dict[str, tuple[Tasks, Tasks]]:
+    """By worker, the tasks that it is to have now, and those that it is to keep a copy of."""
+    actives: dict[str, set[TaskId]] = defaultdict(set)
+    copies: dict[str, set[TaskId]] = defaultdict(set)
+    for task, worker in step.actives.items():
+        actives[worker].add(task)
+    for task, workers in step.standbys.items():
+        for worker in workers:
+            copies[worker].add(task)
+    return {
+        worker: (frozenset(actives[worker]), frozenset(copies[worker]))
+        for worker in actives.keys() | copies.keys()
+    }

@@ -18,9 +18,10 @@ from typing import get_args
 from msgspec.structs import replace
 
 from streamer import failpoints, metrics
-from streamer.cluster.events import Fence, Fenced, FenceFailed
+from streamer.cluster.events import Fence, Fenced, FenceFailed, Write
 from streamer.cluster.salvage import replacements
 from streamer.config import Config
+from streamer.control.goals import GoalRecord, decode_goal, encode_goal, goal_key
 from streamer.control.identity import Process
 from streamer.control.lifelines import sessions_kept
 from streamer.control.messages import (
@@ -30,7 +31,7 @@ from streamer.control.messages import (
     encode,
 )
 from streamer.control.reading import StatusReader
-from streamer.control.requests import Answer, Request, decode, key_of
+from streamer.control.requests import Answer, PlanRecord, Request, decode, key_of
 from streamer.control.requests import encode as encode_request
 from streamer.control.topics import ControlTopics
 from streamer.errors import InternalTopicError, KafkaUnavailableError, StreamerError
@@ -155,20 +156,31 @@ class KafkaPorts:
             except Empty:
                 return outcomes
 
-    def write(self, records: Sequence[AssignmentRecord]) -> None:
+    def write(self, written: Write) -> None:
         failpoints.hit("control.before_assignment")
-        self._writer.write(
-            [
-                (self._topics.assignment(one.worker), one.worker, self._encoded(one))
-                for one in records
-            ]
-        )
+        rows: list[tuple[TopicPartition, str, bytes | None]] = [
+            (self._topics.assignment(one.worker), one.worker, self._encoded(one))
+            for one in written.records
+        ]
+        operations, plan = self._topics.operations, written.plan
+        rows += [
+            (operations, goal_key(at), encode_goal(piece)) for at, piece in written.goal.items()
+        ]
+        rows += [(operations, key_of(PlanRecord), encode_request(plan))] if plan else []
+        self._writer.write(rows)
         failpoints.hit("control.after_assignment")
 
     def forget(self, workers: Sequence[str]) -> None:
         places = [(self._topics.assignment(worker), worker) for worker in workers]
         places += [(self._topics.status(worker), worker) for worker in workers]
         self._writer.write([(place, worker, None) for place, worker in places])
+
+    def goal(self) -> Mapping[int, GoalRecord] | None:
+        try:
+            return decode_goal(self._asked, self._topics.operations.topic)
+        except InternalTopicError as error:
+            _log.error("tasks are placed anew, since the goal is lost: %s", error.describe())
+            return None
 
     def requests(self) -> Sequence[Request | Answer]:
         topic, found = self._topics.operations.topic, self._asked

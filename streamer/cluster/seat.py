@@ -121,7 +121,8 @@ class Seat:
         return is_news
 
     def status(self, now_ms: int, *, interval_ms: int, wall_ms: int) -> StatusRecord | None:
-        """The record to publish now, or None when nothing changed and it is not yet time."""
+        """The record to publish now, or None when nothing changed and it is not yet time. One that
+        could not be written is to be taken back: `unsaid`."""
         is_due = self._said_ms is None or now_ms - self._said_ms >= interval_ms
         if not (self._is_changed or is_due):
             return None
@@ -143,6 +144,10 @@ class Seat:
             address=self.address,
             at_ms=wall_ms,
         )
+
+    def unsaid(self) -> None:
+        """The last record was not written: what it told is news still."""
+        self._is_changed = True
 
     def rejoin(self) -> None:
         """A new life, after everything was dropped and the producer was made anew."""

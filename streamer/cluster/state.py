@@ -2,20 +2,28 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 
+from streamer.assignment.facts import Mode, Placement, Site
+from streamer.cluster.goal import Goal, standing
 from streamer.cluster.plan import Plan
 from streamer.cluster.view import WorkerView
 from streamer.cluster.wishes import Wishes
 from streamer.cluster.work import Work
-from streamer.control.identity import Incarnation
+from streamer.config.cluster import zone_tags
+from streamer.control.goals import GoalRecord
+from streamer.control.identity import Incarnation, session_of
 from streamer.control.messages import AssignmentRecord, StatusRecord, task_ids
-from streamer.control.requests import Answer
+from streamer.control.requests import Answer, PlanRecord
+from streamer.errors import ConfigError
 from streamer.ids import TaskId
 from streamer.topology.shape import Shape
 
-__all__ = ["State", "load", "sessions_of", "view_of"]
+__all__ = ["State", "load", "sessions_of", "site_of", "view_of"]
+
+_NO_GOAL: Mapping[int, GoalRecord] = {}
 
 
 @dataclass(slots=True)
@@ -34,6 +42,9 @@ class State:
     spoken: set[tuple[str, Incarnation]] = field(default_factory=set)
     """Of other shapes, and heard of since this controller began: no ghosts of the log."""
     wishes: Wishes = field(default_factory=Wishes)
+    goal: Goal = field(default_factory=Goal)
+    revision: int = 0
+    """Of the plan's target that was written last."""
 
 
 def load(
@@ -43,10 +54,12 @@ def load(
     assignments: Iterable[AssignmentRecord],
     statuses: Iterable[StatusRecord],
     answers: Iterable[Answer] = (),
+    goal: Mapping[int, GoalRecord] | None = _NO_GOAL,
     now_ms: int = 0,
     wall_ms: int = 0,
 ) -> State:
-    """What a new controller knows from the topics, once its predecessor can write no more."""
+    """What a new controller knows from the topics, once its predecessor can write no more. `goal`
+    is None where a piece of it cannot be read: the tasks are placed anew then."""
     state = State(name, Plan(work.tasks, work.policy, work.stateless), work.shape)
     granted: dict[str, tuple[frozenset[TaskId], frozenset[TaskId]]] = {}
     for assignment in assignments:
@@ -66,7 +79,46 @@ def load(
         view_of(state, status.worker).hear(status)
     for answer in answers:
         state.wishes.remember(answer)
+    state.goal.take(goal, work.shape.digest)
+    told = state.wishes.predecessor
+    is_same = told is not None and told.settings == work.policy.named
+    if told and goal is not None and is_same and not work.shape.differs(told.shape):
+        _resume(state, told, now_ms)
     return state
+
+
+def _resume(state: State, told: PlanRecord, now_ms: int) -> None:
+    """Go on where the predecessor was going: a controller that dies is no reason to move a task."""
+    stands = standing(state.workers)
+    target = {task: each for task, each in stands.items() if each.active} | state.goal.copies
+    reasons = {}
+    for move in told.moves:
+        with suppress(ConfigError):  # They are words; nothing goes by them.
+            reasons[TaskId.parse(move.task), move.target] = move.why
+    modes = [Mode(one.name, one.concerns, one.examples, one.until) for one in told.modes]
+    state.plan.resume(
+        target,
+        sites={worker: site for worker, view in state.workers.items() if (site := _site(view))},
+        reasons=reasons,
+        told=Placement({}, modes=tuple(modes), idle=dict(told.idle)),
+        why=told.why,
+        now_ms=now_ms,
+    )
+    state.plan.drains.resume(told.drain)
+
+
+def _site(view: WorkerView) -> Site | None:
+    """Where a worker is that has not been started again since it was granted something; of another
+    one it is not known where it was before."""
+    if view.heard is None or view.grant is None:
+        return None
+    is_the_same = session_of(view.heard.incarnation) == view.grant.incarnation.session
+    return site_of(view.heard) if is_the_same else None
+
+
+def site_of(word: StatusRecord) -> Site:
+    """Where a worker is, as it says."""
+    return Site(zone_tags(word.zone), word.host, word.capacity)
 
 
 def view_of(state: State, worker: str) -> WorkerView:

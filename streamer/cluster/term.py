@@ -6,7 +6,7 @@ the term; the next one begins again from the log, and that is all the recovery t
 
 from __future__ import annotations
 
-from collections.abc import Sequence, Set
+from collections.abc import Mapping, Sequence, Set
 from typing import Protocol
 
 from streamer.clock import Clock
@@ -28,6 +28,7 @@ from streamer.cluster.events import (
 from streamer.cluster.roll import Roll
 from streamer.cluster.state import State, load
 from streamer.cluster.work import Work
+from streamer.control.goals import GoalRecord
 from streamer.control.identity import Process, client_id
 from streamer.control.messages import AssignmentRecord, StatusRecord
 from streamer.control.requests import Answer, Request
@@ -56,10 +57,13 @@ class Ports(Protocol):
 
     def fences(self) -> Sequence[Fenced | FenceFailed]: ...
 
-    def write(self, records: Sequence[AssignmentRecord]) -> None:
+    def write(self, written: Write) -> None:
         """All in one transaction. Raises FencedError for a deposed controller."""
 
     def forget(self, workers: Sequence[str]) -> None: ...
+
+    def goal(self) -> Mapping[int, GoalRecord] | None:
+        """The pieces that stood in the topic when it was loaded; None where one cannot be read."""
 
     def requests(self) -> Sequence[Request | Answer]:
         """What operators asked for and controllers answered: at first all that stands in the topic,
@@ -93,6 +97,7 @@ class Term:
         """First nobody else can write, then everything is read: nothing can come in between."""
         self._ports.claim()
         assignments, statuses = self._ports.load()
+        goal = self._ports.goal()
         standing = self._ports.requests()
         self._asked = [one for one in standing if isinstance(one, Request)]
         now_ms, wall_ms = self._clock.monotonic_ms(), self._clock.now_ms()
@@ -103,6 +108,7 @@ class Term:
             assignments=assignments,
             statuses=statuses,
             answers=[one for one in standing if isinstance(one, Answer)],
+            goal=goal,
             now_ms=now_ms,
             wall_ms=wall_ms,
         )
@@ -163,8 +169,8 @@ class Term:
         match action:
             case Fence():
                 self._ports.fence(action)
-            case Write(records):
-                self._ports.write(records)
+            case Write():
+                self._ports.write(action)
             case Forget(workers):
                 self._ports.forget(workers)
             case Tell(record):

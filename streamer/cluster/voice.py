@@ -13,6 +13,7 @@ from streamer.cluster.seat import Seat
 from streamer.control.fitting import fitted
 from streamer.control.identity import Incarnation
 from streamer.control.messages import StatusRecord
+from streamer.errors import StreamerError
 from streamer.ids import TopicPartition
 from streamer.kafka.table import TableWriter
 
@@ -57,12 +58,18 @@ class Voice:
             if record is None:
                 return
             incarnation = self._seat.incarnation
-            self._writer.put(
-                self._place,
-                self._seat.worker,
-                self._encoded(record),
-                arrived=lambda: self._arrived(incarnation, now_ms),
-            )
+            value = self._encoded(record)
+            try:
+                self._writer.put(
+                    self._place,
+                    self._seat.worker,
+                    value,
+                    arrived=lambda: self._arrived(incarnation, now_ms),
+                )
+            except StreamerError:
+                # It was not written: what it told is news still.
+                self._seat.unsaid()
+                raise
 
     def _encoded(self, record: StatusRecord) -> bytes:
         value, left_out = fitted(replace(record, application=self._application))

@@ -6,8 +6,10 @@ from dataclasses import dataclass, field
 
 from msgspec.structs import replace
 
-from streamer.cluster.outlook import copies_named, outlook, proposal
-from streamer.cluster.plan import Drain, Plan, World
+from streamer.cluster.drains import Drain
+from streamer.cluster.goal import copies_named
+from streamer.cluster.outlook import outlook, proposal
+from streamer.cluster.plan import Plan, World
 from streamer.config.cluster import zone_tags
 from streamer.control.requests import (
     Answer,
@@ -30,7 +32,7 @@ TELL_MS = 1_000
 @dataclass(slots=True)
 class Wishes:
     """The requests in force. Each is taken up once: a new controller reads what became of it in
-    what its predecessor answered last."""
+    what its predecessor answered last, in the transaction of the grants that it led to."""
 
     outcome: tuple[str, str] = ("", "")
     proposal: ProposalRecord | None = None
@@ -57,7 +59,7 @@ class Wishes:
         """Take in a request. Returns whether there is something to do."""
         match request:
             case DrainRecord():
-                return plan.empty(_drain(request))
+                return plan.drains.ask(_drain(request))
             case ProposeRecord(number=number):
                 is_new = self.proposal is None or self.proposal.number != number
                 self._propose = request if is_new else None
@@ -107,7 +109,8 @@ class Wishes:
         """Whether to look at what there is to tell: not at once again, nor where all is quiet."""
         if self._told_ms is not None and now_ms - self._told_ms < TELL_MS:
             return False
-        return self.is_stirred or bool(self.told and self.told.moves)
+        is_asked = self.is_stirred or self._propose is not None
+        return is_asked or bool(self.told and self.told.moves)
 
     def tell(
         self, plan: Plan, world: World, *, about: PlanRecord, now_ms: int, wall_ms: int
@@ -125,4 +128,4 @@ class Wishes:
 
 def _drain(record: DrainRecord) -> Drain:
     zones = frozenset(tag for zone in record.zones for tag in zone_tags(zone))
-    return Drain(frozenset(record.workers), zones)
+    return Drain(frozenset(record.workers), zones, record.name)

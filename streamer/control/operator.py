@@ -32,6 +32,7 @@ from streamer.control.requests import (
 )
 from streamer.control.topics import ControlTopics
 from streamer.errors import KafkaUnavailableError, OperationRefusedError
+from streamer.ids import control_topic
 from streamer.kafka.admin import Admin
 from streamer.kafka.table import TableReader, TableWriter
 
@@ -59,6 +60,8 @@ class Operator(Closable):
         self._reader = TableReader(config, [self._place])
         self._writer: TableWriter | None = None
         self._found: dict[str, Request | Answer] = {}
+        self._drains: dict[str, DrainRecord] = {}
+        """All that were read, by name."""
 
     def plan(self) -> PlanRecord | None:
         """What the controller told last; None where none ever did."""
@@ -72,16 +75,37 @@ class Operator(Closable):
         found = self._found.get(key_of(DrainRecord))
         return found if isinstance(found, DrainRecord) else DrainRecord()
 
-    def drain(self, *, zones: Iterable[str], workers: Iterable[str]) -> None:
-        """Give these zones and workers nothing from now on, and no others."""
-        self._write(
-            DrainRecord(
-                zones=tuple(sorted(set(zones))),
-                workers=tuple(sorted(set(workers))),
-                by=somebody(),
-                at_ms=self._clock.now_ms(),
-            )
+    def drain(
+        self, *, zones: Iterable[str], workers: Iterable[str], follows: str = ""
+    ) -> DrainRecord:
+        """Give these zones and workers nothing from now on, and no others; returns what was asked.
+        `follows` is the name of the drain that this one was made from."""
+        asked = DrainRecord(
+            number=secrets.token_hex(6),
+            follows=follows,
+            zones=tuple(sorted(set(zones))),
+            workers=tuple(sorted(set(workers))),
+            by=somebody(),
+            at_ms=self._clock.now_ms(),
         )
+        self._write(asked)
+        return asked
+
+    def is_informed(self, drain: DrainRecord, of: Iterable[str]) -> bool:
+        """Whether it was made from one of these names, or from what was. Of two that were asked for
+        at once neither is, and the later one has replaced the other unknowingly."""
+        names, passed = set(of), set[str]()
+        while drain.follows not in passed:
+            if drain.follows in names:
+                return True
+            passed.add(drain.follows)
+            drain = self._drains.get(drain.follows, drain)
+        return False
+
+    def has_controller(self) -> bool:
+        """Whether one is elected at this moment. Raises KafkaUnavailableError."""
+        members = control_topic(self._config.application_id, "members")
+        return any(each.partitions for each in self._admin.group_members(members))
 
     def propose(self, *, timeout_s: float) -> ProposalRecord:
         """A placement that the controller computes from what it knows now."""
@@ -168,7 +192,11 @@ class Operator(Closable):
 
     def _read(self) -> None:
         ends = self._admin.ends([self._place])
-        newest = {row.key: row.value for row in self._reader.read_to(ends, timeout_s=_READ_S)}
+        rows = self._reader.read_to(ends, timeout_s=_READ_S)
+        newest = {row.key: row.value for row in rows}
+        asked = [row.value for row in rows if row.key == key_of(DrainRecord) and row.value]
+        for drain in (decode(DrainRecord, self._place.topic, value) for value in asked):
+            self._drains[drain.name] = drain
         for kind in (*get_args(Request), *get_args(Answer)):
             key = key_of(kind)
             if (value := newest.get(key)) is not None:

@@ -41,13 +41,22 @@ FORMAT = 1
 
 
 class DrainRecord(Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """Workers that shall end up with nothing: those named, and all in these zones (`az=eu-1`)."""
+    """Workers that shall end up with nothing: those named, and all in these zones (`az=eu-1`).
+    `number` tells one asking from another, and `follows` is the number of the drain that stood when
+    this one was asked for: it replaces that one, and no other."""
 
     format: Whole = FORMAT
+    number: str = ""
+    follows: str = ""
     zones: tuple[str, ...] = ()
     workers: tuple[str, ...] = ()
     by: str = ""
     at_ms: Whole = 0
+
+    @property
+    def name(self) -> str:
+        """What the controller answers by; an older release gave no numbers."""
+        return self.number or ",".join((*self.zones, *self.workers))
 
 
 class ProposeRecord(Struct, frozen=True, kw_only=True, omit_defaults=True):
@@ -119,7 +128,13 @@ class PlanRecord(Struct, frozen=True, kw_only=True, omit_defaults=True):
     that the limits hold back, `away` the workers that are waited for, `idle` those that are given
     nothing and why. `rebalance` says what became of the last request: its number, and how.
     `topology` tells the shape of all workers that are given tasks, one text for each subtopology,
-    and `shape` is its digest: told here once, and not in each assignment."""
+    and `shape` is its digest: told here once, and not in each assignment.
+
+    `drain` is the number of the drain that the placement goes by. Of the workers that it empties,
+    `holding` counts the tasks and copies that each has not let go of, by its own report, and
+    `staying` those of them that nobody else can have. `settings` are those that the placement was
+    made with: where it is there, `goals.py` has the rest of what the next controller goes on with.
+    """
 
     format: Whole = FORMAT
     controller: str
@@ -133,6 +148,10 @@ class PlanRecord(Struct, frozen=True, kw_only=True, omit_defaults=True):
     idle: dict[str, str] = {}
     draining: tuple[str, ...] = ()
     rebalance: tuple[str, str] = ("", "")
+    drain: str = ""
+    holding: dict[str, Whole] = {}
+    staying: dict[str, Whole] = {}
+    settings: str = ""
     shape: str = ""
     topology: tuple[str, ...] = ()
     at_ms: Whole = 0

@@ -51,16 +51,22 @@ def test_a_zone_is_drained_and_filled_again(made: Application, wait_until: Any) 
     code, out, err = command(made, "drain", "--zone", "az=a")
     assert code == 0, err
     assert "drained: az=a" in out
-    assert out.rstrip().endswith("done: no moves are left")
+    assert out.rstrip().endswith("done: the drained workers have let go of everything")
     assert "one_zone_left" in err or "zone" in err
-    wait_until(lambda: second.running() == EVERY, what="all tasks in the other zone")
+    # That is what the worker itself says, so there is nothing to wait for.
     assert first.running() == set()
+    assert first.standbys() == {}
+    wait_until(lambda: second.running() == EVERY, what="all tasks in the other zone")
     assert {one.restored for one in second.started().values()} <= {0}
     code, out, err = command(made, "show", "moves")
     assert code == 0, err
     assert f"drained: {worker_id(made, 'a')}" in out
 
-    code, out, err = command(made, "drain", "--undo", "--zone", "az=a")
+    code, out, err = command(made, "drain", "--zone", "az=b")
+    assert code == 1, out
+    assert "nobody else can have them" in err
+    assert second.running() == EVERY
+    code, out, err = command(made, "drain", "--undo", "--zone", "az=a", "--zone", "az=b")
     assert code == 0, err
     wait_until(lambda: len(first.running()) == 2, what="tasks in the zone again")
     produce(made, 1)

@@ -12,8 +12,10 @@ from collections import deque
 from dataclasses import dataclass, field
 
 from streamer.cluster.events import Fence
+from streamer.control.goals import GoalRecord
 from streamer.control.messages import AssignmentRecord, StatusRecord
 from streamer.control.requests import Answer, Request
+from streamer.ids import TaskId
 
 SESSION_MS = 6_000
 Session = tuple[str, str]
@@ -27,6 +29,11 @@ class Kafka:
     assignments: list[tuple[str, AssignmentRecord | None]] = field(default_factory=list)
     statuses: list[StatusRecord] = field(default_factory=list)
     operations: list[Request | Answer] = field(default_factory=list)
+    goal: dict[int, GoalRecord] = field(default_factory=dict)
+    answers_lost: int = 0
+    """So many commits from now on are done, and whoever asked for them is not told."""
+    rates: dict[TaskId, int] = field(default_factory=dict)
+    """Records per second that come for each task."""
     heartbeats: dict[Session, int] = field(default_factory=dict)
     """Of every process in the group of its worker."""
     candidates: dict[Session, int] = field(default_factory=dict)

@@ -13,7 +13,9 @@ from dataclasses import dataclass, field
 
 from streamer.clock import Clock, ManualClock
 from streamer.cluster.lease import Lease, bound_ms
+from streamer.cluster.plan import Policy
 from streamer.cluster.seat import Desired, Seat
+from streamer.cluster.steps import Limits
 from streamer.cluster.work import Work
 from streamer.control.identity import Incarnation
 from streamer.control.messages import StandbyReport, StatusRecord, TaskReport
@@ -178,7 +180,11 @@ class Process:
         return True
 
     def _report(self, version: int) -> None:
-        reports = {task: TaskReport(state=state) for task, state in self.owned.items()}  # type: ignore[arg-type]
+        rates = self.kafka.rates
+        reports = {
+            task: TaskReport(state=state, rate=rates.get(task, 0))  # type: ignore[arg-type]
+            for task, state in self.owned.items()
+        }
         copies = {task: StandbyReport(lag_records=lag) for task, lag in self.copies.items()}
         self.seat.report(version, reports, copies)
 
@@ -227,3 +233,14 @@ class Process:
                 self.kafka.statuses.append(record)
             if record.incarnation == str(self.seat.incarnation):
                 self.lease.renew(sent_ms)
+
+
+def work_of(standbys: int, shape: Shape, subtopologies: int) -> Work:
+    """The first subtopology has no state."""
+    tasks = frozenset(TaskId(sub, part) for sub in range(subtopologies) for part in range(4))
+    policy = Policy(
+        standby_replicas=standbys,
+        delay_ms=5_000,
+        limits=Limits(WARM_LAG_MAX, building_max=6, building_per_worker_max=2),
+    )
+    return Work(tasks, frozenset(task for task in tasks if task[0] == 0), shape, policy)

@@ -9,14 +9,15 @@ from __future__ import annotations
 
 import random
 from collections import deque
-from collections.abc import Sequence, Set
+from collections.abc import Callable, Mapping, Sequence, Set
 
+from streamer.assignment.facts import Copies
 from streamer.clock import ManualClock
-from streamer.cluster.events import Fence, Fenced, FenceFailed
-from streamer.cluster.plan import Policy
-from streamer.cluster.steps import Limits
+from streamer.cluster.events import Fence, Fenced, FenceFailed, Write
+from streamer.cluster.goal import Goal, is_same, standing
 from streamer.cluster.term import Term
-from streamer.cluster.work import Work
+from streamer.cluster.view import WorkerView
+from streamer.control.goals import GoalRecord
 from streamer.control.messages import AssignmentRecord, StatusRecord
 from streamer.control.requests import (
     Answer,
@@ -31,7 +32,7 @@ from streamer.ids import TaskId
 from streamer.topology.shape import Shape
 from tests.simulation.kafka import SESSION_MS, Kafka
 from tests.simulation.leases import check_leases
-from tests.simulation.process import WARM_LAG_MAX, Process
+from tests.simulation.process import Process, work_of
 from tests.simulation.rest import is_at_rest
 
 CONTROLLER = "the controller"
@@ -89,15 +90,40 @@ class Link:
         self.outcomes.clear()
         return outcomes
 
-    def write(self, records: Sequence[AssignmentRecord]) -> None:
+    def goal(self) -> Mapping[int, GoalRecord]:
+        return {piece: each for piece, each in self.kafka.goal.items() if each.copies}
+
+    def write(self, written: Write) -> None:
         self.world.meanwhile(self.process)
         chance = self.world.chance.random()
         if not self.kafka.is_valid(CONTROLLER, self.epoch):
             raise FencedError("a later controller has taken over")
         if chance > 0.005:
-            self.kafka.assignments.extend((each.worker, each) for each in records)
-        if chance < 0.01:
+            self.kafka.assignments.extend((each.worker, each) for each in written.records)
+            self.kafka.goal |= written.goal
+            self.kafka.operations += [written.plan] if written.plan else []
+            self._check_goal()
+        is_lost = self.kafka.answers_lost > 0
+        self.kafka.answers_lost -= is_lost
+        if chance < 0.01 or is_lost:
             raise KafkaUnavailableError("no answer to the commit: it may be done or not")
+
+    def _check_goal(self) -> None:
+        """Whoever is the controller next knows the target from what is written now."""
+        term = self.world.terms.get(self.process)
+        if term is None or term.state is None or self.world.release is not None:
+            return
+        views: dict[str, WorkerView] = {}
+        for record in self.kafka.last_assignments():
+            views.setdefault(record.worker, WorkerView()).take(record)
+        pieces = Goal()
+        pieces.take(self.goal(), term.state.shape.digest)
+        found = standing(views) | pieces.copies
+        for task, copies in term.state.plan.target.items():
+            assert is_same(found.get(task, Copies(None)), copies), (
+                f"{task} shall go to {copies}, and the next controller would take it to"
+                f" {found.get(task)}: {self.world.describe()}"
+            )
 
     def requests(self) -> Sequence[Request | Answer]:
         log = self.kafka.operations
@@ -157,6 +183,26 @@ class World:
             self.step()
         after = [(each, dict(each.owned), set(each.copies)) for each in self.processes]
         assert before == after, "tasks move though nothing happens"
+
+    def settle(self, workers: int) -> None:
+        """So many workers in all, and no trouble from here on, until all is well."""
+        self.is_quiet = True
+        for number in range(len(self.processes), workers):
+            self._start(f"w{number}")
+        self.until(self._is_well)
+
+    def until(self, is_so: Callable[[], bool]) -> None:
+        """Go on until something is so. Raises AssertionError where it does not become so."""
+        deadline = self.steps + QUIET_STEPS_MAX
+        while not is_so():
+            self.step()
+            assert self.steps < deadline, f"it does not come to that: {self.describe()}"
+
+    def lose_controller(self) -> None:
+        """It goes without a word, and somebody is elected: another one, or the same anew."""
+        self.terms.clear()
+        self.kafka.candidates.pop(self.kafka.owner or ("", ""), None)
+        self.kafka.elect()
 
     def step(self) -> None:
         self._pass_time()
@@ -304,7 +350,9 @@ class World:
         self.sessions += 1
         # The order of the names must say nothing about the order of the starts.
         session = f"{self.chance.randrange(1 << 20):05x}-{self.sessions}"
-        work = self._work(*(self.release.choice(RELEASES) if self.release else RELEASES[0]))
+        work = work_of(
+            self.standbys, *(self.release.choice(RELEASES) if self.release else RELEASES[0])
+        )
         zone = f"az={int(worker[1:]) % self.zones}" if self.zones else ""
         skew_ms = self.clocks.choice((0, 0, 100, -2_000, 60_000)) if self.is_skewed else 0
         made = Process(
@@ -320,16 +368,6 @@ class World:
         self.processes.append(made)
         if len(self.processes) > 40:
             self.processes = [p for p in self.processes if p.is_alive or p.sending or p.owned]
-
-    def _work(self, shape: Shape, subtopologies: int) -> Work:
-        """The first subtopology has no state."""
-        tasks = frozenset(TaskId(sub, part) for sub in range(subtopologies) for part in range(4))
-        policy = Policy(
-            standby_replicas=self.standbys,
-            delay_ms=5_000,
-            limits=Limits(WARM_LAG_MAX, building_max=6, building_per_worker_max=2),
-        )
-        return Work(tasks, frozenset(task for task in tasks if task[0] == 0), shape, policy)
 
     # what must hold
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 
 from streamer.cluster.attendance import SETTLE_MS
 from streamer.cluster.core import step
@@ -17,6 +17,7 @@ from streamer.cluster.events import (
 )
 from streamer.cluster.state import load
 from streamer.cluster.work import Work
+from streamer.control.goals import GoalRecord
 from streamer.control.identity import Incarnation
 from streamer.control.messages import AssignmentRecord, StatusRecord, TaskReport
 from streamer.control.requests import PlanRecord
@@ -37,11 +38,21 @@ class Office:
         *,
         shape: Shape | None = None,
         told: Iterable[PlanRecord] = (),
+        goal: Mapping[int, GoalRecord] | None = None,
     ) -> None:
         # Without state there is nothing to copy before a task moves: see test_copies.py.
         work = Work(frozenset(TASKS), frozenset(TASKS), shape or Shape())
-        self.state = load("boss", work, assignments=assignments, statuses=statuses, answers=told)
         self.log = {each.worker: each for each in assignments}
+        self.goal = dict(goal or {})
+        self.told = [*told]
+        self.state = load(
+            "boss",
+            work,
+            assignments=self.log.values(),
+            statuses=statuses,
+            answers=self.told,
+            goal=self.goal,
+        )
         self.now_ms = 0
         self.wall_ms = 1_000_000
         self.number = 0
@@ -51,6 +62,8 @@ class Office:
         for action in actions:
             if isinstance(action, Write):
                 self.log |= {each.worker: each for each in action.records}
+                self.goal |= action.goal
+                self.told = [action.plan] if action.plan else self.told
         return actions
 
     def members(self, *names: str) -> list[Action]:

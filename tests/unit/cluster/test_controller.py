@@ -1,15 +1,25 @@
-"""What the controller says in the log and in the metrics of what is not as it should be."""
+"""What the controller says in the log and in the metrics, and how it ends."""
 
 from __future__ import annotations
 
 import logging
+import threading
+from collections.abc import Sequence
+from typing import cast
 
 import pytest
 
 from streamer import metrics
-from streamer.cluster.controller import _clear, _tell
-from streamer.cluster.events import Tell
+from streamer.clock import SystemClock
+from streamer.cluster.controller import Controller, _clear, _tell
+from streamer.cluster.events import Tell, Write
+from streamer.cluster.ports import KafkaPorts
+from streamer.cluster.work import Work
+from streamer.control.messages import StatusRecord
 from streamer.control.requests import ModeRecord, PlanRecord
+from tests.unit.cluster.test_term import Script
+
+WAIT_S = 60.0
 
 
 def test_a_degraded_mode_is_logged_when_it_begins_and_shown_until_it_ends(
@@ -38,3 +48,53 @@ def test_a_former_controller_shows_nothing_of_its_term() -> None:
     assert "one_zone_left" not in shown
     for name in ("controller", "members", "placement_moves", "placement_waiting"):
         assert f"streamer_{name} 0.0" in shown
+
+
+def test_a_plan_that_is_written_with_its_grants_is_told_as_well(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    mode = ModeRecord(name="too_few_hosts", concerns=2, until="workers on 2 hosts", since_ms=50)
+    with caplog.at_level(logging.INFO, "streamer"):
+        _tell(Write((), plan=PlanRecord(controller="boss", modes=(mode,), at_ms=50)))
+    assert "too_few_hosts; it ends with: workers on 2 hosts" in caplog.messages
+    _tell(Tell(PlanRecord(controller="boss", at_ms=95)))
+
+
+class LateElection(Script):
+    """Ports of a process that hears that it was elected while it is being stopped."""
+
+    def __init__(self, stopping: threading.Event) -> None:
+        super().__init__()
+        self.in_office = threading.Event()
+        self.stopping = stopping
+        self.elected: Controller | None = None
+
+    def statuses(self, *, to_end: bool) -> Sequence[StatusRecord]:
+        self.in_office.set()
+        if self.elected is not None and self.stopping.wait(0.001):
+            self.elected.elect(True)
+        return []
+
+    def close(self) -> None:
+        self.asked.append("close")
+
+
+def test_a_controller_that_is_stopped_takes_no_election_any_more() -> None:
+    stopping = threading.Event()
+    ports = LateElection(stopping)
+    made = Controller(
+        lambda: cast(KafkaPorts, ports),
+        me=("w1", "s1"),
+        work=Work(frozenset()),
+        suspicion_ms=6_000,
+        clock=SystemClock(),
+    )
+    ports.elected = made
+    made.start()
+    made.elect(True)
+    assert ports.in_office.wait(WAIT_S)
+    stopping.set()
+    made.stop(WAIT_S)
+    assert not made._thread.is_alive()
+    assert ports.asked[-1] == "close"
+    assert not made.is_in_office

@@ -196,7 +196,7 @@ def test_a_newcomer_fenced_before_it_was_listed_is_told_when_it_is(office: Offic
 
 def test_a_new_controller_moves_nothing(office: Office) -> None:
     office.two_workers()
-    later = Office(office.log.values())
+    later = Office(office.log.values(), told=office.told, goal=office.goal)
     assert later.members("w1#s1", "w2#s2") == []
     assert later.wait(10 * SETTLE_MS) == []
     # Not even when statuses come only now.

@@ -165,3 +165,17 @@ def test_what_became_of_an_order_is_told_at_once_and_its_bytes_with_the_next_sta
     assert not one.report(0, {ONE: replace(RUNNING, chore=replace(working, bytes_done=9))})
     assert one.report(0, {ONE: replace(RUNNING, chore=replace(working, state="done"))})
     assert one.report(0, {ONE: RUNNING})
+
+
+def test_what_could_not_be_written_is_said_again_at_once() -> None:
+    one = seat()
+    assert say(one, 0) is not None
+    one.report(0, {ONE: RUNNING})
+    lost = say(one, 10)
+    assert lost is not None
+    assert say(one, 20) is None
+    one.unsaid()
+    again = say(one, 30)
+    assert again is not None
+    assert (again.tasks, again.number) == (lost.tasks, lost.number + 1)
+    assert say(one, 40) is None

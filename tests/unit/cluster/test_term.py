@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence, Set
+from collections.abc import Mapping, Sequence, Set
 
 import pytest
 
 from streamer.clock import ManualClock
 from streamer.cluster.attendance import SETTLE_MS
-from streamer.cluster.events import Fence, Fenced, FenceFailed
+from streamer.cluster.events import Fence, Fenced, FenceFailed, Write
 from streamer.cluster.roll import JOINING_MS
 from streamer.cluster.term import Term
 from streamer.cluster.work import Work
+from streamer.control.goals import GoalRecord
 from streamer.control.messages import AssignmentRecord, StatusRecord
 from streamer.control.requests import Answer, Request
 from streamer.errors import InvariantError
@@ -62,9 +63,12 @@ class Script:
     def fences(self) -> Sequence[Fenced | FenceFailed]:
         return []
 
-    def write(self, records: Sequence[AssignmentRecord]) -> None:
+    def goal(self) -> Mapping[int, GoalRecord]:
+        return {}
+
+    def write(self, written: Write) -> None:
         self.asked.append("write")
-        self.written |= {each.worker: each for each in records}
+        self.written |= {each.worker: each for each in written.records}
 
     def requests(self) -> Sequence[Request | Answer]:
         return []

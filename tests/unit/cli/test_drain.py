@@ -1,0 +1,128 @@
+"""When `streamer drain` is done: not before its very request was looked at and nothing is held."""
+
+from __future__ import annotations
+
+import time
+
+import pytest
+
+from streamer.cli import moves
+from streamer.cli.drain import Wish
+from streamer.control.operator import Operator
+from streamer.control.requests import DrainRecord, ModeRecord, PlanRecord
+from streamer.errors import KafkaUnavailableError, OperationRefusedError, UnfinishedError
+
+A, B = frozenset({"az=a"}), frozenset({"az=b"})
+NONE: frozenset[str] = frozenset()
+
+
+class Topic(Operator):
+    """An operator whose topic is a list; the controller says what the test lays out."""
+
+    def __init__(self, log: list[DrainRecord] | None = None) -> None:
+        self.log = [] if log is None else log
+        self.told: PlanRecord | None = None
+        self.is_controlled = True
+
+    @property
+    def _drains(self) -> dict[str, DrainRecord]:  # type: ignore[override]
+        return {each.name: each for each in self.log}
+
+    def draining(self) -> DrainRecord:
+        return self.log[-1] if self.log else DrainRecord()
+
+    def drain(self, *, zones: object, workers: object, follows: str = "") -> DrainRecord:
+        number = str(len(self.log) + 1)
+        assert isinstance(zones, set | frozenset)
+        self.log.append(DrainRecord(number=number, follows=follows, zones=tuple(sorted(zones))))
+        return self.log[-1]
+
+    def plan(self) -> PlanRecord | None:
+        return self.told
+
+    def has_controller(self) -> bool:
+        return self.is_controlled
+
+
+def told(drain: str, **more: object) -> PlanRecord:
+    return PlanRecord(controller="w1#s1", drain=drain, **more)  # type: ignore[arg-type]
+
+
+def test_it_is_done_when_its_own_request_was_looked_at_and_nothing_is_held() -> None:
+    topic = Topic()
+    wish = Wish(topic, A, NONE)
+    wish.ask()
+    assert wish.look(None) == ("waiting for the controller", False)
+    assert wish.look(told("", moves_left=0)) == ("waiting for the controller", False)
+    held = told("1", moves_left=2, holding={"w1": 3})
+    line, is_over = wish.look(held)
+    assert line.startswith("3 tasks and copies are still on w1; 2 moves left")
+    assert not is_over
+    # No moves are left by the plan, and the worker still has a task open.
+    assert not wish.look(told("1", moves_left=0, holding={"w1": 1}))[1]
+    done = "done: the drained workers have let go of everything"
+    assert wish.look(told("1", moves_left=4)) == (done, True)
+
+
+def test_where_nobody_can_have_the_rest_it_fails_and_says_what_would_help() -> None:
+    wish = Wish(Topic(), A, NONE)
+    wish.ask()
+    mode = ModeRecord(name="no_workers", until="a worker that is ready")
+    stuck = told("1", holding={"w1": 2}, staying={"w1": 2}, modes=(mode,))
+    with pytest.raises(UnfinishedError, match=r"2 tasks and copies stay on w1.*no_workers") as e:
+        wish.look(stuck)
+    assert e.value.exit_code == 1
+    assert "the drain stands" in e.value.hint
+    assert not wish.look(told("1", holding={"w1": 3}, staying={"w1": 2}))[1]
+
+
+def test_two_that_are_asked_for_at_once_are_both_done() -> None:
+    log: list[DrainRecord] = []
+    first, second = Topic(log), Topic()
+    one, two = Wish(first, A, NONE), Wish(second, B, NONE)
+    one.ask()
+    two.ask()  # It has read nothing of the other one,
+    log.append(DrainRecord(number="9", zones=second.log[-1].zones))  # and replaces it.
+    line, is_over = one.look(told("9"))
+    assert (line[:14], is_over) == ("something else", False)
+    assert log[-1].zones == ("az=a", "az=b")
+    assert log[-1].follows == "9"
+    assert not one.look(told("9"))[1]
+    assert one.look(told(log[-1].name))[1]
+    second.log = log
+    assert two.look(told(log[-1].name))[1]
+
+
+def test_one_that_was_taken_back_is_not_asked_for_again() -> None:
+    topic = Topic()
+    wish = Wish(topic, A, NONE)
+    wish.ask()
+    Wish(topic, B, NONE).ask()
+    Wish(topic, A, NONE, is_undone=True).ask()
+    assert topic.draining().zones == ("az=b",)
+    with pytest.raises(OperationRefusedError, match="was taken back by somebody"):
+        wish.look(told("3"))
+
+
+def test_taking_back_is_done_when_no_moves_are_left() -> None:
+    topic = Topic()
+    Wish(topic, A | B, NONE).ask()
+    undo = Wish(topic, A, NONE, is_undone=True)
+    assert undo.ask().zones == ("az=b",)
+    assert not undo.look(told("1"))[1]
+    assert not undo.look(told("2", moves_left=1, holding={"b": 1}))[1]
+    assert undo.look(told("2", holding={"b": 1}))[1]
+
+
+def test_without_a_controller_it_ends_and_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
+    topic = Topic()
+    wish = Wish(topic, A, NONE, answer_s=0.0)
+    wish.ask()
+    time.sleep(0.001)
+    with pytest.raises(KafkaUnavailableError, match="no controller has looked at the request"):
+        wish.look(told("another"))
+    # One that has looked, and died with all the others.
+    monkeypatch.setattr(moves, "_SILENCE_S", 0.0)
+    topic.told, topic.is_controlled = told("1", holding={"w1": 1}), False
+    with pytest.raises(KafkaUnavailableError, match="no worker is the controller"):
+        moves.follow(topic, wish.look, pause_s=0.001)
