@@ -135,6 +135,11 @@ class Child:
         if self._process.poll() is None:
             self._process.send_signal(signal.SIGTERM)
 
+    def kill(self) -> None:
+        """By SIGKILL, and wait until it is gone."""
+        self._process.kill()
+        self._process.wait()
+
     def wait(self, timeout_s: float = STOP_S) -> int:
         """Waits for the end and kills what does not end; returns the exit code."""
         try:

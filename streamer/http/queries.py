@@ -3,7 +3,8 @@ copy."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+import time
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 import msgspec
@@ -24,9 +25,12 @@ from streamer.http.turns import Turns
 from streamer.ids import TaskId
 from streamer.topology.stores import StoreKind
 
-__all__ = ["LIMIT_DEFAULT", "LIMIT_MAX", "Queries"]
+__all__ = ["AGAIN_SECONDS_MAX", "LIMIT_DEFAULT", "LIMIT_MAX", "Queries"]
 
 LIMIT_DEFAULT, LIMIT_MAX = 100, 10_000
+# An exchange of roles takes less than a second, and what is known of it is as old at most.
+AGAIN_SECONDS_MAX = 2.0
+_AGAIN_SECONDS = 0.1
 _FORM = ("key_encoding", "value_encoding")
 _PAGING = ("limit", "after", "cursors")
 
@@ -58,7 +62,11 @@ class Queries:
         times = () if view.is_key_value else ("from", "to", *_PAGING)
         request.expect((*_FORM, "local", "max_lag", *times))
         key = view.key_bytes(request.parts[2], _form(request).key_encoding)
-        places = self._routing.places(view, request)
+        return self._patiently(
+            request, view, [key], lambda places: self._one(request, view, key, places)
+        )
+
+    def _one(self, request: Request, view: StoreView, key: bytes, places: Places) -> Answer:
         (task,) = places.tasks_of([key])
         refusal: Answer | None = None
         here = places.here(task)
@@ -120,6 +128,26 @@ class Queries:
             )
         return Answer(200, show(view, entry, form, is_alone=True), headers=headers)
 
+    def _patiently(
+        self,
+        request: Request,
+        view: StoreView,
+        keys: list[bytes],
+        ask: Callable[[Places], Answer],
+    ) -> Answer:
+        """Look again for a while where there are copies and yet nobody answers: a worker closes its
+        copy to run the task, and what is known of the others may be a second old."""
+        deadline = time.monotonic() + AGAIN_SECONDS_MAX
+        while True:
+            places = self._routing.places(view, request)
+            answer = ask(places)
+            if answer.status != 503 or time.monotonic() > deadline:
+                return answer
+            if not any(places.has_copies(task) for task in places.tasks_of(keys)):
+                return answer
+            with self._turns.outside():
+                time.sleep(_AGAIN_SECONDS)
+
     # -- several keys --------------------------------------------------------------------------
 
     def many(self, request: Request) -> Answer:
@@ -134,9 +162,12 @@ class Queries:
                 hint=f"GET /stores/{view.name}/KEY?from=...&to=...",
             )
         keys = [view.key_of_json(key, form.key_encoding) for key in _body(request)]
-        places = self._routing.places(view, request)
-        several = Several(view, places, keys=keys, form=form, request=request)
-        return several.answer(self._turns, self._forwarder)
+
+        def ask(places: Places) -> Answer:
+            several = Several(view, places, keys=keys, form=form, request=request)
+            return several.answer(self._turns, self._forwarder)
+
+        return self._patiently(request, view, keys, ask)
 
     # -- ranges --------------------------------------------------------------------------------
 

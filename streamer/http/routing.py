@@ -101,6 +101,12 @@ class Places:
             places += [Place(address=one, limit=limit) for one in elsewhere[:_COPIES_MAX]]
         return sorted(places, key=lambda one: bool(one.address) and self._is_silent(one.address))
 
+    def has_copies(self, task: TaskId) -> bool:
+        """Whether copies are known that may answer: where none did, roles are being exchanged."""
+        found = self._served.get(task)
+        is_here = found is not None and found.is_copy and self.wish.takes(found.behind)
+        return not self._is_strict and (is_here or bool(self._copies(task)))
+
     def refusal(self, task: TaskId) -> QueryError:
         """Why a task is read nowhere."""
         found = self._served.get(task)

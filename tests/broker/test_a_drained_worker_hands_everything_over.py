@@ -7,9 +7,11 @@ from typing import Any
 
 import pytest
 
+from streamer.topology.partitioner import partition_of
 from tests.broker import commands
-from tests.broker.expected import check
-from tests.broker.workers import Application
+from tests.broker.exact import assert_exact
+from tests.broker.feeder import Feeder
+from tests.broker.workers import Application, Worker
 
 OUTPUTS = ("totals", "closed", "every")
 BLOCK = 4_000
@@ -29,25 +31,56 @@ def command(application: Application, *arguments: str) -> tuple[int, str, str]:
     return commands.run(*arguments, *where)
 
 
+def answer(application: Application, *arguments: str) -> Any:
+    """What the command prints as JSON."""
+    code, out, err = command(application, *arguments, "--json")
+    assert code == 0, err
+    return json.loads(out)
+
+
+def placed(application: Application) -> dict[str, tuple[str, ...]]:
+    """The owner of each task and the keeper of its copy, as a plan names them."""
+    tasks = answer(application, "show", "tasks")
+    return {one["task"]: (one["worker"], *sorted(one["standbys"])) for one in tasks}
+
+
+def is_even(application: Application) -> bool:
+    return all(
+        len(one.running()) == 2 and list(one.standbys().values()) == [0, 0]
+        for one in application.workers
+    )
+
+
 @pytest.fixture
 def made(application: Any, wait_until: Any) -> Application:
     """Two zones with a worker each, two tasks and two copies each, all of them warm."""
     found: Application = application("counts", outputs=OUTPUTS, partitions=4, standby_replicas=1)
     for zone in ("a", "b"):
         found.worker(zone, zone=f"az={zone}")
-    wait_until(
-        lambda: all(
-            len(one.running()) == 2 and list(one.standbys().values()) == [0, 0]
-            for one in found.workers
-        ),
-        what="two tasks and two warm copies for each worker",
-    )
+    wait_until(lambda: is_even(found), what="two tasks and two warm copies for each worker")
     return found
 
 
-def test_a_zone_is_drained_and_filled_again(made: Application, wait_until: Any) -> None:
+def test_what_is_drained_is_empty_and_a_plan_is_made_as_it_was_shown(
+    made: Application, wait_until: Any
+) -> None:
     first, second = made.workers
     produce(made, 0)
+    drain_a_zone(made, wait_until)
+    assert {one.restored for one in second.started().values()} <= {0}
+    wait_until(lambda: is_even(made), what="tasks and copies in the zone again")
+
+    drain_a_worker(made, wait_until)
+    wait_until(lambda: is_even(made), what="tasks and copies at the worker again")
+
+    written = have_a_plan_made(made, first, wait_until)
+    produce(made, 1)
+    made.wait_until_done(watch=made.workers)
+    assert assert_exact(made).inputs == 2 * BLOCK + written
+
+
+def drain_a_zone(made: Application, wait_until: Any) -> None:
+    first, second = made.workers
     code, out, err = command(made, "drain", "--zone", "az=a")
     assert code == 0, err
     assert "drained: az=a" in out
@@ -68,33 +101,68 @@ def test_a_zone_is_drained_and_filled_again(made: Application, wait_until: Any) 
     assert second.running() == EVERY
     code, out, err = command(made, "drain", "--undo", "--zone", "az=a", "--zone", "az=b")
     assert code == 0, err
-    wait_until(lambda: len(first.running()) == 2, what="tasks in the zone again")
-    produce(made, 1)
-    made.wait_until_done(watch=made.workers)
-    check(made)
+
+
+def drain_a_worker(made: Application, wait_until: Any) -> None:
+    first, second = made.workers
+    worker = worker_id(made, "b")
+    code, out, err = command(made, "drain", "--worker", worker)
+    assert code == 0, err
+    assert f"drained: {worker}" in out
+    wait_until(lambda: first.running() == EVERY, what="all tasks at the other worker")
+    wait_until(lambda: not (second.running() or second.standbys()), what="an empty worker")
+    moves = answer(made, "show", "moves")
+    assert moves["draining"] == [worker]
+    assert moves["idle"] == {worker: "is drained"}
+    assert not moves.get("moves_left")
+    assert {one["name"] for one in moves["modes"]} & {"one_worker_left", "one_zone_left"}
+    code, out, err = command(made, "drain", "--undo", "--worker", worker)
+    assert code == 0, err
+
+
+def have_a_plan_made(made: Application, busy: Worker, wait_until: Any) -> int:
+    """All that comes is for the tasks of one worker, so half of it is to go to the other. Returns
+    how many records came."""
+    hot = {int(task.partition("_")[2]) for task in busy.running()}
+    with Feeder(made, rate=400) as feeder:
+        feeder.keys = [key for key in feeder.keys if partition_of(key.encode(), 4) in hot]
+        plan: dict[str, Any] = {}
+
+        def is_there() -> bool:
+            plan.clear()
+            plan.update(answer(made, "rebalance", "plan"))
+            return bool(plan.get("after"))
+
+        before = placed(made)
+        wait_until(is_there, what="a plan that is not empty")
+        assert plan["spread_after"]["rate"] < plan["spread_before"]["rate"]
+        assert {move["task"] for move in plan["moves"]} == plan["after"].keys()
+        assert all(move["why"] for move in plan["moves"])
+        code, out, err = command(made, "rebalance", "apply", "0123456789ab")
+        assert (code, out) == (3, "")
+        assert "no proposal 0123456789ab is known" in err
+        assert "streamer rebalance plan" in err
+        # Nobody moves anything before it is approved.
+        assert placed(made) == before
+        code, out, err = command(made, "rebalance", "apply", plan["id"])
+        assert code == 0, err
+        assert "done: no moves are left" in out
+        wanted = before | {task: tuple(copies) for task, copies in plan["after"].items()}
+        wait_until(lambda: placed(made) == wanted, what="the placement of the plan")
+        # What was true of the placement when it was planned is so no more.
+        code, out, err = command(made, "rebalance", "apply", plan["id"])
+        assert code == 3
+        assert "is not what it was" in err
+        code, out, err = command(made, "rebalance", "stop")
+        assert code == 0, err
+        assert placed(made) == wanted
+        return feeder.stop()
 
 
 def worker_id(application: Application, host: str) -> str:
-    code, out, err = command(application, "show", "workers", "--json")
-    assert code == 0, err
-    [found] = [one["worker"] for one in json.loads(out) if one["host"] == host]
+    workers = answer(application, "show", "workers")
+    [found] = [one["worker"] for one in workers if one["host"] == host]
     return str(found)
-
-
-def test_a_plan_is_shown_and_only_that_plan_can_be_applied(made: Application) -> None:
-    code, out, err = command(made, "rebalance", "plan", "--json")
-    assert code == 0, err
-    plan = json.loads(out)
-    assert not plan.get("after")
-    code, out, err = command(made, "rebalance", "apply", "0123456789ab")
-    assert (code, out) == (3, "")
-    assert "no proposal 0123456789ab is known" in err
-    assert "streamer rebalance plan" in err
-    code, out, err = command(made, "rebalance", "apply", plan["id"])
-    assert code == 0, err
-    assert "done: no moves are left" in out
-    code, out, err = command(made, "rebalance", "stop")
-    assert code == 0, err
 
 
 @pytest.mark.parametrize(

@@ -5,30 +5,11 @@ from __future__ import annotations
 import json
 import os
 import signal
-import subprocess
-import sys
 import time
 from collections import Counter
-from pathlib import Path
 from typing import Any
 
-from tests.broker.workers import APPLICATIONS, PATIENCE_S, Application, Worker
-
-
-def started(made: Application, log: Path) -> Worker:
-    """The process that a service manager would watch."""
-    command = [sys.executable, "-m", "streamer.cli.main", "run"]
-    command += [f"{APPLICATIONS}.changing.counted:app", "--processes", "2"]
-    for name, value in {**made.settings, "state_dir": made.state_dir()}.items():
-        command += ["--set", f"{name}={value}"]
-    worker = Worker(command, {**os.environ, "STREAMER_TEST_APPLICATION": made.name}, log)
-    made.workers.append(worker)
-    return worker
-
-
-def children(parent: int) -> list[int]:
-    found = subprocess.run(["ps", "-o", "pid=", "--ppid", str(parent)], capture_output=True)
-    return [int(pid) for pid in found.stdout.split()]
+from tests.broker.workers import PATIENCE_S, Application, Worker
 
 
 def assignments(worker: Worker, text: str) -> int:
@@ -41,14 +22,14 @@ def produce(made: Application, sent: Counter[str]) -> None:
     sent.update(keys)
 
 
-def test_both_work_again_and_a_stop_is_clean(application: Any, tmp_path: Path) -> None:
+def test_both_work_again_and_a_stop_is_clean(application: Any) -> None:
     made: Application = application("changing.counted", partitions=4, commit_interval_ms=100)
     sent: Counter[str] = Counter()
-    host = started(made, tmp_path / "host.log")
+    host = made.worker(processes=2)
     host.wait_started(4)
     produce(made, sent)
     made.wait_until_done(watch=[host])
-    before = children(host.process.pid)
+    before = host.children()
     assert len(before) == 2
     os.kill(before[1], signal.SIGKILL)
     host.wait_for("has ended with code -9: starting it again in 1 s")
@@ -56,8 +37,8 @@ def test_both_work_again_and_a_stop_is_clean(application: Any, tmp_path: Path) -
     while assignments(host, "queries, health and metrics") < 3:
         assert time.monotonic() < deadline, host.tail()
         time.sleep(0.05)
-    assert before[0] in children(host.process.pid)
-    assert len(children(host.process.pid)) == 2
+    assert before[0] in host.children()
+    assert len(host.children()) == 2
     produce(made, sent)
     made.wait_until_done(watch=[host])
     # What a killed worker ended with is not what this ends with.

@@ -114,6 +114,18 @@ class Worker:
     def is_alive(self) -> bool:
         return self.process.poll() is None
 
+    def children(self) -> list[int]:
+        """The processes that it started: the workers of a host with `processes`."""
+        command = ["ps", "-o", "pid=", "--ppid", str(self.process.pid)]
+        found = subprocess.run(command, capture_output=True, check=False)
+        return [int(pid) for pid in found.stdout.split()]
+
+    def lose_host(self) -> None:
+        """All of them die at once."""
+        for pid in (*self.children(), self.process.pid):
+            os.kill(pid, signal.SIGKILL)
+        assert self.wait() == KILLED
+
     # -- what it says --------------------------------------------------------------------------
 
     @property
@@ -236,11 +248,14 @@ class Application:
 
     # -- workers -------------------------------------------------------------------------------
 
-    def worker(self, host: str = "a", *, failpoints: str = "", **settings: object) -> Worker:
-        """Start a worker; `host` decides whose state directory it uses, and with whom it dies."""
+    def worker(
+        self, host: str = "a", *, failpoints: str = "", processes: int = 1, **settings: object
+    ) -> Worker:
+        """Start a worker, or as many as there are processes; `host` decides whose state directory
+        it uses, and with whom it dies."""
         given = {"state_dir": self.state_dir(host), "host": host, **self.settings, **settings}
         command = [sys.executable, "-m", "streamer.cli.main", "run"]
-        command.append(f"{APPLICATIONS}.{self.module}:app")
+        command += [f"{APPLICATIONS}.{self.module}:app", "--processes", str(processes)]
         for name, value in given.items():
             command += ["--set", f"{name}={value}"]
         environment = {

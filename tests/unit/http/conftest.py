@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 
+from streamer.http import queries
 from streamer.http.server import Server
 from streamer.http.serving import Health, Rows, ServedTask
 from streamer.ids import TaskId
@@ -152,6 +153,14 @@ def session(key: str, start_ms: int, end_ms: int) -> bytes:
 
 
 Start = Callable[..., Worker]
+
+
+@pytest.fixture(autouse=True, scope="module")
+def _no_patience() -> Iterator[None]:
+    """What nobody answers is refused at once; a test of how long that is tried sets it anew."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(queries, "AGAIN_SECONDS_MAX", 0.0)
+        yield
 
 
 @pytest.fixture

@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from streamer.errors import TaskCorruptedError
+from streamer.http import queries
 from streamer.http.serving import Rows
 from streamer.store.rocks import TaskDatabase
 from tests.unit.http.conftest import Worker
@@ -61,6 +62,28 @@ def test_a_max_lag_that_is_no_whole_number_is_400(group: Group, text: str) -> No
     ):
         assert reply.status == 400
         assert "is not a number of records" in reply.json["error"]
+
+
+@pytest.mark.parametrize("is_alone", [True, False])
+def test_an_exchange_of_roles_is_waited_for(
+    group: Group, monkeypatch: pytest.MonkeyPatch, is_alone: bool
+) -> None:
+    """The copy is closed, to be run, and the former owner has become a copy."""
+    group.keep(group.far, 0)
+    far = group.far.served.pop(TASK)
+    group.serve(group.owner, "standby", 3)
+    assert group.ask().status == 503
+    monkeypatch.setattr(queries, "AGAIN_SECONDS_MAX", 20.0)
+    later = threading.Timer(
+        0.2, lambda: group.far.serve(TASK, far.database, state="running", lag=0)
+    )
+    later.start()
+    if is_alone:
+        assert is_from(group.ask(), "far")
+    else:
+        reply = group.asked.post("/stores/totals", {"keys": ["ann"]})
+        assert [row["value"] for row in reply.json["rows"]] == ["far"]
+    later.join()
 
 
 def test_where_no_owner_is_known_a_copy_here_answers_with_its_lag(group: Group) -> None:
