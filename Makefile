@@ -8,6 +8,10 @@ JSON   ?=
 NAME   ?= throughput
 ARGS   ?=
 
+# Images of containers often set it, and then each of the hundreds of processes that tests start would
+# compile all that it imports: two seconds of a CPU for a worker, more for a part of Airflow.
+export PYTHONDONTWRITEBYTECODE :=
+
 .DEFAULT_GOAL := help
 .PHONY: help setup servers demo airflow test test-fast test-celery lint chaos bench lock format clean distclean
 
@@ -67,14 +71,15 @@ airflow: setup  ## Airflow for an application whose Kafka runs: ARGS="--app ID -
 lint: setup
 	$(PY) -m ruff check .
 	$(PY) -m ruff format --check .
-	$(PY) -m mypy $(CODE)
+	$(PY) -m mypy --num-workers 2 $(CODE)
 
 # In the order of tests/conftest.py: the plugin would begin with the files of many tests.
 SPREAD := --dist loadfile --no-loadscope-reorder
 
+# Broker scenarios use a fifth of a core each: they wait for sessions to end and processes to start.
 test: lint servers  ## linters, types and all tests, a real Kafka included
 	$(PY) -m pytest tests $(wildcard examples/tests) -m "not chaos and not bench and not celery" \
-	  --numprocesses 4 $(SPREAD) $(ARGS)
+	  --numprocesses 6 $(SPREAD) $(ARGS)
 
 test-fast: setup  ## tests without Kafka, sshd and S3 that need no second each: less than a minute
 	STREAMER_TEST_HURRY=1 $(PY) -m pytest tests/unit tests/tidy $(wildcard tests/simulation examples/tests) -m "not broker and not chaos and not bench and not slow" \

@@ -25,6 +25,8 @@ from streamer.sandbox.ssh_server import SshServer
 from tests.broker.restorable import contents, take, tasks_of, trim
 from tests.broker.workers import APPLICATIONS, ROOT, Application, Worker
 
+pytestmark = pytest.mark.long
+
 OUTPUTS = ("totals", "closed", "every")
 BLOCK = 900
 

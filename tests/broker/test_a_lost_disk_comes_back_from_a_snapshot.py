@@ -9,8 +9,12 @@ import shutil
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 from tests.broker.restorable import EAGER, contents, take, tasks_of
 from tests.broker.workers import Application
+
+pytestmark = pytest.mark.long
 
 OUTPUTS = ("totals", "closed", "every")
 BLOCK = 1_500

@@ -25,7 +25,7 @@ from tests.broker.test_a_lost_disk_comes_back_from_a_snapshot import SLOWLY
 from tests.broker.workers import APPLICATIONS, ROOT, Application
 
 # The S3 server may have to be built first, once per machine.
-pytestmark = pytest.mark.timeout(1_600)
+pytestmark = [pytest.mark.long, pytest.mark.timeout(1_600)]
 
 
 def s3(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> dict[str, object]:

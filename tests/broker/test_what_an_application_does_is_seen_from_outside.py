@@ -25,6 +25,8 @@ from tests.broker.cluster import Cluster, cluster_of
 from tests.broker.conftest import Kafka, Names, wait_until
 from tests.broker.workers import ROOT, Application
 
+pytestmark = pytest.mark.long
+
 PARTITIONS = 4
 UNREADABLE = (("status", "w9"), ("operations", "lock/application"))
 

@@ -41,19 +41,24 @@ def is_said(message: str, texts: list[str]) -> bool:
     return any(pattern.fullmatch(text) for text in texts if GAP in text)
 
 
-TEXTS = list(texts_of_the_code())
+@pytest.fixture(scope="module")
+def texts() -> list[str]:
+    """Not made while tests are collected, which each of the processes does that share them."""
+    return list(texts_of_the_code())
+
+
 # How many of a noun there are is told by a text of its own.
 PLURAL = {"the topic does not exist: <topic>", "the topics do not exist: <topics>"}
 
 
 @pytest.mark.parametrize("message", sorted({*messages()} - PLURAL))
-def test_a_message_is_one_of_the_code(message: str) -> None:
-    assert is_said(message, TEXTS)
+def test_a_message_is_one_of_the_code(message: str, texts: list[str]) -> None:
+    assert is_said(message, texts)
 
 
-def test_a_message_that_nobody_says_is_seen() -> None:
-    assert not is_said("the state in <path> was wiped", TEXTS)
-    assert not is_said("<anything>: unknown settings <name>", TEXTS)
+def test_a_message_that_nobody_says_is_seen(texts: list[str]) -> None:
+    assert not is_said("the state in <path> was wiped", texts)
+    assert not is_said("<anything>: unknown settings <name>", texts)
 
 
 def test_every_metric_on_the_page_exists() -> None:

@@ -12,7 +12,7 @@ import pytest
 from streamer.errors import OperationRefusedError
 from tests.airflow.dags.conftest import Runs, states, xcom
 
-pytestmark = [pytest.mark.broker, pytest.mark.timeout(240)]
+pytestmark = [pytest.mark.broker, pytest.mark.long, pytest.mark.timeout(240)]
 
 
 def warm(runs: Callable[..., Runs]) -> Runs:

@@ -16,7 +16,7 @@ from streamer.ids import TopicPartition
 from tests.airflow.live.conftest import Conducted
 from tests.broker.conftest import wait_until
 
-pytestmark = [pytest.mark.broker, pytest.mark.timeout(400)]
+pytestmark = [pytest.mark.broker, pytest.mark.long, pytest.mark.timeout(400)]
 
 RUN_S = 150.0
 TASKS = ["0_0", "0_1"]

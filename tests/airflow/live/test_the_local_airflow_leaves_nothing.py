@@ -18,7 +18,7 @@ from demo.airflow import Api, leftovers
 from streamer.sandbox.ports import free_ports
 from tests.broker.conftest import wait_until
 
-pytestmark = [pytest.mark.broker, pytest.mark.timeout(500)]
+pytestmark = [pytest.mark.broker, pytest.mark.long, pytest.mark.timeout(500)]
 
 ROOT = Path(__file__).parents[3]
 

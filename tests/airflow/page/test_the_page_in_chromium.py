@@ -55,7 +55,7 @@ WAIT_MS = 30_000
 # So slow that there is something to see.
 SLOW_BYTES = 8_000
 
-pytestmark = pytest.mark.timeout(300)
+pytestmark = [pytest.mark.broker, pytest.mark.long, pytest.mark.timeout(300)]
 
 
 @pytest.fixture(scope="module")
