@@ -103,8 +103,9 @@ def _started(niceness: int) -> tuple[subprocess.Popen[bytes], Connection]:
                 stdin=theirs.fileno(),
                 stdout=subprocess.DEVNULL,
                 env={**os.environ, "PYTHONPATH": os.pathsep.join(paths)},
-                # Ctrl-C is for the worker, which ends it.
-                start_new_session=True,
+                # Ctrl-C is for the worker, which ends it. Not in a session of its own: where Linux
+                # shares out time among sessions, a priority counts inside of one alone.
+                process_group=0,
             )
         except OSError as error:
             ours.close()
