@@ -284,9 +284,10 @@ def test_orders_that_are_left_out_would_have_ended_as_others_do() -> None:
         "restore": restoring,
     }
     found: list[set[Any]] = []
-    states = []
+    states: list[int] = []
     for all_worlds in (True, False):
-        model, ends = Model(world, dict(actors)), set()
+        model = Model(world, dict(actors))
+        ends: set[Any] = set()
 
         def check(_world: World, ended: dict[str, object], ends: set[Any] = ends) -> None:
             ends |= {(name, str(end)) for name, end in ended.items()}
