@@ -1,6 +1,7 @@
 """What processing loses while snapshots are made: a state of 1 GB, and more to do than can be done.
 
-A worker restores its state and works off events that were written before, as fast as it can. Rounds
+A worker restores its state and works off events that were written before, as fast as it can; in the
+second case, events that come evenly, seven tenths of what it has just shown to manage. Rounds
 follow each other: some seconds without a snapshot, then one of each task, in a directory. In the
 first round all of the state is hashed and sent, later what was changed meanwhile, which are keys
 all over it. `pause` is for how long the main thread stood still to make a checkpoint, by the
@@ -13,6 +14,7 @@ import re
 import secrets
 import shutil
 import tempfile
+import threading
 import time
 import uuid
 from collections.abc import Callable, Iterator
@@ -23,7 +25,7 @@ from urllib.request import urlopen
 from bench.broker import running_broker
 from bench.changelog import Changelog, value
 from bench.events import BLOCK_EVENTS, SCATTER, key_of
-from bench.measure import Child, MeasureError
+from bench.measure import TICKS, Child, MeasureError
 from bench.options import Options
 from bench.report import Column, Row
 from bench.restore import fill
@@ -49,43 +51,95 @@ COLUMNS = (
     Column("pause_p99_ms", "pause p99 at most, ms", ".1f", spread=True),
     Column("checkpoints", "checkpoints", ","),
     Column("seconds", "seconds of snapshots", ".1f", spread=True),
+    Column("behind_s", "behind at most, s", ".1f", spread=True),
+    Column("cpu_s_per_gb", "CPU s per GB sent", ".1f", spread=True),
     Column("stored_mib", "repository, MiB", ",.0f"),
     Column("correct", "correct"),
 )
 ROUNDS = 3
 QUIET_S = 8.0
 _START_S = 600.0
+_PULSE_S = 0.05
 _MIB = 1 << 20
 _ADDRESS = re.compile(r"""queries, health and metrics at (http://[^\s"]+)""")
 _PROCESSED = "streamer_records_processed_total"
 _PAUSES = "streamer_snapshot_checkpoint_seconds_bucket"
 
 
-class Busy:
-    """The one case; its title is what `--only` finds."""
+@dataclass(frozen=True)
+class Load:
+    """A case; its title is what `--only` finds. `share` of what it can do comes, 0 is more."""
 
-    title = "a worker that is busy"
+    title: str
+    share: float = 0.0
 
 
-SYSTEMS = (Busy(),)
+SYSTEMS = (Load("a worker that is busy"), Load("a worker at 70 % of that", 0.7))
 
 
 def run(options: Options, emit: Callable[[list[Row]], None]) -> None:
     """Calls ``emit`` with all runs when they are done."""
-    options.chosen(SYSTEMS)
+    loads = options.chosen(SYSTEMS)
     keys = options.customers or 2_000_000
     changelog = Changelog(records=keys, keys=keys, partitions=options.partitions or 4)
-    rows: list[Row] = []
+    rows: dict[Load, list[Row]] = {load: [] for load in loads}
     with running_broker(options.bootstrap) as bootstrap:
         for turn in range(1, options.runs + 1):
-            say(f"run {turn} of {options.runs}: {keys:,} keys")
-            row: dict[str, object] = {"case": Busy.title}
-            try:
-                row |= _Run(bootstrap, changelog, events=options.events or 6_000_000).row()
-            except Exception as error:
-                row |= {"correct": False, "error": failure(error)}
-            rows.append(row)
-    emit(rows)
+            for load in loads:
+                say(f"run {turn} of {options.runs}: {load.title}, {keys:,} keys")
+                events = options.events or 6_000_000
+                row: dict[str, object] = {"case": load.title}
+                try:
+                    row |= _Run(bootstrap, changelog, load=load, events=events).row()
+                except Exception as error:
+                    row |= {"correct": False, "error": failure(error)}
+                rows[load].append(row)
+                if turn == options.runs:
+                    emit(rows[load])
+
+
+class Feeder:
+    """Sends events to keys all over the state, which stays as large as it is: all at once, or so
+    many a second by a thread of its own."""
+
+    def __init__(self, bootstrap: str, topic: str, *, keys: int) -> None:
+        self._filler = Filler(bootstrap, topic)
+        self._keys = keys
+        self._stopping = threading.Event()
+        self._thread: threading.Thread | None = None
+        self.sent = 0
+
+    def send(self, events: int) -> None:
+        """Raises RuntimeError where the broker does not take them."""
+        for begin in range(self.sent, self.sent + events, BLOCK_EVENTS):
+            end = min(begin + BLOCK_EVENTS, self.sent + events)
+            chosen = [number * SCATTER % self._keys for number in range(begin, end)]
+            self._filler.send(
+                [key_of(number) for number in chosen],
+                [value(number, 1)[ROW_HEAD_BYTES:] for number in chosen],
+            )
+        self.sent += events
+
+    def finish(self) -> None:
+        self._filler.finish()
+
+    def begin(self, per_s: float) -> None:
+        """Send so many a second until `stop`."""
+
+        def run() -> None:
+            began, before = time.monotonic(), self.sent
+            while not self._stopping.wait(_PULSE_S):
+                due = int((time.monotonic() - began) * per_s) - (self.sent - before)
+                self.send(max(due, 0))
+
+        self._thread = threading.Thread(target=run, name="feeder")
+        self._thread.start()
+
+    def stop(self) -> None:
+        self._stopping.set()
+        if self._thread is not None:
+            self._thread.join()
+            self._filler.flush()
 
 
 @dataclass
@@ -111,11 +165,18 @@ def percentile_ms(buckets: dict[float, float], share: float) -> float:
     return 1000 * min((end for end, below in buckets.items() if below >= share * count), default=0)
 
 
+def _children_s(pid: int) -> float:
+    """User and system time of the children of a process that have ended."""
+    stat = Path(f"/proc/{pid}/stat").read_text()
+    return sum(map(int, stat.rpartition(")")[2].split()[13:15])) / TICKS
+
+
 class _Run:
     """One application with its topics, one worker, and a repository in a directory."""
 
-    def __init__(self, bootstrap: str, changelog: Changelog, *, events: int) -> None:
+    def __init__(self, bootstrap: str, changelog: Changelog, *, load: Load, events: int) -> None:
         self._changelog = changelog
+        self._load = load
         self._events = events
         self._home = Path(tempfile.mkdtemp(prefix="streamer-bench-"))
         self._name = f"bench-{uuid.uuid4().hex[:8]}"
@@ -126,35 +187,29 @@ class _Run:
             snapshot_repository=f"file://{self._home / 'repository'}",
         )
         self._address = ""
+        self._feeder = Feeder(bootstrap, f"{self._name}-events", keys=changelog.keys)
 
     def row(self) -> dict[str, object]:
         try:
             fill(self._topics, self._name, changelog=self._changelog)
-            self._write_events()
+            # To know what it can do takes a part of them.
+            self._feeder.send(self._events // 4 if self._load.share else self._events)
+            self._feeder.finish()
             return self._measured()
         finally:
+            self._feeder.stop()
             self._topics.remove(self._name)
             self._topics.close()
             shutil.rmtree(self._home, ignore_errors=True)
-
-    def _write_events(self) -> None:
-        """To keys all over the state, which stays as large as it is."""
-        say(f"sending {self._events:,} events")
-        filler, keys = Filler(self._topics.bootstrap, f"{self._name}-events"), self._changelog.keys
-        for begin in range(0, self._events, BLOCK_EVENTS):
-            numbers = range(begin, min(begin + BLOCK_EVENTS, self._events))
-            chosen = [number * SCATTER % keys for number in numbers]
-            filler.send(
-                [key_of(number) for number in chosen],
-                [value(number, 1)[ROW_HEAD_BYTES:] for number in chosen],
-            )
-        filler.finish()
 
     def _measured(self) -> dict[str, object]:
         case = self._case()
         worker = self._restored(case)
         quiet, busy = Work(), Work()
+        behind_s = 0.0
         try:
+            if self._load.share:
+                self._begin_load()
             look = self._look()
             for number in range(1, ROUNDS + 1):
                 time.sleep(QUIET_S)
@@ -164,10 +219,12 @@ class _Run:
                 self._snapshot()
                 look = self._look()
                 busy.add(after, look)
+                behind_s = max(behind_s, (self._feeder.sent - look[1]) / quiet.per_s)
                 worker.check()
-            if look[1] >= self._events:
+            if not self._load.share and look[1] >= self._events:
                 raise MeasureError(f"{self._events:,} events were too few: give more with --events")
             pauses = dict(self._pauses())
+            children_s = _children_s(worker.pid)
         finally:
             worker.terminate()
             worker.wait()
@@ -175,7 +232,8 @@ class _Run:
         for fault in faults:
             say(f"snapshot: {fault}")
         sizes = (path.stat().st_size for path in case.state.rglob("*.sst"))
-        stored = (p.stat().st_size for p in (self._home / "repository").rglob("*") if p.is_file())
+        found = (self._home / "repository").rglob("*")
+        stored = sum(path.stat().st_size for path in found if path.is_file())
         return {
             "state_mib": sum(sizes) / _MIB,
             "events_per_s": quiet.per_s,
@@ -184,7 +242,10 @@ class _Run:
             "pause_p99_ms": percentile_ms(pauses, 0.99),
             "checkpoints": int(max(pauses.values(), default=0.0)),
             "seconds": busy.seconds,
-            "stored_mib": sum(stored) / _MIB,
+            "stored_mib": stored / _MIB,
+            # All of what it has to do comes at once in the first case.
+            **({"behind_s": behind_s} if self._load.share else {}),
+            "cpu_s_per_gb": children_s / (stored / 1e9),
             "correct": not faults,
         }
 
@@ -218,6 +279,20 @@ class _Run:
             raise MeasureError(f"the worker does not say where its metrics are\n{child.tail()}")
         self._address = found[1]
         return child
+
+    def _begin_load(self) -> None:
+        """Find out how much it can do, let it catch up, and begin to send a share of that."""
+        work, look = Work(), self._look()
+        time.sleep(QUIET_S)
+        work.add(look, self._look())
+        say(f"{work.per_s:,.0f} events a second, of which {self._load.share:.0%} will come")
+        deadline = time.monotonic() + _START_S
+        while self._look()[1] < self._feeder.sent:
+            if time.monotonic() > deadline:
+                raise MeasureError(f"{self._feeder.sent:,} events were not processed in time")
+            time.sleep(0.5)
+        self._feeder.begin(work.per_s * self._load.share)
+        time.sleep(QUIET_S)
 
     def _snapshot(self) -> None:
         """Order one of each task, and wait until they stand."""

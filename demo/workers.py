@@ -45,6 +45,8 @@ class Worker:
         }
         command = [sys.executable, "-m", "streamer.cli.main", "run", APPLICATION]
         command += [text for pair in arguments.items() for text in pair]
+        # Who looks on waits for a snapshot, beside an Airflow that leaves nothing over.
+        command += ["--set", "snapshot_niceness=0"]
         self._process = ServerProcess(command, log=self.log, dies_with_parent=signal.SIGTERM)
         self._process.start()
 

@@ -23,7 +23,7 @@ from pathlib import Path
 
 from streamer.errors import ConfigError, InvariantError
 
-__all__ = ["NAMES", "InjectedError", "arm", "armed", "disarm", "hit"]
+__all__ = ["NAMES", "InjectedError", "arm", "armed", "disarm", "hit", "kill_instead"]
 
 NAMES = frozenset(
     {
@@ -112,6 +112,12 @@ def disarm() -> None:
     _armed.clear()
 
 
+def kill_instead(pid: int) -> None:
+    """From now on `kill` ends this process: the one that the calling one works for."""
+    global _victim
+    _victim = pid
+
+
 @contextmanager
 def armed(name: str, action: str | Action) -> Iterator[None]:
     """Arm one failpoint inside the block: a text such as `error@2`, or a function to call."""
@@ -177,7 +183,9 @@ def _wait(path: Path) -> None:
 
 def _kill() -> None:
     sys.stderr.flush()
-    os.kill(os.getpid(), signal.SIGKILL)
+    os.kill(_victim or os.getpid(), signal.SIGKILL)
+    while _victim:  # it takes this one with it
+        time.sleep(_LOOK_S)
 
 
 def _raise(name: str) -> None:
@@ -185,5 +193,6 @@ def _raise(name: str) -> None:
 
 
 _armed: dict[str, Action] = {}
+_victim = 0
 # At import, so that every process started with the variable is armed, whatever starts it.
 arm(os.environ.get(VARIABLE, ""))

@@ -55,6 +55,15 @@ class SnapshotSettings:
         low=1,
         high=64,
     )
+    snapshot_niceness: int = setting(
+        19,
+        "By how much the process that makes a worker's snapshots stands behind all others of the"
+        " machine, as nice does it. 19: it takes what they leave over; 0: as much as any. Where"
+        " nothing is left over snapshots take long: choose less.",
+        kind="integer",
+        low=0,
+        high=19,
+    )
     snapshot_bytes_per_second: int = setting(
         0,
         "Most that one process sends to or fetches from the repository, and reads of files whose"

@@ -114,6 +114,10 @@ class Repository(Closable):
                 self._check_marker(self._marker())
             self._is_fit = True
 
+    def take_as_fit(self) -> None:
+        """Another process of the same worker has tried the place."""
+        self._is_fit = True
+
     def close(self) -> None:
         self.backend.close()
 

@@ -1,4 +1,5 @@
-"""The slow part of a snapshot: all that asks the repository, in a thread beside processing.
+"""The slow part of a snapshot: all that asks the repository, in a thread beside processing. What
+takes a processor's time, to hash and to send, has a process of its own (`streamer.snapshot.apart`).
 
 A checkpoint that is here was made of committed state, at the positions that go with it into the
 manifest. So it may be sent whatever becomes of the task meanwhile; but a worker that stood still,
@@ -10,9 +11,8 @@ from __future__ import annotations
 import logging
 import shutil
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass, field
-from functools import partial
 from itertools import islice
 from pathlib import Path
 
@@ -27,8 +27,8 @@ from streamer.errors import (
     StoppedError,
     StreamerError,
 )
-from streamer.snapshot.checkpoint import Checkpoint, Digests
-from streamer.snapshot.create import About, create
+from streamer.snapshot.apart import Job, Make, make_apart
+from streamer.snapshot.create import About
 from streamer.snapshot.listing import made_for, readable
 from streamer.snapshot.manifest import Manifest
 from streamer.snapshot.opening import open_repository
@@ -82,19 +82,14 @@ class Sending:
         if self.is_over():
             raise StoppedError(f"the snapshot of {self.want.task} is not wanted any more")
 
-    def through(self, pace: Pace, chunks: Iterable[bytes]) -> Iterator[bytes]:
-        """What is read to be hashed, no faster than it may be sent: processing needs the disk."""
-        for chunk in pace.through(chunks):
-            self.check()
-            yield chunk
-
 
 class Maker(Closable):
     """Asks repositories; used by one thread, and closed by another."""
 
-    def __init__(self, config: Config, pace: Pace | None = None) -> None:
+    def __init__(self, config: Config, pace: Pace | None = None, make: Make = make_apart) -> None:
         self._config = config
         self._pace = pace
+        self._make = make
         self._opened: tuple[str, Repository] | None = None
 
     def look(self, want: Want) -> Found:
@@ -137,14 +132,20 @@ class Maker(Closable):
         try:
             repository, shelf = self._shelf(want)
             _refuse_older(shelf, sending.about)
-            through = partial(sending.through, repository.transfers.pace)
-            created = create(
-                repository,
-                shelf,
-                Checkpoint(sending.directory, Digests(sending.digests, through)),
+            repository.make_fit()
+            pace = repository.transfers.pace
+            job = Job(
+                config=self._config,
+                address=want.repository,
+                task=want.task,
+                directory=sending.directory,
+                digests=sending.digests,
                 about=sending.about,
-                report=sending.tell,
+                is_fit=True,
+                is_limited=bool(pace.bytes_per_s),
+                log_level=logging.getLogger().getEffectiveLevel(),
             )
+            created = self._make(job, pace, sending.tell)
             failpoints.hit("checkpoint.before_noted")
             self._check_newest(shelf, sending.about, created.manifest)
             _verify(repository, shelf, created.manifest.stem)

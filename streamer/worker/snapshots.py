@@ -4,7 +4,8 @@
     settle   one commit, which puts the exact positions into the database  loop
     flush    memtables become files, so that the next is quick             thread
     link     the checkpoint, between two turns of the loop                 loop
-    send     to the repository, verified and noted; the checkpoint goes    thread
+    send     to the repository, by a process of its own; then verified     thread
+             and noted; the checkpoint goes
 
 One at a time, so that neither the disk nor the network has much to do with it. The database is
 written by commits alone: between two turns its rows and positions are those of the last one, and
@@ -35,6 +36,7 @@ from streamer.control.messages import ChoreReport
 from streamer.control.orders import Order, RebuildOrder, SnapshotOrder
 from streamer.errors import StoppedError, StreamerError, TaskMigratedError
 from streamer.ids import TaskId
+from streamer.snapshot.apart import Make, make_apart
 from streamer.snapshot.create import About
 from streamer.snapshot.manifest import Position
 from streamer.snapshot.pace import Pace
@@ -85,6 +87,7 @@ class Snapshots(Closable):
         directory: WorkerDirectory,
         clock: Clock,
         pace: Pace | None = None,
+        make: Make = make_apart,
     ) -> None:
         self.chores: Mapping[TaskId, ChoreReport] = {}
         """What became of the order that a task is busy with, for each that runs here."""
@@ -95,7 +98,7 @@ class Snapshots(Closable):
         self._directory = directory
         self._clock = clock
         self._agenda = Agenda(config.snapshot_interval_ms)
-        self._maker = Maker(config, pace)
+        self._maker = Maker(config, pace, make)
         self._job: _Job | None = None
         self._looked_ms = self._aged_ms = clock.monotonic_ms() - _AGES_MS
         self._stopping = threading.Event()

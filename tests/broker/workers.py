@@ -42,6 +42,8 @@ DEFAULTS: Mapping[str, object] = {
     # Scenarios have a handful of workers, and all share one broker.
     "assignment_partitions": 4,
     "memory_bytes_max": "128MiB",
+    # What stands behind everything else waits for ever where several tests run at a time.
+    "snapshot_niceness": 0,
     "log_format": "json",
 }
 _STARTED = re.compile(r"task (\S+) runs: restored (\d+) records, goes on at (.*)")

@@ -16,13 +16,18 @@ from streamer.snapshot.checkpoint import SourceFile
 from streamer.snapshot.claims import Hold, Leased, hold
 from streamer.snapshot.create import create
 from streamer.snapshot.fetch import fetch
-from streamer.snapshot.manifest import decode
 from streamer.snapshot.prune import Policy, prune
 from streamer.snapshot.repository import Repository
-from streamer.snapshot.shelf import VOID, Shelf
+from streamer.snapshot.shelf import Shelf
 from tests.unit.snapshot.memory import Disk, MemoryBackend
-from tests.unit.snapshot.model import Actor, Model, ReplayBackend, World
-from tests.unit.snapshot.rig import ABOUT, HOUR_MS, TASK, repository, shelf
+from tests.unit.snapshot.model import (
+    Actor,
+    Model,
+    ReplayBackend,
+    World,
+    every_snapshot_is_whole,
+)
+from tests.unit.snapshot.rig import ABOUT, HOUR_MS, repository, shelf
 
 # Seconds on a machine that is idle.
 pytestmark = [pytest.mark.timeout(600), pytest.mark.slow, pytest.mark.long]
@@ -103,22 +108,6 @@ def waiting(place: Repository) -> object:
     assert isinstance(place.backend, ReplayBackend)
     place.backend._ask("tick", "")
     return None
-
-
-def every_snapshot_is_whole(world: World) -> None:
-    """What can be restored has all its files; what is condemned is restored by nobody."""
-    root = f"layout-1/{TASK}/"
-    condemned = {key.rpartition("/")[2] for key in world.read("condemned/snapshot/")}
-    sizes = {key.rpartition("/")[2]: len(raw) for key, raw in world.read("/objects/").items()}
-    whole = 0
-    for key, raw in world.read(f"{root}snapshots/").items():
-        if raw == VOID or key.rpartition("/")[2] in condemned:
-            continue
-        manifest = decode(raw, key)
-        for name, size in manifest.objects.items():
-            assert sizes.get(name) == size, f"{manifest} lacks {name}"
-        whole += 1
-    assert whole, "no snapshot is left"
 
 
 @pytest.mark.parametrize("first", [0, 1], ids=["of the old one", "of the new one"])

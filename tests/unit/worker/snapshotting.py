@@ -15,6 +15,8 @@ from streamer.config import Config
 from streamer.control.messages import ChoreReport
 from streamer.control.orders import Order, SnapshotOrder
 from streamer.ids import TaskId, TopicPartition
+from streamer.snapshot.apart import Make
+from streamer.snapshot.apart_process import make
 from streamer.snapshot.manifest import Manifest
 from streamer.snapshot.opening import open_repository
 from streamer.snapshot.shelf import Shelf
@@ -64,6 +66,8 @@ class Host:
     """A worker's directory, its tasks, and a repository beside it."""
 
     def __init__(self, tmp_path: Path, **settings: Any) -> None:
+        # In this process, so that failpoints can call what a test gives them.
+        self.make: Make = make
         self.place = tmp_path / "repository"
         self.config = Config(
             application_id="app",
@@ -83,7 +87,12 @@ class Host:
         """As a process that starts does."""
         tasks: Any = self
         self.snapshots = Snapshots(
-            self.config, tasks, lambda: self.orders, directory=self.directory, clock=self.clock
+            self.config,
+            tasks,
+            lambda: self.orders,
+            directory=self.directory,
+            clock=self.clock,
+            make=self.make,
         )
         self.snapshots.start()
         return self.snapshots

@@ -28,6 +28,7 @@ from streamer.snapshot.remote.api import (
     exactly,
 )
 from streamer.snapshot.remote.directory import PARTIAL
+from streamer.snapshot.remote.ssh.ahead import gathered
 from streamer.snapshot.remote.ssh.link import SILENCE_S, Link, SshAccess
 from streamer.snapshot.remote.ssh.words import refused
 
@@ -167,8 +168,7 @@ class SshBackend(Backend):
     def _read_by_channel(self, path: str, start: int) -> Iterator[bytes]:
         words = ["tail", "-c", f"+{start + 1}", path] if start else ["cat", path]
         with self._link.command(words) as channel:
-            while chunk := channel.recv(CHUNK_BYTES):
-                yield chunk
+            yield from gathered(iter(lambda: channel.recv(CHUNK_BYTES), b""))
             self._check_end(channel, f"reading {path}")
             _check_said(channel)
 

@@ -31,6 +31,7 @@ from paramiko import (
 from paramiko.ssh_exception import NoValidConnectionsError
 
 from streamer.errors import RepositoryError, RepositoryUnavailableError
+from streamer.snapshot.remote.ssh.ahead import ReadAhead
 from streamer.snapshot.remote.ssh.words import known_hosts_name, refused
 
 __all__ = ["SILENCE_S", "Link", "SshAccess"]
@@ -219,10 +220,10 @@ class Link:
         return f"ssh-keyscan -p {access.port} {access.host} >> {access.known_hosts}"
 
 
-def _transport(*given: Any, **named: Any) -> Transport:
+def _transport(socket: Any, *given: Any, **named: Any) -> Transport:
     """One whose first choices encrypt and protect in one pass: the library's take two, which costs
     a tenth of a transfer's time (measured)."""
-    transport = Transport(*given, **named)
+    transport = Transport(ReadAhead(socket), *given, **named)
     transport.packetizer.REKEY_BYTES = REKEY_BYTES
     transport.clear_to_send_timeout = REKEY_S
     security = transport.get_security_options()

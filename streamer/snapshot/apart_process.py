@@ -1,0 +1,167 @@
+"""The process that makes one snapshot: `python -m streamer.snapshot.apart_process NICENESS`.
+
+Its standard input is the line to the worker: a job comes, then progress, questions and lines for
+the log go, and the snapshot in the end, or what went wrong. Where nobody listens any more it ends.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterable, Iterator
+from multiprocessing.connection import Connection
+from typing import Any
+
+from streamer import failpoints
+from streamer.errors import SnapshotError, StoppedError, StreamerError
+from streamer.snapshot.apart import Job, Said, Take
+from streamer.snapshot.checkpoint import Checkpoint, Digests
+from streamer.snapshot.create import Created, create
+from streamer.snapshot.opening import open_repository
+from streamer.snapshot.pace import Pace
+from streamer.snapshot.transfer import Progress, Report
+
+__all__ = ["main", "make"]
+
+_log = logging.getLogger(__name__)
+
+_TELL_S = 0.2
+_LOOK_S = 0.1
+
+
+def make(job: Job, pace: Pace, report: Report) -> Created:
+    """`Make` in this process."""
+
+    def through(chunks: Iterable[bytes]) -> Iterator[bytes]:
+        # What is read to be hashed goes no faster than it may be sent: processing needs the disk.
+        for chunk in pace.through(chunks):
+            report(Progress())
+            yield chunk
+
+    with open_repository(job.config, job.address, pace=pace) as repository:
+        if job.is_fit:
+            repository.take_as_fit()
+        return create(
+            repository,
+            repository.shelf(job.config.application_id, job.task),
+            Checkpoint(job.directory, Digests(job.digests, through)),
+            about=job.about,
+            report=report,
+        )
+
+
+class _Line:
+    """What is said to the worker, by any thread."""
+
+    def __init__(self, connection: Connection) -> None:
+        self._connection: Any = connection
+        self._sending, self._asking = threading.Lock(), threading.Lock()
+        self._told_s = 0.0
+        self._is_over = threading.Event()
+
+    def say(self, what: object) -> None:
+        """Raises StoppedError where nobody listens."""
+        try:
+            with self._sending:
+                self._connection.send(what)
+        except OSError as error:
+            raise self._over() from error
+
+    def tell(self, progress: Progress) -> None:
+        """Now and then: it is called for each chunk."""
+        if self._is_over.is_set():
+            raise self._over()
+        now_s = time.monotonic()
+        is_late = now_s - self._told_s >= _TELL_S
+        if progress.files_total and (is_late or progress.bytes_done == progress.bytes_total):
+            self._told_s = now_s
+            self.say(progress)
+
+    def take(self, count: int) -> None:
+        """Wait until so many bytes may move."""
+        with self._asking:
+            self.say(Take(count))
+            try:
+                self._connection.recv()
+            except (EOFError, OSError) as error:
+                raise self._over() from error
+
+    def watch(self) -> None:
+        """Notice that nobody listens also where nothing is to be said."""
+
+        def look() -> None:
+            # The other end says nothing unasked, so what can be read is its end or an answer.
+            while not self._is_over.wait(_LOOK_S):
+                if self._asking.acquire(blocking=False):
+                    try:
+                        if self._connection.poll(0):
+                            self._over()
+                    finally:
+                        self._asking.release()
+
+        threading.Thread(target=look, daemon=True, name="line").start()
+
+    def _over(self) -> StoppedError:
+        self._is_over.set()
+        return StoppedError("nobody waits for the snapshot any more")
+
+
+class _Asked(Pace):
+    """The pace of the worker, which is asked where it has one."""
+
+    def __init__(self, ask: Callable[[int], None]) -> None:
+        super().__init__()
+        self._ask = ask
+
+    def take(self, count: int) -> None:
+        self._ask(count)
+
+
+class _Forward(logging.Handler):
+    """Gives lines to the worker's log, and its level and form."""
+
+    def __init__(self, line: _Line) -> None:
+        super().__init__()
+        self._line = line
+
+    def emit(self, record: logging.LogRecord) -> None:
+        try:
+            self._line.say(Said(record.name, record.levelno, self.format(record)))
+        except StoppedError:
+            return
+
+
+def main() -> None:
+    os.nice(int(sys.argv[1]))
+    # What is to be killed in a test is the worker; this one goes with it.
+    failpoints.kill_instead(os.getppid())
+    connection: Any = Connection(os.dup(0))
+    job = connection.recv()
+    assert isinstance(job, Job)
+    line = _Line(connection)
+    logging.basicConfig(level=job.log_level, handlers=[_Forward(line)], format="%(message)s")
+    line.watch()
+    try:
+        line.say(_made(job, line))
+    except StoppedError:
+        return
+
+
+def _made(job: Job, line: _Line) -> Created | StreamerError:
+    pace = _Asked(line.take) if job.is_limited else Pace()
+    try:
+        return make(job, pace, line.tell)
+    except StoppedError:
+        raise
+    except StreamerError as error:
+        return error
+    except Exception as error:
+        _log.exception("task %s: the snapshot has failed", job.task)
+        return SnapshotError(f"{type(error).__name__}: {error}")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,220 @@
+"""The process that makes snapshots for a worker: what it says, how it ends, and what it leaves."""
+
+from __future__ import annotations
+
+import logging
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import suppress
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from streamer.errors import RepositoryError, SnapshotError, StoppedError
+from streamer.ids import TaskId
+from streamer.snapshot.apart import Job, make_apart
+from streamer.snapshot.create import About
+from streamer.snapshot.manifest import Position
+from streamer.snapshot.opening import open_repository
+from streamer.snapshot.pace import Pace
+from streamer.snapshot.transfer import Progress
+from streamer.snapshot.verify import verify
+from tests.unit.worker.snapshotting import Host, rows
+
+TASK = TaskId(0, 1)
+ABOUT = About(
+    created_ms=1,
+    stores={"totals": "key-value"},
+    changelog=(Position("app-totals-changelog", 1, 10, "topic-id"),),
+    input=(),
+    operation="op",
+)
+
+
+@pytest.fixture
+def job(host: Host, tmp_path: Path) -> Job:
+    one = host.task(1)
+    one.commit(rows(20_000))
+    one.database.checkpoint(tmp_path / "checkpoint")
+    return Job(
+        config=host.config,
+        address="",
+        task=TASK,
+        directory=tmp_path / "checkpoint",
+        digests=tmp_path / "digests",
+        about=ABOUT,
+    )
+
+
+def made_by(parent: int) -> list[int]:
+    """The processes that a process has started to make snapshots."""
+    found = []
+    for entry in Path("/proc").iterdir():
+        with suppress(OSError, ValueError):
+            words = (entry / "cmdline").read_bytes().split(b"\0")
+            state = (entry / "stat").read_text().rpartition(")")[2].split()
+            if b"streamer.snapshot.apart_process" in words and int(state[1]) == parent:
+                found.append(int(entry.name))
+    return found
+
+
+def stems(job: Job) -> list[str]:
+    with open_repository(job.config) as place:
+        shelf = place.shelf("app", TASK)
+        return [manifest.stem for manifest in shelf.manifests()]
+
+
+def awaited(is_true: Callable[[], object]) -> None:
+    deadline = time.monotonic() + 60
+    while not is_true():
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
+
+
+@pytest.fixture
+def held(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[Path]:
+    """The process stands before its commit until the path is there."""
+    path = tmp_path / "go-on"
+    monkeypatch.setenv("STREAMER_FAILPOINTS", f"snapshot.before_commit=wait:{path}")
+    yield path
+    path.touch()
+
+
+def test_it_stands_behind_others_and_says_how_far_it_is(job: Job, held: Path) -> None:
+    heard: list[Progress] = []
+    levels: set[int] = set()
+
+    def report(progress: Progress) -> None:
+        heard.append(progress)
+        for pid in made_by(os.getpid()):
+            with suppress(OSError):
+                levels.add(os.getpriority(os.PRIO_PROCESS, pid))
+        if 19 in levels:
+            held.touch()
+
+    made = make_apart(job, Pace(), report)
+    assert levels <= {os.getpriority(os.PRIO_PROCESS, 0), 19}
+    assert heard[-1].bytes_total == heard[-1].bytes_done == made.sent_bytes > 2_000_000
+    with open_repository(job.config) as place:
+        shelf = place.shelf("app", TASK)
+        assert verify(place, shelf, made.manifest.stem).is_whole
+        assert shelf.manifests() == [made.manifest]
+    assert job.digests.exists()
+    assert made_by(os.getpid()) == []
+
+
+def test_it_moves_as_fast_as_the_worker_lets_it(job: Job) -> None:
+    passed: list[int] = []
+
+    class Counting(Pace):
+        def take(self, count: int) -> None:
+            passed.append(count)
+
+    made = make_apart(replace(job, is_limited=True), Counting(), lambda _progress: None)
+    assert sum(passed) >= 2 * made.sent_bytes, "hashed, and sent"
+
+
+def test_it_ends_when_nobody_wants_the_snapshot_and_withdraws_it(job: Job, held: Path) -> None:
+    def report(progress: Progress) -> None:
+        if progress.bytes_done == progress.bytes_total > 0:
+            raise StoppedError("it is not wanted")
+
+    with pytest.raises(StoppedError, match="not wanted"):
+        make_apart(job, Pace(), report)
+    assert made_by(os.getpid()) == []
+    assert stems(job) == []
+
+
+def test_it_is_let_go_while_it_asks_how_fast_it_may_go(job: Job) -> None:
+    asked = threading.Event()
+
+    class Slow(Pace):
+        def take(self, count: int) -> None:
+            asked.set()
+
+    def report(_progress: Progress) -> None:
+        if asked.is_set():
+            raise StoppedError("it is not wanted")
+
+    began = time.monotonic()
+    with pytest.raises(StoppedError):
+        make_apart(replace(job, is_limited=True), Slow(), report)
+    assert made_by(os.getpid()) == []
+    assert time.monotonic() - began < 60
+    with open_repository(job.config) as place:
+        assert list(place.backend.unfinished()) == []
+        assert list(place.backend.list("applications/app/")) == [], "the note is withdrawn"
+
+
+def test_one_that_is_killed_is_an_error_that_says_so(job: Job, held: Path) -> None:
+    def report(progress: Progress) -> None:
+        if progress.bytes_done == progress.bytes_total > 0:
+            for pid in made_by(os.getpid()):
+                os.kill(pid, signal.SIGKILL)
+
+    with pytest.raises(SnapshotError, match="ended by itself, with signal 9"):
+        make_apart(job, Pace(), report)
+    assert stems(job) == []
+
+
+def test_a_worker_goes_on_after_it_was_killed(host: Host) -> None:
+    host.make = make_apart
+    host.snapshots.close()
+    host.begin()
+    one = host.task(1)
+    one.commit(rows(20_000))
+    os.environ["STREAMER_FAILPOINTS"] = "snapshot.after_pending=sleep:60000"
+    try:
+        host.order()
+        host.until(lambda: made_by(os.getpid()))
+        os.kill(made_by(os.getpid())[0], signal.SIGKILL)
+        host.until(lambda: (chore := host.chore(one.task)) and chore.state == "failed")
+    finally:
+        del os.environ["STREAMER_FAILPOINTS"]
+    host.clock.advance(600_000)
+    host.until(lambda: host.is_done(one))
+    assert len(host.manifests(one)) == 1
+
+
+def test_what_goes_wrong_there_is_told_here(
+    job: Job, tmp_path: Path, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with pytest.raises(SnapshotError, match="cannot be read"):
+        make_apart(replace(job, directory=tmp_path / "nowhere"), Pace(), lambda _progress: None)
+    (tmp_path / "file").write_text("x")
+    with pytest.raises(RepositoryError) as caught:
+        make_apart(replace(job, address=f"file://{tmp_path}/file"), Pace(), lambda _progress: None)
+    assert caught.value.hint
+    monkeypatch.setenv("STREAMER_FAILPOINTS", "snapshot.before_commit=error")
+    with caplog.at_level(logging.WARNING), pytest.raises(SnapshotError, match="InjectedError"):
+        make_apart(job, Pace(), lambda _progress: None)
+    lines = [(each.name, each.getMessage()) for each in caplog.records]
+    assert ("streamer.failpoints", "failpoint snapshot.before_commit acts: error") in lines
+    assert any("Traceback" in text for _name, text in lines)
+
+
+_WORKER = """
+import pickle, sys
+from streamer.snapshot.apart import make_apart
+from streamer.snapshot.pace import Pace
+make_apart(pickle.load(open(sys.argv[1], "rb")), Pace(), lambda _progress: None)
+"""
+
+
+def test_it_dies_with_the_worker(job: Job, held: Path, tmp_path: Path) -> None:
+    import pickle
+
+    (tmp_path / "job").write_bytes(pickle.dumps(job))
+    worker = subprocess.Popen([sys.executable, "-c", _WORKER, str(tmp_path / "job")])
+    awaited(lambda: made_by(worker.pid))
+    [pid] = made_by(worker.pid)
+    worker.kill()
+    worker.wait()
+    awaited(lambda: not Path(f"/proc/{pid}").exists())
+    assert stems(job) == []
