@@ -49,7 +49,8 @@ FINISHED: frozenset[State] = frozenset({"done", "cancelled"})
 
 class ProgressRecord(Struct, frozen=True, kw_only=True, omit_defaults=True):
     """How far a step is. Totals of 0 are not known, as is `eta_s` of -1. `held_by` says who or what
-    makes it wait."""
+    makes it wait, `moved_ms` when it was further than before for the last time; 0 where a release
+    wrote it that did not tell."""
 
     phase: str = ""
     number: Whole = 0
@@ -62,6 +63,7 @@ class ProgressRecord(Struct, frozen=True, kw_only=True, omit_defaults=True):
     records_per_s: Whole = 0
     eta_s: Lag = -1
     held_by: str = ""
+    moved_ms: Whole = 0
     at_ms: Whole = 0
 
 
