@@ -174,6 +174,8 @@ def _show(arguments: argparse.Namespace) -> int:
     print(f"asked for by {record.by or '-'} at {moment(record.planned_ms)}: {record.why or '-'}")
     if record.executor:
         print(f"carried out by {record.executor}, epoch {record.epoch}; {step_line(record)}")
+    if record.conductor:
+        print(f"carried out last for {record.conductor}")
     _print_plan(record.plan)
     print()
     rows = [
