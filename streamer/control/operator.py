@@ -145,8 +145,8 @@ class Operator(Closable):
             return ""
         made = self._found.get(key_of(ProposalRecord))
         if isinstance(made, ProposalRecord) and made.number == proposed.number:
-            offsets = (self._offsets[key_of(kind)] for kind in (RebalanceRecord, ProposalRecord))
-            is_later = next(offsets) > next(offsets)
+            offsets = self._offsets
+            is_later = offsets[key_of(RebalanceRecord)] > offsets[key_of(ProposalRecord)]
         else:
             # Another one has taken its place: clocks have to do.
             is_later = stop.at_ms >= proposed.at_ms

@@ -216,7 +216,7 @@ class OperationApproval(PlanApproval):
             has_begun=all(each.state != "planned" for each in records),
         )
 
-    def change(self, shown: Told, _params: Mapping[str, Any]) -> str:
+    def change(self, shown: Told, params: Mapping[str, Any]) -> str:
         config, found = self.hook.config(), []
         with executor_of(config) as executor:
             for each in shown:
