@@ -9,7 +9,8 @@ others are warm, so nothing pauses.
 - `approve`: within the limits of the form it goes on, else somebody is asked. *Rejected, or no
   answer*: nothing is moved. *Another proposal since*: asked again.
 - `apply` has exactly that placement adopted, and waits for the last move without a slot. *The
-  placement was not as it was*: nothing is moved, and the next run looks again.
+  placement was not as it was*: nothing is moved, and the next run looks again. *Somebody stopped
+  the moves*: no try asks for them again.
 
 The same from the command line: `streamer rebalance plan --app APP`, then
 `streamer rebalance apply ID --app APP`; `streamer rebalance stop` leaves every task where it is.
@@ -62,7 +63,7 @@ def build(application: Application) -> DAG:
             maximum=168,
             title="Hours for the moves",
             section="Afterwards",
-            description_md="After this time a try fails, and with the third one the run.",
+            description_md="In all tries together. After it the run fails; moves go on.",
         ),
     }
     with application.dag(

@@ -46,6 +46,7 @@ def build(application: Application) -> DAG:
         ),
         "approval": application.approval(),
         "answer_hours": application.answer_hours(),
+        "work_hours": application.work_hours(12),
     }
     with application.dag("rebuild_standby", doc=__doc__, params=params) as dag:
         targets = TargetsOperator(task_id="targets")

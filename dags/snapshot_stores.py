@@ -6,7 +6,8 @@ deleted, so nobody is asked.
 - `plan` looks which tasks there are. *Another snapshot is at work*: its id and who carries it out
   are named; wait, or look at it with `streamer operations list`.
 - `make` orders the snapshots and waits; no slot is taken while workers work. *It stops*: each try
-  goes on with it; `streamer operations show ID` says which task waits for what.
+  goes on with it; `streamer operations show ID` says which task waits for what. *Its time is over*:
+  it fails with what it waits for; clear the run from its first task once that is mended.
 - `units`, `check` read what was made, as thoroughly as the form says, and note it. *One is
   damaged*: it is named and loses its notes, so nothing rests on it; run this again.
 - `settle` takes the order back after a failure; snapshots that are finished stay.
@@ -42,6 +43,7 @@ def build(application: Application) -> DAG:
             section="Afterwards",
             description_md="A trim rests on snapshots whose contents were read.",
         ),
+        "work_hours": application.work_hours(6),
     }
     with application.dag("snapshot_stores", doc=__doc__, params=params, schedule="@hourly") as dag:
         plan = PlanOperator(task_id="plan", kind="snapshot", takes=TAKES)

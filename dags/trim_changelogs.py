@@ -48,6 +48,7 @@ def build(application: Application) -> DAG:
         "approval": application.approval(),
         "bytes_max": application.bytes_max(10, "The most that is deleted."),
         "answer_hours": application.answer_hours(),
+        "work_hours": application.work_hours(6),
     }
     with application.dag("trim_changelogs", doc=__doc__, params=params, schedule="@daily") as dag:
         plan = PlanOperator(task_id="plan", kind="trim", takes=TAKES)

@@ -9,8 +9,8 @@ from __future__ import annotations
 import logging
 import threading
 import time
-from collections.abc import Callable
-from contextlib import AbstractContextManager
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
 from typing import Any
 
 from streamer.control.operations import OperationRecord
@@ -19,7 +19,7 @@ from streamer.operations.catalog import is_left_to_workers
 from streamer.operations.executor import Executor
 from streamer.operations.words import step_line
 
-__all__ = ["Driver", "Opened", "Watch", "told"]
+__all__ = ["PLAN_ANEW", "Driver", "Opened", "Watch", "told"]
 
 _log = logging.getLogger(__name__)
 
@@ -27,6 +27,9 @@ Opened = Callable[..., AbstractContextManager[Executor]]
 """An executor, given `notice` and `stopping`."""
 
 _LOG_S = 10.0
+
+PLAN_ANEW = "clear the run from its first task: it looks at the world as it is then, and plans anew"
+"""What to do where a run cannot go on with its plan."""
 
 
 class Watch:
@@ -69,12 +72,16 @@ class Watch:
 
 
 class Driver:
-    """One process's way to have an operation carried out. `stop` may be called by a signal."""
+    """One process's way to have an operation carried out. `stop` may be called by a signal. After
+    `limit_s` it leaves it in order by itself; 0 is without end."""
 
-    def __init__(self, opened: Opened, *, patience_s: float = 0.0) -> None:
+    def __init__(self, opened: Opened, *, patience_s: float = 0.0, limit_s: float = 0.0) -> None:
         self.stopping = threading.Event()
         self.watch = Watch(self.stopping, patience_s)
+        self.is_late = False
+        """It was its time that was over."""
         self._opened = opened
+        self._limit_s = limit_s
 
     def stop(self) -> None:
         """Leave it in order: another process can go on at once."""
@@ -84,15 +91,38 @@ class Driver:
         """To its end, or until it fails; the record. `plan_id` is what was approved.
 
         Raises OperationRefusedError where it may not begin, and then its plan is taken out;
-        StoppedError once it is to stop, and `watch.has_left` says whether others are to look on.
+        StoppedError once it is to stop, and `watch.has_left` says whether others are to look on,
+        `is_late` that there is no time left.
         """
-        with self._opened(notice=self.watch.notice, stopping=self.stopping) as executor:
+        with (
+            self._opened(notice=self.watch.notice, stopping=self.stopping) as executor,
+            self._limited(),
+        ):
             self.watch.owner = executor.owner
             try:
                 return executor.start(operation, plan_id=plan_id, waits=True)
-            except OperationRefusedError:
+            except OperationRefusedError as error:
                 self._take_out(executor, operation)
-                raise
+                hint = "; then ".join(filter(None, (error.hint, PLAN_ANEW)))
+                raise OperationRefusedError(error.message, hint=hint) from error
+
+    @contextmanager
+    def _limited(self) -> Iterator[None]:
+        """By a thread: a step that waits may tell nothing."""
+        if not self._limit_s:
+            yield
+            return
+        timer = threading.Timer(self._limit_s, self._expire)
+        timer.daemon = True
+        timer.start()
+        try:
+            yield
+        finally:
+            timer.cancel()
+
+    def _expire(self) -> None:
+        self.is_late = True
+        self.stopping.set()
 
     def _take_out(self, executor: Executor, operation: str) -> None:
         books = executor.books()

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from typing import Any
 
 from airflow.sdk import DAG, Param
@@ -72,8 +72,8 @@ class Application:
                 "retries": RETRIES,
                 "retry_delay": RETRY_DELAY,
             },
-            # Longer than any answer and all moves that a form may allow.
-            dagrun_timeout=timedelta(days=16),
+            # No limit of the run: it would skip all that is left, also what takes back what was
+            # done. Each task has its own, and what waits for a person has one.
             **given,
         )
 
@@ -145,6 +145,18 @@ class Application:
             title="Approval",
             section="Approval",
             description_md="Who lets it happen.",
+        )
+
+    def work_hours(self, hours: float) -> Param:
+        return Param(
+            hours,
+            type="number",
+            minimum=0.1,
+            maximum=168,
+            title="Hours for the work",
+            section="Limits",
+            description_md="In all tries together; three times what the plan expects, where that is"
+            " longer. After it the run fails, and what can be taken back is taken back.",
         )
 
     def answer_hours(self) -> Param:

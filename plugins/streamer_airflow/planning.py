@@ -9,7 +9,6 @@ from __future__ import annotations
 import logging
 from collections.abc import Mapping
 from functools import partial
-from itertools import count
 from typing import Any
 
 from streamer.config import Config
@@ -17,15 +16,17 @@ from streamer.control.client import Control
 from streamer.control.operations import OperationRecord
 from streamer.control.plans import APPLICATION
 from streamer.errors import OperationRefusedError
+from streamer.operations.books import Books
 from streamer.operations.executor import Executor
 from streamer.operations.readiness import check_free, fits
 from streamer.operations.trim.kind import open_world
 from streamer.operations.trim.proposing import propose_trim
 from streamer.operations.trim.survey import Survey
 from streamer.operations.trim.surveying import surveyed
+from streamer_airflow.driving import PLAN_ANEW
 from streamer_airflow.runs import Asked
 
-__all__ = ["found", "planned", "weighed"]
+__all__ = ["attached", "latest", "planned", "weighed"]
 
 _log = logging.getLogger(__name__)
 
@@ -34,19 +35,22 @@ _NAMED_MAX = 50
 
 
 def planned(executor: Executor, config: Config, asked: Asked) -> OperationRecord | None:
-    """The operation of this stage of this run; None where there is nothing to be done.
+    """The operation of this stage of this run; None where there is nothing to be done. Only for
+    tasks that plan or ask: after a person's word nothing is planned that nobody has seen.
 
     Raises OperationRefusedError where another operation is at work, with who has it, or where what
     is asked for makes no sense; and then no plan is left.
     """
-    known = found(executor, asked)
+    known = latest(executor, asked)
+    if known is not None and known.state == "cancelled":
+        # One that never began has left nothing: its name can be used again.
+        known = None if known.epoch or executor.withdraw(known.id) else latest(executor, asked)
+    elif known is not None and known.state == "planned" and not fits(executor, known):
+        _log.info("plan %s does not fit the world any more: planned anew", known.plan_id[:12])
+        known = None if executor.withdraw(known.id) else latest(executor, asked)
     if known is not None and known.state != "planned":
         _log.info("operation %s of this run is %s: attached to it", known.id, known.state)
         return known
-    if known is not None and not fits(executor, known):
-        _log.info("plan %s does not fit the world any more: planned anew", known.plan_id[:12])
-        executor.withdraw(known.id)
-        known = None
     record = known or _proposed(executor, config, asked)
     if record is None:
         return None
@@ -59,22 +63,30 @@ def planned(executor: Executor, config: Config, asked: Asked) -> OperationRecord
     return record
 
 
-def found(executor: Executor, asked: Asked) -> OperationRecord | None:
-    """The newest operation of this stage of this run that counts: one that was cancelled after it
-    had begun is over."""
+def attached(executor: Executor, asked: Asked) -> OperationRecord:
+    """The operation that an earlier task of this run has planned. Raises OperationRefusedError
+    where there is none to go on with: it is planned anew by who plans, and by nobody else."""
+    known = latest(executor, asked)
+    if known is None:
+        raise OperationRefusedError(
+            "this run has no plan: it was taken out, or never made", hint=PLAN_ANEW
+        )
+    if known.state == "cancelled":
+        note = f": {known.note}" if known.note else ""
+        raise OperationRefusedError(f"operation {known.id} was cancelled{note}", hint=PLAN_ANEW)
+    return known
+
+
+def latest(executor: Executor, asked: Asked) -> OperationRecord | None:
+    """The newest operation of this stage of this run, whatever became of it; those before it may be
+    forgotten by now."""
     books = executor.books()
-    for number in count(1):
-        name = asked.operation(number)
-        if not books.knows(name):
-            return None
-        record = books.operation(name)
-        if record.state != "cancelled":
-            return record
-        if not record.epoch:
-            # It never began: nothing was done under this name, and it can be used again.
-            executor.withdraw(name)
-            return None
-    return None
+    number = _last(books, asked)
+    return books.operation(asked.operation(number)) if number else None
+
+
+def _last(books: Books, asked: Asked) -> int:
+    return max((asked.number_of(name) for name in books.ids()), default=0)
 
 
 def weighed(config: Config, record: OperationRecord) -> int:
@@ -92,8 +104,7 @@ def weighed(config: Config, record: OperationRecord) -> int:
 
 
 def _proposed(executor: Executor, config: Config, asked: Asked) -> OperationRecord | None:
-    books = executor.books()
-    name = next(name for number in count(1) if not books.knows(name := asked.operation(number)))
+    name = asked.operation(_last(executor.books(), asked) + 1)
     if asked.kind == "trim":
         # Before the survey, which would find that everything is held and say that nothing may go.
         check_free(executor, APPLICATION, name)

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from airflow.sdk import Context
 
-__all__ = ["Asked", "asked_by", "operation_id"]
+__all__ = ["Asked", "asked_by", "conductor_of", "operation_id"]
 
 
 def operation_id(kind: str, *parts: str) -> str:
@@ -39,10 +39,29 @@ class Asked:
         first = operation_id(self.kind, self.dag, self.run, self.stage)
         return first if number == 1 else f"{first}-{number}"
 
+    def number_of(self, operation: str) -> int:
+        """Which of its operations this is, from 1; 0 for another's."""
+        first = self.operation()
+        if operation == first:
+            return 1
+        number = operation.removeprefix(f"{first}-")
+        is_own = number != operation and number.isdecimal() and number.isascii()
+        return int(number) if is_own else 0
+
     @property
     def why(self) -> str:
         """For the operation's record: who looks later finds the run."""
-        return f"Airflow, DAG {self.dag}, run {self.run}" + (f", {self.stage}" * bool(self.stage))
+        return _named(self.dag, self.run) + (f", {self.stage}" * bool(self.stage))
+
+
+def conductor_of(context: Context) -> str:
+    """For whom a task of this run carries something out."""
+    task = context["ti"]
+    return _named(task.dag_id, task.run_id)
+
+
+def _named(dag: str, run: str) -> str:
+    return f"Airflow, DAG {dag}, run {run}"
 
 
 def asked_by(context: Context, kind: str, wanted: Mapping[str, Any], *, stage: str = "") -> Asked:

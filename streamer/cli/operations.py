@@ -32,6 +32,8 @@ record is in Kafka. One that changes the application as a whole runs alone.
   streamer operations resume trim-9f3c01aa6b52 --app shop.stream:app
 """
 _LOOK_S = 1.0
+# What anybody looks back at; all of a month are kept.
+_FINISHED_SHOWN = 50
 _COLUMNS = ("id", "state", "scope", "step", "progress", "started", "by", "why")
 
 
@@ -42,6 +44,11 @@ def add(commands: Commands) -> None:
     verbs = group.add_subparsers(title="verbs", metavar="VERB", required=True)
     listed = add_command(
         verbs, "list", "show the operations, those that are finished too", execute=_list
+    )
+    listed.add_argument(
+        "--all",
+        action="store_true",
+        help=f"also those that were finished before the last {_FINISHED_SHOWN}",
     )
     show = add_command(
         verbs, "show", "show the plan, the steps and the trouble of an operation", execute=_show
@@ -118,10 +125,15 @@ def _list(arguments: argparse.Namespace) -> int:
     with executing(arguments) as (executor, _display):
         books = executor.books()
     records = sorted(books.operations.values(), key=lambda one: (one.planned_ms, one.id))
+    finished = sorted((one.ended_ms, one.id) for one in records if one.is_finished)
+    older = {name for _ended_ms, name in finished[:-_FINISHED_SHOWN]} if not arguments.all else ()
+    records = [one for one in records if one.id not in older]
     if arguments.json:
         print_json([_plain(each, books) for each in records])
     else:
         print_table([_row(each, books) for each in records], _COLUMNS)
+        if older:
+            print(f"and {len(older)} that were finished before: --all", file=sys.stderr)
     for error in books.refused.values():
         print(f"streamer: {error.describe()}", file=sys.stderr)
     return 0
@@ -162,6 +174,8 @@ def _show(arguments: argparse.Namespace) -> int:
     print(f"asked for by {record.by or '-'} at {moment(record.planned_ms)}: {record.why or '-'}")
     if record.executor:
         print(f"carried out by {record.executor}, epoch {record.epoch}; {step_line(record)}")
+    if record.conductor:
+        print(f"carried out last for {record.conductor}")
     _print_plan(record.plan)
     print()
     rows = [

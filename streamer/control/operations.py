@@ -49,7 +49,8 @@ FINISHED: frozenset[State] = frozenset({"done", "cancelled"})
 
 class ProgressRecord(Struct, frozen=True, kw_only=True, omit_defaults=True):
     """How far a step is. Totals of 0 are not known, as is `eta_s` of -1. `held_by` says who or what
-    makes it wait."""
+    makes it wait, `moved_ms` when it was further than before for the last time; 0 where a release
+    wrote it that did not tell."""
 
     phase: str = ""
     number: Whole = 0
@@ -62,6 +63,7 @@ class ProgressRecord(Struct, frozen=True, kw_only=True, omit_defaults=True):
     records_per_s: Whole = 0
     eta_s: Lag = -1
     held_by: str = ""
+    moved_ms: Whole = 0
     at_ms: Whole = 0
 
 
@@ -89,7 +91,8 @@ class TroubleRecord(Struct, frozen=True, kw_only=True, omit_defaults=True):
 
 class OperationRecord(Struct, frozen=True, kw_only=True, omit_defaults=True):
     """One operation. `epoch` is that of the lock under which this was written, 0 while it is
-    planned. `by` and `why` are of who wanted it, `executor` is who carries it out. `note` is what
+    planned. `by` and `why` are of who wanted it, `executor` is who carries it out, `conductor` for
+    whom that is or was done last, such as a run of Airflow. `note` is what
     became of a wish, such as to cancel it when there was no way back. `left` names the steps whose
     effects were left behind when it was abandoned."""
 
@@ -106,6 +109,7 @@ class OperationRecord(Struct, frozen=True, kw_only=True, omit_defaults=True):
     by: str = ""
     why: str = ""
     executor: str = ""
+    conductor: str = ""
     trouble: TroubleRecord | None = None
     note: str = ""
     left: tuple[str, ...] = ()

@@ -12,7 +12,7 @@ from __future__ import annotations
 import secrets
 import time
 from collections.abc import Callable, Iterable
-from typing import TypeVar, get_args
+from typing import NamedTuple, TypeVar, get_args
 
 from streamer.clock import Clock, SystemClock
 from streamer.closable import Closable
@@ -36,13 +36,22 @@ from streamer.ids import control_topic
 from streamer.kafka.admin import Admin
 from streamer.kafka.table import TableReader, TableWriter
 
-__all__ = ["Operator"]
+__all__ = ["Operator", "Proposed"]
 
 _READ_S = 30.0
 _WRITE_S = 10.0
 _LOOK_S = 0.2
 
 Found = TypeVar("Found")
+
+
+class Proposed(NamedTuple):
+    """A proposal as whoever approved it saw it: `number` is of the asking, `at_ms` when it was
+    made. The same placement may be proposed again, and has the same id then."""
+
+    id: str
+    number: str
+    at_ms: int
 
 
 class Operator(Closable):
@@ -62,6 +71,7 @@ class Operator(Closable):
         self._found: dict[str, Request | Answer] = {}
         self._drains: dict[str, DrainRecord] = {}
         """All that were read, by name."""
+        self._offsets: dict[str, int] = {}
 
     def plan(self) -> PlanRecord | None:
         """What the controller told last; None where none ever did."""
@@ -125,19 +135,61 @@ class Operator(Closable):
         found = self._found.get(key_of(ProposalRecord))
         return found if isinstance(found, ProposalRecord) else None
 
-    def apply(self, proposal: str, *, timeout_s: float, number: str = "") -> None:
-        """Have the controller go towards a proposal. `number` is the caller's own name of this
-        asking: with the same one again, what became of it is told, and nothing asked for twice.
+    def apply(self, proposal: str, *, timeout_s: float) -> None:
+        """Have the controller go towards a proposal.
 
         Raises OperationRefusedError where it is not known or the placement is not as it was.
         """
-        self._rebalance(proposal, stops=False, timeout_s=timeout_s, number=number)
+        self._rebalance(proposal, timeout_s=timeout_s)
+
+    def apply_once(self, proposed: Proposed, *, timeout_s: float, number: str) -> None:
+        """The same for a caller that may ask again: `number` is its own name of this asking. With
+        the same one again, what became of it is told, and nothing asked for twice.
+
+        Raises OperationRefusedError also where somebody has stopped the moves since it was
+        proposed: a later try does not undo that.
+        """
+        if not self._is_asked(number) and (by := self.stopped_by(proposed)):
+            raise OperationRefusedError(
+                f"{by} had every task stay where it is since {proposed.id} was proposed",
+                hint="plan anew to move tasks all the same: streamer rebalance plan",
+            )
+        self._rebalance(proposed.id, timeout_s=timeout_s, number=number)
+
+    def stop_asked(self) -> RebalanceRecord | None:
+        """The wish that every task stay where it is, while nobody has asked for moves since."""
+        self._read()
+        asked = self._found.get(key_of(RebalanceRecord))
+        return asked if isinstance(asked, RebalanceRecord) and asked.stops else None
+
+    def stopped_by(self, proposed: Proposed) -> str:
+        """Who had every task stay where it is since this was proposed; "" where nobody did."""
+        stop = self.stop_asked()
+        if stop is None:
+            return ""
+        made = self._found.get(key_of(ProposalRecord))
+        if isinstance(made, ProposalRecord) and made.number == proposed.number:
+            offsets = self._offsets
+            is_later = offsets[key_of(RebalanceRecord)] > offsets[key_of(ProposalRecord)]
+        else:
+            # Another one has taken its place: clocks have to do.
+            is_later = stop.at_ms >= proposed.at_ms
+        return (stop.by or "somebody") if is_later else ""
+
+    def asked_ms(self, number: str) -> int:
+        """When the request of this number was made; 0 where it does not stand."""
+        self._read()
+        asked = self._found.get(key_of(RebalanceRecord))
+        is_it = isinstance(asked, RebalanceRecord) and asked.number == number
+        return asked.at_ms if is_it and isinstance(asked, RebalanceRecord) else 0
 
     def stop(self, *, timeout_s: float) -> None:
         """Have every task stay where it is now; copies that are being built are finished."""
         self._rebalance("", stops=True, timeout_s=timeout_s)
 
-    def _rebalance(self, proposal: str, *, stops: bool, timeout_s: float, number: str = "") -> None:
+    def _rebalance(
+        self, proposal: str, *, timeout_s: float, stops: bool = False, number: str = ""
+    ) -> None:
         is_asked = bool(number) and self._is_asked(number)
         number = number or secrets.token_hex(6)
         if not is_asked:
@@ -193,14 +245,16 @@ class Operator(Closable):
     def _read(self) -> None:
         ends = self._admin.ends([self._place])
         rows = self._reader.read_to(ends, timeout_s=_READ_S)
-        newest = {row.key: row.value for row in rows}
+        newest = {row.key: row for row in rows}
         asked = [row.value for row in rows if row.key == key_of(DrainRecord) and row.value]
         for drain in (decode(DrainRecord, self._place.topic, value) for value in asked):
             self._drains[drain.name] = drain
         for kind in (*get_args(Request), *get_args(Answer)):
             key = key_of(kind)
-            if (value := newest.get(key)) is not None:
-                self._found[key] = decode(kind, self._place.topic, value)
+            row = newest.get(key)
+            if row is not None and row.value is not None:
+                self._found[key] = decode(kind, self._place.topic, row.value)
+                self._offsets[key] = row.offset
 
     def _write(self, request: Request) -> None:
         if self._writer is None:

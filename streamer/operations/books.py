@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from functools import lru_cache
 
 import msgspec
 
@@ -17,6 +18,7 @@ from streamer.control.operations import (
     OperationRecord,
     cancel_key,
     decode,
+    encode,
     lock_key,
     operation_key,
     plan_key,
@@ -24,10 +26,14 @@ from streamer.control.operations import (
 from streamer.errors import InternalTopicError, OperationRefusedError
 from streamer.operations.ports import Rows
 
-__all__ = ["FINISHED_MAX", "PLANNED_MS_MAX", "Books", "read_books"]
+__all__ = ["FINISHED_MIN", "FINISHED_MS_MAX", "PLANNED_MS_MAX", "Books", "read_books"]
 
-# What anyone looks back at; a record is some kilobytes, and each new controller reads past them.
-FINISHED_MAX = 50
+# A task of a run that has thousands of operations, or is cleared weeks later, still finds its own.
+FINISHED_MS_MAX = 30 * 24 * 3_600_000
+# Each new controller reads past them: so much takes it less than a second.
+_FINISHED_BYTES_MAX = 16 * 1024 * 1024
+# Of large ones, such as of snapshots of many thousand tasks, at least so many.
+FINISHED_MIN = 50
 # A plan of last week was made of another world; and approvals shall not lie about for ever.
 PLANNED_MS_MAX = 7 * 24 * 3_600_000
 # Nobody takes a plan out that somebody may be about to start by a clock that differs.
@@ -47,6 +53,12 @@ class Books:
         """Whether there is such an operation, also one that cannot be read."""
         keys = {operation_key(operation), plan_key(operation)}
         return operation in self.operations or not keys.isdisjoint(self.refused)
+
+    def ids(self) -> set[str]:
+        """All operations that there are, also those that cannot be read."""
+        kinds = (operation_key(""), plan_key(""))
+        unread = {key.partition("/")[2] for key in self.refused if key.startswith(kinds)}
+        return unread | self.operations.keys()
 
     def operation(self, operation: str) -> OperationRecord:
         """Raises OperationRefusedError for one that is not known, InternalTopicError for one that
@@ -85,13 +97,14 @@ class Books:
         used = [one.epoch for one in self.operations.values() if one.plan.scope == scope]
         return max([lock.epoch if lock else 0, *used]) + 1
 
-    def outdated(self, now_ms: int, keep: int = FINISHED_MAX) -> Rows:
-        """Rows that take out what nobody needs: finished operations beyond the newest `keep`, plans
-        that may not be started any more, and wishes about operations that are gone. None of these
-        is ever written again, so whoever holds any lock may do it."""
-        finished = [one for one in self.operations.values() if one.is_finished]
-        finished.sort(key=lambda one: (one.ended_ms, one.id), reverse=True)
-        gone = {one.id for one in finished[keep:]}
+    def outdated(
+        self, now_ms: int, *, keep: int = FINISHED_MIN, bytes_max: int = _FINISHED_BYTES_MAX
+    ) -> Rows:
+        """Rows that take out what nobody needs: operations that were finished 30 days ago, or are
+        more than `bytes_max` with newer ones, but for the newest `keep`; plans that may not be
+        started any more, and wishes about operations that are gone. None of these is ever written
+        again, so whoever holds any lock may do it."""
+        gone = self._old(now_ms, keep=keep, bytes_max=bytes_max)
         for one in self.operations.values():
             age_ms = now_ms - one.planned_ms
             if one.state == "planned" and age_ms > PLANNED_MS_MAX + _MARGIN_MS:
@@ -108,6 +121,17 @@ class Books:
         keys += [cancel_key(each) for each in sorted((gone & self.cancels.keys()) | wishes)]
         return [(key, None) for key in keys]
 
+    def _old(self, now_ms: int, *, keep: int, bytes_max: int) -> set[str]:
+        finished = [one for one in self.operations.values() if one.is_finished]
+        finished.sort(key=lambda one: (one.ended_ms, one.id), reverse=True)
+        gone, size = set(), 0
+        for number, one in enumerate(finished):
+            size += len(encode(one))
+            is_old = now_ms - one.ended_ms > FINISHED_MS_MAX or size > bytes_max
+            if number >= keep and is_old:
+                gone.add(one.id)
+        return gone
+
 
 def read_books(application: str, rows: Mapping[str, bytes]) -> Books:
     """Of the rows of the topic those that are of operations; requests to the controller are not."""
@@ -122,9 +146,9 @@ def read_books(application: str, rows: Mapping[str, bytes]) -> Books:
             continue
         try:
             if kind == "plan":
-                plans[name] = decode(OperationRecord, application, key=key, value=value)
+                plans[name] = _operation(application, key, value)
             elif kind == "operation":
-                operations[name] = decode(OperationRecord, application, key=key, value=value)
+                operations[name] = _operation(application, key, value)
             elif kind == "lock":
                 locks[name] = decode(LockRecord, application, key=key, value=value)
             elif kind == "cancel":
@@ -135,6 +159,13 @@ def read_books(application: str, rows: Mapping[str, bytes]) -> Books:
         if name not in operations:
             operations[name] = _unless_unwanted(plan, cancels.get(name))
     return Books(operations, locks, cancels, refused)
+
+
+# Whoever carries one out looks each second, and checks a plan's hash each time. What does not fit
+# in here is only slower.
+@lru_cache(maxsize=2_048)
+def _operation(application: str, key: str, value: bytes) -> OperationRecord:
+    return decode(OperationRecord, application, key=key, value=value)
 
 
 def _unless_unwanted(plan: OperationRecord, wish: CancelRecord | None) -> OperationRecord:

@@ -58,6 +58,7 @@ Notice = Callable[[OperationRecord], None]
 class Executor(Closable):
     """One process that carries out operations of an application. Used by one thread.
 
+    `conductor` says for whom, in the records of what it carries out; "" is whoever is logged in.
     `notice` is told the record whenever it changes. Once `stopping` is set, an operation is paused
     at its step's next check, and StoppedError raised. `pulses` renews leases by a thread; a test
     that has a clock of its own does without.
@@ -72,6 +73,7 @@ class Executor(Closable):
         clock: Clock | None = None,
         lease_ms: int = LEASE_MS,
         pulses: bool = True,
+        conductor: str = "",
         notice: Notice = lambda _record: None,
         stopping: threading.Event | None = None,
     ) -> None:
@@ -88,6 +90,7 @@ class Executor(Closable):
             kinds,
             clock=self._clock,
             owner=self.owner,
+            conductor=conductor or somebody(),
             lease_ms=lease_ms,
             pulses=pulses,
             notice=notice,

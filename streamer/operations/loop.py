@@ -179,13 +179,14 @@ class Run:
             if step.is_done(self._world):
                 self._found_done(at)
                 continue
-            self._set(at, state="running", begun=self.record.steps[at].begun + 1, progress=None)
+            before = self.record.steps[at]
+            self._set(at, state="running", begun=before.begun + 1, progress=None)
             self._set(at, started_ms=self.record.steps[at].started_ms or self._clock.now_ms())
             # Before its first effect: whoever cleans up after a kill must know that there may be
             # some. A wish to cancel that came meanwhile is seen by the step's own checks.
             self._save()
             failpoints.hit("operations.before_step")
-            said = step.run(self._world, self._work(at))
+            said = step.run(self._world, self._work(at, before.progress))
             failpoints.hit("operations.after_step")
             if not step.is_done(self._world):
                 raise InvariantError(
@@ -229,7 +230,7 @@ class Run:
 
     # -- what a step may ask and tell ------------------------------------------------------------
 
-    def _work(self, at: int) -> Work:
+    def _work(self, at: int, before: ProgressRecord | None = None) -> Work:
         def tells(progress: ProgressRecord) -> None:
             self._set(at, progress=progress)
             if self._clock.monotonic_ms() - self._saved_ms >= _SAVE_MS:
@@ -244,6 +245,7 @@ class Run:
             checks=self._check,
             tells=tells,
             writes=lambda effects: self._hold.write(effects=effects),
+            before=before,
         )
 
     def _check(self) -> None:

@@ -1,4 +1,4 @@
-"""How fast a step is, and when it will be done: from what it told of late."""
+"""How fast a step is, since when it stands still, and when it will be done: from what it told."""
 
 from __future__ import annotations
 
@@ -19,10 +19,13 @@ _POINTS_MAX = 64
 
 
 class Meter:
-    """Adds rates and the time that is left to what a step tells. One for each run of a step."""
+    """Adds rates, the time that is left and when it last moved to what a step tells. One for each
+    run of a step; `before` is what an earlier run of it told last: one that is begun again and
+    again, and comes no further, stands still."""
 
-    def __init__(self, clock: Clock) -> None:
+    def __init__(self, clock: Clock, before: ProgressRecord | None = None) -> None:
         self._clock = clock
+        self._before = before
         self._phase = ("", 0)
         self._points: deque[tuple[int, int, int]] = deque()
 
@@ -41,13 +44,17 @@ class Meter:
                 (told.bytes_done - bytes_then) * 1000 // spent_ms,
                 (told.records_done - records_then) * 1000 // spent_ms,
             )
-        return msgspec.structs.replace(
+        wall_ms, before = self._clock.now_ms(), self._before
+        is_still = before is not None and _amounts(before) == _amounts(told)
+        self._before = msgspec.structs.replace(
             told,
             bytes_per_s=rates[0],
             records_per_s=rates[1],
             eta_s=_left(told, *rates),
-            at_ms=self._clock.now_ms(),
+            moved_ms=(before.moved_ms if before is not None and is_still else 0) or wall_ms,
+            at_ms=wall_ms,
         )
+        return self._before
 
     def _is_back(self, told: ProgressRecord) -> bool:
         if not self._points:
@@ -63,6 +70,10 @@ class Meter:
         points.append(point)
         while len(points) > 2 and point[0] - points[1][0] >= _WINDOW_MS:
             points.popleft()
+
+
+def _amounts(told: ProgressRecord) -> tuple[str, int, int, int]:
+    return told.phase, told.number, told.bytes_done, told.records_done
 
 
 def _left(told: ProgressRecord, bytes_per_s: int, records_per_s: int) -> int:

@@ -37,13 +37,15 @@ __all__ = ["Process"]
 
 @dataclass(frozen=True, slots=True)
 class Process:
-    """What a process brings along; `owner` is its name in locks, which no other one has."""
+    """What a process brings along; `owner` is its name in locks, which no other one has, and
+    `conductor` for whom it works."""
 
     config: Config
     table: Table
     kinds: Kinds
     clock: Clock
     owner: str
+    conductor: str
     lease_ms: int
     pulses: bool
     notice: Callable[[OperationRecord], None]
@@ -114,7 +116,7 @@ class Process:
         def opening(books: Books, lock: LockRecord) -> Rows:
             nonlocal taken
             taken = books.operation(record.id)
-            taken = _taken(taken, lock)
+            taken = _taken(taken, lock, self.conductor)
             return [(operation_key(record.id), encode(taken)), (plan_key(record.id), None)]
 
         wanted = LockRecord(
@@ -137,7 +139,7 @@ class Process:
         return hold, taken
 
 
-def _taken(found: OperationRecord, lock: LockRecord) -> OperationRecord:
+def _taken(found: OperationRecord, lock: LockRecord, conductor: str) -> OperationRecord:
     """The record as the new holder writes it first, with the lock."""
     now = lock.at_ms
     if found.is_finished:
@@ -155,6 +157,7 @@ def _taken(found: OperationRecord, lock: LockRecord) -> OperationRecord:
         state="cancelling" if found.state == "cancelling" else "running",
         epoch=lock.epoch,
         executor=lock.owner,
+        conductor=conductor,
         trouble=None,
         started_ms=found.started_ms or now,
         at_ms=now,
@@ -172,5 +175,7 @@ def _check_world(record: OperationRecord, now: Plan) -> None:
 
 def _put_back(hold: Hold, record: OperationRecord) -> None:
     """As if it had not been started."""
-    planned = msgspec.structs.replace(record, state="planned", epoch=0, executor="", started_ms=0)
+    planned = msgspec.structs.replace(
+        record, state="planned", epoch=0, executor="", conductor="", started_ms=0
+    )
     hold.release([(operation_key(record.id), None), (plan_key(record.id), encode(planned))])

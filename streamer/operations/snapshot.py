@@ -205,11 +205,20 @@ class _Watch:
         now = (len(self._done), bytes_done)
         self._looks = 0 if now != self._last else self._looks + 1
         self._last = now
+        if self._looks < _STALLED_LOOKS:
+            return
         failed = [each for each in (_failure(told.get(task)) for task in left) if each]
-        if failed and self._looks >= _STALLED_LOOKS:
+        if failed:
             raise SnapshotError(
                 f"nothing has moved for long, and {len(failed)} tasks say why: {failed[0]}",
                 hint="the workers go on trying while the order stands",
+            )
+        alone = [task for task in left if not told.get(task, Told("", None)).worker]
+        if alone:
+            # Nobody is there who could try again, and other snapshots wait for this one.
+            raise SnapshotError(
+                f"nothing has moved for long, and nobody runs {len(alone)} tasks: {_named(alone)}",
+                hint="start their workers, or look why nobody has them: streamer show alarms",
             )
 
 

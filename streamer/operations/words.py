@@ -7,7 +7,11 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from streamer.control.operations import OperationRecord, ProgressRecord
 
-__all__ = ["progress_text", "size", "span", "step_line"]
+__all__ = ["STILL_MS", "progress_text", "size", "span", "step_line"]
+
+
+# Longer than a worker is away that is restarted, and than any file of a store takes.
+STILL_MS = 15 * 60_000
 
 
 def size(size_bytes: int) -> str:
@@ -49,6 +53,9 @@ def progress_text(progress: ProgressRecord) -> str:
         parts.append(f"{span(progress.eta_s)} left")
     if progress.held_by:
         parts.append(f"waits for {progress.held_by}")
+    still_ms = progress.at_ms - progress.moved_ms
+    if progress.moved_ms and still_ms >= STILL_MS:
+        parts.append(f"nothing has moved for {span(still_ms // 1000)}")
     return ", ".join(parts)
 
 

@@ -34,13 +34,14 @@ class Work:
         checks: Callable[[], None],
         tells: Callable[[ProgressRecord], None],
         writes: Callable[[Sequence[Effect]], None],
+        before: ProgressRecord | None = None,
     ) -> None:
         self.operation = operation
         """Its id: part of the name of whatever is made, so that it can be found and taken away."""
         self.epoch = epoch
         """Grows with each process that takes the operation up; late effects of a lower one must be
         told from those of this one."""
-        self._meter = Meter(clock)
+        self._meter = Meter(clock, before)
         self._checks = checks
         self._tells = tells
         self._writes = writes

@@ -13,10 +13,11 @@ from msgspec import Struct
 
 from streamer.control.messages import ChoreReport
 from streamer.control.requests import ModeRecord
+from streamer.operations.words import STILL_MS, step_line
 from streamer.overview.fleet import Fleet
 from streamer.overview.inventory import Inventory
 from streamer.overview.seen import Seen
-from streamer.overview.work import advice, state_of
+from streamer.overview.work import advice, moved_ms, state_of
 
 __all__ = ["Alarm", "alarms"]
 
@@ -72,6 +73,7 @@ def alarms(fleet: Fleet, inventory: Inventory | None = None) -> list[Alarm]:
         *_workers(fleet),
         *_placement(seen),
         *_operations(seen),
+        *_still_operations(seen),
         *_orders(fleet),
         *_refused(seen),
         *(_snapshots(inventory, seen.at_ms) if inventory is not None else ()),
@@ -236,6 +238,38 @@ def _operations(seen: Seen) -> Iterator[Alarm]:
             "alarm",
             "operations",
             "more operations stand still",
+            (record.id for record in more),
+            todo="streamer operations list has all of them",
+            link=("operation", more[0].id),
+        )
+
+
+def _still_operations(seen: Seen) -> Iterator[Alarm]:
+    """Somebody carries them out, and they come no further: what they wait for does not happen, and
+    others wait for them."""
+    still = [
+        record
+        for record in seen.books.operations.values()
+        if not (record.is_finished or record.state == "planned")
+        and seen.books.is_live(record.id, seen.at_ms)
+        and seen.at_ms - moved_ms(record) >= STILL_MS
+    ]
+    still.sort(key=lambda record: (moved_ms(record), record.id))
+    for record in still[:_OPERATIONS_MAX]:
+        yield Alarm(
+            level="warning",
+            kind="still_operation",
+            what=f"operation {record.id} has not moved for long: {step_line(record)}",
+            todo="see to what it waits for; or take it back, so that others can go on:"
+            f" streamer operations cancel {record.id}",
+            link=("operation", record.id),
+            since_ms=moved_ms(record),
+        )
+    if more := still[_OPERATIONS_MAX:]:
+        yield _alarm(
+            "warning",
+            "still_operations",
+            "more operations have not moved for long",
             (record.id for record in more),
             todo="streamer operations list has all of them",
             link=("operation", more[0].id),

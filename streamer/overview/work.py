@@ -15,7 +15,7 @@ from streamer.control.operations import FINISHED, OperationRecord, ProgressRecor
 from streamer.operations.books import Books
 from streamer.operations.loop import no_return_reason
 
-__all__ = ["OperationRow", "advice", "details", "listed", "state_of"]
+__all__ = ["OperationRow", "advice", "details", "listed", "moved_ms", "state_of"]
 
 FINISHED_SHOWN = 20
 
@@ -67,6 +67,13 @@ def advice(record: OperationRecord, *, is_live: bool) -> str:
     if record.state == "paused":
         return f"it was stopped in order; go on: {resume}"
     return f"its process is gone, and another one may go on: {resume}"
+
+
+def moved_ms(record: OperationRecord) -> int:
+    """When it was further than before for the last time, as far as is told."""
+    active = next((one for one in record.steps if one.state in ("running", "undoing")), None)
+    progress = active.progress if active is not None else None
+    return (progress.moved_ms if progress is not None else 0) or record.at_ms
 
 
 def listed(books: Books, now_ms: int) -> list[OperationRow]:

@@ -2,7 +2,8 @@
 
     within its limits, and the form says "automatic": nobody is asked
     else the page "Required actions" shows the plan; the task waits without a slot or a trigger
-        Reject, or no answer in time: the plan is taken out, the run fails, nothing was changed
+        Reject, or no answer in time: the plan is taken out, the run fails, nothing was changed;
+            where somebody else has begun it by then, the run says so and leaves it to them
         Approve: is the plan still the one that would be made? Then it goes on, with that hash;
             else the task fails, and its next try plans anew and asks again
 
@@ -26,6 +27,7 @@ from airflow.sdk.exceptions import (
 )
 
 from streamer.errors import StreamerError
+from streamer.operations.loop import no_return_reason
 from streamer.operations.readiness import fits
 from streamer_airflow.body import last_seconds, of_operation
 from streamer_airflow.driving import told
@@ -39,6 +41,7 @@ if TYPE_CHECKING:
     from airflow.sdk import Context
 
     from streamer.control.operations import OperationRecord
+    from streamer.operations.executor import Executor
 
 __all__ = ["AUTOMATIC", "Offer", "OperationApproval", "PlanApproval"]
 
@@ -95,12 +98,12 @@ class PlanApproval(ApprovalOperator):
         """Look at what is to be done; None where it is nothing."""
 
     @abstractmethod
-    def change(self, shown: Told) -> str:
+    def change(self, shown: Told, params: Mapping[str, Any]) -> str:
         """What is not any more as it was shown, or ""."""
 
     @abstractmethod
-    def take_out(self, shown: Told) -> None:
-        """Leave nothing of what was rejected."""
+    def take_out(self, shown: Told) -> str:
+        """Leave nothing of what was rejected; what could not be taken out and why, or ""."""
 
     def execute(self, context: Context) -> Any:
         params: Mapping[str, Any] = context["params"]
@@ -136,10 +139,10 @@ class PlanApproval(ApprovalOperator):
         by = (event.get("responded_by_user") or {}).get("name", "")
         with translated():
             if self.APPROVE not in event["chosen_options"]:
-                self.take_out(shown)
+                left = self.take_out(shown)
                 who = f"rejected by {by}" if by else "rejected: nobody answered in time"
-                raise AirflowFailException(f"the plan was {who}; nothing was changed")
-            changed = self.change(shown)
+                raise AirflowFailException(f"the plan was {who}; {left or 'nothing was changed'}")
+            changed = self.change(shown, context["params"])
         if changed:
             raise AirflowException(
                 f"nothing was changed: {changed}\nhint: it is planned anew, and asked for again"
@@ -213,7 +216,7 @@ class OperationApproval(PlanApproval):
             has_begun=all(each.state != "planned" for each in records),
         )
 
-    def change(self, shown: Told) -> str:
+    def change(self, shown: Told, params: Mapping[str, Any]) -> str:
         config, found = self.hook.config(), []
         with executor_of(config) as executor:
             for each in shown:
@@ -230,13 +233,16 @@ class OperationApproval(PlanApproval):
                     found.append(f"the world is not as it was when {name} was planned")
         return "; ".join(found)
 
-    def take_out(self, shown: Told) -> None:
+    def take_out(self, shown: Told) -> str:
+        left = []
         with self.hook.executor() as executor:
             for each in shown:
+                name = str(each["operation"])
                 try:
-                    executor.withdraw(str(each["operation"]))
+                    left.append(_taken_out(executor, name))
                 except StreamerError as error:
-                    self.log.warning("%s", error)
+                    left.append(f"the plan of operation {name} could not be taken out: {error}")
+        return "; ".join(filter(None, left))
 
     @property
     def hook(self) -> ApplicationHook:
@@ -252,3 +258,21 @@ class OperationApproval(PlanApproval):
         if size > limit:
             return f"{size:,} bytes go, and {limit:,} go without a person"
         return ""
+
+
+def _taken_out(executor: Executor, name: str) -> str:
+    """What is left of a plan that was rejected, and what to do about it; "" for nothing."""
+    executor.withdraw(name)
+    # Whatever that said: somebody may have begun it meanwhile, who has it by now under another key.
+    books = executor.books()
+    record = books.operation(name) if books.knows(name) else None
+    if record is None or record.state == "cancelled":
+        return ""
+    hands = f" for {record.conductor}" if record.conductor else ""
+    said = f"but operation {name} had begun before that{hands}, and is {record.state}"
+    if record.is_finished:
+        return said
+    reason = no_return_reason(record)
+    return f"{said}\nhint: " + (
+        reason or f"it goes on; to take it back: streamer operations cancel {name}"
+    )

@@ -16,8 +16,11 @@ from streamer.errors import (
     StoppedError,
     StreamerError,
 )
+from streamer.operations.loop import no_return_reason
+from streamer.operations.words import step_line
+from streamer_airflow.driving import PLAN_ANEW
 
-__all__ = ["judged", "translated"]
+__all__ = ["judged", "late", "translated"]
 
 # The same again would only say the same again.
 _FINAL = (OperationRefusedError, ConfigError, InternalTopicError)
@@ -40,6 +43,23 @@ def translated() -> Iterator[None]:
         raise AirflowException(error.describe()) from error
 
 
+def late(record: OperationRecord, allowed: str) -> AirflowFailException:
+    """What a task fails with whose time is over: what it waits for, and how it goes on."""
+    if no_return_reason(record):
+        todo = (
+            f"it can only be finished: clear this task, or streamer operations resume {record.id}"
+        )
+    else:
+        todo = (
+            "see to what it waits for; what was done is taken back, and a run that is cleared from"
+            " its first task plans anew"
+        )
+    return AirflowFailException(
+        f"operation {record.id} is not done after {allowed}: {step_line(record)}\nhint: {todo};"
+        " the form may allow more hours"
+    )
+
+
 def judged(record: OperationRecord) -> OperationRecord:
     """The record of an operation that is done. Raises for any other one, with what to do."""
     if record.state == "done":
@@ -48,8 +68,6 @@ def judged(record: OperationRecord) -> OperationRecord:
     why = f": {trouble.message}" if trouble else f": {record.note}" if record.note else ""
     said = f"operation {record.id} is {record.state}{why}"
     if record.state == "cancelled":
-        raise AirflowFailException(
-            f"{said}\nhint: clear the run from its first task to have it planned anew"
-        )
+        raise AirflowFailException(f"{said}\nhint: {PLAN_ANEW}")
     hint = trouble.hint if trouble and trouble.hint else f"streamer operations show {record.id}"
     raise AirflowException(f"{said}\nhint: {hint}; the next try of this task resumes it as well")

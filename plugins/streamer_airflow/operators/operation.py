@@ -17,21 +17,22 @@ from typing import TYPE_CHECKING, Any
 from airflow.sdk import BaseOperator
 from airflow.sdk.exceptions import AirflowException, AirflowFailException, AirflowSkipException
 
-from streamer.errors import StoppedError
+from streamer.errors import OperationRefusedError, StoppedError
 from streamer.operations.words import size
-from streamer_airflow.driving import Driver, told
+from streamer_airflow.deadlines import Deadline, deadline
+from streamer_airflow.driving import PLAN_ANEW, Driver, told
 from streamer_airflow.hooks.application import ApplicationHook, executor_of
 from streamer_airflow.links import OperationLink, show_link
-from streamer_airflow.operators.failures import judged, translated
-from streamer_airflow.planning import planned, weighed
-from streamer_airflow.runs import Asked, asked_by
+from streamer_airflow.operators.failures import judged, late, translated
+from streamer_airflow.planning import attached, planned, weighed
+from streamer_airflow.runs import Asked, asked_by, conductor_of
 from streamer_airflow.triggers.operation import OperationTrigger
 
 if TYPE_CHECKING:
     from airflow.sdk import Context
 
-    from streamer.config import Config
     from streamer.control.operations import OperationRecord
+    from streamer.operations.executor import Executor
 
 __all__ = ["OperationOperator", "PlanOperator", "StreamerOperator"]
 
@@ -111,7 +112,8 @@ class OperationOperator(StreamerOperator):
     """Have an operation carried out, to its end. Waits in the triggerer while workers do the work.
 
     `approved` is what an approval has returned: then that plan is carried out or none. Without it
-    the run's own operation is found or planned, also anew where the world has moved.
+    the operation is carried out that `PlanOperator` has planned in this run; it is never planned
+    here. `hours` names the field of the form with how long it may take in all tries.
     """
 
     template_fields: Sequence[str] = ("wanted", "approved")
@@ -123,6 +125,7 @@ class OperationOperator(StreamerOperator):
         takes: Sequence[str] = (),
         wanted: Mapping[str, Any] | None = None,
         approved: Any = None,
+        hours: str = "work_hours",
         patience_s: float = PATIENCE_S,
         deferrable: bool = True,
         **kwargs: Any,
@@ -134,6 +137,7 @@ class OperationOperator(StreamerOperator):
         self.approved = approved
         # What an approval returns is nothing where somebody marked it as successful by hand.
         self.is_bound = approved is not None
+        self.hours = hours
         self.patience_s = patience_s
         self.deferrable = deferrable
         self._driver: Driver | None = None
@@ -149,11 +153,19 @@ class OperationOperator(StreamerOperator):
             raise AirflowException(str(event["error"]))
         if event.get("refused"):
             raise AirflowFailException(str(event["refused"]))
+        name = str(event["operation"])
         with translated(), self.hook.executor() as executor:
-            record = executor.books().operation(str(event["operation"]))
-        if not (record.is_finished or record.state == "failed"):
-            return self._carry_out(context)
-        return self._ended(judged(record))
+            books = executor.books()
+            if event.get("state") == "done" and not books.knows(name):
+                # Records of what is done are not kept for ever, and this may come late.
+                self.log.info("operation %s is done; its record is not kept any more", name)
+                return {"operation": name, "plan_id": event.get("plan_id", ""), "state": "done"}
+            record = books.operation(name)
+        if record.is_finished or record.state == "failed":
+            return self._ended(judged(record))
+        if event.get("state") == "late":
+            raise late(record, self._deadline(context, record).allowed)
+        return self._carry_out(context)
 
     def on_kill(self) -> None:
         """Leave the operation in order, so that the next try need not wait for its lease."""
@@ -162,28 +174,46 @@ class OperationOperator(StreamerOperator):
 
     def _carry_out(self, context: Context) -> dict[str, Any]:
         with translated():
-            config = self.hook.config()
-            operation, plan_id = self._operation(context, config)
-            show_link(context, self, operation)
+            config, conductor = self.hook.config(), conductor_of(context)
+            with executor_of(config) as executor:
+                record, plan_id = self._operation(context, executor)
+            show_link(context, self, record.id)
+            until = self._deadline(context, record)
             patience_s = self.patience_s if self.deferrable else 0.0
-            opened = functools.partial(executor_of, config)
-            driver = self._driver = Driver(opened, patience_s=patience_s)
+            opened = functools.partial(executor_of, config, conductor=conductor)
+            driver = Driver(opened, patience_s=patience_s, limit_s=until.left_s)
+            self._driver = driver
             try:
-                record = driver.drive(operation, plan_id)
+                return self._ended(judged(driver.drive(record.id, plan_id)))
             except StoppedError:
-                if not driver.watch.has_left:
+                if not (driver.is_late or driver.watch.has_left):
                     raise
-                record = None
-        if record is None:
-            self.log.info("operation %s goes on without this slot", operation)
-            self.defer(
-                trigger=OperationTrigger(self.conn_id, operation, plan_id=plan_id),
-                method_name="execute_complete",
-            )
-        return self._ended(judged(record))
+            if driver.is_late:
+                with executor_of(config) as executor:
+                    raise late(executor.books().operation(record.id), until.allowed)
+        self.log.info("operation %s goes on without this slot", record.id)
+        self.defer(
+            trigger=OperationTrigger(
+                self.conn_id,
+                record.id,
+                plan_id=plan_id,
+                until_ms=until.until_ms,
+                conductor=conductor,
+            ),
+            method_name="execute_complete",
+            timeout=until.timeout,
+        )
 
-    def _operation(self, context: Context, config: Config) -> tuple[str, str]:
-        """Of which operation this is about, and the plan that was approved, if one was."""
+    def _deadline(self, context: Context, record: OperationRecord) -> Deadline:
+        return deadline(
+            context,
+            record.started_ms,
+            hours=self.hours,
+            estimate_s=record.plan.cost.seconds,
+        )
+
+    def _operation(self, context: Context, executor: Executor) -> tuple[OperationRecord, str]:
+        """Which operation this is about, and the plan that was approved, if one was."""
         if self.is_bound:
             one = self.approved
             if isinstance(one, Sequence) and len(one) == 1:
@@ -193,15 +223,14 @@ class OperationOperator(StreamerOperator):
                     "no plan was approved\nhint: clear the approval: one that is marked as"
                     " successful by hand has approved nothing"
                 )
-            return str(one["operation"]), str(one["plan_id"])
-        with executor_of(config) as executor:
-            record = planned(executor, config, self._asked(context))
-        if record is None:
-            raise AirflowSkipException("nothing is to be done")
-        return record.id, ""
-
-    def _asked(self, context: Context) -> Asked:
-        return _asked(context, self.kind, self.takes, self.wanted)
+            books, name = executor.books(), str(one["operation"])
+            if not books.knows(name):
+                raise OperationRefusedError(
+                    f"there is no operation {name} any more: its plan was taken out",
+                    hint=PLAN_ANEW,
+                )
+            return books.operation(name), str(one["plan_id"])
+        return attached(executor, _asked(context, self.kind, self.takes, self.wanted)), ""
 
     def _ended(self, record: OperationRecord) -> dict[str, Any]:
         for step in record.steps:

@@ -8,15 +8,17 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping
-from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
 from airflow.sdk.exceptions import AirflowException, AirflowFailException, AirflowSkipException
 
-from streamer.control.operator import Operator
+from streamer.control.operator import Operator, Proposed
 from streamer.control.requests import ProposalRecord
 from streamer.control.violations import violations
+from streamer.errors import OperationRefusedError
 from streamer_airflow.body import of_proposal
+from streamer_airflow.deadlines import deadline
+from streamer_airflow.driving import PLAN_ANEW
 from streamer_airflow.hooks.application import ApplicationHook
 from streamer_airflow.links import show_link
 from streamer_airflow.operators.approval import Offer, PlanApproval, Told
@@ -65,17 +67,20 @@ class ProposeOperator(StreamerOperator):
 
 
 class RebalanceApproval(PlanApproval):
-    """The moves of a placement, within limits or by a person."""
+    """The moves of a placement, within limits or by a person; nothing where it mends nothing by
+    then. A `streamer rebalance stop` since the run began ends the run."""
 
     def __init__(
         self,
         *,
+        always: str = "always",
         spread: str = "spread_percent_max",
         bytes_max: str = "bytes_max",
         tasks_max: str = "tasks_max",
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
+        self.always = always
         self.spread = spread
         self.bytes_max = bytes_max
         self.tasks_max = tasks_max
@@ -84,8 +89,9 @@ class RebalanceApproval(PlanApproval):
         params: Mapping[str, Any] = context["params"]
         config = ApplicationHook(self.conn_id).config()
         with Operator(config) as operator:
+            _refuse_after_stop(operator, context)
             proposal, why = _looked(operator, params, spread=self.spread)
-        if not proposal.after:
+        if not (proposal.after and (why or params[self.always])):
             return None
         application = config.application_id
         limits = (
@@ -96,25 +102,32 @@ class RebalanceApproval(PlanApproval):
         return Offer(
             f"rebalance of {application}",
             of_proposal(proposal, why, application=application),
-            [{"proposal": proposal.id}],
+            [{"proposal": proposal.id, "number": proposal.number, "at_ms": proposal.at_ms}],
             "; ".join(over),
         )
 
-    def change(self, shown: Told) -> str:
+    def change(self, shown: Told, params: Mapping[str, Any]) -> str:
+        wanted = _proposed(shown)
         with Operator(ApplicationHook(self.conn_id).config()) as operator:
-            found = operator.proposal()
-        wanted = str(shown[0]["proposal"]) if shown else ""
-        if found is not None and found.id == wanted:
-            return ""
-        return f"the controller has made another proposal than {wanted} since"
+            found, plan, by = operator.proposal(), operator.plan(), operator.stopped_by(wanted)
+        if by:
+            return f"{by} had every task stay where it is since it was proposed"
+        if found is None or found.id != wanted.id:
+            return f"the controller has made another proposal than {wanted.id} since"
+        spread = int(params[self.spread])
+        if not (params[self.always] or violations(plan, found, spread_percent_max=spread)):
+            return "what it would mend is not violated any more"
+        return ""
 
-    def take_out(self, shown: Told) -> None:
+    def take_out(self, shown: Told) -> str:
         """A proposal that nobody asks for is nothing."""
+        return ""
 
 
 class RebalanceOperator(StreamerOperator):
     """Go towards what was approved, and wait for the last move. `hours` names the field with the
-    time it may take; what is under way goes on all the same."""
+    time it may take in all tries; what is under way goes on all the same. Somebody who stops the
+    moves ends it, and no later try asks for them again."""
 
     template_fields = ("approved",)
 
@@ -133,48 +146,88 @@ class RebalanceOperator(StreamerOperator):
 
     def execute(self, context: Context) -> dict[str, Any]:
         task = context["ti"]
-        proposal = self._proposal()
+        proposal = _proposed(self.approved)
         # The run's own: asked twice, the controller adopts it once.
-        number = operation_id("rebalance", task.dag_id, task.run_id, proposal)
+        number = operation_id("rebalance", task.dag_id, task.run_id, proposal.id)
         show_link(context, self, "")
         with translated(), Operator(self.hook.config()) as operator:
-            operator.apply(proposal, timeout_s=_ANSWER_S, number=number)
-            self.log.info("plan %s is adopted", proposal)
+            operator.apply_once(proposal, timeout_s=_ANSWER_S, number=number)
+            self.log.info("plan %s is adopted", proposal.id)
+            until = deadline(context, operator.asked_ms(number), hours=self.hours)
             left = self._watched(operator)
-        if left:
-            self.defer(
-                trigger=MovesTrigger(self.conn_id),
-                method_name="execute_complete",
-                timeout=timedelta(hours=float(context["params"][self.hours])),
-            )
-        return {"proposal": proposal, "moves_left": 0}
+            if not left:
+                return _ended(operator, proposal)
+        if until.is_over:
+            raise _late(left, until.allowed)
+        self.defer(
+            trigger=MovesTrigger(self.conn_id, until_ms=until.until_ms),
+            method_name="execute_complete",
+            kwargs={"allowed": until.allowed},
+            timeout=until.timeout,
+        )
 
-    def execute_complete(self, context: Context, event: Mapping[str, Any]) -> dict[str, Any]:
+    def execute_complete(
+        self, context: Context, event: Mapping[str, Any], allowed: str = ""
+    ) -> dict[str, Any]:
         if event.get("error"):
             raise AirflowException(str(event["error"]))
+        if event.get("moves_left"):
+            raise _late(int(event["moves_left"]), allowed)
         for each in event.get("modes", ()):
             self.log.warning("still %s", each)
-        return {"proposal": self._proposal(), "moves_left": 0}
-
-    def _proposal(self) -> str:
-        try:
-            return str(self.approved[0]["proposal"])
-        except (TypeError, IndexError, KeyError) as error:
-            raise AirflowFailException(
-                "no placement was approved\nhint: clear the approval: one that is marked as"
-                " successful by hand has approved nothing"
-            ) from error
+        with translated(), Operator(self.hook.config()) as operator:
+            return _ended(operator, _proposed(self.approved))
 
     def _watched(self, operator: Operator) -> int:
         """Moves that are left when it is better to wait elsewhere; 0 where all are made."""
-        deadline = time.monotonic() + self.patience_s
+        patient_until = time.monotonic() + self.patience_s
         while True:
             plan = operator.plan()
             left = plan.moves_left if plan is not None else 1
-            if not left or time.monotonic() > deadline:
+            if not left or time.monotonic() > patient_until:
                 self.log.info("%d moves are left", left)
                 return left
             time.sleep(_LOOK_S)
+
+
+def _proposed(approved: Any) -> Proposed:
+    try:
+        one = approved[0]
+        return Proposed(str(one["proposal"]), str(one["number"]), int(one["at_ms"]))
+    except (TypeError, IndexError, KeyError) as error:
+        raise AirflowFailException(
+            "no placement was approved\nhint: clear the approval: one that is marked as"
+            " successful by hand has approved nothing"
+        ) from error
+
+
+def _ended(operator: Operator, proposal: Proposed) -> dict[str, Any]:
+    """All moves are made; or none is left, since somebody wanted no more of them."""
+    if by := operator.stopped_by(proposal):
+        raise AirflowFailException(
+            f"{by} had every task stay where it is: what was not moved by then is not moved\n"
+            f"hint: to move it all the same, {PLAN_ANEW}"
+        )
+    return {"proposal": proposal.id, "moves_left": 0}
+
+
+def _late(left: int, allowed: str) -> AirflowFailException:
+    return AirflowFailException(
+        f"{left} moves are left after {allowed}\nhint: they go on by themselves; streamer show"
+        " moves says what waits for whom, streamer rebalance stop leaves every task where it is;"
+        " the form may allow more hours"
+    )
+
+
+def _refuse_after_stop(operator: Operator, context: Context) -> None:
+    """A try that looks again would find a new placement, and undo what somebody has said."""
+    stop, run = operator.stop_asked(), context.get("dag_run")
+    began = getattr(run, "start_date", None)
+    if stop is not None and began is not None and stop.at_ms >= began.timestamp() * 1000:
+        raise OperationRefusedError(
+            f"{stop.by or 'somebody'} had every task stay where it is since this run began",
+            hint=f"to move tasks all the same, {PLAN_ANEW}",
+        )
 
 
 def _looked(

@@ -15,8 +15,8 @@ from streamer.errors import OperationRefusedError
 from streamer_airflow.links import show_link
 from streamer_airflow.operators.failures import translated
 from streamer_airflow.operators.operation import StreamerOperator
-from streamer_airflow.planning import found
-from streamer_airflow.runs import asked_by
+from streamer_airflow.planning import latest
+from streamer_airflow.runs import asked_by, conductor_of
 
 if TYPE_CHECKING:
     from airflow.sdk import Context
@@ -38,6 +38,7 @@ class SettleOperator(StreamerOperator):
     planned                    the plan is taken out
     begun, and it can be       what it did is taken back, so that the next run is not refused
     begun, with no way back    left as it is, held: it can only be finished
+    in other hands             left to them: begun, or gone on with, by a person or another run
     """
 
     template_fields: Sequence[str] = ("stages",)
@@ -48,16 +49,16 @@ class SettleOperator(StreamerOperator):
         self.stages = stages
 
     def execute(self, context: Context) -> list[str]:
-        said, left = [], []
-        with translated(), self.hook.executor() as executor:
+        said, left, conductor = [], [], conductor_of(context)
+        with translated(), self.hook.executor(conductor=conductor) as executor:
             for stage in self.stages or [{}]:
                 asked = asked_by(context, self.kind, {}, stage=str(stage.get("stage", "")))
-                record = found(executor, asked)
+                record = latest(executor, asked)
                 if record is None:
                     continue
                 show_link(context, self, record.id)
                 try:
-                    said.append(_settled(executor, record))
+                    said.append(_settled(executor, record, conductor))
                     self.log.info("%s", said[-1])
                 except AirflowException as error:
                     # The others are none the worse for it.
@@ -78,7 +79,7 @@ class CancelOperator(StreamerOperator):
     def execute(self, context: Context) -> str:
         name, why = str(context["params"][self.operation]), str(context["params"][self.why])
         show_link(context, self, name)
-        with translated(), self.hook.executor() as executor:
+        with translated(), self.hook.executor(conductor=conductor_of(context)) as executor:
             record = _cancelled(executor, name, why)
         if record.state != "cancelled":
             trouble = f": {record.trouble.message}" if record.trouble else ""
@@ -88,12 +89,22 @@ class CancelOperator(StreamerOperator):
         return f"operation {name} is cancelled"
 
 
-def _settled(executor: Executor, record: OperationRecord) -> str:
+def _settled(executor: Executor, record: OperationRecord, conductor: str) -> str:
+    if record.state == "planned":
+        if executor.withdraw(record.id):
+            return f"the plan of operation {record.id} is taken out"
+        # Somebody was faster.
+        books = executor.books()
+        if not books.knows(record.id):
+            return f"the plan of operation {record.id} was taken out"
+        record = books.operation(record.id)
     if record.is_finished:
         return f"operation {record.id} is {record.state}"
-    if record.state == "planned":
-        executor.withdraw(record.id)
-        return f"the plan of operation {record.id} is taken out"
+    if record.conductor not in ("", conductor):
+        return (
+            f"operation {record.id} is {record.state}, and not in the hands of this run: it is left"
+            f" to {record.conductor}; to take it back: streamer operations cancel {record.id}"
+        )
     try:
         ended = _cancelled(executor, record.id, "its run has failed")
     except OperationRefusedError as error:

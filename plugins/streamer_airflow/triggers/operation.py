@@ -18,6 +18,7 @@ from airflow.sdk import BaseHook
 from airflow.triggers.base import BaseTrigger, TriggerEvent
 
 from streamer.errors import OperationRefusedError, StoppedError, StreamerError
+from streamer_airflow.deadlines import Deadline
 from streamer_airflow.driving import Driver
 from streamer_airflow.hooks.application import ApplicationHook, executor_of
 
@@ -28,19 +29,36 @@ _LEAVE_S = 15.0
 
 
 class OperationTrigger(BaseTrigger):
-    """Ends when the operation has; its event names the operation and is worth a look at it."""
+    """Ends when the operation has, or at `until_ms`, where that is not 0; its event names the
+    operation and is worth a look at it. `conductor` is for whom it drives."""
 
-    def __init__(self, conn_id: str, operation: str, plan_id: str = "") -> None:
+    def __init__(
+        self,
+        conn_id: str,
+        operation: str,
+        plan_id: str = "",
+        *,
+        until_ms: int = 0,
+        conductor: str = "",
+    ) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
         self.conn_id = conn_id
         self.operation = operation
         self.plan_id = plan_id
+        self.until_ms = until_ms
+        self.conductor = conductor
 
     def serialize(self) -> tuple[str, dict[str, Any]]:
         """No secret: the connection is asked for when it runs."""
         return (
             "streamer_airflow.triggers.operation.OperationTrigger",
-            {"conn_id": self.conn_id, "operation": self.operation, "plan_id": self.plan_id},
+            {
+                "conn_id": self.conn_id,
+                "operation": self.operation,
+                "plan_id": self.plan_id,
+                "until_ms": self.until_ms,
+                "conductor": self.conductor,
+            },
         )
 
     async def run(self) -> AsyncIterator[TriggerEvent]:
@@ -50,7 +68,9 @@ class OperationTrigger(BaseTrigger):
         except StreamerError as error:
             yield TriggerEvent({"operation": self.operation, "error": error.describe()})  # type: ignore[no-untyped-call]
             return
-        driver = Driver(functools.partial(executor_of, config))
+        limit_s = Deadline(self.until_ms, 0).left_s if self.until_ms else 0.0
+        opened = functools.partial(executor_of, config, conductor=self.conductor)
+        driver = Driver(opened, limit_s=limit_s)
         # Not the loop's own threads: others wait for those.
         pool = ThreadPoolExecutor(max_workers=1, thread_name_prefix="streamer-operation")
         # What the thread logs belongs to the task's log.
@@ -68,11 +88,11 @@ class OperationTrigger(BaseTrigger):
         yield TriggerEvent(said)  # type: ignore[no-untyped-call]
 
     def _drive(self, driver: Driver) -> dict[str, Any]:
-        told: dict[str, Any] = {"operation": self.operation}
+        told: dict[str, Any] = {"operation": self.operation, "plan_id": self.plan_id}
         try:
             return told | {"state": driver.drive(self.operation, self.plan_id).state}
         except StoppedError:
-            return told | {"state": "left"}
+            return told | {"state": "late" if driver.is_late else "left"}
         except OperationRefusedError as error:
             return told | {"refused": error.describe()}
         except StreamerError as error:

@@ -13,6 +13,7 @@ from streamer.config import Config
 from streamer.control.operator import Operator
 from streamer.control.requests import PlanRecord
 from streamer.errors import StreamerError
+from streamer_airflow.deadlines import now_ms
 from streamer_airflow.hooks.application import ApplicationHook
 
 __all__ = ["MovesTrigger"]
@@ -23,14 +24,18 @@ _FAILURES_MAX = 10
 
 
 class MovesTrigger(BaseTrigger):
-    """Ends when no moves are left."""
+    """Ends when no moves are left, or at `until_ms` with how many there are; 0 is without end."""
 
-    def __init__(self, conn_id: str) -> None:
+    def __init__(self, conn_id: str, *, until_ms: int = 0) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
         self.conn_id = conn_id
+        self.until_ms = until_ms
 
     def serialize(self) -> tuple[str, dict[str, Any]]:
-        return ("streamer_airflow.triggers.rebalance.MovesTrigger", {"conn_id": self.conn_id})
+        return (
+            "streamer_airflow.triggers.rebalance.MovesTrigger",
+            {"conn_id": self.conn_id, "until_ms": self.until_ms},
+        )
 
     async def run(self) -> AsyncIterator[TriggerEvent]:
         connection = await BaseHook.aget_connection(self.conn_id)
@@ -49,6 +54,10 @@ class MovesTrigger(BaseTrigger):
             if plan is not None and not plan.moves_left:
                 modes = [f"{one.name}: ends when {one.until}" for one in plan.modes]
                 yield TriggerEvent({"moves_left": 0, "modes": modes})  # type: ignore[no-untyped-call]
+                return
+            # Looked at first: Airflow may have been away when the last move was made.
+            if plan is not None and self.until_ms and now_ms() >= self.until_ms:
+                yield TriggerEvent({"moves_left": plan.moves_left})  # type: ignore[no-untyped-call]
                 return
             await asyncio.sleep(_LOOK_S)
 

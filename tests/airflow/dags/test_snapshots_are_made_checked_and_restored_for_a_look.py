@@ -37,7 +37,14 @@ def test_snapshots_are_made_read_and_restored(runs: Callable[..., Runs]) -> None
     here.send(range(1, 4))
     at = datetime.now(tz=UTC)
 
-    made = here.run("snapshot_stores", at=at)
+    # Killed while it checks: what was made by then is found, and not made again.
+    code = here.killed("snapshot_stores", "fetch.after_file=kill", at=at, level="restored")
+    assert code == -signal.SIGKILL
+    [left] = here.operations().values()
+    assert left.state == "done"
+    assert "restored" not in notes(here).values()
+
+    made = here.run("snapshot_stores", at=at, level="restored")
     assert made.state == "success", states(made)
     assert states(made) == {
         "plan": "success",
@@ -49,12 +56,14 @@ def test_snapshots_are_made_read_and_restored(runs: Callable[..., Runs]) -> None
     }
     [operation] = here.operations().values()
     assert operation.id == Asked("snapshot", "snapshot_stores", made.run_id).operation()
-    assert (operation.state, operation.epoch) == ("done", 1)
-    assert sorted(notes(here).values()) == ["contents", "contents"]
+    assert operation == left
+    assert operation.epoch == 1
+    assert operation.conductor == f"Airflow, DAG snapshot_stores, run {made.run_id}"
+    assert sorted(notes(here).values()) == ["restored", "restored"]
     assert [one["name"] for one in xcom(made, "units")] == ["0_0", "0_1"]
 
     # Cleared and run again it is the same run: it finds its operation, and nothing is done twice.
-    again = here.run("snapshot_stores", at=at)
+    again = here.run("snapshot_stores", at=at, level="restored")
     assert again.state == "success", states(again)
     assert here.operations() == {operation.id: operation}
     assert len(notes(here)) == 2

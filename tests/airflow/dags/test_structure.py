@@ -51,6 +51,16 @@ def test_there_is_one_of_each_file(bag: Any) -> None:
         assert {given_to(task, "conn_id") for task in dag.tasks} <= {"streamer_default", None}
 
 
+def test_what_waits_has_a_time_and_no_run_is_cut_off(bag: Any) -> None:
+    """A run that is cut off skips its teardown too."""
+    from streamer_airflow.operators.operation import OperationOperator
+
+    for dag in bag.dags.values():
+        assert dag.dagrun_timeout is None
+        if any(issubclass(kind_of(task), OperationOperator) for task in dag.tasks):
+            assert 0 < dag.params["work_hours"] <= 24, dag.dag_id
+
+
 def test_every_task_has_a_page_a_connection_and_two_more_tries(bag: Any) -> None:
     from streamer_airflow.operators.approval import PlanApproval
     from streamer_airflow.operators.operation import StreamerOperator

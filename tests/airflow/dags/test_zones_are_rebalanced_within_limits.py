@@ -10,7 +10,7 @@ from collections.abc import Callable
 import pytest
 
 from streamer.control.client import Control
-from streamer.control.operator import Operator
+from streamer.control.operator import Operator, Proposed
 from streamer.errors import OperationRefusedError
 from streamer_airflow.runs import operation_id
 from tests.airflow.dags.conftest import Runs, states, xcom
@@ -105,9 +105,15 @@ def test_what_is_uneven_is_moved_as_it_was_approved(
     assert len(hot) == 2, "the two that have all records are apart"
 
     # Asked for again by the same run it is told what became of it; anybody else is refused.
-    approved = xcom(done, "approve")[0]["proposal"]
-    number = operation_id("rebalance", "rebalance_zones", done.run_id, approved)
+    shown = xcom(done, "approve")[0]
+    approved = Proposed(shown["proposal"], shown["number"], shown["at_ms"])
+    number = operation_id("rebalance", "rebalance_zones", done.run_id, approved.id)
     with Operator(here.config) as operator:
-        operator.apply(approved, timeout_s=30, number=number)
+        operator.apply_once(approved, timeout_s=30, number=number)
         with pytest.raises(OperationRefusedError, match="the controller refused"):
-            operator.apply(approved, timeout_s=30)
+            operator.apply(approved.id, timeout_s=30)
+        # Nor does a late try of the run undo what somebody says after it.
+        operator.stop(timeout_s=30)
+        with pytest.raises(OperationRefusedError, match="had every task stay where it is since"):
+            operator.apply_once(approved, timeout_s=30, number=number)
+        assert operator.stop_asked() is not None

@@ -146,6 +146,29 @@ def test_rejected_or_unanswered_leaves_nothing_and_fails(
     assert rig.warehouse.executor().books().operations == {}
 
 
+@pytest.mark.parametrize("has_ended", [False, True])
+def test_a_rejection_that_comes_after_somebody_has_begun_says_so(
+    rig: Rig, questions: list[Any], has_ended: bool
+) -> None:
+    place = form("a", approval="ask")
+    found = shown(rig, questions, place)
+    name = found[0]["operation"]
+
+    def fails(_box: str) -> None:
+        raise OSError("the lift is broken")
+
+    rig.warehouse.shelf.inside = (lambda _box: None) if has_ended else fails
+    rig.warehouse.executor(conductor="bob@host").start(name)
+    with pytest.raises(AirflowFailException) as rejected:
+        approval().execute_complete(place, answer("Reject"), shown=found)
+    said = str(rejected.value)
+    state = "done" if has_ended else "failed"
+    assert f"but operation {name} had begun before that for bob@host, and is {state}" in said
+    assert "nothing was changed" not in said
+    assert (f"streamer operations cancel {name}" in said) != has_ended
+    assert rig.warehouse.executor().books().operation(name).state == state
+
+
 def test_a_world_that_has_moved_is_planned_anew_and_asked_again(
     rig: Rig, questions: list[Any]
 ) -> None:

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -14,6 +17,7 @@ from airflow.sdk.exceptions import (
 
 from streamer.control.operations import OperationRecord
 from streamer.operations.executor import Executor
+from streamer_airflow.deadlines import deadline
 from streamer_airflow.links import OperationLink
 from streamer_airflow.operators.operation import OperationOperator, PlanOperator
 from streamer_airflow.operators.rebalance import RebalanceOperator
@@ -29,6 +33,13 @@ NAME = Asked("shelve", "dag", "run").operation()
 
 def operate(**given: Any) -> OperationOperator:
     return OperationOperator(task_id="task", kind="shelve", takes=("boxes",), **given)
+
+
+def planned(*boxes: str) -> Any:
+    """The context of a run whose first task has planned this."""
+    place = context(boxes=list(boxes))
+    PlanOperator(task_id="task", kind="shelve", takes=("boxes",)).execute(place)
+    return place
 
 
 def fails(_box: str) -> None:
@@ -58,19 +69,21 @@ def test_a_refusal_fails_at_once_with_its_hint(rig: Rig) -> None:
 
 
 def test_an_operation_is_done_once_by_all_tries_and_doubles(rig: Rig) -> None:
-    said = [operate().execute(context(boxes=["a"])) for _ in range(3)]
+    place = planned("a")
+    said = [operate().execute(place) for _ in range(3)]
     assert {one["state"] for one in said} == {"done"}
     record = rig.warehouse.executor().books().operation(NAME)
     assert (record.epoch, rig.warehouse.shelf.boxes) == (1, {"a": NAME})
 
 
 def test_a_failed_one_is_tried_again_and_resumed(rig: Rig) -> None:
+    place = planned("a")
     rig.warehouse.shelf.inside = fails
     with pytest.raises(AirflowException, match=r"lift is broken\nhint: .*resume") as failed:
-        operate().execute(context(boxes=["a"]))
+        operate().execute(place)
     assert not isinstance(failed.value, AirflowFailException)
     rig.warehouse.shelf.inside = lambda _box: None
-    assert operate().execute(context(boxes=["a"]))["state"] == "done"
+    assert operate().execute(place)["state"] == "done"
 
 
 def test_what_was_approved_is_carried_out_and_nothing_else(rig: Rig) -> None:
@@ -94,9 +107,17 @@ def test_a_moved_world_is_refused_after_the_approval(rig: Rig) -> None:
     name = rig.warehouse.planned("a")
     plan_id = rig.warehouse.executor().books().operation(name).plan_id
     rig.warehouse.shelf.room = 9
-    with pytest.raises(AirflowFailException, match=r"seen\.room: 9 \(was 10\)"):
-        operate(approved=[{"operation": name, "plan_id": plan_id}]).execute(context(boxes=["a"]))
+    approved = [{"operation": name, "plan_id": plan_id}]
+    with pytest.raises(
+        AirflowFailException,
+        match=r"seen\.room: 9 \(was 10\)\nhint: nothing was changed: .*clear the run from its fi",
+    ):
+        operate(approved=approved).execute(context(boxes=["a"]))
     assert rig.warehouse.executor().books().operations == {}
+    # Cleared alone it finds no plan, and says the same; from the first task on it plans again.
+    with pytest.raises(AirflowFailException, match=r"was taken out\nhint: clear the run from its"):
+        operate(approved=approved).execute(context(boxes=["a"]))
+    assert operate().execute(planned("a"))["state"] == "done"
 
 
 @pytest.mark.parametrize("approved", [[], [{}], {"plan_id": "x"}, [None]])
@@ -117,18 +138,19 @@ def test_it_waits_without_a_slot_while_another_process_is_at_work(
     rig: Rig, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("streamer.operations.executor._LOOK_S", 0.01)
-    name = Asked("shelve", "dag", "run").operation()
-    rig.warehouse.executor().propose("shelve", {"boxes": ["a"]}, operation=name)
+    place, name = planned("a"), NAME
 
     def meanwhile(_box: str) -> None:
         # Inside the step of the first one, a doubled task comes along.
         rig.warehouse.shelf.inside = lambda _box: None
         with pytest.raises(TaskDeferred) as deferred:
-            operate(patience_s=0.02).execute(context(boxes=["a"]))
+            operate(patience_s=0.02).execute(place)
         trigger = deferred.value.trigger
         assert isinstance(trigger, OperationTrigger)
         assert trigger.serialize()[1]["operation"] == name
+        assert trigger.conductor == "Airflow, DAG dag, run run"
         assert deferred.value.method_name == "execute_complete"
+        assert deferred.value.timeout is not None, "whoever drives may be lost"
 
     rig.warehouse.shelf.inside = meanwhile
     assert rig.warehouse.executor().start(name).epoch == 1
@@ -146,13 +168,117 @@ def test_an_event_is_looked_at_and_not_believed(rig: Rig) -> None:
 
 
 def test_a_killed_task_leaves_it_in_order(rig: Rig) -> None:
-    operator = operate()
+    place, operator = planned("a", "b"), operate()
     rig.warehouse.shelf.inside = lambda _box: operator.on_kill()
     with pytest.raises(AirflowException, match="the next try goes on with it"):
-        operator.execute(context(boxes=["a", "b"]))
+        operator.execute(place)
     assert rig.warehouse.executor().books().operation(NAME).state == "paused"
     rig.warehouse.shelf.inside = lambda _box: None
-    assert operate().execute(context(boxes=["a", "b"]))["state"] == "done"
+    assert operate().execute(place)["state"] == "done"
+
+
+def late_by(monkeypatch: pytest.MonkeyPatch, rig: Rig, **given: int) -> None:
+    """The clock of all is that of the test, and a try that comes late has little left."""
+    monkeypatch.setattr("streamer_airflow.deadlines.now_ms", rig.warehouse.clock.now_ms)
+    monkeypatch.setattr("streamer_airflow.deadlines.LOOK_S", 0.05)
+    rig.warehouse.clock.advance(int(timedelta(**given).total_seconds() * 1000))
+
+
+def waits_until_stopped(driven: list[OperationOperator]) -> Callable[[str], None]:
+    def wait(_box: str) -> None:
+        driver = driven[-1]._driver
+        assert driver is not None
+        assert driver.stopping.wait(60)
+
+    return wait
+
+
+def test_after_its_time_it_fails_for_good_and_says_what_it_waits_for(
+    rig: Rig, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    late_by(monkeypatch, rig)
+    place, driven = planned("a"), [operate()]
+    place["params"]["work_hours"] = 0.1
+    rig.warehouse.shelf.inside = fails
+    with pytest.raises(AirflowException, match="lift is broken"):
+        driven[-1].execute(place)
+    # The next try has what is left, and not the time once more.
+    late_by(monkeypatch, rig, minutes=6)
+    rig.warehouse.shelf.inside = waits_until_stopped(driven)
+    driven.append(operate())
+    with pytest.raises(
+        AirflowFailException,
+        match=rf"{NAME} is not done after 6 min 0 s: step 1 of 2 a: .*\nhint: see to what",
+    ):
+        driven[-1].execute(place)
+    assert rig.warehouse.executor().books().operation(NAME).state == "paused"
+    # So the teardown runs, and nobody after it is held up.
+    rig.warehouse.shelf.inside = lambda _box: None
+    assert settle() == [f"operation {NAME} is cancelled: what it did is taken back"]
+
+    # Who clears the run gives it the time once more; three times what is expected at the least.
+    began = datetime.fromtimestamp(rig.warehouse.clock.now_ms() / 1000, tz=UTC)
+    record = rig.warehouse.executor().books().operation(NAME)
+    place["dag_run"] = SimpleNamespace(start_date=began)
+    until = deadline(place, record.started_ms, hours="work_hours", estimate_s=900)
+    assert until.until_ms == rig.warehouse.clock.now_ms() + 2_700_000
+
+
+def test_what_was_done_while_airflow_was_away_is_seen_though_its_time_is_over(
+    rig: Rig, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    late_by(monkeypatch, rig)
+    place = planned("a")
+    place["params"]["work_hours"] = 0.5
+    rig.warehouse.shelf.inside = fails
+    with pytest.raises(AirflowException):
+        operate().execute(place)
+    rig.warehouse.shelf.boxes["a"] = "done by somebody"
+    late_by(monkeypatch, rig, hours=1)
+    monkeypatch.setattr("streamer_airflow.deadlines.LOOK_S", 60.0)
+    assert operate().execute(place)["state"] == "done"
+
+
+def test_a_trigger_that_was_late_is_looked_after(rig: Rig) -> None:
+    place = planned("a")
+    event = {"operation": NAME, "plan_id": "", "state": "late"}
+    with pytest.raises(AirflowFailException, match="is not done after 12 h 0 min"):
+        operate().execute_complete(place, event)
+    rig.warehouse.executor().start(NAME)
+    assert operate().execute_complete(place, event)["state"] == "done"
+
+
+def test_an_operation_whose_record_is_not_kept_any_more_is_done_if_the_trigger_said_so(
+    rig: Rig,
+) -> None:
+    event = {"operation": NAME, "plan_id": "ab", "state": "done"}
+    said = operate().execute_complete(context(boxes=["a"]), event)
+    assert said == {"operation": NAME, "plan_id": "ab", "state": "done"}
+    with pytest.raises(AirflowFailException, match="there is no operation"):
+        operate().execute_complete(context(boxes=["a"]), event | {"state": "left"})
+
+
+def test_what_a_person_cancelled_is_not_planned_anew_by_a_later_stage(rig: Rig) -> None:
+    place = planned("a")
+    rig.warehouse.executor().cancel(NAME, why="not today")
+    for _ in range(2):
+        with pytest.raises(
+            AirflowFailException, match=rf"{NAME} was cancelled: cancelled before .*\nhint: clear"
+        ):
+            operate().execute(place)
+    assert rig.warehouse.shelf.brought == {}
+    # Nor after it had begun, by the next try of the same task.
+    place = planned("a")
+    rig.warehouse.shelf.inside = fails
+    with pytest.raises(AirflowException, match="lift is broken"):
+        operate().execute(place)
+    rig.warehouse.shelf.inside = lambda _box: None
+    rig.warehouse.executor().cancel(NAME)
+    with pytest.raises(AirflowFailException, match="was cancelled"):
+        operate().execute(place)
+    assert set(rig.warehouse.executor().books().operations) == {NAME}
+    with pytest.raises(AirflowFailException, match=r"has no plan.*\nhint: clear the run from its"):
+        operate().execute(context("another run", boxes=["a"]))
 
 
 def settle() -> Any:
@@ -165,17 +291,54 @@ def test_settling_goes_by_the_record(rig: Rig) -> None:
     assert settle() == [f"the plan of operation {NAME} is taken out"]
     assert rig.warehouse.executor().books().operations == {}
 
+    place = planned("a")
     rig.warehouse.shelf.inside = fails
     with pytest.raises(AirflowException):
-        operate().execute(context(boxes=["a"]))
+        operate().execute(place)
     rig.warehouse.shelf.inside = lambda _box: None
     assert settle() == [f"operation {NAME} is cancelled: what it did is taken back"]
     assert rig.warehouse.shelf.boxes == {}
-    assert settle() == []
+    assert settle() == [f"operation {NAME} is cancelled"]
 
-    done = operate().execute(context(boxes=["a"]))
+    done = operate().execute(planned("a"))
     assert done["operation"] == Asked("shelve", "dag", "run").operation(2)
     assert settle() == [f"operation {done['operation']} is done"]
+
+
+def test_what_others_have_begun_or_gone_on_with_is_left_to_them(rig: Rig) -> None:
+    place = planned("a")
+    # A person has begun the plan of the run, by the command line.
+    rig.warehouse.shelf.inside = fails
+    rig.warehouse.executor(conductor="ann@host").start(NAME)
+    rig.warehouse.shelf.inside = lambda _box: None
+    [said] = settle()
+    assert "is failed, and not in the hands of this run: it is left to ann@host" in said
+    assert f"streamer operations cancel {NAME}" in said
+    assert rig.warehouse.executor().books().operation(NAME).state == "failed"
+    # The run goes on with it: then it is the run's.
+    rig.warehouse.shelf.inside = fails
+    with pytest.raises(AirflowException):
+        operate().execute(place)
+    # While somebody resumes it, settling does not stop them.
+    during: list[str] = []
+    rig.warehouse.shelf.inside = lambda _box: during.extend(settle())
+    assert rig.warehouse.executor(conductor="ann@host").resume(NAME).state == "done"
+    assert len(during) == 1
+    assert "left to ann@host" in during[0]
+    assert settle() == [f"operation {NAME} is done"]
+
+
+def test_a_plan_that_is_begun_while_it_is_settled_is_left(
+    rig: Rig, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    planned("a")
+
+    def faster(_executor: Executor, name: str) -> bool:
+        rig.warehouse.executor(conductor="ann@host").start(name)
+        return False
+
+    monkeypatch.setattr(Executor, "withdraw", faster)
+    assert settle() == [f"operation {NAME} is done"]
 
 
 def test_all_stages_are_settled_whichever_cannot_be(
@@ -186,7 +349,7 @@ def test_all_stages_are_settled_whichever_cannot_be(
     for name in names:
         rig.warehouse.executor().propose("shelve", {"boxes": ["a"]}, operation=name)
 
-    def settled(executor: Executor, record: OperationRecord) -> str:
+    def settled(executor: Executor, record: OperationRecord, _conductor: str) -> str:
         if record.id == names[0]:
             raise AirflowException("its process hangs")
         executor.withdraw(record.id)

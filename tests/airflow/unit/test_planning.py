@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from streamer.errors import OperationRefusedError
-from streamer_airflow.planning import found, planned
+from streamer.errors import InternalTopicError, OperationRefusedError
+from streamer.operations.executor import Executor
+from streamer_airflow.planning import attached, latest, planned
 from streamer_airflow.runs import Asked
 from tests.airflow.unit.rig import Rig
 
@@ -63,7 +64,7 @@ def test_what_was_cancelled_after_it_had_begun_is_over(rig: Rig) -> None:
     second = plan(rig, asked("a"))
     assert second == asked("a").operation(2)
     with rig.executor_of(rig.config) as executor:
-        newest = found(executor, asked("a"))
+        newest = latest(executor, asked("a"))
     assert newest is not None
     assert newest.id == second
 
@@ -73,6 +74,43 @@ def test_what_was_cancelled_before_it_began_is_planned_anew(rig: Rig) -> None:
     rig.warehouse.executor().cancel(first)
     assert plan(rig, asked("a")) == first
     assert rig.warehouse.executor().books().operation(first).state == "planned"
+
+
+def test_the_newest_is_found_though_those_before_it_are_forgotten(rig: Rig) -> None:
+    one = asked("a")
+    executor = rig.warehouse.executor()
+    for number in (2, 10):
+        executor.propose("shelve", {"boxes": ["a"]}, operation=one.operation(number))
+    executor.start(one.operation(10))
+    executor.propose("shelve", {"boxes": ["a"]}, operation=f"{one.operation()}-x")
+    executor.propose("shelve", {"boxes": ["a"]}, operation=f"{one.operation()}0-11")
+    for found in (latest(executor, one), attached(executor, one)):
+        assert found is not None
+        assert found.id == one.operation(10)
+    assert plan(rig, one) == one.operation(10)
+
+
+def test_one_that_cannot_be_read_is_not_planned_a_second_time(rig: Rig) -> None:
+    one = asked("a")
+    rig.warehouse.table().put(f"operation/{one.operation()}", b'{"format":9}')
+    with pytest.raises(InternalTopicError, match="format version 9"):
+        plan(rig, one)
+
+
+def test_a_plan_that_is_begun_while_it_is_made_anew_is_attached_to(
+    rig: Rig, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first = plan(rig, asked("a"))
+
+    def faster(_executor: Executor, name: str) -> bool:
+        rig.warehouse.shelf.room = 10
+        rig.warehouse.executor().start(name)
+        return False
+
+    rig.warehouse.shelf.room = 9
+    monkeypatch.setattr(Executor, "withdraw", faster)
+    assert plan(rig, asked("a")) == first
+    assert rig.warehouse.executor().books().operation(first).state == "done"
 
 
 def test_a_second_run_is_refused_with_who_is_at_work_and_leaves_no_plan(rig: Rig) -> None:

@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import asyncio
+import functools
 import json
+import time
 from typing import Any
 
 import pytest
 from airflow.sdk import Connection
 
+from streamer.clock import ManualClock
 from streamer.control.requests import ModeRecord, PlanRecord
 from streamer.errors import KafkaUnavailableError
+from streamer_airflow.driving import Driver
 from streamer_airflow.triggers.operation import OperationTrigger
 from streamer_airflow.triggers.rebalance import MovesTrigger
 from tests.airflow.unit.rig import Rig
@@ -46,7 +50,11 @@ async def first(trigger: Any) -> Any:
 
 
 @pytest.mark.parametrize(
-    "trigger", [OperationTrigger("shop", "trim-1", "ab"), MovesTrigger("shop")]
+    "trigger",
+    [
+        OperationTrigger("shop", "trim-1", "ab", until_ms=5, conductor="Airflow, run 1"),
+        MovesTrigger("shop", until_ms=7),
+    ],
 )
 def test_it_is_made_anew_from_what_it_tells(trigger: Any) -> None:
     path, given = trigger.serialize()
@@ -59,7 +67,7 @@ def test_it_is_made_anew_from_what_it_tells(trigger: Any) -> None:
 def test_it_drives_an_operation_to_its_end(drives: Rig) -> None:
     name = drives.warehouse.planned("a", "b")
     event = asyncio.run(first(OperationTrigger("shop", name)))
-    assert event.payload == {"operation": name, "state": "done"}
+    assert event.payload == {"operation": name, "plan_id": "", "state": "done"}
     assert drives.warehouse.executor().books().operation(name).epoch == 1
 
 
@@ -108,6 +116,42 @@ def test_a_triggerer_that_is_stopped_leaves_it_in_order(drives: Rig) -> None:
     assert event.payload["state"] == "done"
 
 
+def test_at_its_time_it_leaves_the_operation_in_order_and_says_so(
+    drives: Rig, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("streamer_airflow.deadlines.LOOK_S", 0.2)
+    name = drives.warehouse.planned("a", "b")
+    drives.warehouse.shelf.inside = lambda _box: time.sleep(0.5)
+    event = asyncio.run(first(OperationTrigger("shop", name, until_ms=1)))
+    assert event.payload == {"operation": name, "plan_id": "", "state": "late"}
+    assert drives.warehouse.executor().books().operation(name).state == "paused"
+
+
+def test_a_triggerer_that_was_away_for_an_hour_finds_the_end(drives: Rig) -> None:
+    name = drives.warehouse.planned("a", "b")
+
+    def dies(_box: str) -> None:
+        raise SystemExit
+
+    # As a kill: it holds the lease, and says nothing more.
+    drives.warehouse.shelf.inside = dies
+    trigger = OperationTrigger("shop", name, conductor="Airflow, run 1")
+    with pytest.raises(SystemExit):
+        Driver(functools.partial(drives.executor_of, drives.config)).drive(name)
+    books = drives.warehouse.executor().books()
+    assert books.is_live(name, drives.warehouse.clock.now_ms())
+    # Workers go on meanwhile: what was begun is there when Airflow is back.
+    drives.warehouse.shelf.boxes |= {"a": name, "b": name}
+    drives.warehouse.clock.advance(3_600_000)
+    drives.warehouse.shelf.inside = lambda _box: None
+    event = asyncio.run(first(trigger))
+    assert event.payload["state"] == "done"
+    record = drives.warehouse.executor().books().operation(name)
+    assert (record.state, record.epoch, record.conductor) == ("done", 2, "Airflow, run 1")
+    assert [step.begun for step in record.steps] == [1, 0, 1]
+    assert drives.warehouse.shelf.brought == {"a": name}, "nothing is done twice"
+
+
 def test_what_goes_wrong_is_told_and_not_raised(drives: Rig) -> None:
     event = asyncio.run(first(OperationTrigger("shop", "trim-unknown")))
     assert "there is no operation 'trim-unknown'" in event.payload["refused"]
@@ -129,6 +173,26 @@ def test_moves_are_waited_for(connection: None, monkeypatch: pytest.MonkeyPatch)
         "modes": ["one_zone_left: ends when a zone comes back"],
     }
     assert left == []
+
+
+def test_moves_that_are_left_at_its_time_are_told(
+    connection: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    clock, left = ManualClock(1_000), [3, 3, 2]
+
+    def plan(_config: Any) -> PlanRecord:
+        clock.advance(10 * 60_000)
+        return PlanRecord(controller="w1", moves_left=left.pop(0))
+
+    monkeypatch.setattr("streamer_airflow.triggers.rebalance._plan", plan)
+    monkeypatch.setattr("streamer_airflow.triggers.rebalance._LOOK_S", 0.0)
+    monkeypatch.setattr("streamer_airflow.triggers.rebalance.now_ms", clock.now_ms)
+    event = asyncio.run(first(MovesTrigger("shop", until_ms=30 * 60_000)))
+    assert event.payload == {"moves_left": 2}
+    # One that was away meanwhile sees that all is done, though its time is over.
+    left[:] = [0]
+    event = asyncio.run(first(MovesTrigger("shop", until_ms=30 * 60_000)))
+    assert event.payload == {"moves_left": 0, "modes": []}
 
 
 def test_brokers_that_stay_away_end_the_wait(

@@ -11,6 +11,7 @@ import pytest
 
 from streamer.cli import operations
 from streamer.cli.main import main
+from streamer.control.identity import somebody
 from streamer.operations.executor import Executor
 from streamer.operations.kinds import Kinds
 from streamer.operations.lock import LEASE_MS
@@ -67,6 +68,26 @@ def test_operations_are_listed_with_their_step_and_who_wanted_them(
     assert (told["id"], told["state"], told["is_live"]) == (operation, "failed", False)
 
 
+def test_those_that_were_finished_long_ago_are_listed_if_they_are_asked_for(
+    warehouse: Warehouse, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made = []
+    for _ in range(3):
+        made.append(warehouse.planned("a"))
+        warehouse.executor().start(made[-1])
+        warehouse.clock.advance(1_000)
+    made.append(failed(warehouse, "b"))
+    monkeypatch.setattr(operations, "_FINISHED_SHOWN", 1)
+    assert call("list", "--json") == 0
+    assert [each["id"] for each in json.loads(capsys.readouterr().out)] == made[2:]
+    assert call("list") == 0
+    assert "and 2 that were finished before: --all" in capsys.readouterr().err
+    assert call("list", "--all") == 0
+    shown = capsys.readouterr()
+    assert [line.split()[0] for line in shown.out.splitlines()[1:]] == made
+    assert shown.err == ""
+
+
 def test_one_is_shown_with_its_plan_and_its_trouble(
     warehouse: Warehouse, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -78,6 +99,7 @@ def test_one_is_shown_with_its_plan_and_its_trouble(
         f"operation {operation}: failed, scope application",
         f"plan {plan[:12]}: 2 B, about 1 min 15 s",
         "no way back after step label: a label cannot be taken off",
+        f"carried out last for {somebody()}",
         "step a: OSError: the lift is broken",
         f"hint: mend the cause, then streamer operations resume {operation}",
     ):

@@ -136,6 +136,7 @@ class Warehouse:
         notice: Callable[[OperationRecord], None] = lambda _record: None,
         table: FakeTable | None = None,
         stopping: threading.Event | None = None,
+        conductor: str = "",
     ) -> Executor:
         def told(record: OperationRecord) -> None:
             self.seen.append(record.state)
@@ -149,6 +150,7 @@ class Warehouse:
             pulses=False,
             notice=told,
             stopping=stopping,
+            conductor=conductor,
         )
 
     def table(self) -> FakeTable:

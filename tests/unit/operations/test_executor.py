@@ -137,21 +137,39 @@ def test_a_record_or_lock_that_cannot_be_read_is_refused_by_who_needs_it(
         warehouse.executor().start(warehouse.planned("c"))
 
 
-def test_only_the_newest_finished_operations_are_kept(
-    warehouse: Warehouse, monkeypatch: pytest.MonkeyPatch
+def test_finished_operations_are_kept_for_a_month_as_far_as_they_are_few_or_small(
+    warehouse: Warehouse,
 ) -> None:
-    monkeypatch.setattr("streamer.operations.books.Books.outdated.__defaults__", (3,))
     made = []
     for _ in range(6):
         made.append(warehouse.planned("a"))
         warehouse.executor().start(made[-1])
-        warehouse.clock.advance(1_000)
-    # The last one was written with the tombstones of those before it.
-    kept = sorted(warehouse.executor().books().operations, key=made.index)
-    assert kept == made[-4:]
-    lock = warehouse.executor().books().lock("application")
+        warehouse.clock.advance(10 * 86_400_000)
+    books = warehouse.executor().books()
+    now_ms = warehouse.clock.now_ms()
+    assert books.operations.keys() == set(made), "so few are kept for ever"
+
+    def gone(**given: int) -> set[str]:
+        return {key.partition("/")[2] for key, value in books.outdated(now_ms, **given)}
+
+    assert gone() == set()
+    # Ten days each: three of them are not older than thirty.
+    assert gone(keep=0) == set(made[:3])
+    assert gone(keep=4) == set(made[:2])
+    size = len(rows(warehouse)[operation_key(made[-1])])
+    assert gone(keep=0, bytes_max=2 * size + size // 2) == set(made[:4])
+    assert gone(keep=0, bytes_max=1) == set(made)
+    lock = books.lock("application")
     assert lock is not None
     assert lock.epoch == 6
+
+
+def test_a_run_of_many_operations_finds_each_of_them_at_its_end(warehouse: Warehouse) -> None:
+    made = [warehouse.planned("a", scope=f"task/0_{number}") for number in range(52)]
+    for name in made:
+        warehouse.executor().start(name)
+    warehouse.executor().start(warehouse.planned("b"))
+    assert set(made) < warehouse.executor().books().ids()
 
 
 def test_old_plans_and_wishes_about_nothing_are_taken_out(warehouse: Warehouse) -> None:

@@ -5,10 +5,28 @@ from __future__ import annotations
 from streamer.clock import ManualClock
 from streamer.control.operations import ProgressRecord
 from streamer.operations.meter import Meter
+from streamer.operations.words import progress_text
 
 
 def told(done: int, total: int = 1_000, **fields: object) -> ProgressRecord:
     return ProgressRecord(bytes_done=done, bytes_total=total, **fields)  # type: ignore[arg-type]
+
+
+def test_it_tells_since_when_nothing_has_moved_over_all_runs_of_a_step() -> None:
+    clock = ManualClock(5_000)
+    meter, seen = Meter(clock), []
+    for done, phase in ((0, "a"), (0, "a"), (1, "a"), (1, "a"), (1, "b"), (1, "b")):
+        seen.append(meter.read(told(done, phase=phase)).moved_ms)
+        clock.advance(1_000)
+    assert seen == [5_000, 5_000, 7_000, 7_000, 9_000, 9_000]
+    # Another process begins it again, and comes no further.
+    clock.advance(16 * 60_000)
+    last = Meter(clock, ProgressRecord(phase="b", bytes_done=1, moved_ms=9_000)).read(
+        told(1, phase="b", held_by="0_1")
+    )
+    assert last.moved_ms == 9_000
+    assert progress_text(last).endswith("waits for 0_1, nothing has moved for 16 min 2 s")
+    assert Meter(clock, last).read(told(2, phase="b")).moved_ms == clock.now_ms()
 
 
 def test_rate_and_time_left_come_from_the_last_seconds() -> None:

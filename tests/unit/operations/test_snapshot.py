@@ -216,6 +216,29 @@ def test_where_nothing_moves_for_long_it_fails_with_the_reason_and_goes_on_later
     assert office.fleet.order() is None
 
 
+def test_tasks_that_nobody_runs_for_long_end_the_wait_and_are_named(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(module, "_STALLED_LOOKS", 20)
+    office = Office()
+    office.fleet.owners |= dict.fromkeys(TASKS, "")
+    record = office.run()
+    assert record.state == "failed"
+    assert record.trouble is not None
+    assert record.trouble.message == (
+        "nothing has moved for long, and nobody runs 3 tasks: 0_0, 0_1, 0_2"
+    )
+    assert "start their workers" in record.trouble.hint
+    # Each try looks for as long, and what is told says since when nothing has moved in all.
+    [begun] = [step.progress for step in record.steps if step.progress]
+    record = office.executor().resume("one")
+    [again] = [step.progress for step in record.steps if step.progress]
+    assert again.at_ms > begun.at_ms
+    assert again.moved_ms == begun.moved_ms
+    office.fleet.owners |= dict.fromkeys(TASKS, "w1")
+    assert office.executor().resume("one").state == "done"
+
+
 def test_an_order_that_somebody_took_away_is_missed_and_given_again() -> None:
     office = Office()
     office.fleet.owners["0_1"] = ""

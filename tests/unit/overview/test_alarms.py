@@ -13,7 +13,7 @@ from streamer.overview.alarms import Alarm, alarms
 from streamer.overview.fleet import Fleet
 from streamer.overview.inventory import Inventory, SnapshotRow, StoreRow
 from tests.unit.overview.fleets import NOW_MS, Drawn, fleet_of
-from tests.unit.overview.records import books_of, operation
+from tests.unit.overview.records import PROGRESS, books_of, operation
 
 TWO = {"az=1": 2, "az=2": 2}
 HOUR_MS = 3_600_000
@@ -61,6 +61,28 @@ def test_a_lost_worker_and_what_nobody_runs_are_told(drawn: Drawn) -> None:
     drawn.plan = PlanRecord(controller="1-0000", away=("1-0001",), at_ms=NOW_MS)
     by_kind = {one.kind: one for one in found(drawn)}
     assert "the controller waits for them" in by_kind["gone_workers"].todo
+
+
+def test_an_operation_that_moves_no_further_is_told_though_somebody_carries_it_out(
+    drawn: Drawn,
+) -> None:
+    def shown(still_ms: int, **fields: object) -> list[Alarm]:
+        progress = replace(
+            PROGRESS, held_by="0_3 (nobody runs it)", moved_ms=NOW_MS - still_ms, at_ms=NOW_MS
+        )
+        record = operation("trim-1", **fields)
+        steps = (replace(record.steps[0], progress=progress), *record.steps[1:])
+        drawn.books = books_of(replace(record, steps=steps), live="trim-1")
+        return found(drawn)
+
+    assert shown(14 * 60_000) == []
+    [one] = shown(15 * 60_000)
+    assert (one.level, one.kind) == ("warning", "still_operation")
+    assert "trim-1 has not moved for long: step 1 of 3 hold" in one.what
+    assert "waits for 0_3 (nobody runs it)" in one.what
+    assert "streamer operations cancel trim-1" in one.todo
+    assert one.link == ("operation", "trim-1")
+    assert one.since_ms == NOW_MS - 15 * 60_000
 
 
 def test_workers_that_were_lost_long_ago_are_no_alarm(drawn: Drawn) -> None:
