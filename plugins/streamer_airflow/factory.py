@@ -17,6 +17,7 @@ from typing import Any
 
 from airflow.sdk import DAG, Param
 
+from streamer_airflow.limits import most
 from streamer_airflow.operators.operation import RETRIES, RETRY_DELAY
 from streamer_airflow.settings import (
     DEFAULT,
@@ -31,7 +32,6 @@ __all__ = ["Application", "for_each_application"]
 
 # Any day: what lies between it and today is never made up for.
 _BEGIN = datetime(2026, 1, 1, tzinfo=UTC)
-_GIB = 1 << 30
 
 
 @dataclass(frozen=True, slots=True)
@@ -158,14 +158,18 @@ class Application:
             description_md="No answer in this time is a rejection: nothing is changed.",
         )
 
-    def bytes_max(self, gib: int, what: str) -> Param:
+    def at_most(self, option: str, title: str, what: str) -> Param:
+        """How much goes without a person: what `[streamer] OPTION` allows, or less."""
+        allowed = most(option, self.conn_id)
         return Param(
-            gib * _GIB,
+            allowed,
             type="integer",
             minimum=0,
-            title="Bytes without a person",
+            maximum=allowed,
+            title=title,
             section="Approval",
-            description_md=f"{what} Above it somebody is asked. 0: always ask.",
+            description_md=f"{what} Above it somebody is asked. 0: always ask. More than {allowed:,}"
+            f" only `[streamer] {option}` allows, in Airflow's configuration.",
         )
 
 

@@ -65,6 +65,13 @@ _OPTIONS = {
         "Queue of tasks that read whole snapshots. Empty: the default queue.",
         "",
     ),
+    "trim_bytes_max": (
+        "The most that a trim deletes without a person, such as 10GiB; a form only lowers it. 0:"
+        " always ask. With __CONNECTION behind the name it is that connection's, as for the next.",
+        "10GiB",
+    ),
+    "rebalance_bytes_max": ("The most that a rebalance moves without a person.", "50GiB"),
+    "rebalance_tasks_max": ("The most tasks that change without a person.", "50"),
     "choices": (
         "JSON by connection: what forms offer of an application. `python -m"
         " streamer_airflow.choices CONNECTION` prints it.",

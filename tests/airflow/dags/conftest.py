@@ -63,7 +63,12 @@ class Runs:
             {
                 "conn_type": "streamer",
                 "host": self.made.kafka.bootstrap_servers,
-                "extra": {"application": self.made.name, "repository": self.repository},
+                "extra": {
+                    "application": self.made.name,
+                    "repository": self.repository,
+                    # All that nobody needs: tests have small changelogs.
+                    "settings": {"trim_percent_max": 100},
+                },
             }
         )
 

@@ -82,6 +82,41 @@ def test_every_destructive_task_has_an_approval_upstream_to_which_it_is_bound(ba
     assert set(found) == {"trim_changelogs", "rebalance_zones"}
 
 
+def test_what_goes_without_a_person_is_bounded_by_the_deployment(bag: Any) -> None:
+    """Whoever may trigger fills the form in: each of its limits has one of the configuration."""
+    from streamer_airflow.limits import LIMITS
+
+    found = set()
+    for dag, names in {
+        "trim_changelogs": {"bytes_max": "trim_bytes_max"},
+        "rebalance_zones": {
+            "bytes_max": "rebalance_bytes_max",
+            "tasks_max": "rebalance_tasks_max",
+        },
+    }.items():
+        for field, option in names.items():
+            schema = bag.dags[dag].params.get_param(field).schema
+            assert schema["maximum"] == LIMITS[option]
+            assert f"`[streamer] {option}`" in schema["description_md"]
+            found.add(option)
+    assert found == set(LIMITS)
+    approve = bag.dags["trim_changelogs"].get_task("approve")
+    assert (approve.limits, approve.asks) == ({"bytes_max": "trim_bytes_max"}, ("beyond_cap",))
+
+
+def test_limits_of_one_connection_are_those_of_its_form() -> None:
+    program = (
+        f"{PATH} import trim_changelogs;"
+        "print(json.dumps([vars(trim_changelogs)[name].params.get_param('bytes_max').schema"
+        "['maximum'] for name in ('trim_changelogs', 'trim_changelogs__other')]))"
+    )
+    two = {
+        "AIRFLOW__STREAMER__CONNECTIONS": "streamer_default,other",
+        "AIRFLOW__STREAMER__TRIM_BYTES_MAX__OTHER": "1MiB",
+    }
+    assert python(program, **two) == [10 << 30, 1 << 20]
+
+
 def test_an_operation_that_can_be_left_half_done_is_settled_by_a_teardown(bag: Any) -> None:
     from streamer_airflow.operators.operation import OperationOperator
     from streamer_airflow.operators.settle import SettleOperator
@@ -153,7 +188,10 @@ def test_scheduled_ones_have_a_form_that_is_filled_in(bag: Any) -> None:
         ("rebuild_standby", "source", "tape"),
         ("snapshot_stores", "repository", "ftp://x"),
         ("trim_changelogs", "bytes_max", -1),
+        ("trim_changelogs", "bytes_max", (10 << 30) + 1),
         ("trim_changelogs", "partitions", ["0"]),
+        ("rebalance_zones", "bytes_max", (50 << 30) + 1),
+        ("rebalance_zones", "tasks_max", 51),
         ("rebalance_zones", "spread_percent_max", 1001),
         ("restore_drill", "sample", 0),
         ("restore_drill", "directory", "relative"),
