@@ -31,6 +31,7 @@ from tests.broker.conftest import (  # noqa: F401
     sandbox,
 )
 from tests.unit.overview.fleets import LARGE, NOW_MS, fleet_of
+from tests.unit.overview.records import books_of, operation
 
 if TYPE_CHECKING:
     from playwright.sync_api import Browser, FloatRect, FrameLocator, Page, Route
@@ -394,3 +395,72 @@ def test_1_200_workers_are_readable_and_quick(browser: Browser, server: Server) 
     assert page.locator("#detail tbody tr").count() == 100
     page.get_by_text("1 to 100 of 400").wait_for()
     assert errors == []
+
+
+def a_run(page: Page, server: Server, dag: str, connections: list[str]) -> list[str]:
+    """The tab of a run: of `connections` the application "away" is not reached, "slow" never
+    answers, and "mine" has the run's operation. Which ones were asked."""
+    drawn = fleet_of({f"az={zone}": 2 for zone in "abc"}, per_worker=2)
+    drawn.books = books_of(operation("trim-1"))
+    state = documents_of(view_of(drawn))
+    heard = {"X-Streamer-Now": str(NOW_MS + 2_000), "X-Streamer-Heard": str(NOW_MS)}
+    why = f"Airflow, DAG {dag}, run manual__1"
+    rows = [{**row, "why": why} for row in state["operations"][:1]]
+    asked: list[str] = []
+
+    def give(route: Route) -> None:
+        one = route.request.url.split("/")[-2]
+        asked.append(one)
+        if one == "slow":
+            return
+        trouble = {"message": "Kafka is away", "hint": "look there", "since_ms": NOW_MS}
+        told = {
+            "away": {"is_read": False, "trouble": trouble},
+            "mine": {**state, "operations": rows},
+        }.get(one, {**state, "operations": []})
+        route.fulfill(
+            body=json.dumps(told), headers={**heard, "Content-Type": "application/json"}
+        )
+
+    answered(page, "connections", json.dumps({"connections": connections, "may_act": False}), {})
+    page.route("**/streamer/api/*/state", give)
+    page.goto(f"{server.url}/streamer/?dag={dag}&run=manual__1")
+    return asked
+
+
+def documents_of(view: Any) -> dict[str, Any]:
+    from streamer_airflow.web import documents
+
+    found: dict[str, Any] = msgspec.json.decode(msgspec.json.encode(documents.state(view)))
+    return found
+
+
+def test_a_run_is_found_though_other_applications_are_away(
+    browser: Browser, server: Server
+) -> None:
+    page = logged_in(browser, server, "vic")
+    errors = errors_of(page)
+    a_run(page, server, "own_dag", ["away", "slow", "empty", "mine"])
+    page.locator("#operations .job, #operations details").first.wait_for()
+    assert page.locator("#connection").input_value() == "mine"
+    assert page.locator("#trouble").is_hidden()
+    assert errors == []
+
+
+def test_a_run_that_nobody_knows_yet_is_looked_for_where_somebody_answers(
+    browser: Browser, server: Server
+) -> None:
+    page = logged_in(browser, server, "vic")
+    asked = a_run(page, server, "own_dag", ["away", "slow", "empty"])
+    page.get_by_text("This run has not begun any").wait_for()
+    assert page.locator("#connection").input_value() == "empty"
+    assert {"away", "slow", "empty"} <= set(asked)
+
+
+def test_the_run_of_a_dag_with_its_connections_name_is_looked_for_there_alone(
+    browser: Browser, server: Server
+) -> None:
+    page = logged_in(browser, server, "vic")
+    asked = a_run(page, server, "trim_changelogs__mine", ["away", "slow", "mine"])
+    page.locator("#operations .job, #operations details").first.wait_for()
+    assert set(asked) == {"mine"}
