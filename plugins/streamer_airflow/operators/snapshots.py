@@ -14,15 +14,18 @@ from typing import TYPE_CHECKING, Any
 
 from airflow.sdk.exceptions import AirflowException, AirflowFailException, AirflowSkipException
 
+from streamer.errors import OperationRefusedError
 from streamer.ids import TaskId
 from streamer.operations.words import size
 from streamer.restore.checking import Checked, check_snapshot
 from streamer.snapshot.choosing import Chosen, newest, shelves
 from streamer.snapshot.listing import made_for
 from streamer.snapshot.opening import open_repository
+from streamer.snapshot.repository import Repository
 from streamer.snapshot.shelf import Shelf
 from streamer.snapshot.transfer import Progress
 from streamer.snapshot.verified import LEVELS, Level, is_verified_as, verified
+from streamer_airflow.names import nearest
 from streamer_airflow.operators.failures import translated
 from streamer_airflow.operators.operation import StreamerOperator
 
@@ -95,7 +98,7 @@ class UnitsOperator(StreamerOperator):
         config = self.hook.config()
         named = list(params.get(self.takes) or ())
         with open_repository(config) as repository:
-            found = shelves(repository, config.application_id, named)
+            found = _shelves_of(repository, config.application_id, named)
             if not self.sample:
                 return [str(shelf.task) for shelf in found]
             ranked = sorted(found, key=lambda shelf: (-_since_restored(shelf), shelf.task))
@@ -189,6 +192,16 @@ def _counted(found: Sequence[Checked]) -> dict[str, Any]:
         "snapshots": [f"{one.task}/{one.id}" for one in found],
         "rows": sum(sum(one.rows.values()) for one in found),
     }
+
+
+def _shelves_of(repository: Repository, application: str, named: list[str]) -> list[Shelf]:
+    """Those of the form; a refusal has the names that were probably meant."""
+    try:
+        return shelves(repository, application, named)
+    except OperationRefusedError as refused:
+        known = [str(shelf.task) for shelf in shelves(repository, application)]
+        hint = " ".join(filter(None, [nearest(named, known), refused.hint]))
+        raise OperationRefusedError(refused.message, hint=hint) from refused
 
 
 def _made(shelf: Shelf, operation: str) -> Chosen | None:
