@@ -170,8 +170,8 @@ class Application:
             maximum=allowed,
             title=title,
             section="Approval",
-            description_md=f"{what} Above it somebody is asked. 0: always ask. More than {allowed:,}"
-            f" only `[streamer] {option}` allows, in Airflow's configuration.",
+            description_md=f"{what} Above it somebody is asked. 0: always ask. More than"
+            f" {allowed:,} only `[streamer] {option}` allows, in Airflow's configuration.",
         )
 
 

@@ -31,7 +31,8 @@ def nearest(wanted: Collection[str], known: Collection[str]) -> str:
 
 @contextmanager
 def with_nearest_names(config: Config, wanted: Mapping[str, Any]) -> Iterator[None]:
-    """Adds them to a refusal. `wanted` is what is asked for: `task`, `tasks`, `stores`, `worker`."""
+    """Adds them to a refusal. `wanted` has what is asked for: `task`, `tasks`, `stores`,
+    `worker`."""
     try:
         yield
     except OperationRefusedError as refused:

@@ -55,8 +55,8 @@ Told = list[dict[str, Any]]
 @dataclass(frozen=True, slots=True)
 class Offer:
     """What is to be approved. `told` goes to the next task and names it by its hash; `why_not` says
-    why it does not go without a person, "" where it does; `limits` what could have; `has_begun` that somebody has approved it
-    before."""
+    why it does not go without a person, "" where it does; `limits` up to what it would have;
+    `has_begun` that somebody has approved it before."""
 
     subject: str
     body: str

@@ -371,7 +371,8 @@ def test_forms_offer_what_was_told_of_the_application() -> None:
     known = {"tasks": [f"0_{at}" for at in range(40)], "stores": ["totals"], "workers": ["w1"]}
     program = (
         f"{PATH} import rebuild_standby, snapshot_stores;"
-        "both = [vars(snapshot_stores)['snapshot_stores'], vars(rebuild_standby)['rebuild_standby']];"
+        "both = [vars(snapshot_stores)['snapshot_stores'],"
+        " vars(rebuild_standby)['rebuild_standby']];"
         "print(json.dumps([{one: dag.params.get_param(one).schema for one in dag.params}"
         " for dag in both]))"
     )

@@ -418,9 +418,7 @@ def a_run(page: Page, server: Server, dag: str, connections: list[str]) -> list[
             "away": {"is_read": False, "trouble": trouble},
             "mine": {**state, "operations": rows},
         }.get(one, {**state, "operations": []})
-        route.fulfill(
-            body=json.dumps(told), headers={**heard, "Content-Type": "application/json"}
-        )
+        route.fulfill(body=json.dumps(told), headers={**heard, "Content-Type": "application/json"})
 
     answered(page, "connections", json.dumps({"connections": connections, "may_act": False}), {})
     page.route("**/streamer/api/*/state", give)
