@@ -11,7 +11,6 @@ from pathlib import Path
 import pytest
 
 from streamer.errors import StateDirectoryError
-from streamer.restore import scratch as module
 from streamer.restore.scratch import scratch, sweep
 
 
@@ -70,7 +69,7 @@ def test_what_is_not_its_own_is_never_touched(
     (tmp_path / "streamer-look-3.lock").symlink_to(tmp_path / "elsewhere")
     before = sorted(tmp_path.iterdir())
     assert sweep(tmp_path) == []
-    monkeypatch.setattr(module.os, "geteuid", lambda: os.getuid() + 1)
+    monkeypatch.setattr("os.geteuid", lambda: os.getuid() + 1)
     (tmp_path / "streamer-look-4.lock").touch()
     assert sweep(tmp_path) == []
     assert sorted(tmp_path.iterdir()) == sorted([*before, tmp_path / "streamer-look-4.lock"])
@@ -86,7 +85,7 @@ def test_what_cannot_be_removed_is_tried_again(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with monkeypatch.context() as patched:
-        patched.setattr(module.shutil, "rmtree", lambda *_given, **_named: None)
+        patched.setattr("shutil.rmtree", lambda *_given, **_named: None)
         with scratch(tmp_path) as directory:
             pass
     assert directory.exists()
