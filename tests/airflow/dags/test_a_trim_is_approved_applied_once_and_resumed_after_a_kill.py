@@ -85,6 +85,12 @@ def test_it_is_shown_rejected_approved_and_killed_in_the_middle(
     assert starts(here) == {topic: to for topic, (_start, to) in cuts.items()}
     assert xcom(resumed, "apply")["operation"] == done.id
 
+    # Cleared from any stage on, it finds what is done: nobody is asked, and nothing more goes.
+    for task in ("approve", "apply"):
+        again = here.again_from("trim_changelogs", task, at=at)
+        assert again.state == "success", (task, states(again))
+        assert trims(here) == [done]
+
     # Nothing is left to be trimmed: the run ends, skipped, and is no failure.
     nothing = here.run("trim_changelogs")
     assert nothing.state == "success"
