@@ -10,16 +10,14 @@ import shutil
 import signal
 import subprocess
 import sys
-import tempfile
 from collections.abc import Iterator
-from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
 import pytest
 import yaml
 
-from streamer.sandbox.jars import cache_directory
+from tests.tidy.compose import CHECK_S, built
 from tests.tidy.conftest import ROOT, listed
 
 FILE = ROOT / "docker-compose.yml"
@@ -325,37 +323,9 @@ def test_keys_are_made_once_and_each_host_knows_the_others(tmp_path: Path) -> No
         assert derived.split()[:2] == public.split()[:2]
 
 
-CHECK = Path(__file__).parent / "compose_check"
-CHECK_S = 900
-
-
 @pytest.fixture(scope="module")
 def check() -> Path:
-    """A program that loads a compose file as `docker compose config` does, built once by Go and
-    kept in the user's cache."""
-    sources = sorted(CHECK.iterdir())
-    digest = sha256(b"".join(path.read_bytes() for path in sources)).hexdigest()[:12]
-    binary = cache_directory() / "compose-check" / digest
-    if binary.exists():
-        return binary
-    if shutil.which("go") is None:
-        pytest.skip("no Go is installed, by which the check of docker-compose.yml is built")
-    binary.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(dir=binary.parent, prefix="build-") as temporary:
-        places = {name: f"{temporary}/{name.lower()}" for name in ("GOPATH", "GOCACHE")}
-        variables = {**os.environ, **places, "GOFLAGS": "-modcacherw", "CGO_ENABLED": "0"}
-        fetch, build = ["go", "mod", "download"], ["go", "build", "-o", f"{temporary}/built", "."]
-        for command in (fetch, build):
-            done = subprocess.run(
-                command, cwd=CHECK, env=variables, capture_output=True, text=True, timeout=CHECK_S
-            )
-            if done.returncode != 0 and command is fetch:
-                pytest.skip(
-                    f"the check of docker-compose.yml was not fetched: {done.stderr[-300:]}"
-                )
-            assert done.returncode == 0, done.stderr
-        Path(temporary, "built").rename(binary)
-    return binary
+    return built()
 
 
 def loaded(check: Path, variables: dict[str, str]) -> subprocess.CompletedProcess[str]:
