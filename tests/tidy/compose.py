@@ -38,9 +38,7 @@ def built() -> Path:
                 command, cwd=CHECK, env=variables, capture_output=True, text=True, timeout=CHECK_S
             )
             if done.returncode != 0 and command is fetch:
-                pytest.skip(
-                    f"the check of the compose file was not fetched: {done.stderr[-300:]}"
-                )
+                pytest.skip(f"the check of the compose file was not fetched: {done.stderr[-300:]}")
             assert done.returncode == 0, done.stderr
         Path(temporary, "built").rename(binary)
     return binary
