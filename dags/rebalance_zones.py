@@ -6,7 +6,7 @@ others are warm, so nothing pauses.
 
 - `propose` has the controller compute a placement, and goes on only if it mends a violation, or the
   form says so. *No controller answers*: `streamer show workers` says whether there is one.
-- `approve`: within the limits of the form it goes on, else somebody is asked. *Rejected, or no
+- `approve`: within its limits it goes on, else somebody is asked. *Rejected, or no
   answer*: nothing is moved. *Another proposal since*: asked again.
 - `apply` has exactly that placement adopted, and waits for the last move without a slot. *The
   placement was not as it was*: nothing is moved, and the next run looks again. *Somebody stopped
@@ -46,14 +46,11 @@ def build(application: Application) -> DAG:
             " violation.",
         ),
         "approval": application.approval(),
-        "bytes_max": application.bytes_max(50, "The most that is moved."),
-        "tasks_max": Param(
-            50,
-            type="integer",
-            minimum=0,
-            title="Tasks without a person",
-            section="Approval",
-            description_md="The most tasks that change. Above it somebody is asked.",
+        "bytes_max": application.at_most(
+            "rebalance_bytes_max", "Bytes without a person", "The most that is moved."
+        ),
+        "tasks_max": application.at_most(
+            "rebalance_tasks_max", "Tasks without a person", "The most tasks that change."
         ),
         "answer_hours": application.answer_hours(),
         "moves_hours": Param(

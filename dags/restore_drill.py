@@ -40,6 +40,8 @@ def build(application: Application) -> DAG:
             },
             title="How thoroughly",
             section="How",
+            description_md="*Restored* alone proves that a worker could start from it, and needs"
+            " room for a whole task. *Contents* reads as much, without room. *Files* is a listing.",
         ),
         "directory": Param(
             "",

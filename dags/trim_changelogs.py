@@ -5,7 +5,7 @@ Deletes from changelogs what verified snapshots, copies, restores and holds no l
 
 - `plan` looks at every changelog; its log says who holds what back. *Nothing may go*: the run ends
   here, skipped. *Another operation is at work*: it is named.
-- `approve`: within the limits of the form it goes on, else somebody is asked. *Rejected, or no
+- `approve`: within its limits it goes on, else somebody is asked. *Rejected, or no
   answer*: the plan is taken out. *The world moved*: it is planned anew and asked for again.
 - `apply` holds the snapshots, looks once more at who needs what, deletes, reads back. *It stops*:
   each try goes on with it, and nothing goes that anybody needs by then.
@@ -43,10 +43,13 @@ def build(application: Application) -> DAG:
             type="boolean",
             title="Beyond the cap",
             section="What",
-            description_md="Also more of a changelog than `trim_percent_max` allows at a time.",
+            description_md="Also more of a changelog than `trim_percent_max` allows at a time."
+            " Somebody is asked then, whatever the limits are.",
         ),
         "approval": application.approval(),
-        "bytes_max": application.bytes_max(10, "The most that is deleted."),
+        "bytes_max": application.at_most(
+            "trim_bytes_max", "Bytes without a person", "The most that is deleted."
+        ),
         "answer_hours": application.answer_hours(),
         "work_hours": application.work_hours(6),
     }
@@ -56,7 +59,8 @@ def build(application: Application) -> DAG:
             task_id="approve",
             kind="trim",
             takes=TAKES,
-            bytes_max="bytes_max",
+            limits={"bytes_max": "trim_bytes_max"},
+            asks=("beyond_cap",),
             command="streamer trim apply {id} --app {application}",
         )
         apply = OperationOperator(task_id="apply", kind="trim", approved=approve.output)

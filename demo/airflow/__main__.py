@@ -97,7 +97,9 @@ def _answer(question: str, default: str = "") -> str:
 
 
 def _run(arguments: argparse.Namespace, config: Config) -> int:
-    settings = {"streamer.choices": choices(config)}
+    # What somebody has set is not asked for again.
+    is_told = "AIRFLOW__STREAMER__CHOICES" in os.environ
+    settings = {} if is_told else {"streamer.choices": choices(config)}
     airflow = LocalAirflow(arguments.home, port=arguments.port, settings=settings)
     try:
         print("starting Airflow; the first start makes its database", flush=True)

@@ -12,27 +12,13 @@ from typing import Any
 
 from demo.airflow.rest import Api, ApiError
 from streamer.config import Config, settings
+from streamer_airflow.fields import kafka_fields, setting_fields
 
 __all__ = ["CONNECTION", "as_variable", "body", "check", "store"]
 
 CONNECTION = "streamer_default"
 _CONFLICT = 409
 _LOGIN, _PASSWORD = "sasl.username", "sasl.password"
-# Fields of the form, by the setting or by the property of Kafka's client that each stands for.
-_FIELDS = {
-    "snapshot_repository": "repository",
-    "snapshot_s3_access_key": "repository_access_key",
-    "snapshot_s3_secret_key": "repository_secret_key",
-    "snapshot_s3_endpoint": "repository_endpoint",
-    "snapshot_ssh_key": "ssh_key",
-    "snapshot_ssh_known_hosts": "ssh_known_hosts",
-}
-_KAFKA = {
-    "security.protocol": "security_protocol",
-    "sasl.mechanism": "sasl_mechanism",
-    "sasl.mechanisms": "sasl_mechanism",
-    "ssl.ca.location": "ssl_ca_location",
-}
 # What workers alone read is of no use there.
 _OF_MAINTENANCE = ("snapshot_", "trim_")
 
@@ -42,14 +28,16 @@ def body(config: Config, connection: str = CONNECTION) -> dict[str, Any]:
     kafka = {str(name): value for name, value in config.kafka.items()}
     login, password = kafka.pop(_LOGIN, None), kafka.pop(_PASSWORD, None)
     extra: dict[str, Any] = {"application": config.application_id}
-    extra |= {field: str(kafka.pop(name)) for name, field in _KAFKA.items() if name in kafka}
+    known = kafka_fields().items()
+    extra |= {field: str(kafka.pop(name)) for name, field in known if name in kafka}
     others: dict[str, Any] = {"kafka": kafka} if kafka else {}
+    fields = setting_fields()
     for declared in settings():
         name, value = declared.name, getattr(config, declared.name)
         if not name.startswith(_OF_MAINTENANCE) or value == declared.default:
             continue
-        if name in _FIELDS:
-            extra[_FIELDS[name]] = str(value)
+        if name in fields:
+            extra[fields[name]] = str(value)
         else:
             others[name] = str(value) if isinstance(value, Path) else value
     if others:

@@ -17,6 +17,7 @@ from typing import Any
 
 from airflow.sdk import DAG, Param
 
+from streamer_airflow.limits import most
 from streamer_airflow.operators.operation import RETRIES, RETRY_DELAY
 from streamer_airflow.settings import (
     DEFAULT,
@@ -31,7 +32,8 @@ __all__ = ["Application", "for_each_application"]
 
 # Any day: what lies between it and today is never made up for.
 _BEGIN = datetime(2026, 1, 1, tzinfo=UTC)
-_GIB = 1 << 30
+# A form is read by people; a large application has thousands of tasks.
+_LISTED_MAX = 30
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,18 +88,17 @@ class Application:
     # -- fields of forms ---------------------------------------------------------------------------
 
     def tasks(self, *, at_least: int = 0) -> Param:
-        known = self.choices.tasks
         return Param(
             [],
             type="array",
             items={"type": "string", "pattern": r"^\d+_\d+$"},
             uniqueItems=True,
             minItems=at_least,
-            **_offered(known),
             title="Tasks",
             section="What",
             description_md="Tasks such as `0_3`, one a line. "
-            + ("At least one." if at_least else "None: all."),
+            + ("At least one." if at_least else "None: all.")
+            + f" {_listed('tasks', self.choices.tasks)}",
         )
 
     def stores(self) -> Param:
@@ -106,10 +107,10 @@ class Application:
             type="array",
             items={"type": "string", "minLength": 1},
             uniqueItems=True,
-            **_offered(self.choices.stores),
             title="Stores",
             section="What",
-            description_md="Only of these stores, one a line. None: all.",
+            description_md="Only of these stores, one a line. None: all. "
+            + _listed("stores", self.choices.stores),
         )
 
     def worker(self) -> Param:
@@ -119,7 +120,8 @@ class Application:
             **_offered(self.choices.workers),
             title="Worker",
             section="What",
-            description_md="Whose copy it is. Empty: one that has failed, or the first by name.",
+            description_md="Whose copy it is. Empty: one that has failed, or the first by name. "
+            + _listed("workers", self.choices.workers),
         )
 
     def repository(self) -> Param:
@@ -170,14 +172,18 @@ class Application:
             description_md="No answer in this time is a rejection: nothing is changed.",
         )
 
-    def bytes_max(self, gib: int, what: str) -> Param:
+    def at_most(self, option: str, title: str, what: str) -> Param:
+        """How much goes without a person: what `[streamer] OPTION` allows, or less."""
+        allowed = most(option, self.conn_id)
         return Param(
-            gib * _GIB,
+            allowed,
             type="integer",
             minimum=0,
-            title="Bytes without a person",
+            maximum=allowed,
+            title=title,
             section="Approval",
-            description_md=f"{what} Above it somebody is asked. 0: always ask.",
+            description_md=f"{what} Above it somebody is asked. 0: always ask. More than"
+            f" {allowed:,} only `[streamer] {option}` allows, in Airflow's configuration.",
         )
 
 
@@ -188,5 +194,14 @@ def for_each_application(build: Callable[[Application], DAG]) -> dict[str, DAG]:
 
 
 def _offered(known: Sequence[str]) -> dict[str, Any]:
-    """Suggestions: what is typed in may be newer than what was told."""
+    """Suggestions beside a line of text: what is typed in may be newer than what was told. Of a
+    list Airflow would take nothing but these, so lists have theirs in words."""
     return {"examples": list(known)} if known else {}
+
+
+def _listed(what: str, known: Sequence[str]) -> str:
+    """How to list them, and those that were told when the form was made."""
+    told = ", ".join(f"`{each}`" for each in known[:_LISTED_MAX])
+    more = f" and {len(known) - _LISTED_MAX:,} more" if len(known) > _LISTED_MAX else ""
+    how = f"`streamer show {what} --app APP` lists them"
+    return f"{how}; when this form was made: {told}{more}." if told else f"{how}."

@@ -6,12 +6,12 @@ or by a restore of it that is read to the last row.
 
 from __future__ import annotations
 
-import tempfile
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from streamer.errors import SnapshotDamagedError, SnapshotMissingError
 from streamer.restore.rehearsal import rehearse
+from streamer.restore.scratch import scratch
 from streamer.snapshot.choosing import Chosen
 from streamer.snapshot.repository import Repository
 from streamer.snapshot.transfer import Report
@@ -51,15 +51,14 @@ def check_snapshot(
     """Look at one snapshot, and note what was found: a damaged one takes its notes back.
 
     `directory` is where to restore to, for a moment; without it the system's own for such things.
+    Raises StateDirectoryError where that cannot be used.
     """
     problems: dict[str, str] = {}
     rows: dict[str, int] = {}
     try:
         if level == "restored":
-            with tempfile.TemporaryDirectory(prefix="streamer-", dir=directory) as place:
-                found = rehearse(
-                    repository, one.shelf, one.stem, directory=Path(place), report=report
-                )
+            with scratch(directory) as place:
+                found = rehearse(repository, one.shelf, one.stem, directory=place, report=report)
             rows = found.rows
         else:
             verdict = verify(

@@ -7,6 +7,7 @@ import json
 import os
 import re
 import shutil
+import signal
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -16,6 +17,7 @@ from typing import Any
 import pytest
 import yaml
 
+from tests.tidy.compose import CHECK_S, built
 from tests.tidy.conftest import ROOT, listed
 
 FILE = ROOT / "docker-compose.yml"
@@ -158,6 +160,76 @@ def test_no_secret_stands_in_the_file(compose: dict[str, Any]) -> None:
     assert not found, listed(found)
 
 
+def test_no_secret_is_on_a_command_line(services: dict[str, Any]) -> None:
+    """All users of a host see command lines, and `docker inspect` keeps them."""
+    variables = {name for name in example() if SECRET.search(name)} | {"STREAMER_CONNECTION"}
+    found = []
+    for name, service in services.items():
+        # A script that a shell reads is no argument of what the script runs.
+        lines = [
+            text for key in ("command", "entrypoint") for _key, text in texts(service.get(key))
+        ]
+        found += [f"{name}: {line}" for line in lines if VARIABLE.search(line)]
+    for script in ("airflow/init.sh", "worker/start.sh", "worker/make-keys.sh"):
+        for line in (ROOT / "docker" / script).read_text().splitlines():
+            # What a shell does itself starts no process.
+            is_own = line.startswith(("#", "printf "))
+            if not is_own and any(f"${name}" in line for name in variables):
+                found.append(f"{script}: {line}")
+    assert not found, listed(found)
+
+
+def test_a_password_for_redis_is_the_end_of_its_configuration(services: dict[str, Any]) -> None:
+    script = services["redis"]["command"][-1].replace("$$", "$")
+    script = script.replace("exec docker-entrypoint.sh redis-server /etc/redis/redis.conf -", "cat")
+    done = subprocess.run(
+        ["sh", "-ec", script],
+        env={**os.environ, "REDISCLI_AUTH": "s3-cret_"},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert done.stdout == "requirepass s3-cret_\n"
+
+
+def test_what_drives_operations_has_time_to_leave_them_in_order(services: dict[str, Any]) -> None:
+    for name in ("airflow-triggerer", "airflow-worker", "airflow-worker-heavy", "worker-a"):
+        assert re.fullmatch(r"\d+m|[4-9]\ds", services[name]["stop_grace_period"]), name
+
+
+def test_an_sshd_that_ends_is_started_again(tmp_path: Path) -> None:
+    """With programs of the test's own in their places: what is tried is who starts whom."""
+    begun = tmp_path / "begun"
+    programs = {
+        "sshd": f"echo $$ >> {begun}; exit 1",
+        "streamer": f"while [ $(wc -l < {begun}) -lt 2 ]; do sleep 0.1; done; echo served $1",
+    }
+    for name, text in programs.items():
+        (tmp_path / name).write_text(f"#!/bin/sh\n{text}\n")
+        (tmp_path / name).chmod(0o755)
+    begun.touch()
+    (tmp_path / "host_key").touch()
+    script = (ROOT / "docker/worker/start.sh").read_text()
+    script = script.replace("/usr/sbin/sshd", str(tmp_path / "sshd"))
+    script = script.replace("/etc/streamer/ssh/host_key", str(tmp_path / "host_key"))
+    log = tmp_path / "log"
+    with log.open("wb") as output:
+        process = subprocess.Popen(
+            ["sh", "-c", script, "start.sh", "run"],
+            env={**os.environ, "PATH": f"{tmp_path}:{os.environ['PATH']}"},
+            stdout=output,
+            stderr=output,
+            start_new_session=True,
+        )
+        try:
+            assert process.wait(60) == 0
+        finally:
+            # In a container the end of the first process ends all others.
+            os.killpg(process.pid, signal.SIGKILL)
+    assert "served run" in log.read_text()
+    assert len(begun.read_text().splitlines()) >= 2
+
+
 def test_a_variable_that_is_missing_is_named_with_what_makes_it() -> None:
     found = set(VARIABLE.findall(FILE.read_text()))
     assert {hint for _name, hint in found} == {":?run docker/make-env"}
@@ -183,11 +255,7 @@ def made(tmp_path: Path) -> Path:
 
 
 def test_made_secrets_are_complete_different_and_private(made: Path, tmp_path: Path) -> None:
-    values = dict(
-        line.split("=", 1)
-        for line in made.read_text().splitlines()
-        if line and not line.startswith("#")
-    )
+    values = secrets_of(made)
     assert set(values) == set(example())
     assert all(values.values())
     assert len(set(values.values())) == len(values)
@@ -253,6 +321,45 @@ def test_keys_are_made_once_and_each_host_knows_the_others(tmp_path: Path) -> No
         command_of_key = ["ssh-keygen", "-y", "-f", str(tmp_path / host / "pull_key")]
         derived = subprocess.run(command_of_key, capture_output=True, text=True, check=True).stdout
         assert derived.split()[:2] == public.split()[:2]
+
+
+@pytest.fixture(scope="module")
+def check() -> Path:
+    return built()
+
+
+def loaded(check: Path, variables: dict[str, str]) -> subprocess.CompletedProcess[str]:
+    command = [str(check), str(FILE)]
+    environment = {"PATH": os.environ["PATH"], **variables}
+    return subprocess.run(command, env=environment, capture_output=True, text=True, timeout=60)
+
+
+def secrets_of(env: Path) -> dict[str, str]:
+    lines = [line for line in env.read_text().splitlines() if line and not line.startswith("#")]
+    return dict(line.split("=", 1) for line in lines)
+
+
+@pytest.mark.timeout(2 * CHECK_S)
+def test_the_library_of_docker_compose_accepts_the_file(
+    check: Path, made: Path, services: dict[str, Any]
+) -> None:
+    done = loaded(check, secrets_of(made))
+    assert done.returncode == 0, done.stderr
+    assert done.stderr == ""
+    found = yaml.safe_load(done.stdout)
+    assert set(found["services"]) == set(services)
+    # What the extensions and the variables come to.
+    redis = found["services"]["airflow-worker"]["environment"]["AIRFLOW__CELERY__BROKER_URL"]
+    assert redis == f"redis://:{secrets_of(made)['REDIS_PASSWORD']}@redis:6379/0"
+    assert "$REDISCLI_AUTH" in found["services"]["redis"]["command"][-1]
+
+
+def test_it_says_what_makes_a_variable_that_is_missing(check: Path, made: Path) -> None:
+    variables = secrets_of(made)
+    del variables["POSTGRES_PASSWORD"]
+    done = loaded(check, variables)
+    assert done.returncode == 1
+    assert "POSTGRES_PASSWORD is missing a value: run docker/make-env" in done.stderr
 
 
 def test_docker_accepts_the_compose_file(made: Path) -> None:

@@ -3,9 +3,7 @@
     host      brokers, host:port, separated by commas
     login     SASL user name
     password  SASL password
-    extra     application, security_protocol, sasl_mechanism, ssl_ca_location, repository,
-              repository_access_key, repository_secret_key, repository_endpoint, ssh_key,
-              ssh_known_hosts, settings (JSON: any other setting by its name)
+    extra     the other fields of its form, which streamer_airflow.fields has
 
 Nothing of the host's own is read, neither `streamer.toml` nor STREAMER_ variables: a task does the
 same on every worker of Airflow.
@@ -22,26 +20,12 @@ from streamer.config import Config, resolve
 from streamer.errors import ConfigError
 from streamer.kafka.secrets import is_secret
 from streamer.kafka.settings import check
+from streamer_airflow.fields import FIELDS, setting_fields
 
 __all__ = ["Described", "config_of", "secrets_of"]
 
 # Where there is no file of settings, whatever directory a task runs in.
 _NOWHERE = Path("/nonexistent")
-# Fields of the form that are settings under a shorter name.
-_RENAMED = {
-    "repository": "snapshot_repository",
-    "repository_access_key": "snapshot_s3_access_key",
-    "repository_secret_key": "snapshot_s3_secret_key",
-    "repository_endpoint": "snapshot_s3_endpoint",
-    "ssh_key": "snapshot_ssh_key",
-    "ssh_known_hosts": "snapshot_ssh_known_hosts",
-}
-_KAFKA = {
-    "security_protocol": "security.protocol",
-    "sasl_mechanism": "sasl.mechanism",
-    "ssl_ca_location": "ssl.ca.location",
-}
-_KNOWN = {"application", "settings", *_RENAMED, *_KAFKA}
 
 
 class Described(Protocol):
@@ -68,10 +52,10 @@ def config_of(connection: Described) -> Config:
     where = f"connection {connection.conn_id}"
     given = connection.extra_dejson.items()
     extra = {name: value for name, value in given if value not in ("", None)}
-    if unknown := sorted(extra.keys() - _KNOWN):
+    if unknown := sorted(extra.keys() - FIELDS.keys()):
         raise ConfigError(
             f"{where}: extra has {', '.join(unknown)}, which is none of its fields",
-            hint=f"fields are {', '.join(sorted(_KNOWN))}; any other setting stands in `settings`",
+            hint=f"fields are {', '.join(sorted(FIELDS))}; any other setting stands in `settings`",
         )
     application = str(extra.get("application", ""))
     for name, value in (("application", application), ("bootstrap servers", connection.host)):
@@ -81,9 +65,10 @@ def config_of(connection: Described) -> Config:
             )
     keywords = _settings(extra.get("settings"), where)
     keywords["bootstrap_servers"] = connection.host
-    keywords |= {name: extra[field] for field, name in _RENAMED.items() if field in extra}
+    keywords |= {name: extra[field] for name, field in setting_fields().items() if field in extra}
     kafka = dict(keywords.get("kafka", {}))
-    kafka |= {name: str(extra[field]) for field, name in _KAFKA.items() if field in extra}
+    named = {name: field for name, field in FIELDS.items() if field.kafka and name in extra}
+    kafka |= {field.kafka[0]: str(extra[name]) for name, field in named.items()}
     if connection.login:
         kafka |= {"sasl.username": connection.login, "sasl.password": connection.password or ""}
     try:
@@ -105,7 +90,8 @@ def secrets_of(connection: Described) -> list[str]:
         settings = {}
     kafka = settings.pop("kafka", None)
     named = [*settings.items(), *(kafka.items() if isinstance(kafka, Mapping) else ())]
-    found = [connection.password, extra.get("repository_secret_key")]
+    found = [connection.password]
+    found += [extra.get(name) for name, field in FIELDS.items() if field.is_secret]
     found += [value for name, value in named if is_secret(name)]
     return [str(value) for value in found if value]
 

@@ -32,6 +32,7 @@ from streamer.operations.readiness import fits
 from streamer_airflow.body import last_seconds, of_operation
 from streamer_airflow.driving import told
 from streamer_airflow.hooks.application import ApplicationHook, executor_of
+from streamer_airflow.limits import Limit, limits_of
 from streamer_airflow.links import OperationLink, show_link
 from streamer_airflow.operators.failures import translated
 from streamer_airflow.planning import planned, weighed
@@ -57,13 +58,14 @@ Told = list[dict[str, Any]]
 @dataclass(frozen=True, slots=True)
 class Offer:
     """What is to be approved. `told` goes to the next task and names it by its hash; `why_not` says
-    why it does not go without a person, "" where it does; `has_begun` that somebody has approved it
-    before."""
+    why it does not go without a person, "" where it does; `limits` up to what it would have;
+    `has_begun` that somebody has approved it before."""
 
     subject: str
     body: str
     told: Told
     why_not: str = ""
+    limits: Sequence[Limit] = ()
     has_begun: bool = False
 
 
@@ -114,11 +116,12 @@ class PlanApproval(ApprovalOperator):
         if offer.has_begun:
             self.log.info("it has begun: there is nothing to be asked")
             return offer.told
+        body = offer.body + "".join(f"\n\nGoes alone: up to {one.text}." for one in offer.limits)
         if params[self.mode] == AUTOMATIC and not offer.why_not:
-            self.log.info("within the limits of this run: nobody is asked\n%s", offer.body)
+            self.log.info("within the limits of this run: nobody is asked\n%s", body)
             return offer.told
         reason = f"\n\nAsked since {offer.why_not}." if offer.why_not else ""
-        self.subject, self.body = offer.subject, offer.body + reason
+        self.subject, self.body = offer.subject, body + reason
         self.response_timeout = timedelta(hours=float(params[self.hours]))
         try:
             return super().execute(context)
@@ -154,8 +157,9 @@ class PlanApproval(ApprovalOperator):
 class OperationApproval(PlanApproval):
     """The plans of operations: of this run's one, or of each of `stages`.
 
-    `bytes_max` names the field of the form with the most bytes that go without a person; `command`
-    is what does the same, with `{id}` and `{application}`.
+    `limits` names the field of the form with the most bytes that go without a person, and the
+    option that bounds it; `asks` names fields that always need one. `command` is what does the
+    same, with `{id}` and `{application}`.
     """
 
     template_fields: Sequence[str] = ("stages",)
@@ -166,7 +170,8 @@ class OperationApproval(PlanApproval):
         kind: str,
         takes: Sequence[str] = (),
         stages: Any = None,
-        bytes_max: str = "",
+        limits: Mapping[str, str] | None = None,
+        asks: Sequence[str] = (),
         command: str = "",
         **kwargs: Any,
     ) -> None:
@@ -174,7 +179,8 @@ class OperationApproval(PlanApproval):
         self.kind = kind
         self.takes = takes
         self.stages = stages
-        self.bytes_max = bytes_max
+        self.limits = dict(limits or {})
+        self.asks = asks
         self.command = command
 
     def offer(self, context: Context) -> Offer | None:
@@ -208,11 +214,13 @@ class OperationApproval(PlanApproval):
         if len(records) > _SHOWN_MAX:
             rest = ", ".join(f"`{each.id}`" for each in records[_SHOWN_MAX:])
             bodies.append(f"and {len(records) - _SHOWN_MAX} more of the kind: {rest}")
+        limits = limits_of(self.limits, self.conn_id, params)
         return Offer(
             f"{self.kind} of {application}",
             "\n\n".join(bodies),
             said,
-            self._why_not(records, params),
+            self._why_not(records, params, limits),
+            limits,
             has_begun=all(each.state != "planned" for each in records),
         )
 
@@ -248,13 +256,20 @@ class OperationApproval(PlanApproval):
     def hook(self) -> ApplicationHook:
         return ApplicationHook(self.conn_id)
 
-    def _why_not(self, records: Sequence[OperationRecord], params: Mapping[str, Any]) -> str:
-        if not self.bytes_max:
+    def _why_not(
+        self,
+        records: Sequence[OperationRecord],
+        params: Mapping[str, Any],
+        limits: Sequence[Limit],
+    ) -> str:
+        if wished := [name for name in self.asks if params[name]]:
+            return f"the form says {', '.join(wished)}"
+        if not limits:
             return ""
         costs = [each.plan.cost for each in records]
         if any(cost.records and not cost.bytes for cost in costs):
             return "it is not known how many bytes go"
-        size, limit = sum(cost.bytes for cost in costs), int(params[self.bytes_max])
+        size, limit = sum(cost.bytes for cost in costs), min(one.value for one in limits)
         if size > limit:
             return f"{size:,} bytes go, and {limit:,} go without a person"
         return ""

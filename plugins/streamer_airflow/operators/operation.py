@@ -23,6 +23,7 @@ from streamer_airflow.deadlines import Deadline, deadline
 from streamer_airflow.driving import PLAN_ANEW, Driver, told
 from streamer_airflow.hooks.application import ApplicationHook, executor_of
 from streamer_airflow.links import OperationLink, show_link
+from streamer_airflow.names import with_nearest_names
 from streamer_airflow.operators.failures import judged, late, translated
 from streamer_airflow.planning import attached, planned, weighed
 from streamer_airflow.runs import Asked, asked_by, conductor_of
@@ -95,9 +96,9 @@ class PlanOperator(StreamerOperator):
 
     def execute(self, context: Context) -> dict[str, Any]:
         with translated():
-            config = self.hook.config()
-            with executor_of(config) as executor:
-                record = planned(executor, config, self.asked(context))
+            config, asked = self.hook.config(), self.asked(context)
+            with with_nearest_names(config, asked.wanted), executor_of(config) as executor:
+                record = planned(executor, config, asked)
         if record is None:
             raise AirflowSkipException("nothing is to be done: the log says who holds what back")
         show_link(context, self, record.id)

@@ -20,6 +20,7 @@ from streamer_airflow.body import of_proposal
 from streamer_airflow.deadlines import deadline
 from streamer_airflow.driving import PLAN_ANEW
 from streamer_airflow.hooks.application import ApplicationHook
+from streamer_airflow.limits import limits_of
 from streamer_airflow.links import show_link
 from streamer_airflow.operators.approval import Offer, PlanApproval, Told
 from streamer_airflow.operators.failures import translated
@@ -33,6 +34,8 @@ if TYPE_CHECKING:
 __all__ = ["ProposeOperator", "RebalanceApproval", "RebalanceOperator"]
 
 _ANSWER_S = 30.0
+# Fields of the form, and the options that bound them.
+_LIMITS = {"bytes_max": "rebalance_bytes_max", "tasks_max": "rebalance_tasks_max"}
 _LOOK_S = 1.0
 
 
@@ -75,15 +78,11 @@ class RebalanceApproval(PlanApproval):
         *,
         always: str = "always",
         spread: str = "spread_percent_max",
-        bytes_max: str = "bytes_max",
-        tasks_max: str = "tasks_max",
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
         self.always = always
         self.spread = spread
-        self.bytes_max = bytes_max
-        self.tasks_max = tasks_max
 
     def offer(self, context: Context) -> Offer | None:
         params: Mapping[str, Any] = context["params"]
@@ -94,16 +93,22 @@ class RebalanceApproval(PlanApproval):
         if not (proposal.after and (why or params[self.always])):
             return None
         application = config.application_id
-        limits = (
-            (proposal.moved_bytes, int(params[self.bytes_max]), "bytes are moved"),
-            (len(proposal.after), int(params[self.tasks_max]), "tasks change"),
-        )
-        over = [f"{size:,} {what}, {limit:,} may" for size, limit, what in limits if size > limit]
+        limits = limits_of(_LIMITS, self.conn_id, params)
+        amounts = {
+            "rebalance_bytes_max": (proposal.moved_bytes, "bytes are moved"),
+            "rebalance_tasks_max": (len(proposal.after), "tasks change"),
+        }
+        over = []
+        for one in limits:
+            amount, what = amounts[one.option]
+            if amount > one.value:
+                over.append(f"{amount:,} {what}, {one.value:,} may")
         return Offer(
             f"rebalance of {application}",
             of_proposal(proposal, why, application=application),
             [{"proposal": proposal.id, "number": proposal.number, "at_ms": proposal.at_ms}],
             "; ".join(over),
+            limits,
         )
 
     def change(self, shown: Told, params: Mapping[str, Any]) -> str:

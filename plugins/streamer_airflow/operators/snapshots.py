@@ -14,22 +14,25 @@ from typing import TYPE_CHECKING, Any
 
 from airflow.sdk.exceptions import AirflowException, AirflowFailException, AirflowSkipException
 
+from streamer.errors import OperationRefusedError
 from streamer.ids import TaskId
 from streamer.operations.words import size
 from streamer.restore.checking import Checked, check_snapshot
 from streamer.snapshot.choosing import Chosen, newest, shelves
 from streamer.snapshot.listing import made_for
 from streamer.snapshot.opening import open_repository
+from streamer.snapshot.repository import Repository
 from streamer.snapshot.shelf import Shelf
-from streamer.snapshot.transfer import Progress
+from streamer.snapshot.transfer import Progress, each
 from streamer.snapshot.verified import LEVELS, Level, is_verified_as, verified
+from streamer_airflow.names import nearest
 from streamer_airflow.operators.failures import translated
 from streamer_airflow.operators.operation import StreamerOperator
 
 if TYPE_CHECKING:
     from airflow.sdk import Context
 
-__all__ = ["CheckOperator", "UnitsOperator", "units_of"]
+__all__ = ["CheckOperator", "UnitsOperator", "longest_unrestored", "units_of"]
 
 _log = logging.getLogger(__name__)
 
@@ -42,8 +45,8 @@ def units_of(tasks: Sequence[str], units_max: int = UNITS_MAX) -> list[dict[str,
     ordered = sorted(tasks, key=TaskId.parse)
     count = min(len(ordered), units_max)
     dealt = [ordered[number::count] for number in range(count)]
-    more = [f" and {len(each) - 1} more" if len(each) > 1 else "" for each in dealt]
-    return [{"name": each[0] + rest, "tasks": each} for each, rest in zip(dealt, more, strict=True)]
+    more = [f" and {len(one) - 1} more" if len(one) > 1 else "" for one in dealt]
+    return [{"name": one[0] + rest, "tasks": one} for one, rest in zip(dealt, more, strict=True)]
 
 
 class UnitsOperator(StreamerOperator):
@@ -95,11 +98,10 @@ class UnitsOperator(StreamerOperator):
         config = self.hook.config()
         named = list(params.get(self.takes) or ())
         with open_repository(config) as repository:
-            found = shelves(repository, config.application_id, named)
+            found = _shelves_of(repository, config.application_id, named)
             if not self.sample:
                 return [str(shelf.task) for shelf in found]
-            ranked = sorted(found, key=lambda shelf: (-_since_restored(shelf), shelf.task))
-        return [str(shelf.task) for shelf in ranked]
+            return longest_unrestored(repository, found)
 
 
 class CheckOperator(StreamerOperator):
@@ -191,6 +193,28 @@ def _counted(found: Sequence[Checked]) -> dict[str, Any]:
     }
 
 
+def _shelves_of(repository: Repository, application: str, named: list[str]) -> list[Shelf]:
+    """Those of the form; a refusal has the names that were probably meant."""
+    try:
+        return shelves(repository, application, named)
+    except OperationRefusedError as refused:
+        known = [str(shelf.task) for shelf in shelves(repository, application)]
+        hint = " ".join(filter(None, [nearest(named, known), refused.hint]))
+        raise OperationRefusedError(refused.message, hint=hint) from refused
+
+
+def longest_unrestored(repository: Repository, found: Sequence[Shelf]) -> list[str]:
+    """Tasks, those first that were not restored for the longest. A look at one is two requests, and
+    a large application has thousands: as many at a time as the repository takes."""
+    since: dict[TaskId, float] = {}
+
+    def look(shelf: Shelf) -> None:
+        since[shelf.task] = _since_restored(shelf)
+
+    each(found, look, parallel=repository.transfers.parallel)
+    return [str(task) for task in sorted(since, key=lambda task: (-since[task], task))]
+
+
 def _made(shelf: Shelf, operation: str) -> Chosen | None:
     manifest = made_for(shelf, operation)
     return None if manifest is None else Chosen(shelf, manifest.stem)
@@ -199,8 +223,8 @@ def _made(shelf: Shelf, operation: str) -> Chosen | None:
 def _since_restored(shelf: Shelf) -> float:
     """How many snapshots were made since one was restored for a look; infinite where none was."""
     noted = verified(shelf)
-    for newer, each in enumerate(reversed(shelf.entries())):
-        if noted.get(each.stem) == "restored":
+    for newer, entry in enumerate(reversed(shelf.entries())):
+        if noted.get(entry.stem) == "restored":
             return newer
     return math.inf
 

@@ -29,20 +29,33 @@ _NAMED_KEPT_S = 300.0
 
 
 class Connections:
-    """The ids, read anew every two seconds at most. Any thread may ask."""
+    """The ids, read anew every two seconds at most. Any thread may ask.
+
+    One thread reads at a time. Whoever comes meanwhile gets what was read before: a database or a
+    vault that does not answer stops one look at the page, and not all of them.
+    """
 
     def __init__(self, read: Callable[[], list[str]] | None = None) -> None:
         self._read = read or Listing().found
-        self._lock = threading.Lock()
-        self._ids: list[str] = []
-        self._until_s = 0.0
+        self._reading = threading.Lock()
+        # What was read, and until when that is new enough: replaced as one.
+        self._known: tuple[list[str], float] | None = None
 
     def ids(self) -> list[str]:
-        with self._lock:
-            if time.monotonic() >= self._until_s:
-                self._ids = self._read()
-                self._until_s = time.monotonic() + _KEPT_S
-            return list(self._ids)
+        known = self._known
+        if known is not None and time.monotonic() < known[1]:
+            return list(known[0])
+        # Only while nothing was ever read there is nothing to be given.
+        if not self._reading.acquire(blocking=known is None):
+            assert known is not None
+            return list(known[0])
+        try:
+            known = self._known
+            if known is None or time.monotonic() >= known[1]:
+                known = self._known = (self._read(), time.monotonic() + _KEPT_S)
+            return list(known[0])
+        finally:
+            self._reading.release()
 
 
 class Listing:

@@ -172,10 +172,12 @@ class Installation:
         subprocess.run(createdb, check=True, env={**os.environ, **password})
 
     def _start_redis(self) -> None:
-        command = self._command("redis")
-        command[1] = str(ROOT / "docker/redis/redis.conf")
-        ours = ["--bind", "127.0.0.1", "--port", str(self._redis_port)]
-        self._run("redis", [*command, *ours, "--dir", str(self._directory)])
+        # What the image's own entry point does is to become another user.
+        ours = f"--bind 127.0.0.1 --port {self._redis_port} --dir {self._directory}"
+        *shell, script = self._command("redis")
+        script = script.replace("docker-entrypoint.sh ", "").replace("$$", "$")
+        script = script.replace("/etc/redis/redis.conf", f"{ROOT}/docker/redis/redis.conf {ours}")
+        self._run("redis", [*shell, script], self.environment("redis"))
         ping = ["redis-cli", "-h", "127.0.0.1", "-p", str(self._redis_port), "ping"]
         self._wait("redis", ping, self.environment("redis"))
 
@@ -218,7 +220,13 @@ class Installation:
         variables = _clean(os.environ) | self._airflow("airflow-init")
         with (self._directory / "init.log").open("wb") as output:
             done = subprocess.run(
-                ["sh", str(script)], env=variables, stdout=output, stderr=output, timeout=_START_S
+                ["sh", str(script)],
+                env=variables,
+                stdout=output,
+                stderr=output,
+                timeout=_START_S,
+                # As in a container: no terminal that could be asked for a password.
+                start_new_session=True,
             )
         assert done.returncode == 0, self.logs()
 

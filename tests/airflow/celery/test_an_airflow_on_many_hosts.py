@@ -42,6 +42,8 @@ def installation(servers: str) -> Iterator[Installation]:
     # Not one of pytest's: PostgreSQL runs as another user, who must get there.
     directory = Path(tempfile.mkdtemp(prefix="streamer-celery-"))
     directory.chmod(0o755)
+    # PostgreSQL runs as another user, and goes through the directory of all tests to its own.
+    directory.parent.chmod(directory.parent.stat().st_mode | 0o011)
     running = Installation(directory, servers)
     try:
         running.start()

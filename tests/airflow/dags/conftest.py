@@ -63,7 +63,12 @@ class Runs:
             {
                 "conn_type": "streamer",
                 "host": self.made.kafka.bootstrap_servers,
-                "extra": {"application": self.made.name, "repository": self.repository},
+                "extra": {
+                    "application": self.made.name,
+                    "repository": self.repository,
+                    # All that nobody needs: tests have small changelogs.
+                    "settings": {"trim_percent_max": 100},
+                },
             }
         )
 
@@ -71,6 +76,32 @@ class Runs:
         """One run, to its end; `at` of an earlier one runs that again, as clearing it does."""
         at = at or datetime.now(tz=UTC)
         return self.bag.dags[dag].test(run_after=at, logical_date=at, run_conf=conf)
+
+    def again_from(self, dag: str, task: str, *, at: datetime) -> Any:
+        """The run of `at` once more, after one of its tasks is cleared with those below it: the
+        way that `DAG.test` goes, but for the run, which it would make anew."""
+        from airflow.models.dagrun import DagRun
+        from airflow.utils.state import DagRunState
+        from sqlalchemy import select
+
+        def cleared(*, dag: Any, logical_date: datetime, session: Any, **_given: Any) -> Any:
+            run = session.scalar(
+                select(DagRun).where(
+                    DagRun.dag_id == dag.dag_id, DagRun.logical_date == logical_date
+                )
+            )
+            part = dag.partial_subset([task], include_upstream=False, include_downstream=True)
+            part.clear(run_id=run.run_id, dag_run_state=DagRunState.RUNNING, session=session)
+            run.set_state(DagRunState.RUNNING)
+            run.dag = dag
+            session.commit()
+            return run
+
+        with pytest.MonkeyPatch.context() as patched:
+            patched.setattr("airflow.models.dagrun.get_or_create_dagrun", cleared)
+            everything = "airflow.serialization.definitions.dag.SerializedDAG.clear_dags"
+            patched.setattr(everything, lambda *_given, **_named: 0)
+            return self.bag.dags[dag].test(run_after=at, logical_date=at)
 
     def killed(self, dag: str, failpoint: str, *, at: datetime, **conf: Any) -> int:
         """The same in a process that is killed at a failpoint; its exit code."""

@@ -21,6 +21,7 @@ from tests.broker.trims import Snapshots
 
 pytestmark = [pytest.mark.broker, pytest.mark.long, pytest.mark.timeout(240)]
 
+# Beyond the cap somebody is always asked. The connection's own cap here is none.
 ALL = {"beyond_cap": True}
 
 
@@ -59,7 +60,7 @@ def test_it_is_shown_rejected_approved_and_killed_in_the_middle(
     before = starts(here)
 
     answers("trim_changelogs", "Reject")
-    rejected = here.run("trim_changelogs", approval="ask", **ALL)
+    rejected = here.run("trim_changelogs", **ALL)
     assert rejected.state == "failed"
     assert states(rejected)["approve"] == "failed"
     assert states(rejected)["apply"] == "upstream_failed"
@@ -68,14 +69,14 @@ def test_it_is_shown_rejected_approved_and_killed_in_the_middle(
 
     # More than a person need not see: within the limits it goes on, and is killed while it deletes.
     at = datetime.now(tz=UTC)
-    code = here.killed("trim_changelogs", "trim.after_delete=kill", at=at, **ALL)
+    code = here.killed("trim_changelogs", "trim.after_delete=kill", at=at)
     assert code == -signal.SIGKILL
     [left] = trims(here)
     assert left.state == "running"
     half = starts(here)
     assert half != before
 
-    resumed = here.run("trim_changelogs", at=at, **ALL)
+    resumed = here.run("trim_changelogs", at=at)
     assert resumed.state == "success", states(resumed)
     [done] = trims(here)
     assert done.id == left.id == Asked("trim", "trim_changelogs", resumed.run_id).operation()
@@ -84,8 +85,14 @@ def test_it_is_shown_rejected_approved_and_killed_in_the_middle(
     assert starts(here) == {topic: to for topic, (_start, to) in cuts.items()}
     assert xcom(resumed, "apply")["operation"] == done.id
 
+    # Cleared from any stage on, it finds what is done: nobody is asked, and nothing more goes.
+    for task in ("approve", "apply"):
+        again = here.again_from("trim_changelogs", task, at=at)
+        assert again.state == "success", (task, states(again))
+        assert trims(here) == [done]
+
     # Nothing is left to be trimmed: the run ends, skipped, and is no failure.
-    nothing = here.run("trim_changelogs", **ALL)
+    nothing = here.run("trim_changelogs")
     assert nothing.state == "success"
     assert states(nothing) == {
         "plan": "skipped",
@@ -116,7 +123,7 @@ def test_a_world_that_moved_before_the_answer_is_planned_anew_and_asked_again(
         return "Approve"
 
     answers("trim_changelogs", approve_late, approve)
-    done = here.run("trim_changelogs", approval="ask", **ALL)
+    done = here.run("trim_changelogs", approval="ask")
     assert done.state == "success", states(done)
     assert len(set(shown)) == 2
     [operation] = trims(here)
@@ -134,7 +141,7 @@ def test_a_structural_operation_that_holds_the_application_refuses_it_by_name(
         name = other.propose("copy", {"name": "one"}).id
         with failpoints.armed("operations.after_step", "error"):
             assert other.start(name).state == "failed"
-    refused = here.run("trim_changelogs", **ALL)
+    refused = here.run("trim_changelogs")
     assert refused.state == "failed"
     assert states(refused)["plan"] == "failed", "it is not taken for nothing to do"
     assert trims(here) == []

@@ -8,6 +8,7 @@ import time
 from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -29,6 +30,21 @@ def notes(runs: Runs) -> dict[str, str]:
             for shelf in repository.shelves(runs.made.name)
             for stem, level in verified(shelf).items()
         }
+
+
+BELOW = {
+    "make": {"make", "units", "check[0]", "check[1]", "settle"},
+    "check": {"check[0]", "check[1]", "settle"},
+    "settle": {"settle"},
+}
+
+
+def begins(run: Any) -> dict[str, Any]:
+    """When each task of a run began."""
+    return {
+        f"{one.task_id}[{one.map_index}]" if one.map_index >= 0 else one.task_id: one.start_date
+        for one in run.get_task_instances()
+    }
 
 
 def test_snapshots_are_made_read_and_restored(runs: Callable[..., Runs]) -> None:
@@ -67,6 +83,15 @@ def test_snapshots_are_made_read_and_restored(runs: Callable[..., Runs]) -> None
     assert again.state == "success", states(again)
     assert here.operations() == {operation.id: operation}
     assert len(notes(here)) == 2
+
+    # So is a single stage, with those below it; what stands above it is left as it is.
+    for task in ("make", "check", "settle"):
+        began = begins(again)
+        again = here.again_from("snapshot_stores", task, at=at)
+        assert again.state == "success", (task, states(again))
+        assert {one for one, when in begins(again).items() if when != began[one]} == BELOW[task]
+        assert here.operations() == {operation.id: operation}
+        assert len(notes(here)) == 2
 
     drilled = here.run("restore_drill")
     assert drilled.state == "success", states(drilled)

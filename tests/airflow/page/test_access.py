@@ -3,9 +3,14 @@
 from __future__ import annotations
 
 import inspect
+import json
+import os
 import re
+import subprocess
+import sys
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -17,6 +22,7 @@ from starlette.testclient import TestClient
 from streamer.errors import OperationRefusedError
 from streamer.overview.fleet import Fleet
 from streamer.overview.follow import View
+from tests.airflow.page.server import PLUGINS, ROOT
 from tests.unit.overview.fleets import NOW_MS, fleet_of
 from tests.unit.overview.records import operation
 
@@ -270,3 +276,29 @@ def test_connections_are_those_of_the_database_and_of_the_environment(
         with create_session() as session:
             for one in ("of_database", "of_others"):
                 session.query(Connection).filter(Connection.conn_id == one).delete()
+
+
+@pytest.mark.timeout(600)
+def test_the_roles_of_fab_may_look_or_act_as_in_airflow_itself(tmp_path: Path) -> None:
+    """The auth manager of an installation on many hosts; another process has it."""
+    done = subprocess.run(
+        [sys.executable, "-m", "tests.airflow.page.with_fab", str(tmp_path)],
+        cwd=ROOT,
+        env={
+            **{name: value for name, value in os.environ.items() if "AIRFLOW" not in name},
+            "PYTHONPATH": os.pathsep.join([str(ROOT), str(PLUGINS)]),
+        },
+        capture_output=True,
+        text=True,
+        timeout=560,
+    )
+    assert done.returncode == 0, done.stderr[-3_000:]
+    acts = {"page": 200, "state": 200, "may_act": True, "cancel": 409}
+    looks = {"page": 200, "state": 200, "may_act": False, "cancel": 403}
+    refused = {"page": 403, "state": 403, "may_act": None, "cancel": 403}
+    assert json.loads(done.stdout.splitlines()[-1]) == {
+        **dict.fromkeys(("Admin", "Op", "User"), acts),
+        "Viewer": looks,
+        "Public": refused,
+        "nobody": dict.fromkeys(("page", "state", "cancel"), 401) | {"may_act": None},
+    }

@@ -11,7 +11,7 @@ import uuid
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import msgspec
 import pytest
@@ -21,6 +21,7 @@ from streamer.control.operations import OperationRecord
 from streamer.operations.catalog import all_kinds
 from streamer.operations.executor import Executor
 from streamer.operations.table import KafkaTable
+from tests.airflow.page.browsing import answered, contrast, errors_of, logged_in, run_shown
 from tests.airflow.page.server import ROOT, Server
 from tests.airflow.page.views import large_inventory, troubled, view_of
 from tests.broker.conftest import (  # noqa: F401
@@ -33,7 +34,7 @@ from tests.broker.conftest import (  # noqa: F401
 from tests.unit.overview.fleets import LARGE, NOW_MS, fleet_of
 
 if TYPE_CHECKING:
-    from playwright.sync_api import Browser, FloatRect, FrameLocator, Page, Route
+    from playwright.sync_api import Browser, FloatRect, FrameLocator, Page
 
     from tests.broker.workers import Application
 
@@ -51,7 +52,6 @@ FLAGS = [
 ]
 ZONES = ("region=eu,az=eu-1", "region=eu,az=eu-2", "region=eu,az=eu-3")
 PARTITIONS = 6
-WAIT_MS = 30_000
 # So slow that there is something to see.
 SLOW_BYTES = 8_000
 
@@ -125,19 +125,6 @@ def connection(server: Server, shop: Application) -> str:
     return shop.name
 
 
-def logged_in(browser: Browser, server: Server, user: str, **look: Any) -> Page:
-    """A window of a user who has logged in by the form."""
-    context = browser.new_context(viewport={"width": 1360, "height": 900}, **look)
-    context.set_default_timeout(WAIT_MS)
-    page = context.new_page()
-    page.goto(server.url)
-    page.fill("input[name=username]", user)
-    page.fill("input[name=password]", user)
-    page.keyboard.press("Enter")
-    page.wait_for_url(lambda url: "login" not in url)
-    return page
-
-
 def proposed(executor: Executor, why: str = "") -> OperationRecord:
     """A snapshot of all tasks, planned as the command line does."""
     name = f"snapshot-{secrets.token_hex(6)}"
@@ -154,30 +141,6 @@ def working(executor: Executor, operation: str) -> Iterator[None]:
     finally:
         thread.join(60)
     assert not thread.is_alive()
-
-
-def errors_of(page: Page) -> list[str]:
-    """What the browser complains about while the page is used."""
-    found: list[str] = []
-    page.on("pageerror", lambda error: found.append(str(error)))
-    page.on(
-        "console",
-        lambda line: (
-            found.append(line.text)
-            if line.type == "error" and "/streamer/" in str(line.location.get("url", ""))
-            else None
-        ),
-    )
-    return found
-
-
-def answered(page: Page, path: str, body: str, headers: dict[str, str]) -> None:
-    """Have the browser find this in the place of what the server would say."""
-
-    def give(route: Route) -> None:
-        route.fulfill(body=body, headers={**headers, "Content-Type": "application/json"})
-
-    page.route(f"**/streamer/api/{path}", give)
 
 
 def picture(page: Page, name: str) -> None:
@@ -343,30 +306,6 @@ def test_it_is_readable_in_light_and_dark(
     picture(page, f"streamer-page-{scheme}")
 
 
-def contrast(page: Page, selector: str) -> float:
-    """WCAG's ratio of a text to what lies behind it."""
-    colours = page.locator(selector).first.evaluate(
-        """(element) => {
-          const behind = (one) => {
-            for (; one; one = one.parentElement) {
-              const found = getComputedStyle(one).backgroundColor;
-              if (!/, 0\\)$|transparent/.test(found)) return found;
-            }
-            return "rgb(255, 255, 255)";
-          };
-          return [getComputedStyle(element).color, behind(element)];
-        }"""
-    )
-    lighter, darker = sorted((luminance(each) for each in colours), reverse=True)
-    return (lighter + 0.05) / (darker + 0.05)
-
-
-def luminance(colour: str) -> float:
-    parts = [float(part) / 255 for part in colour[colour.index("(") + 1 : -1].split(",")[:3]]
-    linear = [one / 12.92 if one <= 0.03928 else ((one + 0.055) / 1.055) ** 2.4 for one in parts]
-    return 0.2126 * linear[0] + 0.7152 * linear[1] + 0.0722 * linear[2]
-
-
 def test_1_200_workers_are_readable_and_quick(browser: Browser, server: Server) -> None:
     """A fleet that no small machine can run: records made by the codecs; all else is real."""
     from streamer_airflow.web import documents
@@ -394,3 +333,34 @@ def test_1_200_workers_are_readable_and_quick(browser: Browser, server: Server) 
     assert page.locator("#detail tbody tr").count() == 100
     page.get_by_text("1 to 100 of 400").wait_for()
     assert errors == []
+
+
+def test_a_run_is_found_though_other_applications_are_away(
+    browser: Browser, server: Server
+) -> None:
+    page = logged_in(browser, server, "vic")
+    errors = errors_of(page)
+    run_shown(page, server, "own_dag", ["away", "slow", "empty", "mine"])
+    page.locator("#operations .job, #operations details").first.wait_for()
+    assert page.locator("#connection").input_value() == "mine"
+    assert page.locator("#trouble").is_hidden()
+    assert errors == []
+
+
+def test_a_run_that_nobody_knows_yet_is_looked_for_where_somebody_answers(
+    browser: Browser, server: Server
+) -> None:
+    page = logged_in(browser, server, "vic")
+    asked = run_shown(page, server, "own_dag", ["away", "slow", "empty"])
+    page.get_by_text("This run has not begun any").wait_for()
+    assert page.locator("#connection").input_value() == "empty"
+    assert {"away", "slow", "empty"} <= set(asked)
+
+
+def test_the_run_of_a_dag_with_its_connections_name_is_looked_for_there_alone(
+    browser: Browser, server: Server
+) -> None:
+    page = logged_in(browser, server, "vic")
+    asked = run_shown(page, server, "trim_changelogs__mine", ["away", "slow", "mine"])
+    page.locator("#operations .job, #operations details").first.wait_for()
+    assert set(asked) == {"mine"}

@@ -18,7 +18,7 @@ from streamer_airflow.links import OperationLink
 from streamer_airflow.operators.approval import OperationApproval
 from tests.airflow.unit.rig import Rig, context
 
-FORM = {"approval": "automatic", "answer_hours": 12, "bytes_max": 100}
+FORM = {"approval": "automatic", "answer_hours": 12, "bytes_max": 100, "beyond_cap": False}
 
 
 @pytest.fixture
@@ -36,7 +36,8 @@ def approval(**given: Any) -> OperationApproval:
         task_id="approve",
         kind="shelve",
         takes=("boxes",),
-        bytes_max="bytes_max",
+        limits={"bytes_max": "trim_bytes_max"},
+        asks=("beyond_cap",),
         command="streamer trim apply {id} --app {application}",
         **given,
     )
@@ -91,6 +92,37 @@ def test_beyond_them_or_if_the_form_says_so_somebody_is(
     ):
         assert text in body
     assert ("Asked since 2 bytes go, and 1 go without a person." in body) == ("bytes_max" in given)
+
+
+@pytest.mark.parametrize("option", ["TRIM_BYTES_MAX", "TRIM_BYTES_MAX__STREAMER_DEFAULT"])
+def test_a_form_only_lowers_what_the_deployment_allows(
+    rig: Rig, questions: list[Any], monkeypatch: pytest.MonkeyPatch, option: str
+) -> None:
+    monkeypatch.setenv(f"AIRFLOW__STREAMER__{option}", "1")
+    shown(rig, questions, form("a", bytes_max=1 << 50))
+    body = questions[0]["body"]
+    assert "Asked since 2 bytes go, and 1 go without a person." in body
+    assert "Goes alone: up to 1 B, by `[streamer] trim_bytes_max`." in body
+
+
+def test_the_limit_of_another_connection_is_not_this_ones(
+    rig: Rig, questions: list[Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("AIRFLOW__STREAMER__TRIM_BYTES_MAX__OTHER", "1")
+    assert approval().execute(form("a"))
+    assert questions == []
+
+
+def test_a_lower_limit_of_the_form_is_shown_as_its_own(rig: Rig, questions: list[Any]) -> None:
+    shown(rig, questions, form("a", bytes_max=1))
+    assert "Goes alone: up to 1 B, by the form." in questions[0]["body"]
+
+
+def test_what_a_setting_would_not_let_go_always_needs_a_person(
+    rig: Rig, questions: list[Any]
+) -> None:
+    shown(rig, questions, form("a", beyond_cap=True))
+    assert "Asked since the form says beyond_cap." in questions[0]["body"]
 
 
 def test_what_could_not_be_weighed_does_not_go_without_a_person(

@@ -8,6 +8,8 @@ import { overview } from "./overview.js";
 const PACE_MS = 2000;
 const FIRST_MS = 500;
 const RETRY_MS = 5000;
+// An application that does not answer by then is not waited for: another one may have the run.
+const ANSWER_MS = 4000;
 // Of Kafka something is heard every few seconds, in a large fleet a little later.
 const LATE_S = 30;
 
@@ -16,7 +18,8 @@ const run = asked.has("run") ? { dag: asked.get("dag") ?? "", run: asked.get("ru
 const part = (id) => document.getElementById(id);
 
 let connection = null;
-let untried = [];
+// Connections one of which has the run that is looked at; none where it is known which.
+let candidates = [];
 let mayAct = false;
 let skip = 0;
 let timer = 0;
@@ -47,13 +50,14 @@ class Refused extends Error {
 
 const known = new Map();
 
-/** The newest answer; the one that is here where nothing has changed. */
-async function ask(path) {
+/** The newest answer; the one that is here where nothing has changed. With a `signal` it is about
+    another connection than the one that is shown. */
+async function ask(path, signal) {
   const before = known.get(path);
   const headers = before ? { "If-None-Match": before.etag } : {};
-  const response = await fetch(path, { headers, cache: "no-store", credentials: "same-origin" });
+  const response = await fetch(path, { headers, signal, cache: "no-store", credentials: "same-origin" });
   if (response.headers.has("X-Streamer-Now")) setNow(Number(response.headers.get("X-Streamer-Now")));
-  if (response.headers.has("X-Streamer-Heard")) heardMs = Number(response.headers.get("X-Streamer-Heard"));
+  if (!signal && response.headers.has("X-Streamer-Heard")) heardMs = Number(response.headers.get("X-Streamer-Heard"));
   if (response.status === 304) return before.told;
   const told = await response.json().catch(() => ({}));
   if (!response.ok) throw new Refused(response.status, told);
@@ -117,6 +121,8 @@ async function show(isMine) {
     if (connection === null) return RETRY_MS;
   }
   const [kind, name] = place();
+  if (candidates.length && kind === null) await seek(isMine);
+  if (!isMine()) return PACE_MS;
   const wanted = kind === null ? "state" : source(kind, name, skip);
   if (wanted === null) {
     location.hash = "";
@@ -133,10 +139,6 @@ async function show(isMine) {
   away = told.trouble ?? null;
   trouble(away);
   if (!told.is_read && !told.missing) return away ? PACE_MS : FIRST_MS;
-  if (kind === null && run !== null && untried.length && !ofRun(told.operations, run).length) {
-    choice(untried.shift(), [...part("connection").options].map((one) => one.value));
-    return FIRST_MS;
-  }
   part("overview").hidden = kind !== null;
   part("detail").hidden = kind === null;
   if (kind === null) overview(told, run);
@@ -164,14 +166,39 @@ function choice(one, all) {
   draw(part("connection"), [one, all], () => [none, options]);
 }
 
+/** DAGs of this repository carry the name of their connection, but for those of streamer_default. */
+function own(all) {
+  const fits = all.filter((one) => run?.dag.endsWith(`__${one}`));
+  return fits.sort((one, other) => other.length - one.length)[0] ?? null;
+}
+
+/** The run of any other DAG does not say which application it is about: the one that has its
+    operations. All are asked together, again and again until one has; meanwhile one is shown that
+    answers. */
+async function seek(isMine) {
+  const all = candidates;
+  const answer = [];
+  const looks = all.map(async (one) => {
+    const told = await ask(`api/${encodeURIComponent(one)}/state`, AbortSignal.timeout(ANSWER_MS));
+    if (!told.is_read) throw new Error(one);
+    answer.push(one);
+    if (!ofRun(told.operations, run).length) throw new Error(one);
+    return one;
+  });
+  const found = await Promise.any(looks).catch(() => null);
+  if (!isMine()) return;
+  if (found !== null) candidates = [];
+  const shown = found ?? (answer.includes(connection) ? null : answer[0]);
+  if (shown) choice(shown, all);
+}
+
 async function choose() {
   const told = await ask("api/connections");
   mayAct = told.may_act;
-  const wanted = asked.get("connection");
+  const wanted = asked.get("connection") || own(told.connections);
   const isThere = !wanted || told.connections.includes(wanted);
   choice(isThere ? wanted || (told.connections[0] ?? null) : null, told.connections);
-  // The run of a DAG does not say which application it is about: the one that has its operations.
-  untried = run === null || wanted ? [] : told.connections.slice(1);
+  candidates = run === null || wanted || told.connections.length < 2 ? [] : told.connections;
   if (connection === null) {
     complain(new Refused(404, {
       message: isThere ? "there is no connection of the type Streamer yet" : `there is no connection ${wanted} of the type Streamer`,
