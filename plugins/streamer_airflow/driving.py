@@ -18,8 +18,9 @@ from streamer.errors import OperationRefusedError
 from streamer.operations.catalog import is_left_to_workers
 from streamer.operations.executor import Executor
 from streamer.operations.words import step_line
+from streamer_airflow.planning import PLAN_ANEW
 
-__all__ = ["PLAN_ANEW", "Driver", "Opened", "Watch", "told"]
+__all__ = ["Driver", "Opened", "Watch", "told"]
 
 _log = logging.getLogger(__name__)
 
@@ -27,9 +28,6 @@ Opened = Callable[..., AbstractContextManager[Executor]]
 """An executor, given `notice` and `stopping`."""
 
 _LOG_S = 10.0
-
-PLAN_ANEW = "clear the run from its first task: it looks at the world as it is then, and plans anew"
-"""What to do where a run cannot go on with its plan."""
 
 
 class Watch:

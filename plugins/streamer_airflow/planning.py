@@ -23,15 +23,17 @@ from streamer.operations.trim.kind import open_world
 from streamer.operations.trim.proposing import propose_trim
 from streamer.operations.trim.survey import Survey
 from streamer.operations.trim.surveying import surveyed
-from streamer_airflow.driving import PLAN_ANEW
 from streamer_airflow.runs import Asked
 
-__all__ = ["attached", "latest", "planned", "weighed"]
+__all__ = ["PLAN_ANEW", "attached", "latest", "planned", "weighed"]
 
 _log = logging.getLogger(__name__)
 
 # A large fleet has thousands of partitions; `streamer trim plan` shows them all.
 _NAMED_MAX = 50
+
+PLAN_ANEW = "clear the run from its first task: it looks at the world as it is then, and plans anew"
+"""What to do where a run cannot go on with its plan."""
 
 
 def planned(executor: Executor, config: Config, asked: Asked) -> OperationRecord | None:

@@ -97,8 +97,7 @@ class Member:
             warm_lag_max=config.acceptable_recovery_lag,
         )
         self._lock = threading.Lock()
-        self._is_leaving = threading.Event()
-        self._is_stopped = threading.Event()
+        self._is_leaving, self._is_stopped = threading.Event(), threading.Event()
         self._rejoins = Rejoins()
         self._orders = Orders()
         self._failure: StreamerError | None = None
@@ -291,9 +290,9 @@ class Member:
 
     def _publish(self) -> bool:
         """Write the status if it is news, or time. Returns whether there is nothing left to say."""
-        if self._voice is None:
-            return False
         try:
+            if self._voice is None:
+                return False
             self._voice.publish()
         except PASSING as error:
             _log.warning("a status could not be written: %s", error)

@@ -28,10 +28,9 @@ from streamer.control.requests import (
     Request,
 )
 from streamer.errors import FencedError, KafkaUnavailableError, TopologyChangedError
-from streamer.ids import TaskId
 from streamer.topology.shape import Shape
 from tests.simulation.kafka import SESSION_MS, Kafka
-from tests.simulation.leases import check_leases
+from tests.simulation.owning import check_leases, single_owners
 from tests.simulation.process import Process, work_of
 from tests.simulation.rest import is_at_rest
 
@@ -375,22 +374,7 @@ class World:
         return [one for one in self.processes if one.is_alive]
 
     def _check(self) -> None:
-        owners: dict[TaskId, Process] = {}
-        for process in self.processes:
-            if not process.owned or process.is_fenced:
-                continue
-            other = next(iter(owners.values()), process)
-            assert other.shape == process.shape, (
-                f"{other.worker} {other.seat.incarnation} and {process.worker}"
-                f" {process.seat.incarnation} of two releases own tasks: {self.describe()}"
-            )
-            for task in process.owned:
-                other = owners.setdefault(task, process)
-                assert other is process, (
-                    f"{task} is owned by {other.worker} {other.seat.incarnation} and"
-                    f" {process.worker} {process.seat.incarnation}: {self.describe()}"
-                )
-
+        owners = single_owners(self.processes, self.describe)
         if not self.is_skewed:
             check_leases(self.processes, owners, doubled=self.doubled)
 

@@ -18,7 +18,7 @@ from streamer.errors import (
 )
 from streamer.operations.loop import no_return_reason
 from streamer.operations.words import step_line
-from streamer_airflow.driving import PLAN_ANEW
+from streamer_airflow.planning import PLAN_ANEW
 
 __all__ = ["judged", "late", "translated"]
 

@@ -20,12 +20,12 @@ from airflow.sdk.exceptions import AirflowException, AirflowFailException, Airfl
 from streamer.errors import OperationRefusedError, StoppedError
 from streamer.operations.words import size
 from streamer_airflow.deadlines import Deadline, deadline
-from streamer_airflow.driving import PLAN_ANEW, Driver, told
+from streamer_airflow.driving import Driver, told
 from streamer_airflow.hooks.application import ApplicationHook, executor_of
 from streamer_airflow.links import OperationLink, show_link
 from streamer_airflow.names import with_nearest_names
 from streamer_airflow.operators.failures import judged, late, translated
-from streamer_airflow.planning import attached, planned, weighed
+from streamer_airflow.planning import PLAN_ANEW, attached, planned, weighed
 from streamer_airflow.runs import Asked, asked_by, conductor_of
 from streamer_airflow.triggers.operation import OperationTrigger
 

@@ -18,13 +18,13 @@ from streamer.control.violations import violations
 from streamer.errors import OperationRefusedError
 from streamer_airflow.body import of_proposal
 from streamer_airflow.deadlines import deadline
-from streamer_airflow.driving import PLAN_ANEW
 from streamer_airflow.hooks.application import ApplicationHook
 from streamer_airflow.limits import limits_of
 from streamer_airflow.links import show_link
 from streamer_airflow.operators.approval import Offer, PlanApproval, Told
 from streamer_airflow.operators.failures import translated
 from streamer_airflow.operators.operation import StreamerOperator
+from streamer_airflow.planning import PLAN_ANEW
 from streamer_airflow.runs import operation_id
 from streamer_airflow.triggers.rebalance import MovesTrigger
 

@@ -141,7 +141,8 @@ def test_nobody_runs_for_those_who_do_not_look(stage: Stage) -> None:
 
 
 def test_kafka_away_is_told_with_what_was_seen_before(stage: Stage) -> None:
-    before = stage.until(lambda one: one.heard_ms)
+    # An inventory that comes later is a change of its own.
+    before = stage.until(lambda one: one.heard_ms and one.inventory)
     stage.kafka.away = AWAY
     view = stage.until(lambda one: one.trouble)
     assert view.trouble is not None
