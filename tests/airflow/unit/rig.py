@@ -11,9 +11,14 @@ from typing import Any
 from streamer.config import Config
 from streamer.control.operations import OperationRecord
 from streamer.operations.executor import Executor
+from streamer_airflow.operators.operation import OperationOperator, PlanOperator
+from streamer_airflow.operators.settle import SettleOperator
+from streamer_airflow.runs import Asked
 from tests.unit.operations.shelf import APPLICATION, Warehouse
 
-__all__ = ["Instance", "Rig", "context"]
+__all__ = ["NAME", "Instance", "Rig", "context", "fails", "operate", "planned", "settle"]
+
+NAME = Asked("shelve", "dag", "run").operation()
 
 
 @dataclass
@@ -33,6 +38,25 @@ class Instance:
 def context(run: str = "run", **params: Any) -> Any:
     instance = Instance(run_id=run)
     return {"ti": instance, "task_instance": instance, "params": params}
+
+
+def operate(**given: Any) -> OperationOperator:
+    return OperationOperator(task_id="task", kind="shelve", takes=("boxes",), **given)
+
+
+def planned(*boxes: str) -> Any:
+    """The context of a run whose first task has planned this."""
+    place = context(boxes=list(boxes))
+    PlanOperator(task_id="task", kind="shelve", takes=("boxes",)).execute(place)
+    return place
+
+
+def settle() -> Any:
+    return SettleOperator(task_id="settle", kind="shelve").execute(context())
+
+
+def fails(_box: str) -> None:
+    raise OSError("the lift is broken")
 
 
 class Rig:

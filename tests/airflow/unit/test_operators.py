@@ -15,35 +15,15 @@ from airflow.sdk.exceptions import (
     TaskDeferred,
 )
 
-from streamer.control.operations import OperationRecord
-from streamer.operations.executor import Executor
 from streamer_airflow.deadlines import deadline
 from streamer_airflow.links import OperationLink
 from streamer_airflow.operators.operation import OperationOperator, PlanOperator
 from streamer_airflow.operators.rebalance import RebalanceOperator
-from streamer_airflow.operators.settle import CancelOperator, SettleOperator
+from streamer_airflow.operators.settle import CancelOperator
 from streamer_airflow.operators.snapshots import units_of
 from streamer_airflow.operators.targets import TargetsOperator
-from streamer_airflow.runs import Asked
 from streamer_airflow.triggers.operation import OperationTrigger
-from tests.airflow.unit.rig import Rig, context
-
-NAME = Asked("shelve", "dag", "run").operation()
-
-
-def operate(**given: Any) -> OperationOperator:
-    return OperationOperator(task_id="task", kind="shelve", takes=("boxes",), **given)
-
-
-def planned(*boxes: str) -> Any:
-    """The context of a run whose first task has planned this."""
-    place = context(boxes=list(boxes))
-    PlanOperator(task_id="task", kind="shelve", takes=("boxes",)).execute(place)
-    return place
-
-
-def fails(_box: str) -> None:
-    raise OSError("the lift is broken")
+from tests.airflow.unit.rig import NAME, Rig, context, fails, operate, planned, settle
 
 
 def test_a_plan_is_written_down_and_told_by_its_name(rig: Rig) -> None:
@@ -279,87 +259,6 @@ def test_what_a_person_cancelled_is_not_planned_anew_by_a_later_stage(rig: Rig) 
     assert set(rig.warehouse.executor().books().operations) == {NAME}
     with pytest.raises(AirflowFailException, match=r"has no plan.*\nhint: clear the run from its"):
         operate().execute(context("another run", boxes=["a"]))
-
-
-def settle() -> Any:
-    return SettleOperator(task_id="settle", kind="shelve").execute(context())
-
-
-def test_settling_goes_by_the_record(rig: Rig) -> None:
-    assert settle() == []
-    PlanOperator(task_id="task", kind="shelve", takes=("boxes",)).execute(context(boxes=["a"]))
-    assert settle() == [f"the plan of operation {NAME} is taken out"]
-    assert rig.warehouse.executor().books().operations == {}
-
-    place = planned("a")
-    rig.warehouse.shelf.inside = fails
-    with pytest.raises(AirflowException):
-        operate().execute(place)
-    rig.warehouse.shelf.inside = lambda _box: None
-    assert settle() == [f"operation {NAME} is cancelled: what it did is taken back"]
-    assert rig.warehouse.shelf.boxes == {}
-    assert settle() == [f"operation {NAME} is cancelled"]
-
-    done = operate().execute(planned("a"))
-    assert done["operation"] == Asked("shelve", "dag", "run").operation(2)
-    assert settle() == [f"operation {done['operation']} is done"]
-
-
-def test_what_others_have_begun_or_gone_on_with_is_left_to_them(rig: Rig) -> None:
-    place = planned("a")
-    # A person has begun the plan of the run, by the command line.
-    rig.warehouse.shelf.inside = fails
-    rig.warehouse.executor(conductor="ann@host").start(NAME)
-    rig.warehouse.shelf.inside = lambda _box: None
-    [said] = settle()
-    assert "is failed, and not in the hands of this run: it is left to ann@host" in said
-    assert f"streamer operations cancel {NAME}" in said
-    assert rig.warehouse.executor().books().operation(NAME).state == "failed"
-    # The run goes on with it: then it is the run's.
-    rig.warehouse.shelf.inside = fails
-    with pytest.raises(AirflowException):
-        operate().execute(place)
-    # While somebody resumes it, settling does not stop them.
-    during: list[str] = []
-    rig.warehouse.shelf.inside = lambda _box: during.extend(settle())
-    assert rig.warehouse.executor(conductor="ann@host").resume(NAME).state == "done"
-    assert len(during) == 1
-    assert "left to ann@host" in during[0]
-    assert settle() == [f"operation {NAME} is done"]
-
-
-def test_a_plan_that_is_begun_while_it_is_settled_is_left(
-    rig: Rig, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    planned("a")
-
-    def faster(_executor: Executor, name: str) -> bool:
-        rig.warehouse.executor(conductor="ann@host").start(name)
-        return False
-
-    monkeypatch.setattr(Executor, "withdraw", faster)
-    assert settle() == [f"operation {NAME} is done"]
-
-
-def test_all_stages_are_settled_whichever_cannot_be(
-    rig: Rig, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    stages = [{"stage": name} for name in ("a", "b", "c")]
-    names = [Asked("shelve", "dag", "run", stage=one["stage"]).operation() for one in stages]
-    for name in names:
-        rig.warehouse.executor().propose("shelve", {"boxes": ["a"]}, operation=name)
-
-    def settled(executor: Executor, record: OperationRecord, _conductor: str) -> str:
-        if record.id == names[0]:
-            raise AirflowException("its process hangs")
-        executor.withdraw(record.id)
-        return record.id
-
-    monkeypatch.setattr("streamer_airflow.operators.settle._settled", settled)
-    operator = SettleOperator(task_id="settle", kind="shelve", stages=stages)
-    with pytest.raises(AirflowException, match="its process hangs"):
-        operator.execute(context())
-    assert rig.warehouse.executor().books().operations.keys() == {names[0]}
 
 
 def test_an_operation_is_cancelled_by_its_name(rig: Rig) -> None:
