@@ -89,9 +89,7 @@ class Queries:
                     return answer
             # What the owner says tells more than what those say that are asked in its place.
             refusal = refusal or answer
-        if refusal is None:
-            raise places.refusal(task)
-        return refusal
+        return refusal or refused(places.refusal(task))
 
     def _ask(self, request: Request, view: StoreView, place: Place, *, is_last: bool) -> Answer:
         call = Call(
@@ -135,7 +133,7 @@ class Queries:
         keys: list[bytes],
         ask: Callable[[Places], Answer],
     ) -> Answer:
-        """Look again for a while where there are copies and yet nobody answers: a worker closes its
+        """Look again for a while where copies are kept and yet nobody answers: a worker closes its
         copy to run the task, and what is known of the others may be a second old."""
         deadline = time.monotonic() + AGAIN_SECONDS_MAX
         while True:
@@ -143,7 +141,7 @@ class Queries:
             answer = ask(places)
             if answer.status != 503 or time.monotonic() > deadline:
                 return answer
-            if not any(places.has_copies(task) for task in places.tasks_of(keys)):
+            if not any(places.may_be_exchanged(task) for task in places.tasks_of(keys)):
                 return answer
             with self._turns.outside():
                 time.sleep(_AGAIN_SECONDS)

@@ -101,11 +101,16 @@ class Places:
             places += [Place(address=one, limit=limit) for one in elsewhere[:_COPIES_MAX]]
         return sorted(places, key=lambda one: bool(one.address) and self._is_silent(one.address))
 
-    def has_copies(self, task: TaskId) -> bool:
-        """Whether copies are known that may answer: where none did, roles are being exchanged."""
+    def may_be_exchanged(self, task: TaskId) -> bool:
+        """Whether a task that nobody answers for may have workers that exchange their roles: copies
+        are known that may answer, or they are kept and nobody is known to have the task, since one
+        that is being opened to run is a copy no longer, and said to run only then."""
+        if self._is_strict or self.wish.limit is None:
+            return False
         found = self._served.get(task)
         is_here = found is not None and found.is_copy and self.wish.takes(found.behind)
-        return not self._is_strict and (is_here or bool(self._copies(task)))
+        is_nowhere = self._serving.keeps_copies and self._owner(task) is None
+        return is_here or is_nowhere or bool(self._copies(task))
 
     def refusal(self, task: TaskId) -> QueryError:
         """Why a task is read nowhere."""

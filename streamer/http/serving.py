@@ -100,6 +100,11 @@ class Serving(Protocol):
         otherwise."""
         ...
 
+    @property
+    def keeps_copies(self) -> bool:
+        """Whether the application keeps copies of its tasks."""
+        ...
+
     def tasks(self) -> list[ServedTask]:
         """The tasks, and copies of tasks, whose database this worker has open."""
         ...

@@ -86,6 +86,10 @@ class WorkerServing:
         return [] if self.owners is None else self.owners.standbys(task)
 
     @property
+    def keeps_copies(self) -> bool:
+        return self._config.standby_replicas > 0
+
+    @property
     def acceptable_lag(self) -> int:
         return self._config.acceptable_recovery_lag
 

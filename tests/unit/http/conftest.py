@@ -54,6 +54,7 @@ class Worker:
     owners: dict[TaskId, str] = field(default_factory=dict)
     copies: dict[TaskId, list[tuple[str, int]]] = field(default_factory=dict)
     acceptable_lag: int = 10_000
+    keeps_copies: bool = False
     state_of_health: Health = field(default_factory=lambda: Health(True, True))
     server: Server | None = None
 

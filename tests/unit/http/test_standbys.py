@@ -86,6 +86,22 @@ def test_an_exchange_of_roles_is_waited_for(
     later.join()
 
 
+def test_a_task_that_nobody_is_known_to_have_is_waited_for_where_copies_are_kept(
+    group: Group, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The former owner has let go, and whoever opens its copy does not say yet that it has it."""
+    owner = group.asked.owners.pop(TASK)
+    monkeypatch.setattr(queries, "AGAIN_SECONDS_MAX", 20.0)
+    # Without copies only another worker's start would help, and that takes longer.
+    assert group.ask().status == 503
+    group.asked.keeps_copies = True
+    assert group.ask("?max_lag=0").status == 503
+    later = threading.Timer(0.2, lambda: group.asked.owners.update({TASK: owner}))
+    later.start()
+    assert is_from(group.ask(), "owner")
+    later.join()
+
+
 def test_where_no_owner_is_known_a_copy_here_answers_with_its_lag(group: Group) -> None:
     group.keep(group.asked, 7)
     del group.asked.owners[TASK]

@@ -39,7 +39,7 @@ class Known:
 
 def test_where_owners_and_copies_are_is_looked_up_when_there_is_a_cluster() -> None:
     given: Any = None
-    config = Config(application_id="spend", acceptable_recovery_lag=77)
+    config = Config(application_id="spend", acceptable_recovery_lag=77, standby_replicas=1)
     serving = WorkerServing(given, given, tasks=given, config=config)
     assert (serving.owner(TASK), serving.standbys(TASK)) == (None, [])
     known: Any = Known()
@@ -47,6 +47,7 @@ def test_where_owners_and_copies_are_is_looked_up_when_there_is_a_cluster() -> N
     assert serving.owner(TASK) == "owner-of-0_0:8080"
     assert serving.standbys(TASK) == [("copy-of-0_0:8080", 3)]
     assert serving.acceptable_lag == 77
+    assert serving.keeps_copies
 
 
 def test_an_owner_whose_lease_is_over_shows_copies_of_what_it_had() -> None:
