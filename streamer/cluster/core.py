@@ -33,6 +33,7 @@ from streamer.cluster.events import (
     Tell,
     Write,
 )
+from streamer.cluster.goal import is_beside
 from streamer.cluster.grants import grants, record_of
 from streamer.cluster.plan import World
 from streamer.cluster.state import State, sessions_of, site_of, view_of
@@ -336,8 +337,9 @@ def _write(state: State, records: Records, *, now_ms: int, wall_ms: int) -> list
         state.workers[worker].take(final)
         written.append(final)
     # A step goes towards the target, and so does what follows from the grants; but for those that
-    # have ended. Pieces are taken back when nothing is built any more.
-    is_off = is_other or any(record.ended for record in records.values())
+    # have ended, and those by which one that is back has a copy until others have it. Pieces are
+    # taken back when nothing is built any more.
+    is_off = is_other or any(one.ended or is_beside(plan.target, Grant.of(one)) for one in written)
     is_near = not (state.goal.is_empty or plan.step.building or plan.step.waiting)
     goal = state.goal.changes(plan.target, state.workers) if is_off or is_near else {}
     told = None

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from streamer.cluster.events import Write
 from streamer.cluster.ports import KafkaPorts
 from streamer.config import Config
 from streamer.control.messages import FORMAT, AssignmentRecord
@@ -30,15 +31,15 @@ def test_the_former_controller_is_refused_and_its_word_is_not_read(
     former, later = KafkaPorts(config, topics, admin), KafkaPorts(config, topics, admin)
     try:
         former.claim()
-        former.write([record(1, "the former one's")])
+        former.write(Write((record(1, "the former one's"),)))
         later.claim()
         with pytest.raises(FencedError):
-            former.write([record(2, "too late")])
+            former.write(Write((record(2, "too late"),)))
         assert [each.why for each in later.load()[0]] == ["the former one's"]
 
-        later.write([record(2, "the later one's")])
+        later.write(Write((record(2, "the later one's"),)))
         with pytest.raises(FencedError):
-            former.write([record(3, "too late again")])
+            former.write(Write((record(3, "too late again"),)))
         assert [each.why for each in later.load()[0]] == ["the later one's"]
         written = {row.value for row in kafka.read(topics.assignment("w1").topic)}
         assert not any(b"too late" in (value or b"") for value in written)

@@ -53,7 +53,14 @@ class Process:
     skew_ms: int = 0
     """How far its clock is from that of the others."""
 
+    heard_ms: int = 0
+    """When it had read all its assignments last, by `clock`."""
+    said_ms: int = 0
+    back_ms: int = 0
+    """When it spoke last, and when it did so after a silence in which it may have been given up."""
+
     def __post_init__(self) -> None:
+        self.heard_ms = self.said_ms = self.back_ms = self.clock.monotonic_ms()
         self.lease = Lease(bound_ms(SESSION_MS), self.clock)
         self.epoch = self.kafka.initialise(self.worker)
         self.seat = Seat(
@@ -76,6 +83,12 @@ class Process:
     @property
     def is_running(self) -> bool:
         return self.is_alive and not self.is_paused
+
+    @property
+    def is_deaf(self) -> bool:
+        """It speaks again after a silence, and has heard nothing for as long as a lease lasts."""
+        for_ms = self.clock.monotonic_ms() - self.back_ms
+        return self.heard_ms < self.back_ms and for_ms >= bound_ms(SESSION_MS)
 
     @property
     def is_fenced(self) -> bool:
@@ -130,6 +143,8 @@ class Process:
                 if self.seat.is_fenced or self.seat.failure:
                     self.lease.end()
         self.position = upto
+        if upto == len(log):
+            self.heard_ms = self.clock.monotonic_ms()
 
     def _turn(self) -> None:
         seat = self.seat
@@ -231,6 +246,9 @@ class Process:
             self.kafka.statuses.append(record)
             if self.chance.random() < 0.02:
                 self.kafka.statuses.append(record)
+            if sent_ms - self.said_ms >= bound_ms(SESSION_MS):
+                self.back_ms = sent_ms
+            self.said_ms = sent_ms
             if record.incarnation == str(self.seat.incarnation):
                 self.lease.renew(sent_ms)
 
