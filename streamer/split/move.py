@@ -1,0 +1,106 @@
+"""`Move`: what is split into what, the same for every unit of one operation."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Annotated, Any
+
+import msgspec
+from msgspec import Meta
+
+from streamer.ids import Layout, check_application_id
+from streamer.split.homes import Homes
+from streamer.topology.graph import Aggregate, Subtopology
+from streamer.topology.stores import StoreSpec
+from streamer.topology.windows import SessionWindows
+
+__all__ = ["Move", "MoveRecord", "Side", "closed_before", "closing_lags"]
+
+Text = Annotated[str, Meta(max_length=300)]
+Count = Annotated[int, Meta(ge=1, le=10**6)]
+
+
+class Side(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """A layout, in a record."""
+
+    layout: Count
+    tasks: Count
+    partitions: Count
+    partitioner: Text
+
+
+class MoveRecord(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """What a unit was made for; another move has no use for it."""
+
+    operation: Text
+    application: Text
+    subtopology: Annotated[int, Meta(ge=0, le=10**6)]
+    source: Side
+    target: Side
+    # By store with final results: how long before its stream time a window or session has closed.
+    closing_lags: dict[Text, Annotated[int, Meta(ge=0)]]
+
+
+@dataclass(frozen=True, slots=True)
+class Move:
+    """From the tasks of one layout to those of the next, for one subtopology.
+
+    `specs` are its stores, `rocksdb` the worker's RocksDB options. `closing_lags` are of the
+    stores with final results (`closing_lags`).
+    """
+
+    operation: str
+    application: str
+    subtopology: int
+    source_layout: Layout
+    source: Homes
+    target_layout: Layout
+    target: Homes
+    specs: Sequence[StoreSpec] = ()
+    rocksdb: Mapping[str, Any] = field(default_factory=dict)
+    closing_lags: Mapping[str, int] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        check_application_id(self.application)
+
+    @property
+    def salt(self) -> bytes:
+        """Of the fingerprints: those of two operations are not to be compared."""
+        return hashlib.sha256(f"{self.application} {self.operation}".encode()).digest()[:16]
+
+    @property
+    def record(self) -> MoveRecord:
+        return MoveRecord(
+            operation=self.operation,
+            application=self.application,
+            subtopology=self.subtopology,
+            source=_side(self.source_layout, self.source),
+            target=_side(self.target_layout, self.target),
+            closing_lags=dict(self.closing_lags),
+        )
+
+
+def _side(layout: Layout, homes: Homes) -> Side:
+    return Side(layout, homes.tasks, homes.partitions, homes.name)
+
+
+def closing_lags(subtopology: Subtopology) -> dict[str, int]:
+    """Of each store with final results: what has closed when stream time is T are the windows that
+    start, or the sessions that end, before T less this; as `engine` decides it."""
+    found = {}
+    for node in subtopology.nodes:
+        if not isinstance(node, Aggregate) or node.windows is None or node.emit != "final":
+            continue
+        windows = node.windows
+        if isinstance(windows, SessionWindows):
+            found[node.store.name] = windows.gap_ms + windows.grace_ms
+        else:
+            found[node.store.name] = windows.size_ms + windows.grace_ms - 1
+    return found
+
+
+def closed_before(time_ms: int, lag_ms: int) -> int:
+    """Rows whose time is below this have closed."""
+    return max(time_ms - lag_ms, 0)
