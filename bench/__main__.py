@@ -12,7 +12,17 @@ from bench.measure import MeasureError
 from bench.options import Options, UsageError
 from bench.report import Row, combine, json_line, machine, markdown, table
 
-NAMES = ("throughput", "restore", "bootstrap", "scale", "placement", "fleet", "trim", "snapshot")
+NAMES = (
+    "throughput",
+    "restore",
+    "bootstrap",
+    "scale",
+    "placement",
+    "fleet",
+    "trim",
+    "snapshot",
+    "split",
+)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

@@ -29,9 +29,9 @@ from streamer.split.carried import Carried, Parent, carry
 from streamer.split.fingerprint import Totals, total
 from streamer.split.homes import parents_of
 from streamer.split.move import Move, MoveRecord, Text
-from streamer.split.record import Hex, Part, PartFile, UnitRecord
+from streamer.split.record import Hex, Part, PartFile, UnitRecord, check_places
 from streamer.split.sealed import VERSION, held, load, save
-from streamer.split.unit import begin, load_unit, unit_directory
+from streamer.split.unit import begin, load_unit, remove_own, unit_directory
 from streamer.store.assembly import assemble
 from streamer.store.schema import family_name, format_record, kind_record
 from streamer.store.tables import table_options
@@ -84,7 +84,7 @@ def load_units(move: Move, directory: Path) -> dict[int, UnitRecord]:
                 hint="name the directory that this operation splits into",
             )
         else:
-            _check_places(record)
+            check_places(record)
             found[number] = record
     if missing:
         raise OperationRefusedError(
@@ -109,6 +109,7 @@ def merge_target(move: Move, task: TaskId, units: Path, database: Path) -> Merge
         )
     with held(database.with_name(f"{database.name}.lock")):
         note = database.with_name(f"{database.name}.merged.json")
+        working = database.with_name(f"{database.name}.merging")
         record = load(note, _decoder)
         if database.exists():
             if record is None or (record.move, record.task) != (move.record, str(task)):
@@ -116,16 +117,17 @@ def merge_target(move: Move, task: TaskId, units: Path, database: Path) -> Merge
                     f"{database} is there, and operation {move.operation} has not made it",
                     hint="name another directory, or move that one away",
                 )
+            remove_own(move, working)
             return record
-        part = begin(move, database.with_name(f"{database.name}.merging"))
-        record = _Merging(move, task, units, part).record()
+        begin(move, working)
+        record = _Merging(move, task, units, working).record()
         failpoints.hit("merge.before_record")
         save(note, record)
         failpoints.hit("merge.before_rename")
-        (part / "database").rename(database)
+        (working / "database").rename(database)
         sync(database.parent)
         failpoints.hit("merge.after_rename")
-        shutil.rmtree(part)
+        remove_own(move, working)
         return record
 
 
@@ -291,21 +293,6 @@ def _kinds(records: Iterable[UnitRecord]) -> dict[str, StoreKind]:
                         hint="one of them is of another topology: split what runs",
                     )
     return {store: StoreKind(kind) for store, (kind, _task) in sorted(found.items())}
-
-
-def _check_places(record: UnitRecord) -> None:
-    if not record.misplaced:
-        return
-    first = record.misplaced[0]
-    store = first.family.partition(".")[2]
-    others = f", and {len(record.misplaced) - 1} more families" * (len(record.misplaced) > 1)
-    raise OperationRefusedError(
-        f"{first.rows:,} rows of store {store} lie in task {record.task} and belong to others by"
-        f" their keys, such as {first.examples[0]} (hexadecimal){others}",
-        hint="where `process` writes them under other keys than its records', name theirs by"
-        " Store(partition_key=...); else their producers use another partitioner than"
-        f" {record.move.source.partitioner}",
-    )
 
 
 def _take(source: Path, link: Path, file: PartFile) -> None:

@@ -8,10 +8,19 @@ from typing import Annotated
 import msgspec
 from msgspec import Meta
 
+from streamer.errors import OperationRefusedError
 from streamer.split.fingerprint import Totals
 from streamer.split.move import MoveRecord, Text
 
-__all__ = ["Misplaced", "Part", "PartFile", "StoreRecord", "UnitRecord", "unit_decoder"]
+__all__ = [
+    "Misplaced",
+    "Part",
+    "PartFile",
+    "StoreRecord",
+    "UnitRecord",
+    "check_places",
+    "unit_decoder",
+]
 
 Hex = Annotated[str, Meta(pattern=r"^([0-9a-f]{2})*\Z")]
 Rows = Annotated[int, Meta(ge=0)]
@@ -23,7 +32,6 @@ class PartFile(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     name: Annotated[str, Meta(pattern=r"^to-[0-9]{1,6}/[A-Za-z0-9][A-Za-z0-9._-]{0,199}\.sst\Z")]
     size: Annotated[int, Meta(ge=1)]
     sha256: Annotated[str, Meta(pattern=r"^[0-9a-f]{64}\Z")]
-    rows: Rows
 
 
 class Part(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -71,3 +79,19 @@ class UnitRecord(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
 
 
 unit_decoder = msgspec.json.Decoder(UnitRecord)
+
+
+def check_places(record: UnitRecord) -> None:
+    """Raise OperationRefusedError where rows lie in another task than their keys say."""
+    if not record.misplaced:
+        return
+    first = record.misplaced[0]
+    store = first.family.partition(".")[2]
+    others = f", and {len(record.misplaced) - 1} more families" * (len(record.misplaced) > 1)
+    raise OperationRefusedError(
+        f"{first.rows:,} rows of store {store} lie in task {record.task} and belong to others by"
+        f" their keys, such as {first.examples[0]} (hexadecimal){others}",
+        hint="where `process` writes them under other keys than its records', name theirs by"
+        " Store(partition_key=...); else their producers use another partitioner than"
+        f" {record.move.source.partitioner}",
+    )

@@ -22,10 +22,11 @@ from streamer.split.fingerprint import NOTHING, Ledger, Totals
 from streamer.split.homes import tasks_of
 from streamer.split.keyed import families_of
 from streamer.split.move import Move, MoveRecord, Text
+from streamer.split.record import UnitRecord, check_places
 from streamer.split.sealed import VERSION, held, load, save
 from streamer.store.reading import StoredDatabase
 
-__all__ = ["Cell", "Place", "Role", "SurveyRecord", "sums", "survey", "surveyed"]
+__all__ = ["Cell", "Place", "Role", "SurveyRecord", "of_unit", "sums", "survey", "surveyed"]
 
 Role = Literal["source", "target"]
 Place = tuple[str, int, int]
@@ -103,6 +104,21 @@ def survey(
         task=str(task),
         cut=cut,
         cells=cells,
+    )
+
+
+def of_unit(record: UnitRecord, cut: str = "") -> SurveyRecord:
+    """What a split has seen of its source, which need not be read once more. Raises
+    OperationRefusedError where rows lie in another task than their keys say."""
+    check_places(record)
+    own = TaskId.parse(record.task).partition
+    return SurveyRecord(
+        version=VERSION,
+        move=record.move,
+        role="source",
+        task=record.task,
+        cut=cut,
+        cells=[Cell(part.family, own, part.target, part.totals) for part in record.parts],
     )
 
 

@@ -39,9 +39,9 @@ from streamer.split.record import (
 )
 from streamer.split.sealed import VERSION, held, load, save
 from streamer.store.reading import StoredDatabase
-from streamer.store.tables import Table, Tables, table_options
+from streamer.store.tables import Tables, table_options
 
-__all__ = ["Begun", "begin", "load_unit", "split_unit", "unit_directory"]
+__all__ = ["Begun", "begin", "load_unit", "remove_own", "split_unit", "unit_directory"]
 
 EXAMPLES_MAX = 20
 _RECORD = "unit.json"
@@ -112,15 +112,7 @@ def begin(move: Move, part: Path) -> Path:
 
     Raises OperationRefusedError where it is another's.
     """
-    if part.exists() and any(part.iterdir()):
-        begun = load(part / _BEGUN, _begun_decoder)
-        if begun is None or begun.move.operation != move.operation:
-            whose = "nobody's that is known" if begun is None else begun.move.operation
-            raise OperationRefusedError(
-                f"{part} is there, and is not of operation {move.operation} but {whose}",
-                hint="name another directory, or move that one away",
-            )
-        shutil.rmtree(part)
+    remove_own(move, part)
     try:
         make_private(part)
     except OSError as error:
@@ -130,6 +122,28 @@ def begin(move: Move, part: Path) -> Path:
         ) from error
     save(part / _BEGUN, Begun(VERSION, move.record))
     return part
+
+
+def remove_own(move: Move, part: Path) -> None:
+    """Remove a directory that this operation has worked in, where there is one. What says whose it
+    is goes last, so that a kill in between leaves it known. Raises OperationRefusedError for
+    another's."""
+    if not part.exists():
+        return
+    inside = {path for path in part.iterdir() if path.name != f"{_BEGUN}.part"}
+    begun = load(part / _BEGUN, _begun_decoder)
+    if inside and (begun is None or begun.move.operation != move.operation):
+        whose = "nobody's that is known" if begun is None else begun.move.operation
+        raise OperationRefusedError(
+            f"{part} is there, and is not of operation {move.operation} but {whose}",
+            hint="name another directory, or move that one away",
+        )
+    for path in inside - {part / _BEGUN}:
+        if path.is_dir():
+            shutil.rmtree(path)
+        else:
+            path.unlink()
+    shutil.rmtree(part)
 
 
 def _done(move: Move, task: TaskId, target: Path, *, origin: str) -> UnitRecord | None:
@@ -235,16 +249,15 @@ class _Splitting:
             for target in sorted(totals)
         ]
 
-    def _part(self, family: str, target: int, totals: Totals, tables: list[Table]) -> Part:
+    def _part(self, family: str, target: int, totals: Totals, paths: list[Path]) -> Part:
         try:
             files = [
                 PartFile(
-                    name=str(table.path.relative_to(self._directory)),
-                    size=table.path.stat().st_size,
-                    sha256=_synced(table.path),
-                    rows=table.rows,
+                    name=str(path.relative_to(self._directory)),
+                    size=path.stat().st_size,
+                    sha256=_synced(path),
                 )
-                for table in tables
+                for path in paths
             ]
         except OSError as error:
             raise StateDirectoryError(

@@ -26,8 +26,6 @@ _SEED = np.uint32(0x9747B28C)
 _ROTATIONS = np.uint32(24), np.uint32(13), np.uint32(15)
 _REST = np.array([0, 0xFF, 0xFFFF, 0xFFFFFF], dtype=np.uint32)
 _POSITIVE = np.uint32(0x7FFFFFFF)
-# Written before a key, so that no other cut between a key and its row gives the same bytes.
-_LENGTHS = tuple(length.to_bytes(4, "little") for length in range(256))
 
 
 def hashes(keys: Sequence[bytes], partitioner: Partitioner) -> Numbers:
@@ -38,21 +36,20 @@ def hashes(keys: Sequence[bytes], partitioner: Partitioner) -> Numbers:
 
 
 def digests(keys: Sequence[bytes], rows: Sequence[bytes], salt: bytes) -> Digests:
-    """BLAKE2b of each key with its row, of 128 bits; `salt` has up to 16 bytes."""
-    blake, lengths = hashlib.blake2b, _LENGTHS
+    """BLAKE2b of each key with its row, of 128 bits, as two numbers; `salt` has up to 16 bytes.
+
+    Both are times 1 + twice the key's length, so no other cut between a key and its row is alike.
+    """
+    blake = hashlib.blake2b
     joined = b"".join(
         [
-            blake(
-                (lengths[len(key)] if len(key) < 256 else len(key).to_bytes(4, "little"))
-                + key
-                + row,
-                digest_size=16,
-                salt=salt,
-            ).digest()
+            blake(key + row, digest_size=16, salt=salt).digest()
             for key, row in zip(keys, rows, strict=True)
         ]
     )
-    return np.frombuffer(joined, dtype="<u8").reshape(-1, 2)
+    cuts = 2 * np.fromiter(map(len, keys), np.uint64, len(keys)) + np.uint64(1)
+    found: Digests = np.frombuffer(joined, dtype="<u8").reshape(-1, 2) * cuts[:, np.newaxis]
+    return found
 
 
 def _murmur2(keys: Sequence[bytes]) -> NDArray[np.uint32]:

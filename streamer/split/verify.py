@@ -22,9 +22,9 @@ from streamer.ids import TaskId
 from streamer.split.fingerprint import Totals
 from streamer.split.homes import tasks_of
 from streamer.split.keyed import families_of
-from streamer.split.merge import load_merge
+from streamer.split.merge import load_merge, load_units
 from streamer.split.move import Move
-from streamer.split.survey import Place, Role, SurveyRecord, sums, surveyed
+from streamer.split.survey import Place, Role, SurveyRecord, of_unit, sums, surveyed
 from streamer.store.reading import StoredDatabase
 
 __all__ = ["DIFFERENCES_MAX", "Difference", "Verdict", "compare", "verify"]
@@ -69,13 +69,15 @@ def verify(
     notes: Path,
     cut: str = "",
     indexes: bool = True,
+    units: Path | None = None,
     on_rows: Callable[[int], None] = lambda _rows: None,
 ) -> Verdict:
     """Compare the databases of all tasks of both layouts, by task; nobody writes to them.
 
     `cut` names the moment that all of them show; notes of another are not used. Indexes are not
     compared where a merge left them to be made anew, nor with `indexes` off: databases that live on
-    drop what their indexes have in excess at different times.
+    drop what their indexes have in excess at different times. `units` is where the sources were
+    split to, if they are just what was split: they are not read again.
     Raises TaskCorruptedError where a database is damaged.
     """
     skipped: set[str] = set()
@@ -97,7 +99,11 @@ def verify(
             for number in sorted(databases)
         ]
 
-    former, latter = all_of("source", sources), all_of("target", targets)
+    if units is None:
+        former = all_of("source", sources)
+    else:
+        former = [of_unit(record, cut) for record in load_units(move, units).values()]
+    latter = all_of("target", targets)
     verdict = compare(
         former,
         latter,

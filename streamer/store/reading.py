@@ -25,7 +25,7 @@ __all__ = ["Block", "Contents", "StoredDatabase", "read_all"]
 
 # A block is what is hashed and written at once. Rows of 100 bytes fill it by their number, large
 # ones by their bytes, which are looked at after a few rows each time.
-BLOCK_ROWS = 4_096
+BLOCK_ROWS = 8_192
 BLOCK_BYTES = 8 << 20
 _ROWS_AT_ONCE = 64
 # A scan reads each block once, one after the other.

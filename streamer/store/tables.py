@@ -6,11 +6,11 @@ sorted and the files of one target do not overlap. They are synced when `finish`
 
 from __future__ import annotations
 
-from collections import Counter, deque
+from collections import deque
 from collections.abc import Callable, Sequence
 from operator import setitem
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 from rocksdict import SstFileWriter
 
@@ -19,15 +19,10 @@ from streamer.store.options import OptionSet
 from streamer.store.pool import WRITE_BUFFER_BYTES_MIN, MemoryPool
 from streamer.topology.stores import StoreSpec
 
-__all__ = ["Table", "Tables", "table_options"]
+__all__ = ["Tables", "table_options"]
 
 # Snapshots send whole files, and a compaction makes ones of 32 MiB: a few of them at once.
 TABLE_BYTES_MAX = 128 << 20
-
-
-class Table(NamedTuple):
-    path: Path
-    rows: int
 
 
 def table_options(specs: Sequence[StoreSpec], options: dict[str, Any]) -> OptionSet:
@@ -50,29 +45,27 @@ class Tables:
         self._path = path
         self._options = options.family(store, is_index)
         self._writers: list[Any] = [None] * targets
-        self._rows = [0] * targets
-        self._written: dict[int, list[Table]] = {}
+        self._written: dict[int, list[Path]] = {}
 
     def add(self, targets: Sequence[int], keys: Sequence[bytes], rows: Sequence[bytes]) -> None:
         """Rows with ascending keys, above all that were added before; `targets` has one for each.
 
         Raises StateDirectoryError where the disk refuses.
         """
-        counts = Counter(targets)
+        found = set(targets)
         try:
-            for target in counts:
+            for target in found:
                 if self._writers[target] is None:
                     self._begin(target)
             # All of it in C: a loop in Python would cost a third of the writing.
             deque(map(setitem, map(self._writers.__getitem__, targets), keys, rows), maxlen=0)
-            for target, count in counts.items():
-                self._rows[target] += count
+            for target in found:
                 if self._writers[target].file_size() >= TABLE_BYTES_MAX:
                     self._end(target)
         except Exception as error:
             raise fault(error, "writing sorted files", self._path(0, 0).parent) from None
 
-    def finish(self) -> dict[int, list[Table]]:
+    def finish(self) -> dict[int, list[Path]]:
         """The files of each target that has any, in the order of their keys."""
         try:
             for target, writer in enumerate(self._writers):
@@ -96,5 +89,4 @@ class Tables:
         place, writer = self._place(target), self._writers[target]
         self._writers[target] = None
         writer.finish()
-        self._written.setdefault(target, []).append(Table(place, self._rows[target]))
-        self._rows[target] = 0
+        self._written.setdefault(target, []).append(place)

@@ -202,8 +202,6 @@ def test_large_values_and_many_files(tmp_path: Path, monkeypatch: pytest.MonkeyP
     record = load_unit(tmp_path / "b" / "units", TaskId(0, 0))
     assert record is not None
     assert max(len(part.files) for part in record.parts) > 2
-    for part in record.parts:
-        assert sum(file.rows for file in part.files) == part.totals.rows
 
 
 def test_a_row_past_its_time_and_a_stale_index_entry_are_kept(tmp_path: Path) -> None:

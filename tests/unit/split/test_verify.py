@@ -13,7 +13,7 @@ from streamer.ids import TaskId
 from streamer.split.homes import Homes
 from streamer.split.merge import load_merge
 from streamer.split.move import Move
-from streamer.split.survey import sums, survey, surveyed
+from streamer.split.survey import of_unit, sums, survey, surveyed
 from streamer.split.unit import load_unit
 from streamer.split.verify import Difference, verify
 from streamer.store.pool import MemoryPool
@@ -70,9 +70,25 @@ def test_parts_databases_and_parents_have_one_fingerprint(made: Made) -> None:
     for task in (0, 1):
         unit = load_unit(made.work / "units", TaskId(0, task))
         assert unit is not None
+        surveyed_there = survey(made.step, "source", TaskId(0, task), database=made.sources[task])
+        assert sums([of_unit(unit)]) == sums([surveyed_there])
         for part in unit.parts:
             assert found.pop((part.family, task, part.target)) == part.totals
     assert not found
+
+
+def test_what_was_split_is_not_read_once_more(made: Made) -> None:
+    rows: list[int] = []
+    units, notes = made.work / "units", made.notes
+    key = made.of(0)
+    made.change(0, key.store, (key.stored_key, None))
+    verdict = verify(
+        made.step, made.sources, made.targets, notes=notes, units=units, on_rows=rows.append
+    )
+    assert sum(rows) == verdict.rows
+    assert [str(one) for one in verdict.differences] == [
+        f"missing: store.{key.store} {key.stored_key.hex()} (task 0)"
+    ]
 
 
 def test_each_kind_of_difference_is_named_with_its_key(made: Made) -> None:
