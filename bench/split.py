@@ -20,10 +20,11 @@ from bench.options import Options
 from bench.report import Column, Row
 from bench.run import failure, say
 from streamer.ids import FIRST_LAYOUT, Layout, TaskId
-from streamer.split.homes import Homes, tasks_of
+from streamer.split.homes import Homes
 from streamer.split.merge import merge_target
 from streamer.split.move import Move
 from streamer.split.unit import split_unit
+from streamer.split.vectors import tasks_of
 from streamer.split.verify import verify
 from streamer.store.keys import row, window_key
 from streamer.store.pool import MemoryPool

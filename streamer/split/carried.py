@@ -13,12 +13,13 @@ have all expired has still closed windows of those keys. docs/decisions/0029 has
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from streamer.changelog.format import Positions
 from streamer.errors import OperationRefusedError, StateDirectoryError
+from streamer.split.homes import Homes, named
 from streamer.split.keyed import order_family
 from streamer.split.move import closed_before
 from streamer.store.closing import Closing
@@ -26,14 +27,25 @@ from streamer.store.reading import StoredDatabase
 from streamer.store.schema import CHANGELOG_POSITION, family_name
 from streamer.topology.stores import StoreKind
 
-__all__ = ["NONE_LEFT", "PASSED_PREFIX", "Carried", "Parent", "carry", "check_known", "passed_of"]
+__all__ = [
+    "NONE_LEFT",
+    "PASSED_PREFIX",
+    "Carried",
+    "Parent",
+    "carry",
+    "check_known",
+    "passed_of",
+    "passed_rows",
+]
 
 PASSED_PREFIX = "passed/"
+# The homes of the parents: tasks, partitions, partitioner.
+PARENT_HOMES = "passed_homes"
 # Above every key of a row.
 NONE_LEFT = b"\xff" * 9
 _TIME_BYTES = 8
 _KNOWN = (CHANGELOG_POSITION, "topic/", "input/", "time/", "closing/", "closing_rows/")
-_KNOWN_NAMES = frozenset({"stream_time", "as_of"})
+_KNOWN_NAMES = frozenset({"stream_time", "as_of", PARENT_HOMES})
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,9 +70,12 @@ class Carried:
     positions: Positions
     passed: Mapping[str, Mapping[int, bytes]] = field(default_factory=dict)
 
-    def encode(self) -> dict[str, bytes]:
-        """As metadata of a database."""
+    def encode(self, source: Homes) -> dict[str, bytes]:
+        """As metadata of a database; `source` are the homes of the parents."""
         encoded = self.positions.encode()
+        if self.passed:
+            text = f"{source.tasks} {source.partitions} {source.name}"
+            encoded[PARENT_HOMES] = b"\1" + text.encode()
         for store, parents in self.passed.items():
             for parent, place in parents.items():
                 encoded[f"{PASSED_PREFIX}{store}/{parent}"] = b"\1" + place
@@ -69,8 +84,11 @@ class Carried:
 
 def check_known(metadata: Mapping[str, bytes], source: Path) -> None:
     """Raise for metadata without a rule: it would be lost, or mean another thing in a new task."""
+    closings = Positions.decode(metadata).closings
     for name in sorted(metadata):
         if name.startswith(PASSED_PREFIX):
+            if not _is_left(name, metadata[name], closings):
+                continue
             raise OperationRefusedError(
                 f"the state in {source} has final results to pass on since it was split itself",
                 hint="try again when they are: with the next commits of its task, once it runs",
@@ -80,6 +98,41 @@ def check_known(metadata: Mapping[str, bytes], source: Path) -> None:
                 f"the state in {source} has metadata {name}, which no rule says how to carry over",
                 hint="split it with the version of Streamer that wrote it",
             )
+
+
+def passed_rows(
+    metadata: Mapping[str, bytes], kinds: Mapping[str, StoreKind]
+) -> dict[str, Callable[[bytes], bool]]:
+    """By store, whether a row that has closed was passed on by the parent that it came from, by the
+    key that orders it. Only of stores that have some left. Raises TopologyError where the parents'
+    partitioner cannot be found."""
+    closings = Positions.decode(metadata).closings
+    places: dict[str, dict[int, bytes]] = {}
+    for name, place in metadata.items():
+        if name.startswith(PASSED_PREFIX) and _is_left(name, place, closings):
+            store, _, parent = name.removeprefix(PASSED_PREFIX).rpartition("/")
+            places.setdefault(store, {})[int(parent)] = place[1:]
+    if not places:
+        return {}
+    tasks, partitions, partitioner = metadata[PARENT_HOMES][1:].decode().split(" ", 2)
+    home = Homes(int(tasks), int(partitions), named(partitioner)).home
+    return {
+        store: _was_passed(home, by_parent, kinds[store]) for store, by_parent in places.items()
+    }
+
+
+def _was_passed(
+    home: Callable[[bytes], int], places: Mapping[int, bytes], kind: StoreKind
+) -> Callable[[bytes], bool]:
+    key = slice(_TIME_BYTES, -16 if kind is StoreKind.SESSION else None)
+    last = max(places.values())
+    return lambda order: order < last and order < places.get(home(order[key]), b"")
+
+
+def _is_left(name: str, place: bytes, closings: Mapping[str, Closing | None]) -> bool:
+    """Whether a place still says something: not once all rows below it have been gone through."""
+    at = closings.get(name.removeprefix(PASSED_PREFIX).rpartition("/")[0])
+    return at is not None and at.time_ms.to_bytes(_TIME_BYTES, "big") < place[1:]
 
 
 def passed_of(
@@ -144,7 +197,8 @@ def carry(
             closings[store] = None
             continue
         closings[store] = Closing(int.from_bytes(first[:_TIME_BYTES], "big"), 0)
-        passed[store] = left
+        # Beyond the bound nothing was passed on by anybody: what is there will be, as ever.
+        passed[store] = {task: min(place, bound) for task, place in left.items()}
     return Carried(
         Positions(
             changelogs=dict.fromkeys(kinds, 0),

@@ -6,22 +6,21 @@ are where a partitioner puts them among `partitions` partitions, of which every 
     fold             the topic's partitions, a multiple of the tasks
     grow, routed     as many partitions as tasks
 
-`Homes.home` is the plain truth for one key; `tasks_of` says the same of many keys at once.
+`Homes.home` is the plain truth for one key; `vectors.tasks_of` says the same of many at once.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+import importlib
+from collections.abc import Callable
 from dataclasses import dataclass
 from math import gcd
-
-import numpy as np
+from typing import get_args
 
 from streamer.errors import ProcessingError, TopologyError
-from streamer.split.vectors import Numbers, hashes
 from streamer.topology.partitioner import Partitioner, partition_of
 
-__all__ = ["Declared", "Homes", "parents_of", "tasks_of"]
+__all__ = ["Declared", "Homes", "declared", "named", "parents_of"]
 
 Declared = Callable[[bytes, int], int]
 """A partitioner that the user declares: the bytes of a key, how many partitions; gives one."""
@@ -57,28 +56,11 @@ class Homes:
         """The task of one key. Raises ProcessingError where a declared partitioner fails."""
         if isinstance(self.partitioner, str):
             return partition_of(key, self.partitions, self.partitioner) % self.tasks
-        return _declared(self.partitioner, key, self.partitions) % self.tasks
+        return declared(self.partitioner, key, self.partitions) % self.tasks
 
     def __str__(self) -> str:
         of = f" of {self.partitions} partitions" if self.partitions != self.tasks else ""
         return f"{self.tasks} tasks{of} by {self.name}"
-
-
-def tasks_of(keys: Sequence[bytes], *layouts: Homes) -> list[Numbers]:
-    """The task of each key in each layout. Raises ProcessingError as `Homes.home` does."""
-    hashed: dict[str, Numbers] = {}
-    found = []
-    for homes in layouts:
-        known = homes.partitioner
-        if isinstance(known, str):
-            if known not in hashed:
-                hashed[known] = hashes(keys, known)
-            partitions = hashed[known] % homes.partitions
-        else:
-            each = (_declared(known, key, homes.partitions) for key in keys)
-            partitions = np.fromiter(each, np.int64, len(keys))
-        found.append(partitions if homes.tasks == homes.partitions else partitions % homes.tasks)
-    return found
 
 
 def parents_of(target: int, source: Homes, into: Homes) -> frozenset[int]:
@@ -91,7 +73,8 @@ def parents_of(target: int, source: Homes, into: Homes) -> frozenset[int]:
     return frozenset(task for task in range(source.tasks) if (task - target) % common == 0)
 
 
-def _declared(partitioner: Declared, key: bytes, partitions: int) -> int:
+def declared(partitioner: Declared, key: bytes, partitions: int) -> int:
+    """What a declared partitioner gives. Raises ProcessingError where it fails."""
     try:
         found = partitioner(key, partitions)
     except Exception as error:
@@ -106,3 +89,25 @@ def _declared(partitioner: Declared, key: bytes, partitions: int) -> int:
             hint=f"it must give a whole number from 0 to {partitions - 1}",
         )
     return found
+
+
+def named(name: str) -> Partitioner | Declared:
+    """The partitioner of a name that `Homes.name` gave.
+
+    Raises TopologyError where a declared one cannot be found by it: it must be a function of a
+    module, under its own name.
+    """
+    known = [one for one in get_args(Partitioner) if one == name]
+    if known:
+        return known[0]  # type: ignore[no-any-return]
+    module, _, path = name.partition(":")
+    try:
+        found = importlib.import_module(module)
+        for part in path.split("."):
+            found = getattr(found, part)
+    except (ImportError, AttributeError, ValueError) as error:
+        raise TopologyError(
+            f"the partitioner {name} cannot be found: {error}",
+            hint="declare a function of a module that the workers have, under its own name",
+        ) from error
+    return found  # type: ignore[return-value]

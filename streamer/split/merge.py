@@ -27,7 +27,7 @@ from streamer.ids import TaskId
 from streamer.snapshot.disk import digest_of, sync
 from streamer.split.carried import Carried, Parent, carry
 from streamer.split.fingerprint import Totals, total
-from streamer.split.homes import parents_of
+from streamer.split.homes import named, parents_of
 from streamer.split.move import Move, MoveRecord, Text
 from streamer.split.record import Hex, Part, PartFile, UnitRecord, check_places
 from streamer.split.sealed import VERSION, held, load, save
@@ -153,7 +153,7 @@ class _Merging:
             if not _is_index(name) or name.partition(".")[2] in indexed
         }
         carried = self._carried()
-        metadata = carried.encode()
+        metadata = carried.encode(self._move.source)
         records = dict([format_record()])
         records |= dict(
             kind_record(store, kind, is_indexed=store in indexed)
@@ -231,7 +231,15 @@ class _Merging:
         return found
 
     def _carried(self) -> Carried:
-        return carry(self._parents(), self._kinds, self._move.closing_lags)
+        carried = carry(self._parents(), self._kinds, self._move.closing_lags)
+        source = self._move.source
+        if carried.passed and named(source.name) != source.partitioner:
+            raise OperationRefusedError(
+                f"the workers could not find the partitioner {source.name} by its name, and need it"
+                " to pass on what has closed",
+                hint="declare a function of a module that the workers have, under its own name",
+            )
+        return carried
 
     def _parents(self) -> list[Parent]:
         """Of a store with partition keys of its own any task may be one."""

@@ -19,11 +19,11 @@ from streamer import failpoints
 from streamer.errors import OperationRefusedError
 from streamer.ids import TaskId
 from streamer.split.fingerprint import NOTHING, Ledger, Totals
-from streamer.split.homes import tasks_of
 from streamer.split.keyed import families_of
 from streamer.split.move import Move, MoveRecord, Text
 from streamer.split.record import UnitRecord, check_places
 from streamer.split.sealed import VERSION, held, load, save
+from streamer.split.vectors import tasks_of
 from streamer.store.reading import StoredDatabase
 
 __all__ = ["Cell", "Place", "Role", "SurveyRecord", "of_unit", "sums", "survey", "surveyed"]

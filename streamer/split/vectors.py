@@ -1,7 +1,7 @@
-"""Hashes of many keys and rows at once, with numpy: the same numbers as one by one.
+"""Homes of many keys and digests of many rows at once, with numpy: the same as one by one.
 
-`streamer.topology.partitioner` is the truth for partitions, and `hashlib` for digests; a test
-compares. Eight times as fast as Python for murmur2, which would cost more than all else in a split.
+`Homes.home` is the truth for homes, and `hashlib` for digests; a test compares. Python takes 2.7 us
+for a key's murmur2, more than for all else of a row in a split; here it is a tenth of one.
 """
 
 from __future__ import annotations
@@ -13,9 +13,10 @@ from zlib import crc32
 import numpy as np
 from numpy.typing import NDArray
 
+from streamer.split.homes import Homes, declared
 from streamer.topology.partitioner import Partitioner
 
-__all__ = ["Digests", "Numbers", "digests", "hashes"]
+__all__ = ["Digests", "Numbers", "digests", "hashes", "tasks_of"]
 
 Numbers = NDArray[np.int64]
 Digests = NDArray[np.uint64]
@@ -33,6 +34,23 @@ def hashes(keys: Sequence[bytes], partitioner: Partitioner) -> Numbers:
     if partitioner == "murmur2":
         return (_murmur2(keys) & _POSITIVE).astype(np.int64)
     return np.fromiter(map(crc32, keys), np.int64, len(keys))
+
+
+def tasks_of(keys: Sequence[bytes], *layouts: Homes) -> list[Numbers]:
+    """The task of each key in each layout. Raises ProcessingError as `Homes.home` does."""
+    hashed: dict[str, Numbers] = {}
+    found = []
+    for homes in layouts:
+        known = homes.partitioner
+        if isinstance(known, str):
+            if known not in hashed:
+                hashed[known] = hashes(keys, known)
+            partitions = hashed[known] % homes.partitions
+        else:
+            each = (declared(known, key, homes.partitions) for key in keys)
+            partitions = np.fromiter(each, np.int64, len(keys))
+        found.append(partitions if homes.tasks == homes.partitions else partitions % homes.tasks)
+    return found
 
 
 def digests(keys: Sequence[bytes], rows: Sequence[bytes], salt: bytes) -> Digests:

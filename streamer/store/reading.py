@@ -130,8 +130,9 @@ def read_all(directory: Path) -> Contents:
         return Contents(counts["store"], counts["index"], database.metadata)
 
 
-def _sequential() -> ReadOptions:
-    options = ReadOptions()
+def _sequential() -> Any:
+    # The binding's types lack the value that `fill_cache` takes.
+    options: Any = ReadOptions()
     options.fill_cache(False)
     options.set_readahead_size(_READAHEAD_BYTES)
     return options

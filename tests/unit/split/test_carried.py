@@ -15,7 +15,7 @@ from streamer.engine.sessions import closed_sessions
 from streamer.engine.windowed import closed_windows
 from streamer.errors import OperationRefusedError, StateDirectoryError
 from streamer.ids import TaskId, TopicPartition
-from streamer.split.carried import NONE_LEFT, Parent, carry
+from streamer.split.carried import NONE_LEFT, Parent, carry, passed_rows
 from streamer.split.homes import Homes
 from streamer.split.merge import load_merge
 from streamer.split.move import closed_before, closing_lags
@@ -23,7 +23,18 @@ from streamer.split.unit import split_unit
 from streamer.store.closing import Closing
 from streamer.store.keys import window_key
 from streamer.topology.stores import StoreKind
-from tests.unit.split.rig import Entry, fill, merged, metadata, move, moved, write
+from tests.unit.split.rig import (
+    PLAIN,
+    SESSIONS,
+    SPECS,
+    Entry,
+    fill,
+    merged,
+    metadata,
+    move,
+    moved,
+    write,
+)
 
 KINDS = {"plain": StoreKind.KEY_VALUE, "windows": StoreKind.WINDOW}
 # Windows of 10 s without grace: [0, 10 s) has closed at 10 s.
@@ -71,7 +82,7 @@ def test_a_parent_without_rows_counts_for_time_and_not_for_age() -> None:
 def test_a_state_of_unknown_age_makes_the_whole_one_of_unknown_age() -> None:
     found = carry([parent(0, 1), parent(1, 1, as_of_ms=-1)], KINDS, {})
     assert found.positions.as_of_ms == -1
-    assert "as_of" not in found.encode()
+    assert "as_of" not in found.encode(Homes(2, 2))
 
 
 def test_a_store_whose_time_was_not_kept_has_the_tasks() -> None:
@@ -95,8 +106,11 @@ def test_what_closes_by_the_time_of_another_parent_is_still_passed_on() -> None:
     found = carry([parent(0, 42_000), parent(1, 21_000, passed=behind)], KINDS, LAGS)
     assert found.positions.closings == {"windows": Closing(20_000, 0)}
     # And without this, rows of task 0 that lie above it would come twice.
-    assert found.passed == {"windows": {0: NONE_LEFT, 1: behind}}
-    encoded = found.encode()
+    # Not beyond what has closed: what task 0 will have there is not passed on yet.
+    closed = (32_001).to_bytes(8, "big")
+    assert found.passed == {"windows": {0: closed, 1: behind}}
+    encoded = found.encode(Homes(2, 6, "consistent"))
+    assert encoded["passed_homes"] == b"\1" + b"2 6 consistent"
     assert encoded["passed/windows/1"] == b"\1" + behind
     assert Positions.decode(encoded).closings == {"windows": Closing(20_000, 0)}
 
@@ -133,6 +147,7 @@ def test_final_results_come_once_from_merged_tasks(tmp_path: Path, kind: str) ->
     """Task 1 lags behind: what it has open is closed by the merge, and what task 0 has passed on
     lies between."""
     before, after = Homes(2, 2), Homes(1, 1)
+    specs = {spec.name: spec for spec in SPECS}
     lag = 9_999 if kind == "windows" else 10_000
     times = {0: 60_000, 1: 21_000}
     names = [b"%d" % number for number in range(40)]
@@ -154,11 +169,7 @@ def test_final_results_come_once_from_merged_tasks(tmp_path: Path, kind: str) ->
     step = move(before, after, closing_lags={kind: lag})
     targets = moved(step, sources, tmp_path / "b")
     carried = Positions.decode(metadata(targets[0]))
-    passed = {
-        int(name.rpartition("/")[2]): value[1:]
-        for name, value in metadata(targets[0]).items()
-        if name.startswith("passed/")
-    }
+    was_passed = passed_rows(metadata(targets[0]), {kind: specs[kind].kind})[kind]
     place = carried.closings[kind]
     assert place is not None
 
@@ -171,7 +182,7 @@ def test_final_results_come_once_from_merged_tasks(tmp_path: Path, kind: str) ->
     comes = {
         one.stored_key
         for one in entries
-        if place.time_ms <= order(one)[0] < now and order(one)[1] >= passed[before.home(one.key)]
+        if place.time_ms <= order(one)[0] < now and not was_passed(order(one)[1])
     }
     came = {
         one.stored_key
@@ -187,6 +198,9 @@ def test_final_results_come_once_from_merged_tasks(tmp_path: Path, kind: str) ->
     again = move(after, before, "op-2", layout=2, closing_lags={kind: lag})
     with pytest.raises(OperationRefusedError, match="final results to pass on since it was split"):
         split_unit(again, TaskId(0, 0), targets[0], directory=tmp_path / "c")
+    write(targets[0], [], positions=Positions(closings={kind: None}))
+    assert not passed_rows(metadata(targets[0]), {})
+    split_unit(again, TaskId(0, 0), targets[0], directory=tmp_path / "c")
 
 
 def test_a_merge_says_how_far_apart_its_parents_are(tmp_path: Path) -> None:
@@ -248,8 +262,6 @@ def test_final_results_without_their_windows_are_refused(tmp_path: Path) -> None
 
 
 def test_stores_of_two_kinds_under_one_name_are_refused(tmp_path: Path) -> None:
-    from tests.unit.split.rig import PLAIN, SESSIONS
-
     sessions = replace(SESSIONS, name="plain")
     homes = Homes(2, 2)
     names = [b"%d" % number for number in range(20)]

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable
 from zlib import crc32
 
 import numpy as np
@@ -13,9 +12,10 @@ from hypothesis import strategies as st
 
 from streamer.errors import ProcessingError, TopologyError
 from streamer.split.fingerprint import NOTHING, Ledger, total
-from streamer.split.homes import Homes, parents_of, tasks_of
-from streamer.split.vectors import digests, hashes
+from streamer.split.homes import Declared, Homes, named, parents_of
+from streamer.split.vectors import digests, hashes, tasks_of
 from streamer.topology.partitioner import Partitioner, murmur2
+from tests.hurry import examples
 
 KEYS = st.lists(st.binary(max_size=70), max_size=40)
 
@@ -24,7 +24,7 @@ def by_length(key: bytes, count: int) -> int:
     return len(key) % count
 
 
-def layouts(partitioner: Partitioner | Callable[[bytes, int], int]) -> st.SearchStrategy[Homes]:
+def layouts(partitioner: Partitioner | Declared) -> st.SearchStrategy[Homes]:
     return st.builds(
         lambda tasks, times: Homes(tasks, tasks * times, partitioner),
         st.integers(1, 40),
@@ -32,6 +32,7 @@ def layouts(partitioner: Partitioner | Callable[[bytes, int], int]) -> st.Search
     )
 
 
+@settings(max_examples=examples(40))
 @given(KEYS)
 def test_vectors_are_the_pure_hashes(keys: list[bytes]) -> None:
     assert hashes(keys, "murmur2").tolist() == [murmur2(key) & 0x7FFFFFFF for key in keys]
@@ -43,15 +44,17 @@ def test_keys_of_any_length_in_one_block() -> None:
     assert hashes(keys, "murmur2").tolist() == [murmur2(key) & 0x7FFFFFFF for key in keys]
 
 
+@settings(max_examples=examples(40))
 @given(KEYS, st.data())
 def test_tasks_of_many_keys_are_the_homes_of_each(keys: list[bytes], data: st.DataObject) -> None:
-    kinds = st.sampled_from(["murmur2", "consistent", by_length])
+    known: list[Partitioner | Declared] = ["murmur2", "consistent", by_length]
+    kinds = st.sampled_from(known)
     several = [data.draw(layouts(data.draw(kinds))) for _ in range(2)]
     for homes, found in zip(several, tasks_of(keys, *several), strict=True):
         assert found.tolist() == [homes.home(key) for key in keys]
 
 
-@settings(max_examples=30)
+@settings(max_examples=examples(30))
 @given(KEYS, layouts("murmur2"), layouts("murmur2"))
 def test_a_key_comes_from_a_parent_of_its_task(
     keys: list[bytes], source: Homes, target: Homes
@@ -91,7 +94,17 @@ def test_a_declared_partitioner_that_fails_is_told_with_the_key() -> None:
     homes = Homes(4, 4, lambda key, count: int(key) % count)
     with pytest.raises(ProcessingError, match=r"raised ValueError for key b'ann'"):
         tasks_of([b"17", b"ann"], homes)
-    assert Homes(4, 4, by_length).name == f"{__name__}:by_length"
+
+
+def test_a_partitioner_is_found_by_its_name() -> None:
+    for known in ("murmur2", "consistent"):
+        assert named(known) == known
+    # This module itself has no name that another process could import it by.
+    assert Homes(4, 4, by_length).name == f"{by_length.__module__}:by_length"
+    assert named("zlib:crc32") is crc32
+    for unknown in ("nowhere:f", "zlib:nothing", "zlib:<lambda>", ":x"):
+        with pytest.raises(TopologyError, match="cannot be found"):
+            named(unknown)
 
 
 # -- fingerprints ------------------------------------------------------------------------------
@@ -107,6 +120,7 @@ def fingerprint(pairs: list[tuple[bytes, bytes]], cells: list[int] | None = None
     return ledger
 
 
+@settings(max_examples=examples(40))
 @given(PAIRS)
 def test_digests_are_those_of_hashlib(pairs: list[tuple[bytes, bytes]]) -> None:
     found = digests([key for key, _row in pairs], [row for _key, row in pairs], b"s")
@@ -116,6 +130,7 @@ def test_digests_are_those_of_hashlib(pairs: list[tuple[bytes, bytes]]) -> None:
         assert (low, high) == tuple(half * (2 * len(key) + 1) % 2**64 for half in halves)
 
 
+@settings(max_examples=examples(40))
 @given(PAIRS, st.data())
 def test_a_fingerprint_adds_up_in_any_order_and_division(
     pairs: list[tuple[bytes, bytes]], data: st.DataObject

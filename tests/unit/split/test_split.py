@@ -9,15 +9,16 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from streamer.errors import OperationRefusedError, TaskCorruptedError
+from streamer.errors import OperationRefusedError, StateDirectoryError, TaskCorruptedError
 from streamer.ids import TaskId
-from streamer.split.homes import Homes
+from streamer.split.homes import Declared, Homes
 from streamer.split.merge import load_merge, merge_target
 from streamer.split.unit import load_unit, split_unit
 from streamer.split.verify import verify
 from streamer.store.keys import index_key
 from streamer.store.pool import MemoryPool
 from streamer.store.rocks import TaskDatabase
+from streamer.topology.partitioner import Partitioner
 from streamer.topology.serde import serde_of
 from streamer.topology.stores import Store
 from tests.hurry import examples
@@ -83,7 +84,8 @@ def test_there_and_back_is_as_if_never_moved(
 ) -> None:
     tmp_path = tmp_path_factory.mktemp("move")
     rows = data.draw(entries())
-    partitioner = data.draw(st.sampled_from(["murmur2", "consistent", declared]))
+    known: list[Partitioner | Declared] = ["murmur2", "consistent", declared]
+    partitioner = data.draw(st.sampled_from(known))
     before = Homes(data.draw(st.integers(1, 4)), 12, partitioner)
     after = Homes(number := data.draw(st.integers(1, 5)), number, partitioner)
     sources = fill(tmp_path / "a", before, rows, rounds=data.draw(st.integers(1, 2)))
@@ -251,7 +253,7 @@ def test_a_store_of_process_names_the_keys_that_its_rows_belong_to(tmp_path: Pat
     text = serde_of(str)
     store = Store("visits", str, bytes, partition_key=lambda key: key.partition("|")[0])
     spec = store.spec(key=text)
-    rows = {task: [] for task in range(3)}  # type: dict[int, list[tuple[bytes, bytes | None]]]
+    rows: dict[int, list[tuple[bytes, bytes | None]]] = {task: [] for task in range(3)}
     for name in NAMES:
         rows[before.home(name)] += [(name + b"|%d" % page, b"\1" + bytes(8)) for page in range(3)]
     sources = {}
@@ -269,7 +271,8 @@ def test_a_store_of_process_names_the_keys_that_its_rows_belong_to(tmp_path: Pat
     assert together(targets) == together(sources)
 
     # Not named: found by the rows themselves, before anything is made of them.
-    plain = move(before, after, specs=(store_without_keys(spec),))
+    unnamed = replace(spec, partition_key=None, record_key=None)
+    plain = move(before, after, specs=(unnamed,))
     for task, source in sources.items():
         record = split_unit(plain, TaskId(0, task), source, directory=tmp_path / "c")
     [misplaced] = record.misplaced
@@ -279,10 +282,6 @@ def test_a_store_of_process_names_the_keys_that_its_rows_belong_to(tmp_path: Pat
         merge_target(plain, TaskId(0, 0), tmp_path / "c", tmp_path / "d" / "0_0")
     assert "Store(partition_key=...)" in no.value.hint
     assert not (tmp_path / "d" / "0_0").exists()
-
-
-def store_without_keys(spec):  # type: ignore[no-untyped-def]
-    return replace(spec, partition_key=None, record_key=None)
 
 
 def test_producers_with_another_partitioner_are_found(tmp_path: Path) -> None:
@@ -353,8 +352,6 @@ def test_nothing_of_others_is_taken_or_removed(tmp_path: Path) -> None:
 
 
 def test_a_database_that_is_there_is_not_replaced(tmp_path: Path) -> None:
-    from streamer.errors import StateDirectoryError
-
     sources = fill(tmp_path / "a", Homes(1, 1), several())
     step = move(Homes(1, 1), Homes(1, 1))
     split_unit(step, TaskId(0, 0), sources[0], directory=tmp_path / "units")
