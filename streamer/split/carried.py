@@ -1,11 +1,11 @@
 """What a new task knows beside its rows: the rules by which it comes from its parents.
 
 `parents` are the tasks that may have had keys of the new one, with rows or without: one whose rows
-have all expired has still closed windows of those keys. docs/decisions/0029 has the reasons.
+have all expired has still closed windows of those keys. docs/decisions/0030 has the reasons.
 
     stream_time, time/<store>   the latest of the parents: what was late or closed stays so
     as_of                       the earliest: the oldest part bounds the age of the whole
-    changelog/<store>           0: the changelog of the new layout begins with what comes next
+    changelog/<store>           as the move says: the new changelog begins with what comes next
     closing/<store>             the earliest place of a parent that something is left behind of
     passed/<store>/<parent>     and what of that parent's rows was passed on, while any is left
     topic/, input/              none: they are of the old topics and of the old task
@@ -177,9 +177,14 @@ def _first_left(database: StoredDatabase, family: str, at: Closing) -> bytes:
 
 
 def carry(
-    parents: Sequence[Parent], kinds: Mapping[str, StoreKind], lags: Mapping[str, int]
+    parents: Sequence[Parent],
+    kinds: Mapping[str, StoreKind],
+    lags: Mapping[str, int],
+    *,
+    position: int = 0,
 ) -> Carried:
-    """The metadata of a new task. `kinds` are those of its stores."""
+    """The metadata of a new task. `kinds` are those of its stores, `position` is where it stands in
+    its changelogs."""
     times = {
         store: max(_time_of(store, one.positions, is_filled=store in one.filled) for one in parents)
         for store, kind in kinds.items()
@@ -201,7 +206,7 @@ def carry(
         passed[store] = {task: min(place, bound) for task, place in left.items()}
     return Carried(
         Positions(
-            changelogs=dict.fromkeys(kinds, 0),
+            changelogs=dict.fromkeys(kinds, position),
             stream_time_ms=max(one.positions.stream_time_ms for one in parents),
             as_of_ms=_as_of(parents),
             times=times,

@@ -231,8 +231,13 @@ class _Merging:
         return found
 
     def _carried(self) -> Carried:
-        carried = carry(self._parents(), self._kinds, self._move.closing_lags)
         source = self._move.source
+        carried = carry(
+            self._parents(),
+            self._kinds,
+            self._move.closing_lags,
+            position=self._move.changelog_position,
+        )
         if carried.passed and named(source.name) != source.partitioner:
             raise OperationRefusedError(
                 f"the workers could not find the partitioner {source.name} by its name, and need it"

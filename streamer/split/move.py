@@ -41,6 +41,7 @@ class MoveRecord(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     target: Side
     # By store with final results: how long before its stream time a window or session has closed.
     closing_lags: dict[Text, Annotated[int, Meta(ge=0)]]
+    changelog_position: Annotated[int, Meta(ge=0)]
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,7 +49,9 @@ class Move:
     """From the tasks of one layout to those of the next, for one subtopology.
 
     `specs` are its stores, `rocksdb` the worker's RocksDB options. `closing_lags` are of the
-    stores with final results (`closing_lags`).
+    stores with final results (`closing_lags`). `changelog_position` is where the new state stands
+    in the changelogs of its layout: above 0, with nothing before it there, an empty database is
+    never taken for the begin of a whole one (docs/decisions/0030).
     """
 
     operation: str
@@ -61,6 +64,7 @@ class Move:
     specs: Sequence[StoreSpec] = ()
     rocksdb: Mapping[str, Any] = field(default_factory=dict)
     closing_lags: Mapping[str, int] = field(default_factory=dict)
+    changelog_position: int = 0
 
     def __post_init__(self) -> None:
         check_application_id(self.application)
@@ -79,6 +83,7 @@ class Move:
             source=_side(self.source_layout, self.source),
             target=_side(self.target_layout, self.target),
             closing_lags=dict(self.closing_lags),
+            changelog_position=self.changelog_position,
         )
 
 

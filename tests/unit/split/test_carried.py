@@ -212,7 +212,7 @@ def test_a_merge_says_how_far_apart_its_parents_are(tmp_path: Path) -> None:
     )
     sources = fill(tmp_path / "a", homes, entries, positions=stored)
     write(sources[1], [], positions=Positions(stream_time_ms=500, times={"windows": 480}))
-    step = move(homes, Homes(1, 1))
+    step = move(homes, Homes(1, 1), changelog_position=1)
     targets = moved(step, sources, tmp_path / "b")
     record = load_merge(targets[0])
     assert record is not None
@@ -222,7 +222,7 @@ def test_a_merge_says_how_far_apart_its_parents_are(tmp_path: Path) -> None:
     }
     found = Positions.decode(metadata(targets[0]))
     assert (found.stream_time_ms, found.times["windows"]) == (500, 480)
-    assert found.changelogs == {"plain": 0, "sessions": 0, "ttl": 0, "windows": 0}
+    assert found.changelogs == {"plain": 1, "sessions": 1, "ttl": 1, "windows": 1}
     assert not found.inputs
     assert not found.topic_ids
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 from dataclasses import replace
 from pathlib import Path
 
@@ -191,11 +192,10 @@ def test_large_values_and_many_files(tmp_path: Path, monkeypatch: pytest.MonkeyP
     monkeypatch.setattr("streamer.store.reading.BLOCK_ROWS", 4)
     monkeypatch.setattr("streamer.store.reading._ROWS_AT_ONCE", 2)
     before, after = Homes(2, 2), Homes(3, 3)
-    sizes = (0, 1_000, 3 << 20)
+    sizes = [0] * 20 + [4_000] * 80 + [3 << 20] * 4
     rows = [
-        Entry("plain", b"%d-%d" % (size, number), 1, bytes([number]) * size)
-        for size in sizes
-        for number in range(12)
+        Entry("plain", b"key-%03d" % number, 1, random.Random(number).randbytes(size))
+        for number, size in enumerate(sizes)
     ]
     sources = fill(tmp_path / "a", before, rows)
     step = move(before, after)
