@@ -26,7 +26,7 @@ from streamer.split.move import Move
 from streamer.split.unit import split_unit
 from streamer.split.vectors import tasks_of
 from streamer.split.verify import verify
-from streamer.store.keys import row, window_key
+from streamer.store.keys import row, session_key, window_key
 from streamer.store.pool import MemoryPool
 from streamer.store.rocks import TaskDatabase
 from streamer.topology.partitioner import Partitioner
@@ -81,13 +81,22 @@ class Kind:
             start_ms = 60_000 * number
             for key in keys:
                 value = row(start_ms, os.urandom(_ROW_BYTES - len(key) - 9), self.kind)
-                yield (window_key(start_ms, key) if self.windows > 1 else key), value
+                yield self._stored(key, start_ms), value
+
+    def _stored(self, key: bytes, start_ms: int) -> bytes:
+        match self.kind:
+            case StoreKind.WINDOW:
+                return window_key(start_ms, key)
+            case StoreKind.SESSION:
+                return session_key(key, start_ms, start_ms)
+        return key
 
 
 SYSTEMS = (
     Kind("key-value, murmur2"),
     Kind("key-value, consistent", partitioner="consistent"),
     Kind("ten windows of each key", kind=StoreKind.WINDOW, windows=10),
+    Kind("ten sessions of each key", kind=StoreKind.SESSION, windows=10),
 )
 
 
@@ -136,16 +145,20 @@ class _Run:
         with self._timed("merge"):
             for task in range(TARGETS):
                 targets[task] = self.home / "targets" / f"0_{task}"
-                merge_target(move, TaskId(0, task), units, targets[task])
+                merge_target(move, TaskId(0, task), units=units, database=targets[task])
         with self._timed("verify"):
             verdict = verify(move, sources, targets, notes=self.home / "notes")
         self.figures |= {
-            "rows": sum(split),
+            "rows": self.count,
             "state_mib": _size(self.home / "sources"),
             "parts_mib": _size(units),
-            "correct": verdict.is_equal and verdict.rows == sum(split) == self.count,
+            "correct": verdict.is_equal and verdict.rows == sum(split) == self._entries(),
         }
         return self.figures
+
+    def _entries(self) -> int:
+        """Each session has a row, and an entry of the index by time."""
+        return self.count * (1 + (self.kind.kind is StoreKind.SESSION))
 
     @contextmanager
     def _timed(self, what: str) -> Iterator[None]:

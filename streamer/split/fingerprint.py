@@ -16,7 +16,7 @@ import msgspec
 import numpy as np
 from msgspec import Meta
 
-from streamer.split.vectors import Numbers, digests
+from streamer.split.vectors import Numbers, digests, lengths_of
 
 __all__ = ["NOTHING", "Ledger", "Totals", "total"]
 
@@ -64,11 +64,10 @@ class Ledger:
         self._sums = np.zeros((2, cells), np.uint64)
 
     def add(self, cells: Numbers, keys: Sequence[bytes], rows: Sequence[bytes]) -> None:
-        found = digests(keys, rows, self._salt)
-        count = len(keys)
-        sizes = np.fromiter(map(len, keys), np.int64, count)
-        sizes += np.fromiter(map(len, rows), np.int64, count)
-        np.add.at(self._rows, cells, 1)
+        lengths = lengths_of(keys)
+        found = digests(keys, rows, self._salt, lengths=lengths)
+        sizes = lengths + lengths_of(rows)
+        self._rows += np.bincount(cells, minlength=len(self._rows))
         np.add.at(self._sizes, cells, sizes)
         for half in (0, 1):
             np.add.at(self._sums[half], cells, found[:, half])

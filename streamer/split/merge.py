@@ -94,7 +94,7 @@ def load_units(move: Move, directory: Path) -> dict[int, UnitRecord]:
     return found
 
 
-def merge_target(move: Move, task: TaskId, units: Path, database: Path) -> MergeRecord:
+def merge_target(move: Move, task: TaskId, *, units: Path, database: Path) -> MergeRecord:
     """Make the database of a task of the next layout of the units below `units`.
 
     Returns the record that is there where this was done before. Raises OperationRefusedError where
@@ -120,7 +120,7 @@ def merge_target(move: Move, task: TaskId, units: Path, database: Path) -> Merge
             remove_own(move, working)
             return record
         begin(move, working)
-        record = _Merging(move, task, units, working).record()
+        record = _Merging(move, task, units, directory=working).record()
         failpoints.hit("merge.before_record")
         save(note, record)
         failpoints.hit("merge.before_rename")
@@ -137,7 +137,7 @@ def load_merge(database: Path) -> MergeRecord | None:
 
 
 class _Merging:
-    def __init__(self, move: Move, task: TaskId, units: Path, directory: Path) -> None:
+    def __init__(self, move: Move, task: TaskId, units: Path, *, directory: Path) -> None:
         self._move = move
         self._task = task
         self._units = units

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from streamer.split.homes import Homes, declared
 from streamer.topology.partitioner import Partitioner
 
-__all__ = ["Digests", "Numbers", "digests", "hashes", "tasks_of"]
+__all__ = ["Digests", "Numbers", "digests", "hashes", "lengths_of", "tasks_of"]
 
 Numbers = NDArray[np.int64]
 Digests = NDArray[np.uint64]
@@ -53,7 +53,13 @@ def tasks_of(keys: Sequence[bytes], *layouts: Homes) -> list[Numbers]:
     return found
 
 
-def digests(keys: Sequence[bytes], rows: Sequence[bytes], salt: bytes) -> Digests:
+def lengths_of(several: Sequence[bytes]) -> Numbers:
+    return np.fromiter(map(len, several), np.int64, len(several))
+
+
+def digests(
+    keys: Sequence[bytes], rows: Sequence[bytes], salt: bytes, *, lengths: Numbers
+) -> Digests:
     """BLAKE2b of each key with its row, of 128 bits, as two numbers; `salt` has up to 16 bytes.
 
     Both are times 1 + twice the key's length, so no other cut between a key and its row is alike.
@@ -65,14 +71,14 @@ def digests(keys: Sequence[bytes], rows: Sequence[bytes], salt: bytes) -> Digest
             for key, row in zip(keys, rows, strict=True)
         ]
     )
-    cuts = 2 * np.fromiter(map(len, keys), np.uint64, len(keys)) + np.uint64(1)
+    cuts = lengths.astype(np.uint64) * np.uint64(2) + np.uint64(1)
     found: Digests = np.frombuffer(joined, dtype="<u8").reshape(-1, 2) * cuts[:, np.newaxis]
     return found
 
 
 def _murmur2(keys: Sequence[bytes]) -> NDArray[np.uint32]:
     """Kafka's murmur2 of each key, word by word over all keys that have the word."""
-    lengths = np.fromiter(map(len, keys), np.int64, len(keys))
+    lengths = lengths_of(keys)
     # Three bytes more: the last word may be read behind a key's end.
     joined = b"".join(keys) + b"\0\0\0\0"
     starts = np.cumsum(lengths) - lengths
@@ -83,7 +89,7 @@ def _murmur2(keys: Sequence[bytes]) -> NDArray[np.uint32]:
     shift_word, shift_first, shift_last = _ROTATIONS
     found = lengths.astype(np.uint32) ^ _SEED
     counts = lengths >> 2
-    everywhere = int(counts.min(initial=0)) if len(keys) == 0 else int(counts.min())
+    everywhere = int(counts.min()) if keys else 0
     for word in range(int(counts.max(initial=0))):
         if word < everywhere:
             mixed = words[starts + 4 * word] * _MULTIPLIER

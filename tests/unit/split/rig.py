@@ -120,7 +120,7 @@ def moved(step: Move, sources: Mapping[int, Path], work: Path) -> dict[int, Path
 
 def merged(step: Move, task: int, work: Path) -> Path:
     database = work / "databases" / f"0_{task}"
-    merge_target(step, TaskId(0, task), work / "units", database)
+    merge_target(step, TaskId(0, task), units=work / "units", database=database)
     return database
 
 

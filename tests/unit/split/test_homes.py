@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from streamer.errors import ProcessingError, TopologyError
 from streamer.split.fingerprint import NOTHING, Ledger, total
 from streamer.split.homes import Declared, Homes, named, parents_of
-from streamer.split.vectors import digests, hashes, tasks_of
+from streamer.split.vectors import digests, hashes, lengths_of, tasks_of
 from streamer.topology.partitioner import Partitioner, murmur2
 from tests.hurry import examples
 
@@ -123,7 +123,8 @@ def fingerprint(pairs: list[tuple[bytes, bytes]], cells: list[int] | None = None
 @settings(max_examples=examples(40))
 @given(PAIRS)
 def test_digests_are_those_of_hashlib(pairs: list[tuple[bytes, bytes]]) -> None:
-    found = digests([key for key, _row in pairs], [row for _key, row in pairs], b"s")
+    keys, rows = [key for key, _row in pairs], [row for _key, row in pairs]
+    found = digests(keys, rows, b"s", lengths=lengths_of(keys))
     for (key, row), (low, high) in zip(pairs, found.tolist(), strict=True):
         plain = hashlib.blake2b(key + row, digest_size=16, salt=b"s").digest()
         halves = (int.from_bytes(plain[:8], "little"), int.from_bytes(plain[8:], "little"))

@@ -55,7 +55,9 @@ def work(root: Path) -> None:
     for task in (0, 1):
         split_unit(STEP, TaskId(0, task), root / "a" / f"0_{task}", directory=root / "units")
     for task in (0, 1, 2):
-        merge_target(STEP, TaskId(0, task), root / "units", root / "databases" / f"0_{task}")
+        merge_target(
+            STEP, TaskId(0, task), units=root / "units", database=root / "databases" / f"0_{task}"
+        )
 
 
 def killed(root: Path, failpoint: str) -> int:
@@ -124,13 +126,13 @@ def test_what_is_there_is_not_made_again(tmp_path: Path) -> None:
     records = [
         split_unit(STEP, TaskId(0, task), path, directory=units) for task, path in sources.items()
     ]
-    made = merge_target(STEP, TaskId(0, 0), units, database)
+    made = merge_target(STEP, TaskId(0, 0), units=units, database=database)
     after = files(tmp_path)
     rows: list[int] = []
     for task, path in sources.items():
         again = split_unit(STEP, TaskId(0, task), path, directory=units, on_rows=rows.append)
         assert again == records[task]
-    assert merge_target(STEP, TaskId(0, 0), units, database) == made
+    assert merge_target(STEP, TaskId(0, 0), units=units, database=database) == made
     assert not rows
     assert files(tmp_path) == after
 

@@ -144,7 +144,9 @@ def test_parts_stay_as_they_were_written(tmp_path: Path) -> None:
         split_unit(step, TaskId(0, task), source, directory=tmp_path / "units")
     parts = files(tmp_path / "units")
     for place in ("one", "two"):
-        merge_target(step, TaskId(0, 1), tmp_path / "units", tmp_path / place / "0_1")
+        merge_target(
+            step, TaskId(0, 1), units=tmp_path / "units", database=tmp_path / place / "0_1"
+        )
     assert contents(tmp_path / "one" / "0_1") == contents(tmp_path / "two" / "0_1")
     assert files(tmp_path / "units") == parts
     # Only what RocksDB makes is in a database's directory: it is to be a snapshot's.
@@ -279,7 +281,7 @@ def test_a_store_of_process_names_the_keys_that_its_rows_belong_to(tmp_path: Pat
     assert misplaced.family == "store.visits"
     assert 0 < misplaced.rows < record.rows
     with pytest.raises(OperationRefusedError, match="rows of store visits lie in task 0_0") as no:
-        merge_target(plain, TaskId(0, 0), tmp_path / "c", tmp_path / "d" / "0_0")
+        merge_target(plain, TaskId(0, 0), units=tmp_path / "c", database=tmp_path / "d" / "0_0")
     assert "Store(partition_key=...)" in no.value.hint
     assert not (tmp_path / "d" / "0_0").exists()
 
@@ -290,7 +292,7 @@ def test_producers_with_another_partitioner_are_found(tmp_path: Path) -> None:
     for task, source in sources.items():
         split_unit(step, TaskId(0, task), source, directory=tmp_path / "units")
     with pytest.raises(OperationRefusedError, match="belong to others by their keys") as refusal:
-        merge_target(step, TaskId(0, 0), tmp_path / "units", tmp_path / "0_0")
+        merge_target(step, TaskId(0, 0), units=tmp_path / "units", database=tmp_path / "0_0")
     assert "than murmur2" in refusal.value.hint
 
 
@@ -323,7 +325,7 @@ def test_a_part_with_other_bytes_is_refused(tmp_path: Path) -> None:
     content[10] ^= 1
     path.write_bytes(content)
     with pytest.raises(TaskCorruptedError, match="other bytes than were written"):
-        merge_target(step, TaskId(0, 1), tmp_path / "units", tmp_path / "b" / "0_1")
+        merge_target(step, TaskId(0, 1), units=tmp_path / "units", database=tmp_path / "b" / "0_1")
     assert not (tmp_path / "b" / "0_1").exists()
     path.unlink()
     with pytest.raises(TaskCorruptedError, match="is not as unit 0_0"):
@@ -346,7 +348,7 @@ def test_nothing_of_others_is_taken_or_removed(tmp_path: Path) -> None:
     with pytest.raises(OperationRefusedError, match="was split from what had no name, not from s2"):
         split_unit(step, TaskId(0, 0), sources[0], directory=units, origin="s2")
     with pytest.raises(OperationRefusedError, match="1 of 2 units are missing: 0_1"):
-        merge_target(step, TaskId(0, 0), units, tmp_path / "0_0")
+        merge_target(step, TaskId(0, 0), units=units, database=tmp_path / "0_0")
     with pytest.raises(OperationRefusedError, match="task 0_2 is none of the 2"):
         split_unit(step, TaskId(0, 2), sources[0], directory=units)
 
@@ -356,6 +358,6 @@ def test_a_database_that_is_there_is_not_replaced(tmp_path: Path) -> None:
     step = move(Homes(1, 1), Homes(1, 1))
     split_unit(step, TaskId(0, 0), sources[0], directory=tmp_path / "units")
     with pytest.raises(StateDirectoryError, match="op-1 has not made it"):
-        merge_target(step, TaskId(0, 0), tmp_path / "units", sources[0])
+        merge_target(step, TaskId(0, 0), units=tmp_path / "units", database=sources[0])
     assert contents(sources[0])
     assert metadata(sources[0])
