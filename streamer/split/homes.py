@@ -20,7 +20,7 @@ from typing import get_args
 from streamer.errors import ProcessingError, TopologyError
 from streamer.topology.partitioner import Partitioner, partition_of
 
-__all__ = ["Declared", "Homes", "declared", "named", "parents_of"]
+__all__ = ["Declared", "Homes", "declared", "function_name", "named", "parents_of"]
 
 Declared = Callable[[bytes, int], int]
 """A partitioner that the user declares: the bytes of a key, how many partitions; gives one."""
@@ -49,8 +49,7 @@ class Homes:
         """The partitioner's, the same in every process."""
         if isinstance(self.partitioner, str):
             return self.partitioner
-        known = self.partitioner
-        return f"{known.__module__}:{getattr(known, '__qualname__', type(known).__qualname__)}"
+        return function_name(self.partitioner)
 
     def home(self, key: bytes) -> int:
         """The task of one key. Raises ProcessingError where a declared partitioner fails."""
@@ -89,6 +88,13 @@ def declared(partitioner: Declared, key: bytes, partitions: int) -> int:
             hint=f"it must give a whole number from 0 to {partitions - 1}",
         )
     return found
+
+
+def function_name(function: Callable[..., object]) -> str:
+    """Module and name, the same in every process."""
+    kind = type(function)
+    module = getattr(function, "__module__", None) or kind.__module__
+    return f"{module}:{getattr(function, '__qualname__', kind.__qualname__)}"
 
 
 def named(name: str) -> Partitioner | Declared:

@@ -11,7 +11,7 @@ import msgspec
 from msgspec import Meta
 
 from streamer.ids import Layout, check_application_id
-from streamer.split.homes import Homes
+from streamer.split.homes import Homes, function_name
 from streamer.topology.graph import Aggregate, Subtopology
 from streamer.topology.stores import StoreSpec
 from streamer.topology.windows import SessionWindows
@@ -42,16 +42,19 @@ class MoveRecord(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     # By store with final results: how long before its stream time a window or session has closed.
     closing_lags: dict[Text, Annotated[int, Meta(ge=0)]]
     changelog_position: Annotated[int, Meta(ge=0)]
+    # The functions that name them, by store.
+    partition_keys: dict[Text, Text]
 
 
 @dataclass(frozen=True, slots=True)
 class Move:
     """From the tasks of one layout to those of the next, for one subtopology.
 
-    `specs` are its stores, `rocksdb` the worker's RocksDB options. `closing_lags` are of the
-    stores with final results (`closing_lags`). `changelog_position` is where the new state stands
-    in the changelogs of its layout: above 0, with nothing before it there, an empty database is
-    never taken for the begin of a whole one (docs/decisions/0030).
+    `specs` are its stores; where they have partition keys, with serdes that are bound. `rocksdb`
+    are the worker's RocksDB options, `closing_lags` those of the stores with final results.
+    `changelog_position` is where the new state stands in the changelogs of its layout: above 0,
+    with nothing before it there, an empty database is never taken for the begin of a whole one
+    (docs/decisions/0030).
     """
 
     operation: str
@@ -84,6 +87,11 @@ class Move:
             target=_side(self.target_layout, self.target),
             closing_lags=dict(self.closing_lags),
             changelog_position=self.changelog_position,
+            partition_keys={
+                spec.name: function_name(spec.partition_key)
+                for spec in self.specs
+                if spec.partition_key is not None
+            },
         )
 
 

@@ -1,7 +1,7 @@
 """Homes of many keys and digests of many rows at once, with numpy: the same as one by one.
 
 `Homes.home` is the truth for homes, and `hashlib` for digests; a test compares. Python takes 2.7 us
-for a key's murmur2, more than for all else of a row in a split; here it is a tenth of one.
+for a key's murmur2, twice as much as all else of a row in a split; here it is a tenth of one.
 """
 
 from __future__ import annotations

@@ -61,8 +61,13 @@ class StoreSpec:
     """Of the stream whose records fill the store: what `partition_key` gives."""
 
     def encode_partition_key(self, key: Any) -> bytes:
-        """The bytes of a record's key, as its producer wrote them."""
-        return key if self.record_key is None else self.record_key.encode(key)
+        """The bytes of a record's key, as its producer wrote them. Raises TypeError for anything
+        but bytes where the stream's keys have no type."""
+        if self.record_key is not None:
+            return self.record_key.encode(key)
+        if not isinstance(key, bytes):
+            raise TypeError(f"the keys of the stream have no type, so {key!r} must be bytes")
+        return key
 
     @property
     def is_indexed_by_time(self) -> bool:
