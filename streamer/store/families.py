@@ -121,6 +121,16 @@ class Families:
         options.set_move_files(True)
         self._open[name].ingest_external_file([str(file) for file in files], options)
 
+    def compact(self, name: str) -> None:
+        """Bring a family's files into one level, each row once."""
+        self._open[name].compact_range(None, None)
+
+    def compact_by_hand(self) -> None:
+        """Until this is closed nothing but `compact` compacts. Writes are never held up then,
+        however many files lie over each other."""
+        for family in self._open.values():
+            family.set_options({"disable_auto_compactions": "true"})
+
     def _is_empty(self, name: str) -> bool:
         iterator = self.iterator(name, None)
         iterator.seek_to_first()

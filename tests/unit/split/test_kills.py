@@ -17,7 +17,7 @@ from streamer.ids import TaskId
 from streamer.split.homes import Homes
 from streamer.split.merge import merge_target
 from streamer.split.sealed import held
-from streamer.split.unit import load_unit, split_unit
+from streamer.split.unit import begin, load_unit, split_unit
 from tests.unit.split.rig import Entry, contents, files, fill, move, write
 
 BEFORE, AFTER = Homes(2, 2), Homes(3, 3)
@@ -150,6 +150,24 @@ def test_a_split_that_is_told_to_stop_leaves_nothing_that_counts(tmp_path: Path)
     record = split_unit(step, TaskId(0, 0), source, directory=tmp_path / "units")
     assert record.rows > len(ENTRIES)
     assert not (tmp_path / "units" / "0_0.part").exists()
+
+
+@pytest.mark.parametrize(
+    "left", [["begun.json.part"], ["begun.json"], ["begun.json", "to-1/x.sst"]]
+)
+def test_a_kill_while_what_was_left_is_removed(tmp_path: Path, left: list[str]) -> None:
+    """What says whose it is comes first and goes last."""
+    source = write(tmp_path / "0_0", ENTRIES[:8])
+    step = move(Homes(1, 1), AFTER)
+    units = tmp_path / "units"
+    part = begin(step, units / "0_0.part")
+    begun = (part / "begun.json").read_bytes()
+    (part / "begun.json").unlink()
+    for name in left:
+        (part / name).parent.mkdir(exist_ok=True)
+        (part / name).write_bytes(begun)
+    split_unit(step, TaskId(0, 0), source, directory=units)
+    assert not part.exists()
 
 
 def test_two_at_a_time_are_refused(tmp_path: Path) -> None:

@@ -9,11 +9,15 @@ from pathlib import Path
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from rocksdict import AccessType, Options, Rdict
 
 from streamer.errors import OperationRefusedError, StateDirectoryError, TaskCorruptedError
 from streamer.ids import TaskId
+from streamer.split.fingerprint import Totals
 from streamer.split.homes import Declared, Homes
 from streamer.split.merge import load_merge, merge_target
+from streamer.split.move import Move
+from streamer.split.survey import Place, sums, survey
 from streamer.split.unit import load_unit, split_unit
 from streamer.split.verify import verify
 from streamer.store.keys import index_key
@@ -77,8 +81,14 @@ def entries(draw: st.DrawFn) -> list[Entry]:
     return list({(one.store, one.stored_key): one for one in found}.values())
 
 
+def fingerprints(step: Move, databases: dict[int, Path]) -> dict[Place, Totals]:
+    return sums(
+        survey(step, "source", TaskId(0, task), database=path) for task, path in databases.items()
+    )
+
+
 @pytest.mark.slow
-@settings(max_examples=examples(12))
+@settings(max_examples=examples(8))
 @given(st.data())
 def test_there_and_back_is_as_if_never_moved(
     tmp_path_factory: pytest.TempPathFactory, data: st.DataObject
@@ -101,6 +111,7 @@ def test_there_and_back_is_as_if_never_moved(
 
     again = move(after, before, "back", layout=2)
     back = moved(again, targets, tmp_path / "c")
+    assert fingerprints(there, back) == fingerprints(there, sources)
     assert {task: contents(path) for task, path in back.items()} == {
         task: contents(path) for task, path in sources.items()
     }
@@ -133,6 +144,32 @@ def test_windows_of_several_parents_interleave(tmp_path: Path) -> None:
             assert database.get("plain", mine[0].key) == b"new"
         finally:
             database.close()
+
+
+def test_a_merged_database_has_its_rows_in_one_level(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Files that lie over each other would be in level 0, where 36 of them stop all writes."""
+    monkeypatch.setattr("streamer.store.tables.TABLE_BYTES_MAX", 1)
+    monkeypatch.setattr("streamer.store.reading.BLOCK_ROWS", 40)
+    monkeypatch.setattr("streamer.store.reading._ROWS_AT_ONCE", 20)
+    before, after = Homes(3, 3), Homes(1, 1)
+    rows = [
+        Entry("plain", b"key-%04d" % number, 1, random.Random(number).randbytes(400))
+        for number in range(4_000)
+    ]
+    sources = fill(tmp_path / "a", before, rows)
+    targets = moved(move(before, after), sources, tmp_path / "b")
+    parts = list((tmp_path / "b" / "units").rglob("store.plain-*.sst"))
+    assert len(parts) > 40
+    families = {name: Options(raw_mode=True) for name in (*contents(targets[0]), "default")}
+    database = Rdict(str(targets[0]), Options(raw_mode=True), families, AccessType.read_only(False))
+    try:
+        levels = {file["level"] for file in database.live_files() if file["num_entries"] > 100}
+    finally:
+        database.close()
+    assert len(levels) == 1
+    assert 0 not in levels
 
 
 def test_parts_stay_as_they_were_written(tmp_path: Path) -> None:
