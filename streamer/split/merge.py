@@ -8,7 +8,8 @@
 
 Parts stay as they are, so this can be done again after a kill, and for every database that is to
 start from them. Files of several units lie between each other, windows most of all, whose keys
-begin with a time; no key is in two of them, which the units have made sure of.
+begin with a time; no key is in two of them, which the units have made sure of. So they are merged
+into one level, by RocksDB, which takes the size of the database once more while it lasts.
 """
 
 from __future__ import annotations

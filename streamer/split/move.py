@@ -10,15 +10,17 @@ from typing import Annotated, Any
 import msgspec
 from msgspec import Meta
 
+from streamer.errors import OperationRefusedError
 from streamer.ids import Layout, check_application_id
 from streamer.split.homes import Homes, function_name
 from streamer.topology.graph import Aggregate, Subtopology
 from streamer.topology.stores import StoreSpec
 from streamer.topology.windows import SessionWindows
 
-__all__ = ["Move", "MoveRecord", "Side", "closed_before", "closing_lags"]
+__all__ = ["Move", "MoveRecord", "Side", "checked_text", "closed_before", "closing_lags"]
 
-Text = Annotated[str, Meta(max_length=300)]
+TEXT_MAX = 300
+Text = Annotated[str, Meta(max_length=TEXT_MAX)]
 Count = Annotated[int, Meta(ge=1, le=10**6)]
 
 
@@ -71,6 +73,9 @@ class Move:
 
     def __post_init__(self) -> None:
         check_application_id(self.application)
+        checked_text(self.operation)
+        for homes in (self.source, self.target):
+            checked_text(homes.name)
 
     @property
     def salt(self) -> bytes:
@@ -93,6 +98,16 @@ class Move:
                 if spec.partition_key is not None
             },
         )
+
+
+def checked_text(text: str) -> str:
+    """A text that a record can hold. Raises OperationRefusedError for a longer one."""
+    if len(text) > TEXT_MAX:
+        raise OperationRefusedError(
+            f"{text[:40]}... is too long for a record, which holds {TEXT_MAX} characters",
+            hint="give a shorter name",
+        )
+    return text
 
 
 def _side(layout: Layout, homes: Homes) -> Side:

@@ -20,7 +20,7 @@ from streamer.errors import OperationRefusedError
 from streamer.ids import TaskId
 from streamer.split.fingerprint import NOTHING, Ledger, Totals
 from streamer.split.keyed import families_of
-from streamer.split.move import Move, MoveRecord, Text
+from streamer.split.move import Move, MoveRecord, Text, checked_text
 from streamer.split.record import UnitRecord, check_places
 from streamer.split.sealed import VERSION, held, load, save
 from streamer.split.vectors import tasks_of
@@ -136,6 +136,7 @@ def surveyed(
 
     Raises OperationRefusedError for a note of something else, and while another process makes it.
     """
+    checked_text(cut)
     with held(note.with_name(f"{note.name}.lock")):
         known = load(note, _decoder)
         if known is not None:

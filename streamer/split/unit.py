@@ -27,7 +27,7 @@ from streamer.snapshot.disk import digest_of, make_private, sync
 from streamer.split.carried import check_known, passed_of
 from streamer.split.fingerprint import Ledger, Totals
 from streamer.split.keyed import Family, families_of
-from streamer.split.move import Move, MoveRecord
+from streamer.split.move import Move, MoveRecord, checked_text
 from streamer.split.record import (
     Misplaced,
     Part,
@@ -86,6 +86,7 @@ def split_unit(
             f"task {task} is none of the {move.source.tasks} of subtopology {move.subtopology}",
             hint="a unit is a task of the layout that is split",
         )
+    checked_text(origin)
     target = unit_directory(directory, task)
     with held(target.with_name(f"{target.name}.lock")):
         done = _done(move, task, target, origin=origin)

@@ -160,3 +160,19 @@ def files(directory: Path) -> dict[str, bytes]:
         for path in sorted(directory.rglob("*"))
         if path.is_file() and path.suffix != ".lock"
     }
+
+
+NAMES = [f"customer-{number}".encode() for number in range(200)]
+
+
+def several(keys: list[bytes] | None = None) -> list[Entry]:
+    """Rows of every kind of store; windows of many keys that share their starts."""
+    found = []
+    for number, key in enumerate(NAMES if keys is None else keys):
+        found += [
+            Entry("plain", key, number, b"%d" % number * (number % 9)),
+            Entry("ttl", key, number * 300, b"ttl"),
+            *[Entry("windows", key, at, b"w", start_ms=at) for at in (0, 10_000, 20_000)],
+            Entry("sessions", key, number + 5, b"s", start_ms=number),
+        ]
+    return found
