@@ -111,7 +111,9 @@ def passed_rows(
     for name, place in metadata.items():
         if name.startswith(PASSED_PREFIX) and _is_left(name, place, closings):
             store, _, parent = name.removeprefix(PASSED_PREFIX).rpartition("/")
-            places.setdefault(store, {})[int(parent)] = place[1:]
+            # One that the topology does not have any more passes nothing on.
+            if store in kinds:
+                places.setdefault(store, {})[int(parent)] = place[1:]
     if not places:
         return {}
     tasks, partitions, partitioner = metadata[PARENT_HOMES][1:].decode().split(" ", 2)

@@ -113,6 +113,8 @@ def test_what_closes_by_the_time_of_another_parent_is_still_passed_on() -> None:
     assert encoded["passed_homes"] == b"\1" + b"2 6 consistent"
     assert encoded["passed/windows/1"] == b"\1" + behind
     assert Positions.decode(encoded).closings == {"windows": Closing(20_000, 0)}
+    assert passed_rows(encoded, KINDS).keys() == {"windows"}
+    assert not passed_rows(encoded, {"plain": StoreKind.KEY_VALUE})
 
 
 # -- from databases ----------------------------------------------------------------------------
