@@ -146,16 +146,16 @@ def passed_of(
 ) -> dict[str, bytes]:
     """By store with final results, the first of its rows that was not passed on, in their order.
 
-    `filled` are the families that have rows. Raises OperationRefusedError for a store that passed
-    on final results once, and is not said to (any more).
+    `filled` are the families that have rows. Raises OperationRefusedError for a store that has
+    some left to pass on, and by the topology passes on none.
     """
-    unknown = sorted(set(positions.closings) - set(lags))
-    if unknown:
-        raise OperationRefusedError(
-            f"store {unknown[0]} in {database.directory} passes on final results, and the topology"
-            " does not say when its windows close",
-            hint="give the closing lags of the topology that runs",
-        )
+    for store, left in positions.closings.items():
+        if left is not None and store not in lags:
+            raise OperationRefusedError(
+                f"store {store} in {database.directory} has final results to pass on, and by the"
+                " topology it passes on none",
+                hint="split it by the topology that runs, after a commit with nothing left",
+            )
     kinds = database.kinds
     found = {}
     for store, lag_ms in lags.items():

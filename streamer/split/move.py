@@ -13,7 +13,7 @@ from msgspec import Meta
 from streamer.errors import OperationRefusedError
 from streamer.ids import Layout, check_application_id
 from streamer.split.homes import Homes, function_name
-from streamer.topology.graph import Aggregate, Subtopology
+from streamer.topology.graph import Aggregate, Subtopology, Topology
 from streamer.topology.stores import StoreSpec
 from streamer.topology.windows import SessionWindows
 
@@ -76,6 +76,18 @@ class Move:
         checked_text(self.operation)
         for homes in (self.source, self.target):
             checked_text(homes.name)
+
+    @classmethod
+    def of(cls, topology: Topology, number: int, **more: Any) -> Move:
+        """The move of a subtopology, its stores and their lags; `more` are the other fields."""
+        subtopology = topology.subtopologies[number]
+        return cls(
+            application=topology.application_id,
+            subtopology=number,
+            specs=tuple(subtopology.stores),
+            closing_lags=closing_lags(subtopology),
+            **more,
+        )
 
     @property
     def salt(self) -> bytes:

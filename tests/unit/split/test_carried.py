@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
@@ -14,11 +13,11 @@ from streamer.changelog.format import Positions
 from streamer.engine.sessions import closed_sessions
 from streamer.engine.windowed import closed_windows
 from streamer.errors import OperationRefusedError, StateDirectoryError
-from streamer.ids import TaskId, TopicPartition
+from streamer.ids import Layout, TaskId, TopicPartition
 from streamer.split.carried import NONE_LEFT, Parent, carry, passed_rows
 from streamer.split.homes import Homes
 from streamer.split.merge import load_merge
-from streamer.split.move import closed_before, closing_lags
+from streamer.split.move import Move, closed_before
 from streamer.split.unit import split_unit
 from streamer.store.closing import Closing
 from streamer.store.keys import window_key
@@ -255,12 +254,17 @@ class _Unknown(Positions):
         return {"watermark": b"\1"}
 
 
-def test_final_results_without_their_windows_are_refused(tmp_path: Path) -> None:
-    stored = Positions(closings={"windows": None})
-    source = write(tmp_path / "0_0", [Entry("windows", b"a")], positions=stored)
+def test_final_results_that_no_topology_passes_on_are_refused(tmp_path: Path) -> None:
+    """A store that once had some, all passed on, is as any other."""
     step = move(Homes(1, 1), Homes(2, 2))
-    with pytest.raises(OperationRefusedError, match=r"store windows .* passes on final results"):
-        split_unit(step, TaskId(0, 0), source, directory=tmp_path / "u")
+    for left in (None, Closing(10, 1)):
+        stored = Positions(closings={"windows": left})
+        source = write(tmp_path / "0_0", [Entry("windows", b"a")], positions=stored)
+        if left is None:
+            split_unit(step, TaskId(0, 0), source, directory=tmp_path / "u")
+            continue
+        with pytest.raises(OperationRefusedError, match=r"windows .* has final results to pass on"):
+            split_unit(step, TaskId(0, 0), source, directory=tmp_path / "v")
 
 
 def test_stores_of_two_kinds_under_one_name_are_refused(tmp_path: Path) -> None:
@@ -293,7 +297,17 @@ def test_lags_are_those_by_which_the_engine_closes() -> None:
     stream.windowed_by(windows).count(store="windows", emit="final")
     stream.windowed_by(sessions).count(store="sessions", emit="final")
     stream.windowed_by(windows).count(store="others")
-    lags: Mapping[str, int] = closing_lags(app.topology().subtopologies[0])
+    step = Move.of(
+        app.topology(),
+        0,
+        operation="op-1",
+        source_layout=Layout(1),
+        source=Homes(2, 2),
+        target_layout=Layout(2),
+        target=Homes(3, 3),
+    )
+    assert [spec.name for spec in step.specs] == ["windows", "sessions", "others"]
+    lags = step.closing_lags
     assert lags.keys() == {"windows", "sessions"}
     for now in (0, 9_999, 12_999, 13_000, 23_000, 23_001, 10**9):
         assert closed_before(now, lags["windows"]) == closed_windows(now, windows)
