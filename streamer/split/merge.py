@@ -54,7 +54,7 @@ class MergeRecord(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
     totals: dict[Text, Totals]
     rebuilt: list[Text]
     metadata: dict[str, Hex]
-    # By store and by parent: how far apart the times are that became one.
+    # By parent and by store ("": its own stream time): how far apart those are that became one.
     times: dict[Text, dict[Text, int]]
     left: dict[Text, dict[Text, Hex]]
 
