@@ -13,7 +13,7 @@ have all expired has still closed windows of those keys. docs/decisions/0030 has
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -34,6 +34,7 @@ __all__ = [
     "Parent",
     "carry",
     "check_known",
+    "first_left",
     "passed_of",
     "passed_rows",
 ]
@@ -162,19 +163,21 @@ def passed_of(
         if store in kinds and family_name(store) in filled:
             time_ms = _time_of(store, positions, is_filled=True)
             place = positions.closings.get(store) or Closing(closed_before(time_ms, lag_ms), 0)
-            found[store] = _first_left(database, order_family(store, kinds[store][0]), place)
+            start = place.time_ms.to_bytes(_TIME_BYTES, "big")
+            blocks = database.blocks(order_family(store, kinds[store][0]), start)
+            found[store] = first_left((key for block in blocks for key in block.keys), place)
     return found
 
 
-def _first_left(database: StoredDatabase, family: str, at: Closing) -> bytes:
-    """The key of the first row that was not passed on; `NONE_LEFT` where all were."""
+def first_left(keys: Iterable[bytes], at: Closing) -> bytes:
+    """The key of the first row that was not passed on; `NONE_LEFT` where all were. `keys` are those
+    that order the rows (`order_family`), from the time of the place on."""
     start = at.time_ms.to_bytes(_TIME_BYTES, "big")
     over = at.rows
-    for block in database.blocks(family, start):
-        for key in block.keys:
-            if not over or key[:_TIME_BYTES] != start:
-                return key
-            over -= 1
+    for key in keys:
+        if not over or key[:_TIME_BYTES] != start:
+            return key
+        over -= 1
     return NONE_LEFT
 
 
