@@ -22,6 +22,7 @@ NAMES = (
     "failover",
     "trim",
     "snapshot",
+    "split",
 )
 
 

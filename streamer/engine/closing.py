@@ -55,14 +55,23 @@ class Closer:
     """How far one aggregation has come. What is below `bound()` has closed.
 
     `splits` is whether it may take several commits. `at` goes back with an abort; None begins
-    where all that has closed was passed on.
+    where all that has closed was passed on. `was_passed` tells of rows behind `at`, by the keys
+    that order them, which were passed on nevertheless: those that a task had of several parents.
     """
 
-    __slots__ = ("_bound", "_committed", "_cursor", "_splits", "at", "is_left")
+    __slots__ = ("_bound", "_committed", "_cursor", "_splits", "_was_passed", "at", "is_left")
 
-    def __init__(self, bound: Callable[[], int], at: Closing | None, *, splits: bool) -> None:
+    def __init__(
+        self,
+        bound: Callable[[], int],
+        at: Closing | None,
+        *,
+        splits: bool,
+        was_passed: Callable[[bytes], bool] | None = None,
+    ) -> None:
         self._bound = bound
         self._splits = splits
+        self._was_passed = was_passed
         self._cursor: bytes | None = None
         self.at = Closing(bound(), 0) if at is None else at
         self.committed()
@@ -84,13 +93,18 @@ class Closer:
             rows = islice(rows, self.at.rows, None)
         while size := room.page() if self._splits else PAGE_ROWS:
             page = list(islice(rows, size))
+            if left := self._left(page):
+                yield left
             if page:
-                yield page
                 self._passed(page)
             room.took(len(page))
             if len(page) < size:
                 self.at, self._cursor = Closing(bound, 0), None
                 return
+
+    def _left(self, page: list[Any]) -> list[Any]:
+        was_passed = self._was_passed
+        return page if was_passed is None else [row for row in page if not was_passed(row[0])]
 
     def _passed(self, page: list[Any]) -> None:
         last = page[-1][0]

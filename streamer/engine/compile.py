@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from streamer.engine.aggregate import AggregateOperator, Drop
@@ -71,7 +71,7 @@ class Entry:
 class Compiler:
     """Makes the operators of one task. `settings` are those of the schema registry, `times` the
     stream times of the windowed aggregations by their stores, `closings` how far some of them had
-    come with passing on what had closed."""
+    come with passing on what had closed, `passed` which rows behind it were passed on before."""
 
     application_id: str
     subtopology: Subtopology
@@ -84,6 +84,7 @@ class Compiler:
     wall_time_ms: Callable[[], int]
     times: Mapping[str, StreamTime]
     closings: Mapping[str, Closing]
+    passed: Mapping[str, Callable[[bytes], bool]] = field(default_factory=dict)
 
     def operators(self) -> dict[int, Operator]:
         """Operators by node number, tied to their children, in topological order."""
@@ -389,4 +390,5 @@ def _closer(made: Compiler, node: Aggregate, closed: Callable[[int, Any], int]) 
         lambda: closed(time.now_ms, node.windows),
         made.closings.get(node.store.name),
         splits=may_split(node, made.subtopology),
+        was_passed=made.passed.get(node.store.name),
     )

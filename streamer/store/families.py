@@ -112,9 +112,24 @@ class Families:
             else:
                 writer[key] = row
         writer.finish()
+        self.ingest_files(name, [file])
+
+    def ingest_files(self, name: str, files: Sequence[Path]) -> None:
+        """Move sorted files that do not overlap each other into a family. Where they lie between
+        files that are there, theirs is the later row of a key."""
         options = IngestExternalFileOptions()
         options.set_move_files(True)
-        self._open[name].ingest_external_file([str(file)], options)
+        self._open[name].ingest_external_file([str(file) for file in files], options)
+
+    def compact(self, name: str) -> None:
+        """Bring a family's files into one level, each row once."""
+        self._open[name].compact_range(None, None)
+
+    def compact_by_hand(self) -> None:
+        """Until this is closed nothing but `compact` compacts. Writes are never held up then,
+        however many files lie over each other."""
+        for family in self._open.values():
+            family.set_options({"disable_auto_compactions": "true"})
 
     def _is_empty(self, name: str) -> bool:
         iterator = self.iterator(name, None)

@@ -19,7 +19,7 @@ from typing import NamedTuple
 from rocksdict import Options, Rdict
 
 from streamer.errors import StateDirectoryError
-from streamer.topology.stores import StoreSpec
+from streamer.topology.stores import StoreKind, StoreSpec
 
 __all__ = [
     "CHANGELOG_POSITION",
@@ -31,8 +31,10 @@ __all__ = [
     "family_name",
     "format_record",
     "index_change",
+    "kind_record",
     "on_disk",
     "store_record",
+    "stored_kinds",
 ]
 
 DEFAULT = "default"
@@ -86,8 +88,23 @@ def check_format(directory: Path, records: Mapping[bytes, bytes]) -> None:
 
 
 def store_record(spec: StoreSpec) -> tuple[bytes, bytes]:
-    value = spec.kind.value.encode()
-    return _STORE_KEY + spec.name.encode(), value + _INDEXED * spec.is_indexed_by_time
+    return kind_record(spec.name, spec.kind, is_indexed=spec.is_indexed_by_time)
+
+
+def stored_kinds(records: Mapping[bytes, bytes]) -> dict[str, tuple[StoreKind, bool]]:
+    """By store: its kind, and whether its index by time is complete."""
+    return {
+        key.removeprefix(_STORE_KEY).decode(): (
+            StoreKind(value.removesuffix(_INDEXED).decode()),
+            value.endswith(_INDEXED),
+        )
+        for key, value in records.items()
+        if key.startswith(_STORE_KEY)
+    }
+
+
+def kind_record(store: str, kind: StoreKind, *, is_indexed: bool) -> tuple[bytes, bytes]:
+    return _STORE_KEY + store.encode(), kind.value.encode() + _INDEXED * is_indexed
 
 
 def index_change(

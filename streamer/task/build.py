@@ -27,6 +27,9 @@ from streamer.topology.stores import StoreKind, StoreSpec
 __all__ = ["Plan", "changelogs", "input_partitions"]
 
 
+_NOTHING: Mapping[str, Callable[[bytes], bool]] = {}
+
+
 def input_partitions(
     topology: Topology, task: TaskId, counts: dict[str, int]
 ) -> tuple[TopicPartition, ...]:
@@ -75,11 +78,13 @@ class Plan:
         times: Mapping[str, int],
         closings: Mapping[str, Closing],
         recent_bytes: int,
+        passed: Mapping[str, Callable[[bytes], bool]] = _NOTHING,
     ) -> Pipeline:
         """A task's pipeline over its database. Runs `open` of the user's processors.
 
         `times` are the stream times of windowed aggregations by store, the task's where left out;
-        `closings` are what a commit left to pass on, all else of what has closed was.
+        `closings` are what a commit left to pass on, all else of what has closed was; `passed`
+        tells rows of it that a parent of the task has passed on.
         """
         subtopology = self.topology.subtopologies[task.subtopology]
         states = self._states(subtopology, database, recent_bytes)
@@ -99,6 +104,7 @@ class Plan:
                 if isinstance(node, Aggregate) and node.windows is not None
             },
             closings=closings,
+            passed=passed,
         )
         expiries = {
             spec.name: Expiry(spec, database) for spec in subtopology.stores if _expires(spec)

@@ -330,6 +330,7 @@ def _shown(spec: StoreSpec) -> dict[str, object]:
         "size_ms": spec.window_size_ms,
         "retention_ms": spec.retention_ms,
         "rocksdb": dict(spec.rocksdb),
+        "partition_key": spec.partition_key,
     }
 
 

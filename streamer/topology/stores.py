@@ -6,7 +6,7 @@ topic and directory names, so it is always given and never made up (KIP-1111 cam
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import timedelta
 from enum import Enum
@@ -56,6 +56,18 @@ class StoreSpec:
     window_size_ms: int | None = None
     window_advance_ms: int | None = None
     rocksdb: Mapping[str, Any] = field(default_factory=dict)
+    partition_key: Callable[[Any], Any] | None = None
+    record_key: Serde[Any] | None = None
+    """Of the stream whose records fill the store: what `partition_key` gives."""
+
+    def encode_partition_key(self, key: Any) -> bytes:
+        """The bytes of a record's key, as its producer wrote them. Raises TypeError for anything
+        but bytes where the stream's keys have no type."""
+        if self.record_key is not None:
+            return self.record_key.encode(key)
+        if not isinstance(key, bytes):
+            raise TypeError(f"the keys of the stream have no type, so {key!r} must be bytes")
+        return key
 
     @property
     def is_indexed_by_time(self) -> bool:
@@ -72,6 +84,12 @@ class Store:
 
     `key` and `value` may be left out where the aggregation knows them. `ttl` removes a row when
     stream time has passed the row's timestamp by that much. `rocksdb` sets any option of RocksDB.
+
+    `partition_key` is for a store that `process` fills under keys which are not those of its
+    records: it takes a key of the store, and gives the key of the records whose row that is, so
+    that a change of the number of partitions can tell which task the row goes to.
+
+    Store("visits", key=tuple[str, str], value=int, partition_key=lambda key: key[0])
     """
 
     name: str
@@ -79,6 +97,7 @@ class Store:
     value: Any = None
     ttl: timedelta | None = None
     rocksdb: Mapping[str, Any] = field(default_factory=dict)
+    partition_key: Callable[[Any], Any] | None = None
 
     def spec(self, key: Serde[Any] | None = None, value: Serde[Any] | None = None) -> StoreSpec:
         """The specification, with the serdes that the place of use knows as fallback."""
@@ -89,6 +108,8 @@ class Store:
             value=_serde(self.name, "value", self.value, value),
             ttl_ms=None if self.ttl is None else milliseconds(self.ttl, f"ttl of {self.name}"),
             rocksdb=dict(self.rocksdb),
+            partition_key=self.partition_key,
+            record_key=None if self.partition_key is None else key,
         )
 
 
@@ -97,7 +118,7 @@ class WindowStore:
     """A store of values per key and window start, for `process` or a windowed aggregation.
 
     `retention` is how long a window stays after stream time passed its start; it defaults to what
-    the windows need (size and grace).
+    the windows need (size and grace). `partition_key` is as that of a `Store`.
     """
 
     name: str
@@ -106,13 +127,20 @@ class WindowStore:
     size: timedelta | None = None
     retention: timedelta | None = None
     rocksdb: Mapping[str, Any] = field(default_factory=dict)
+    partition_key: Callable[[Any], Any] | None = None
 
     def spec(self, key: Serde[Any] | None = None, value: Serde[Any] | None = None) -> StoreSpec:
         """The specification of a store used by `process`; aggregations fill in their windows."""
         if self.size is None:
             raise TopologyError(f"window store {self.name!r} needs size=timedelta(...)")
         size_ms = milliseconds(self.size, f"size of {self.name}")
-        base = Store(self.name, self.key, self.value, rocksdb=self.rocksdb).spec(key, value)
+        base = Store(
+            self.name,
+            self.key,
+            self.value,
+            rocksdb=self.rocksdb,
+            partition_key=self.partition_key,
+        ).spec(key, value)
         retention = self.retention if self.retention is not None else self.size * 2
         return replace(
             base,
@@ -131,6 +159,11 @@ def given_store(store: Any) -> Any:
         raise TopologyError(
             f"store={store!r} is no store",
             hint='give it a name, as in store="totals", or a Store("totals", ...)',
+        )
+    if store.partition_key is not None:
+        raise TopologyError(
+            f"store {store.name!r} of a table or an aggregation cannot have a partition_key",
+            hint="its keys are those of its records; partition_key is for stores of process()",
         )
     return store
 

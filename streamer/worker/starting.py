@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from streamer.changelog.format import Positions
 from streamer.kafka.api import InputReader
+from streamer.split.carried import passed_rows
 from streamer.task.active import ActiveTask
 from streamer.task.build import Plan
 from streamer.task.input import TaskInput
@@ -24,7 +25,8 @@ def start_task(
 ) -> None:
     """Raises what `resolve_start` raises, and what user code does that opens its processors."""
     # What a restore, or a copy before it, took in has marked the input positions as passed.
-    stored = Positions.decode(active.database.metadata())
+    metadata = active.database.metadata()
+    stored = Positions.decode(metadata)
     start = resolve_start(
         active.task,
         active.partitions,
@@ -42,6 +44,9 @@ def start_task(
         stream_time_ms=start.stream_time_ms,
         times=start.times,
         closings=start.closings,
+        passed=passed_rows(
+            metadata, {name: spec.kind for name, spec in active.database.specs.items()}
+        ),
         recent_bytes=recent_bytes,
     )
     task_input = TaskInput(

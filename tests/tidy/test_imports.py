@@ -62,7 +62,7 @@ def skeleton(tmp_path_factory: pytest.TempPathFactory) -> Path:
     shutil.copy(ROOT / "pyproject.toml", root)
     packages = ("cli", "task", "assignment", "http", "engine", "kafka", "store", "snapshot")
     # Named by what may not be imported.
-    packages = (*packages, "worker", "testing")
+    packages = (*packages, "worker", "testing", "split")
     remotes = ("snapshot/remote", "snapshot/remote/s3", "snapshot/remote/ssh")
     for package in (*packages, *remotes):
         (root / "streamer" / package).mkdir(parents=True, exist_ok=True)
@@ -72,6 +72,7 @@ def skeleton(tmp_path_factory: pytest.TempPathFactory) -> Path:
     for name, known in (
         ("kafka/known.py", "confluent_kafka"),
         ("store/known.py", "rocksdict"),
+        ("split/known.py", "numpy"),
         ("snapshot/remote/s3/known.py", "boto3, botocore"),
         ("snapshot/remote/ssh/known.py", "fabric, paramiko"),
     ):
@@ -90,13 +91,15 @@ def skeleton(tmp_path_factory: pytest.TempPathFactory) -> Path:
         ("surprise/__init__.py", "", "Imports go downward only"),
         ("http/server.py", "import confluent_kafka", "Only streamer.kafka knows confluent_kafka"),
         ("engine/fold.py", "from rocksdict import Rdict", "Only streamer.store knows rocksdict"),
+        ("store/keys.py", "import numpy", "Only streamer.split knows numpy"),
         ("snapshot/fetch.py", "import boto3", "Only streamer.snapshot.remote.s3 knows boto3"),
         ("snapshot/fetch.py", "import paramiko", "Only streamer.snapshot.remote.ssh knows fabric"),
         ("cli/dags.py", "import airflow.sdk", "Nothing in streamer knows airflow"),
         ("cli/dags.py", "import streamer_airflow.links", "Nothing in streamer knows airflow"),
     ],
     ids=[
-        *("upward", "sideways", "unknown package", "client", "store", "s3", "ssh", "airflow"),
+        *("upward", "sideways", "unknown package", "client", "store", "numpy", "s3", "ssh"),
+        "airflow",
         "conductor",
     ],
 )

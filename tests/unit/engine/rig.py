@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -113,6 +113,7 @@ class Rig:
         self.stream_time_ms = -1
         self.times: dict[str, int] = {}
         self.closings: dict[str, Closing] = {}
+        self.passed: dict[str, Callable[[bytes], bool]] = {}
         self.offsets: dict[str, int] = {}
         self.topics = Topics(self.topology, self.config)
         self._dropped = self._counts()
@@ -133,6 +134,7 @@ class Rig:
             stream_time_ms=self.stream_time_ms,
             times=self.times,
             closings=self.closings,
+            passed=self.passed,
             recent_bytes=9_000,
         )
 
