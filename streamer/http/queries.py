@@ -62,9 +62,7 @@ class Queries:
         times = () if view.is_key_value else ("from", "to", *_PAGING)
         request.expect((*_FORM, "local", "max_lag", *times))
         key = view.key_bytes(request.parts[2], _form(request).key_encoding)
-        return self._patiently(
-            request, view, [key], lambda places: self._one(request, view, key, places)
-        )
+        return self._patiently(request, view, lambda places: self._one(request, view, key, places))
 
     def _one(self, request: Request, view: StoreView, key: bytes, places: Places) -> Answer:
         (task,) = places.tasks_of([key])
@@ -130,7 +128,6 @@ class Queries:
         self,
         request: Request,
         view: StoreView,
-        keys: list[bytes],
         ask: Callable[[Places], Answer],
     ) -> Answer:
         """Look again for a while where copies are kept and yet nobody answers: a worker closes its
@@ -139,9 +136,7 @@ class Queries:
         while True:
             places = self._routing.places(view, request)
             answer = ask(places)
-            if answer.status != 503 or time.monotonic() > deadline:
-                return answer
-            if not any(places.may_be_exchanged(task) for task in places.tasks_of(keys)):
+            if answer.status != 503 or time.monotonic() > deadline or not places.may_be_exchanged:
                 return answer
             with self._turns.outside():
                 time.sleep(_AGAIN_SECONDS)
@@ -165,7 +160,7 @@ class Queries:
             several = Several(view, places, keys=keys, form=form, request=request)
             return several.answer(self._turns, self._forwarder)
 
-        return self._patiently(request, view, keys, ask)
+        return self._patiently(request, view, ask)
 
     # -- ranges --------------------------------------------------------------------------------
 

@@ -101,16 +101,11 @@ class Places:
             places += [Place(address=one, limit=limit) for one in elsewhere[:_COPIES_MAX]]
         return sorted(places, key=lambda one: bool(one.address) and self._is_silent(one.address))
 
-    def may_be_exchanged(self, task: TaskId) -> bool:
-        """Whether a task that nobody answers for may have workers that exchange their roles: copies
-        are known that may answer, or they are kept and nobody is known to have the task, since one
-        that is being opened to run is a copy no longer, and said to run only then."""
-        if self._is_strict or self.wish.limit is None:
-            return False
-        found = self._served.get(task)
-        is_here = found is not None and found.is_copy and self.wish.takes(found.behind)
-        is_nowhere = self._serving.keeps_copies and self._owner(task) is None
-        return is_here or is_nowhere or bool(self._copies(task))
+    @property
+    def may_be_exchanged(self) -> bool:
+        """Whether workers may be exchanging the roles that they have in a task that nobody answers
+        for. What is known of them may be of before: that another runs it, or that nobody has it."""
+        return self._serving.keeps_copies and not self._is_strict and self.wish.limit is not None
 
     def refusal(self, task: TaskId) -> QueryError:
         """Why a task is read nowhere."""

@@ -69,6 +69,7 @@ def test_an_exchange_of_roles_is_waited_for(
     group: Group, monkeypatch: pytest.MonkeyPatch, is_alone: bool
 ) -> None:
     """The copy is closed, to be run, and the former owner has become a copy."""
+    group.asked.keeps_copies = True
     group.keep(group.far, 0)
     far = group.far.served.pop(TASK)
     group.serve(group.owner, "standby", 3)
