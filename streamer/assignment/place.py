@@ -6,6 +6,7 @@ is missing and nothing is off its share.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import replace
 
 from streamer.assignment.balance import balance
@@ -23,6 +24,7 @@ __all__ = ["place", "settle"]
 # Saving may open a way to come nearer to a share; it ends after one round nearly always.
 _ROUNDS = 4
 _FEW = 1_000
+_ANYBODY: Mapping[int, frozenset[int]] = {}
 
 
 def place(facts: Facts) -> Placement:
@@ -38,17 +40,20 @@ def _repeat(board: Board, facts: Facts) -> None:
     one off its share is seen, and a step may have been in the way of a better one."""
     for _ in range(_ROUNDS):
         found = explain(board, facts).copies
-        again = settle(replace(facts, previous=found)).board
+        # Whoever takes over from one that is gone has to be warm in all rounds.
+        again = settle(replace(facts, previous=found), roles=board.roles).board
         if (again.active, again.standbys) == (board.active, board.standbys):
             return
         board.active, board.standbys = again.active, again.standbys
         board.why |= {task: why for task, why in again.why.items() if task not in board.why}
 
 
-def settle(facts: Facts) -> Scale:
-    """The finished board, and how far each worker is off its share."""
+def settle(facts: Facts, *, roles: Mapping[int, frozenset[int]] = _ANYBODY) -> Scale:
+    """The finished board, and how far each worker is off its share. `roles` are limits from before,
+    to those that the facts themselves set."""
     board = Board(facts)
     lingering = keep_actives(board)
+    board.roles |= roles
     fill_actives(board)
     keep_standbys(board)
     fill_standbys(board)

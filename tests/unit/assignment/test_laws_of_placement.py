@@ -10,7 +10,7 @@ from dataclasses import replace
 from typing import TypeVar
 
 import pytest
-from hypothesis import HealthCheck, assume, given, settings
+from hypothesis import HealthCheck, assume, example, given, settings
 from hypothesis import strategies as st
 
 from streamer.assignment.facts import Copies, Facts, Load, Presence, Site
@@ -110,7 +110,19 @@ def test_a_task_without_state_has_no_standbys(facts: Facts) -> None:
         assert facts.tasks[task].has_state or not copies.standbys
 
 
+# Two tasks of one that is gone, both copies at one worker, another of the same zone is idle.
+ONE_ZONE = Facts(
+    workers={name: Site(zone=zone("eu/a")) for name in ("w0", "w2")},
+    tasks=dict.fromkeys((TaskId(0, 0), TaskId(0, 1)), Load(bytes=0, rate=0, has_state=True)),
+    standby_replicas=1,
+    previous=dict.fromkeys((TaskId(0, 0), TaskId(0, 1)), Copies("w1", ("w0",))),
+    warm=dict.fromkeys((TaskId(0, 0), TaskId(0, 1)), frozenset({"w0", "w1"})),
+    zone_policy="strict",
+)
+
+
 @laws
+@example(ONE_ZONE)
 @given(clusters())
 def test_a_cold_copy_does_not_take_over_while_a_warm_one_lives(facts: Facts) -> None:
     for task, copies in place(facts).copies.items():
