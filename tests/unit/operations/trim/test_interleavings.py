@@ -32,7 +32,8 @@ from tests.unit.operations.trim import rig
 from tests.unit.operations.trim.rig import PLACE, TASK, Application, Files, Quiet
 from tests.unit.operations.turns import Turns
 
-ROUNDS = 1_200
+# All orders are explored by tests/unit/operations/trim/test_model.py; these have more steps.
+ROUNDS = 400
 
 
 @dataclass
@@ -175,7 +176,7 @@ class Scene:
 @pytest.mark.slow
 @pytest.mark.long
 @pytest.mark.timeout(600)
-def test_no_restore_ever_breaks_in_a_thousand_random_orders() -> None:
+def test_no_restore_ever_breaks_in_many_random_orders() -> None:
     told: set[str] = set()
     trimmed = 0
     for seed in range(ROUNDS):
