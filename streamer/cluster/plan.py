@@ -145,11 +145,14 @@ class Plan:
         for task, copies in sorted(before.items()):
             if not is_same(self.target.get(task, Copies(None)), copies):
                 return f"the placement of task {task} is not what it was"
+        drained = self.drained
         for task, copies in sorted(after.items()):
             if task not in before or task not in self.tasks:
                 return f"there is no task {task}"
             if gone := set(copies.workers) - self.workers:
                 return f"worker {min(gone)} is gone"
+            if closed := drained.intersection(copies.workers).difference(before[task].workers):
+                return f"worker {min(closed)} is drained"
         self.target |= after
         self.revision += 1
         for task, why in reasons.items():
