@@ -309,6 +309,8 @@ def _held(state: State, sites: Mapping[str, Site]) -> dict[str, int]:
     for worker, view in state.workers.items():
         if drains.holds(worker, sites.get(worker, Site())):
             copies = set(view.grant.standbys) if view.grant and view.holder else set()
+            # One that was fenced and is back in a moment owns nothing, and is given these again.
+            copies |= state.plan.share(worker) | state.plan.copies(worker)
             for one in view.known():
                 copies |= view.possible(one)
                 copies.update(view.reports[one].lags if one in view.reports else ())
