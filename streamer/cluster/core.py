@@ -327,7 +327,13 @@ def _write(state: State, records: Records, *, now_ms: int, wall_ms: int) -> list
         return []
     state.version += bool(records)
     written = []
+    # A step goes towards the target, and so does what follows from the grants; but for those that
+    # have ended, and those that come after such an end. Pieces are taken back when nothing is built
+    # any more.
+    is_off = is_other
     for worker, record in sorted(records.items()):
+        former = state.workers[worker].grant
+        is_off |= record.ended or not former or former.record.incarnation != record.incarnation
         final = replace(
             record,
             version=state.version,
@@ -337,9 +343,6 @@ def _write(state: State, records: Records, *, now_ms: int, wall_ms: int) -> list
         )
         state.workers[worker].take(final)
         written.append(final)
-    # A step goes towards the target, and so does what follows from the grants; but for those that
-    # have ended. Pieces are taken back when nothing is built any more.
-    is_off = is_other or any(record.ended for record in records.values())
     is_near = not (state.goal.is_empty or plan.step.building or plan.step.waiting)
     goal = state.goal.changes(plan.target, state.workers) if is_off or is_near else {}
     told = None

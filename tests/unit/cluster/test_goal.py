@@ -5,9 +5,11 @@ from __future__ import annotations
 import pytest
 
 from streamer.assignment.facts import Copies
-from streamer.cluster.goal import Goal
+from streamer.cluster.events import Fenced
+from streamer.cluster.goal import Goal, is_same
 from streamer.cluster.view import Grant, WorkerView
 from streamer.control.goals import PIECES, GoalRecord, decode_goal, encode_goal, goal_key, piece_of
+from streamer.control.identity import Incarnation
 from streamer.control.messages import AssignmentRecord
 from streamer.errors import InternalTopicError
 from streamer.ids import TaskId
@@ -144,3 +146,27 @@ def test_a_worker_that_dies_and_comes_back_finds_its_copies_under_a_new_controll
     fleet.start("w3")
     fleet.settle()
     assert {worker: fleet.placed(worker) for worker in fleet.alive} == before
+
+
+def test_a_copy_that_is_one_too_many_goes_also_when_its_worker_was_fenced_meanwhile() -> None:
+    fleet = Fleet("w1", "w2", standbys=1)
+    fleet.lag = 500
+    fleet.start("w3")
+    fleet.settle()
+    target = dict(fleet.state.plan.target)
+    fleet.lags = {"w3": 0}  # It takes over, and the copy that is to stay is not warm any more.
+    fleet.settle()
+    extra = {
+        task
+        for task, copies in target.items()
+        if str(task) in fleet.log["w1"].standbys and "w1" not in copies.workers
+    }
+    assert extra
+    # Its end takes it out of account; then it is given the same again.
+    fleet.hear(Fenced("w1", frozenset({Incarnation(fleet.session("w1"))})))
+    assert fleet.log["w1"].ended
+    fleet.start("w1")
+    fleet.settle()
+    assert {str(task) for task in extra} <= set(fleet.log["w1"].standbys)
+    fleet.replace_controller()
+    assert all(is_same(fleet.state.plan.target[task], copies) for task, copies in target.items())
