@@ -13,7 +13,7 @@ from streamer.control.identity import Incarnation
 from streamer.control.messages import AssignmentRecord
 from streamer.errors import InternalTopicError
 from streamer.ids import TaskId
-from tests.unit.cluster.fleet import TASKS, Fleet
+from tests.unit.cluster.fleet import DELAY_MS, TASKS, Fleet
 
 FLEET_BYTES_MAX = 16 * 1024
 MANY = [TaskId(0, number) for number in range(12_000)]
@@ -170,3 +170,15 @@ def test_a_copy_that_is_one_too_many_goes_also_when_its_worker_was_fenced_meanwh
     assert {str(task) for task in extra} <= set(fleet.log["w1"].standbys)
     fleet.replace_controller()
     assert all(is_same(fleet.state.plan.target[task], copies) for task, copies in target.items())
+
+
+def test_whoever_was_waited_for_is_given_up_by_the_next_controller() -> None:
+    """Also where its place is named nowhere: others were placed beside it."""
+    fleet = Fleet("w1", "w2", "w3")
+    fleet.leave("w3")
+    fleet.settle()
+    assert fleet.told.away == ("w3",)
+    fleet.now_ms += DELAY_MS
+    fleet.replace_controller()
+    fleet.settle()
+    assert (fleet.told.away, fleet.told.why) == ((), "w3 given up")
