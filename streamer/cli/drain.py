@@ -98,7 +98,9 @@ class Wish:
     is_undone: bool = False
     answer_s: float = _ANSWER_S
     _names: set[str] = field(default_factory=set)
-    _asked_s: float = 0.0
+    _awaited: str = ""
+    _since_s: float = 0.0
+    """Since when no controller has looked at the drain that is awaited."""
 
     def ask(self) -> DrainRecord:
         """Beside what is drained already."""
@@ -110,7 +112,7 @@ class Wish:
             zones, workers = zones | self.zones, workers | self.workers
         asked = self.operator.drain(zones=zones, workers=workers, follows=now.name)
         self._names.add(asked.name)
-        self._asked_s = time.monotonic()
+        self._awaited, self._since_s = asked.name, time.monotonic()
         return asked
 
     def look(self, plan: PlanRecord | None) -> tuple[str, bool]:
@@ -126,8 +128,11 @@ class Wish:
                 )
             self.ask()
             return "something else was asked for at the same time: asked again for both", False
-        if plan is None or plan.drain != stands.name:
-            if time.monotonic() - self._asked_s > self.answer_s:
+        now_s, is_answered = time.monotonic(), plan is not None and plan.drain == stands.name
+        if is_answered or stands.name != self._awaited:
+            self._awaited, self._since_s = stands.name, now_s
+        if plan is None or not is_answered:
+            if now_s - self._since_s > self.answer_s:
                 raise KafkaUnavailableError(
                     f"no controller has looked at the request in {self.answer_s:g} s",
                     hint="it stands, and the next controller finds it; streamer show workers tells"

@@ -33,7 +33,6 @@ from streamer.cluster.events import (
     Tell,
     Write,
 )
-from streamer.cluster.goal import is_beside
 from streamer.cluster.grants import grants, record_of
 from streamer.cluster.plan import World
 from streamer.cluster.state import State, sessions_of, site_of, view_of
@@ -310,6 +309,8 @@ def _held(state: State, sites: Mapping[str, Site]) -> dict[str, int]:
     for worker, view in state.workers.items():
         if drains.holds(worker, sites.get(worker, Site())):
             copies = set(view.grant.standbys) if view.grant and view.holder else set()
+            # One that was fenced and is back in a moment owns nothing, and is given these again.
+            copies |= state.plan.share(worker) | state.plan.copies(worker)
             for one in view.known():
                 copies |= view.possible(one)
                 copies.update(view.reports[one].lags if one in view.reports else ())
@@ -326,7 +327,13 @@ def _write(state: State, records: Records, *, now_ms: int, wall_ms: int) -> list
         return []
     state.version += bool(records)
     written = []
+    # A step goes towards the target, and so does what follows from the grants; but for those that
+    # have ended, and those that come after such an end. Pieces are taken back when nothing is built
+    # any more.
+    is_off = is_other
     for worker, record in sorted(records.items()):
+        former = state.workers[worker].grant
+        is_off |= record.ended or not former or former.record.incarnation != record.incarnation
         final = replace(
             record,
             version=state.version,
@@ -336,10 +343,6 @@ def _write(state: State, records: Records, *, now_ms: int, wall_ms: int) -> list
         )
         state.workers[worker].take(final)
         written.append(final)
-    # A step goes towards the target, and so does what follows from the grants; but for those that
-    # have ended, and those by which one that is back has a copy until others have it. Pieces are
-    # taken back when nothing is built any more.
-    is_off = is_other or any(one.ended or is_beside(plan.target, Grant.of(one)) for one in written)
     is_near = not (state.goal.is_empty or plan.step.building or plan.step.waiting)
     goal = state.goal.changes(plan.target, state.workers) if is_off or is_near else {}
     told = None

@@ -11,11 +11,11 @@ from collections import defaultdict
 from collections.abc import Mapping
 
 from streamer.assignment.facts import Copies
-from streamer.cluster.view import Grant, WorkerView
+from streamer.cluster.view import WorkerView
 from streamer.control.goals import PIECES, GoalRecord, piece_of
 from streamer.ids import TaskId
 
-__all__ = ["Goal", "copies_named", "is_beside", "is_same", "names", "standing"]
+__all__ = ["Goal", "copies_named", "is_same", "names", "standing"]
 
 Target = Mapping[TaskId, Copies]
 
@@ -112,14 +112,6 @@ def _granted(
         for task in grant.standbys:
             standbys[task].append(worker)
     return actives, standbys
-
-
-def is_beside(target: Target, grant: Grant) -> bool:
-    """Whether a worker is granted what it shall not have in the end."""
-    worker, nowhere = grant.record.worker, Copies(None)
-    return any(target.get(task, nowhere).active != worker for task in grant.tasks) or any(
-        worker not in target.get(task, nowhere).standbys for task in grant.standbys
-    )
 
 
 def is_same(one: Copies, two: Copies) -> bool:

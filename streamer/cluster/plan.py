@@ -108,16 +108,17 @@ class Plan:
         sites: Mapping[str, Site],
         reasons: Mapping[tuple[TaskId, str], str],
         told: Placement,
+        away: Collection[str],
         why: str,
         now_ms: int,
     ) -> None:
         """Go on towards what an earlier controller was going to. `sites` tells where workers are
-        that have not been away since; `told` has its degraded modes."""
+        that have not been away since; `told` has its degraded modes, `away` whom it waited for."""
         self.target = {task: copies for task, copies in target.items() if task in self.tasks}
         named = {worker for copies in self.target.values() for worker in copies.workers}
-        for worker in named & self._gone_ms.keys() - self.workers:
+        for worker in named.union(away) & self._gone_ms.keys() - self.workers:
             # It was waited for meanwhile, and is given up. One that was fenced just now may come.
-            if now_ms - self._gone_ms[worker] >= COMING_MS:
+            if worker in away or now_ms - self._gone_ms[worker] >= COMING_MS:
                 self.attendance.away[worker] = self._gone_ms[worker]
         self.workers = frozenset(self.workers | named) - self.attendance.away.keys()
         everybody = self.workers | self.attendance.away.keys()
@@ -145,11 +146,14 @@ class Plan:
         for task, copies in sorted(before.items()):
             if not is_same(self.target.get(task, Copies(None)), copies):
                 return f"the placement of task {task} is not what it was"
+        drained = self.drained
         for task, copies in sorted(after.items()):
             if task not in before or task not in self.tasks:
                 return f"there is no task {task}"
             if gone := set(copies.workers) - self.workers:
                 return f"worker {min(gone)} is gone"
+            if closed := drained.intersection(copies.workers).difference(before[task].workers):
+                return f"worker {min(closed)} is drained"
         self.target |= after
         self.revision += 1
         for task, why in reasons.items():

@@ -101,6 +101,7 @@ def _resume(state: State, told: PlanRecord, now_ms: int) -> None:
         sites={worker: site for worker, view in state.workers.items() if (site := _site(view))},
         reasons=reasons,
         told=Placement({}, modes=tuple(modes), idle=dict(told.idle)),
+        away=told.away,
         why=told.why,
         now_ms=now_ms,
     )

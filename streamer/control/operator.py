@@ -12,6 +12,7 @@ from __future__ import annotations
 import secrets
 import time
 from collections.abc import Callable, Iterable
+from contextlib import suppress
 from typing import NamedTuple, TypeVar, get_args
 
 from streamer.clock import Clock, SystemClock
@@ -31,7 +32,7 @@ from streamer.control.requests import (
     key_of,
 )
 from streamer.control.topics import ControlTopics
-from streamer.errors import KafkaUnavailableError, OperationRefusedError
+from streamer.errors import InternalTopicError, KafkaUnavailableError, OperationRefusedError
 from streamer.ids import control_topic
 from streamer.kafka.admin import Admin
 from streamer.kafka.table import TableReader, TableWriter
@@ -247,8 +248,11 @@ class Operator(Closable):
         rows = self._reader.read_to(ends, timeout_s=_READ_S)
         newest = {row.key: row for row in rows}
         asked = [row.value for row in rows if row.key == key_of(DrainRecord) and row.value]
-        for drain in (decode(DrainRecord, self._place.topic, value) for value in asked):
-            self._drains[drain.name] = drain
+        for value in asked:
+            # What was replaced is not to be read any more; the newest is, below.
+            with suppress(InternalTopicError):
+                drain = decode(DrainRecord, self._place.topic, value)
+                self._drains[drain.name] = drain
         for kind in (*get_args(Request), *get_args(Answer)):
             key = key_of(kind)
             row = newest.get(key)

@@ -38,8 +38,11 @@ def _is_settled(alive: Sequence[Process], term: Term) -> bool:
         and set(plan.step.standbys.get(task, ())) == set(copies.standbys)
         for task, copies in plan.target.items()
     )
+    # Whoever was told to let go of a task may not have heard of it yet.
+    owners = {task: process.worker for process in alive for task in process.owned}
+    is_done = all(owners.get(task) == copies.active for task, copies in plan.target.items())
     is_known = term.sessions == {process.key for process in alive}
-    return is_known and is_there and not plan.attendance.is_waiting
+    return is_known and is_done and is_there and not plan.attendance.is_waiting
 
 
 def _has_its_copies(alive: Sequence[Process], *, standbys: int) -> bool:

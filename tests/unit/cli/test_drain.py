@@ -126,3 +126,17 @@ def test_without_a_controller_it_ends_and_says_so(monkeypatch: pytest.MonkeyPatc
     topic.told, topic.is_controlled = told("1", holding={"w1": 1}), False
     with pytest.raises(KafkaUnavailableError, match="no worker is the controller"):
         moves.follow(topic, wish.look, pause_s=0.001)
+
+
+def test_one_that_is_asked_for_later_by_another_has_its_own_time() -> None:
+    topic = Topic()
+    wish = Wish(topic, A, NONE, answer_s=0.05)
+    wish.ask()
+    held = told("1", holding={"w1": 1})
+    assert not wish.look(held)[1]
+    time.sleep(0.06)
+    Wish(topic, B, NONE).ask()
+    assert wish.look(held) == ("waiting for the controller", False)
+    time.sleep(0.06)
+    with pytest.raises(KafkaUnavailableError, match="no controller has looked at the request"):
+        wish.look(held)

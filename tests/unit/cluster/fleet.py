@@ -21,7 +21,8 @@ DELAY_MS = 60_000
 
 
 class Fleet:
-    """`lag` is what copies have to read; whoever is in `slow` keeps all that it was ever given."""
+    """`lag` is what copies have to read, but for those of workers in `lags`; whoever is in `slow`
+    keeps all that it was ever given."""
 
     def __init__(self, *workers: str, standbys: int = 0, lag: int = 0) -> None:
         policy = Policy(standby_replicas=standbys, delay_ms=DELAY_MS, limits=Limits(10))
@@ -35,6 +36,7 @@ class Fleet:
         self.zones: dict[str, str] = {}
         self.slow: dict[str, tuple[str, ...]] = {}
         self.lag = lag
+        self.lags: dict[str, int] = {}
         self.number = self.now_ms = 0
         self.settle()
 
@@ -72,6 +74,7 @@ class Fleet:
         is_mine = told is not None and told.incarnation == incarnation and not left
         tasks = told.tasks if told and is_mine else ()
         copies = told.standbys if told and is_mine else ()
+        lag = self.lags.get(worker, self.lag)
         return StatusRecord(
             format=1,
             number=self.number,
@@ -79,7 +82,7 @@ class Fleet:
             incarnation=incarnation,
             seen=told.version if told and is_mine else 0,
             tasks=dict.fromkeys((*tasks, *self.slow.get(worker, ())), TaskReport(state="running")),
-            standbys=dict.fromkeys(copies, StandbyReport(lag_records=self.lag)),
+            standbys=dict.fromkeys(copies, StandbyReport(lag_records=lag)),
             left=left,
             zone=self.zones.get(worker, ""),
             host=worker,

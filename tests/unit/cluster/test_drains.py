@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from streamer.cluster.events import Fenced
+from streamer.control.identity import Incarnation
 from streamer.control.requests import DrainRecord
 from tests.unit.cluster.fleet import Fleet
 
@@ -81,3 +83,20 @@ def test_a_new_controller_goes_on_with_it_and_hears_one_that_came_meanwhile() ->
     fleet.settle()
     assert (fleet.told.drain, fleet.told.draining) == ("b", ())
     assert fleet.has("w1")[0] > 0
+
+
+def test_one_that_was_fenced_and_comes_back_is_not_done() -> None:
+    fleet = Fleet("w1", "w2", standbys=1)
+    fleet.lag = 500
+    fleet.settle()
+    fleet.ask(drain("a", "w1"))
+    fleet.settle()
+    assert fleet.told.holding == {"w1": 2}
+    fleet.now_ms += 2_000
+    fleet.hear(Fenced("w1", frozenset({Incarnation(fleet.session("w1"))})))
+    # It owns nothing at this moment, and is given both again.
+    assert fleet.log["w1"].ended
+    assert fleet.told.holding == {"w1": 2}
+    fleet.die("w1")
+    fleet.settle()
+    assert fleet.told.holding == {}

@@ -5,13 +5,15 @@ from __future__ import annotations
 import pytest
 
 from streamer.assignment.facts import Copies
-from streamer.cluster.goal import Goal
+from streamer.cluster.events import Fenced
+from streamer.cluster.goal import Goal, is_same
 from streamer.cluster.view import Grant, WorkerView
 from streamer.control.goals import PIECES, GoalRecord, decode_goal, encode_goal, goal_key, piece_of
+from streamer.control.identity import Incarnation
 from streamer.control.messages import AssignmentRecord
 from streamer.errors import InternalTopicError
 from streamer.ids import TaskId
-from tests.unit.cluster.fleet import TASKS, Fleet
+from tests.unit.cluster.fleet import DELAY_MS, TASKS, Fleet
 
 FLEET_BYTES_MAX = 16 * 1024
 MANY = [TaskId(0, number) for number in range(12_000)]
@@ -144,3 +146,39 @@ def test_a_worker_that_dies_and_comes_back_finds_its_copies_under_a_new_controll
     fleet.start("w3")
     fleet.settle()
     assert {worker: fleet.placed(worker) for worker in fleet.alive} == before
+
+
+def test_a_copy_that_is_one_too_many_goes_also_when_its_worker_was_fenced_meanwhile() -> None:
+    fleet = Fleet("w1", "w2", standbys=1)
+    fleet.lag = 500
+    fleet.start("w3")
+    fleet.settle()
+    target = dict(fleet.state.plan.target)
+    fleet.lags = {"w3": 0}  # It takes over, and the copy that is to stay is not warm any more.
+    fleet.settle()
+    extra = {
+        task
+        for task, copies in target.items()
+        if str(task) in fleet.log["w1"].standbys and "w1" not in copies.workers
+    }
+    assert extra
+    # Its end takes it out of account; then it is given the same again.
+    fleet.hear(Fenced("w1", frozenset({Incarnation(fleet.session("w1"))})))
+    assert fleet.log["w1"].ended
+    fleet.start("w1")
+    fleet.settle()
+    assert {str(task) for task in extra} <= set(fleet.log["w1"].standbys)
+    fleet.replace_controller()
+    assert all(is_same(fleet.state.plan.target[task], copies) for task, copies in target.items())
+
+
+def test_whoever_was_waited_for_is_given_up_by_the_next_controller() -> None:
+    """Also where its place is named nowhere: others were placed beside it."""
+    fleet = Fleet("w1", "w2", "w3")
+    fleet.leave("w3")
+    fleet.settle()
+    assert fleet.told.away == ("w3",)
+    fleet.now_ms += DELAY_MS
+    fleet.replace_controller()
+    fleet.settle()
+    assert (fleet.told.away, fleet.told.why) == ((), "w3 given up")

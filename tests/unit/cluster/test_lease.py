@@ -87,3 +87,19 @@ def test_whoever_was_told_of_its_end_has_none_until_its_new_life(
     assert not lease.holds
     lease.renew(clock.monotonic_ms())
     assert lease.holds
+
+
+def test_words_that_waited_for_the_brokers_do_not_bring_it_back(
+    clock: ManualClock, lease: Lease
+) -> None:
+    """Whoever is cut off goes on to speak, and all of that arrives at once."""
+    begin = clock.monotonic_ms()
+    lease.renew(begin)
+    clock.advance(10 * BOUND_MS)
+    for sent_ms in range(begin, clock.monotonic_ms() + 1, BOUND_MS // 3):
+        lease.renew(sent_ms)
+        assert not lease.holds
+    for _ in range(4):
+        clock.advance(BOUND_MS // 3)
+        lease.renew(clock.monotonic_ms())
+    assert lease.holds

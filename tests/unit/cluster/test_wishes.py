@@ -173,3 +173,16 @@ def test_the_plan_is_told_when_something_happened_and_not_too_often() -> None:
     wishes.is_stirred = True
     assert not wishes.is_due(office.now_ms)
     assert wishes.is_due(office.now_ms + TELL_MS)
+
+
+def test_what_was_proposed_for_a_worker_that_is_drained_by_now_is_refused() -> None:
+    office = Office("a", "b", "c")
+    [task, *_] = sorted(t for t, worker in office.plan.step.actives.items() if worker == "a")
+    made = ProposalRecord(id="p", before={str(task): ("a",)}, after={str(task): ("b",)})
+    office.wishes.remember(made)
+    office.wishes.hear(DrainRecord(workers=("b",)), office.plan)
+    office.settle()
+    office.wishes.hear(RebalanceRecord(number="5", id="p"), office.plan)
+    office.settle()
+    assert office.wishes.outcome == ("5", "refused: worker b is drained")
+    assert "b" not in office.had()

@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 
 from streamer.control.operator import Proposed
-from streamer.control.requests import RebalanceRecord, key_of
-from streamer.errors import KafkaUnavailableError, OperationRefusedError
+from streamer.control.requests import DrainRecord, RebalanceRecord, encode, key_of
+from streamer.errors import InternalTopicError, KafkaUnavailableError, OperationRefusedError
 from tests.unit.control.desk import Desk
 
 
@@ -70,3 +70,11 @@ def test_a_stop_of_before_the_proposal_does_not_count(desk: Desk) -> None:
     desk.operator().apply_once(shown, timeout_s=5, number="mine")
     assert desk.adopted == ["stopped", "p1"]
     assert desk.operator().stopped_by(shown) == ""
+
+
+def test_a_drain_that_cannot_be_read_is_over_once_another_one_was_asked_for(desk: Desk) -> None:
+    desk.put(key_of(DrainRecord), b'{"format":99}')
+    with pytest.raises(InternalTopicError, match="format version 99"):
+        desk.operator().draining()
+    desk.put(key_of(DrainRecord), encode(DrainRecord(number="x")))
+    assert desk.operator().draining().number == "x"
