@@ -39,6 +39,7 @@ Shows who needs what of one changelog partition, since when, and what would end 
 """
 _COLUMNS = ("changelog", "from", "to", "offsets", "about", "freed", "held_by", "at")
 _HOLDERS = ("holder", "position", "since", "why", "freed_by")
+_PARTLY = "some logs may have been cut: streamer why-kept tells where each of them begins"
 
 
 def add(commands: Commands) -> None:
@@ -241,7 +242,9 @@ def _apply(arguments: argparse.Namespace) -> int:
     if not arguments.json:
         from streamer.operations.trim.steps import CUT
 
-        print(next(step.said for step in record.steps if step.id == CUT) or "nothing was deleted")
+        cut = next(step for step in record.steps if step.id == CUT)
+        # One that failed may have cut some logs, and says nothing.
+        print(cut.said or (_PARTLY if cut.begun else "nothing was deleted"))
     return code
 
 

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from functools import lru_cache
 
 import msgspec
 
@@ -133,6 +132,12 @@ class Books:
         return gone
 
 
+# Whoever carries one out looks each second, and checks a plan's hash each time. Kept is what was
+# read last: one that is at work is another one every two seconds, and may have thousands of tasks.
+_Decoded = dict[str, tuple[bytes, OperationRecord]]
+_decoded: dict[str, _Decoded] = {}
+
+
 def read_books(application: str, rows: Mapping[str, bytes]) -> Books:
     """Of the rows of the topic those that are of operations; requests to the controller are not."""
     plans: dict[str, OperationRecord] = {}
@@ -140,32 +145,37 @@ def read_books(application: str, rows: Mapping[str, bytes]) -> Books:
     locks: dict[str, LockRecord] = {}
     cancels: dict[str, CancelRecord] = {}
     refused: dict[str, InternalTopicError] = {}
+    before, now = _decoded.get(application, {}), _Decoded()
     for key, value in rows.items():
         kind, mark, name = key.partition("/")
         if not mark:
             continue
         try:
             if kind == "plan":
-                plans[name] = _operation(application, key, value)
+                plans[name] = _operation(application, key, value, before=before, now=now)
             elif kind == "operation":
-                operations[name] = _operation(application, key, value)
+                operations[name] = _operation(application, key, value, before=before, now=now)
             elif kind == "lock":
                 locks[name] = decode(LockRecord, application, key=key, value=value)
             elif kind == "cancel":
                 cancels[name] = decode(CancelRecord, application, key=key, value=value)
         except InternalTopicError as error:
             refused[key] = error
+    _decoded[application] = now
     for name, plan in plans.items():
         if name not in operations:
             operations[name] = _unless_unwanted(plan, cancels.get(name))
     return Books(operations, locks, cancels, refused)
 
 
-# Whoever carries one out looks each second, and checks a plan's hash each time. What does not fit
-# in here is only slower.
-@lru_cache(maxsize=2_048)
-def _operation(application: str, key: str, value: bytes) -> OperationRecord:
-    return decode(OperationRecord, application, key=key, value=value)
+def _operation(
+    application: str, key: str, value: bytes, *, before: _Decoded, now: _Decoded
+) -> OperationRecord:
+    known = before.get(key)
+    if known is None or known[0] != value:
+        known = value, decode(OperationRecord, application, key=key, value=value)
+    now[key] = known
+    return known[1]
 
 
 def _unless_unwanted(plan: OperationRecord, wish: CancelRecord | None) -> OperationRecord:

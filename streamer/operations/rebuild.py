@@ -107,6 +107,7 @@ class Warm:
             lambda: target.told(world),
             what=f"worker {target.worker}",
         )
+        most = 0
         while not self.is_done(world):
             copy = target.copy(world)
             if copy is not None and copy.state == "failed":
@@ -116,10 +117,12 @@ class Warm:
                     hint="the worker's log says why; cancel this operation, and rebuild it again",
                 )
             left = copy.lag_records if copy is not None else -1
+            most = max(most, left)
             work.progress(
                 phase="read the rest of the changelogs",
                 held_by="" if left >= 0 else f"worker {target.worker}, which does not tell its lag",
-                records_total=max(left, 0),
+                records_done=most - left if left >= 0 else 0,
+                records_total=most,
             )
             world.wait()
         origin = f"snapshot {made.made} of {made.source}" if made.made else "its changelogs"

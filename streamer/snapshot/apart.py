@@ -17,6 +17,7 @@ import signal
 import subprocess
 import sys
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from multiprocessing.connection import Connection
 from pathlib import Path
@@ -140,10 +141,12 @@ def _heard(line: Any, pace: Pace, report: Report) -> Created:
 
 
 def _ended(process: subprocess.Popen[bytes], line: Connection) -> int:
-    """End it, if it has not. Returns its code."""
+    """End it, if it has not, with whatever it has started. Returns its code."""
     line.close()
     try:
         return process.wait(_GRACE_S)
     except subprocess.TimeoutExpired:
-        process.kill()
+        # It leads a group of its own, and is not waited for yet: so the number is still its own.
+        with suppress(OSError):
+            os.killpg(process.pid, signal.SIGKILL)
         return process.wait()

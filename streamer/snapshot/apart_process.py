@@ -138,7 +138,7 @@ def main() -> None:
     os.nice(int(sys.argv[1]))
     # What is to be killed in a test is the worker; this one goes with it.
     failpoints.kill_instead(os.getppid())
-    connection: Any = Connection(os.dup(0))
+    connection: Any = Connection(_line())
     job = connection.recv()
     assert isinstance(job, Job)
     line = _Line(connection)
@@ -148,6 +148,15 @@ def main() -> None:
         line.say(_made(job, line))
     except StoppedError:
         return
+
+
+def _line() -> int:
+    """The line, which nobody else has: a program that is asked for credentials would inherit the
+    standard input, read the answers to this process from it, and keep it open after its end."""
+    line, nothing = os.dup(0), os.open(os.devnull, os.O_RDONLY)
+    os.dup2(nothing, 0)
+    os.close(nothing)
+    return line
 
 
 def _made(job: Job, line: _Line) -> Created | StreamerError:

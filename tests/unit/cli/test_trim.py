@@ -12,6 +12,7 @@ import pytest
 from streamer.cli import operations, trim
 from streamer.cli.main import main
 from streamer.config import Config
+from streamer.failpoints import armed
 from streamer.operations.executor import Executor
 from streamer.operations.fake import FakeTable
 from streamer.operations.kinds import Kinds
@@ -81,6 +82,17 @@ def test_apply_does_what_was_shown(
     assert application.logs.bounds[PLACE] == (500, 1_000)
     # Once more is no harm.
     assert call("trim", "apply", told["operation"]) == 0
+
+
+def test_one_that_fails_after_it_has_deleted_does_not_say_that_nothing_was(
+    application: Application, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert call("trim", "plan") == 0
+    capsys.readouterr()
+    with armed("trim.after_delete", "error"):
+        assert call("trim", "apply") == 1
+    assert application.logs.bounds[PLACE] == (500, 1_000)
+    assert capsys.readouterr().out.splitlines()[-1].startswith("some logs may have been cut")
 
 
 def test_apply_needs_no_id_where_there_is_one_plan(

@@ -21,6 +21,7 @@ from streamer.operations.executor import Executor
 from streamer.operations.fake import FakeTable
 from streamer.operations.kinds import Kinds
 from streamer.operations.rebuild import Rebuild
+from streamer.operations.work import Work
 from streamer.testing.kills import OperationScene, check_cancels, check_kills, check_zombies
 
 ORDERS = TopicPartition("app.orders", 0)
@@ -218,6 +219,25 @@ def test_it_waits_until_the_copy_is_warm() -> None:
     assert record.state == "done"
     assert cluster.copies["c"].lag_records <= cluster.config.acceptable_recovery_lag
     assert cluster.rebuilt == {"c": 1}
+
+
+def test_it_tells_how_much_of_the_rest_is_read(monkeypatch: pytest.MonkeyPatch) -> None:
+    # Else it would be said to stand still while it reads for long, and nobody would know how long.
+    told: list[tuple[int, int]] = []
+    progress = Work.progress
+
+    def listening(self: Work, **given: Any) -> None:
+        if given.get("phase") == "read the rest of the changelogs":
+            told.append((given["records_done"], given["records_total"]))
+        progress(self, **given)
+
+    monkeypatch.setattr(Work, "progress", listening)
+    cluster = Cluster()
+    executor = cluster.executor()
+    executor.start(executor.propose("rebuild", request(on="c")).id)
+    assert len(told) > 1
+    assert told == sorted(set(told)), "further each time"
+    assert {total for _done, total in told} == {20_000}
 
 
 def test_what_failed_is_tried_again_when_it_is_resumed() -> None:

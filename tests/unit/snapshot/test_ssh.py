@@ -14,6 +14,8 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from paramiko import SFTPClient
+from paramiko.sftp import CMD_EXTENDED, CMD_RENAME
 
 from streamer.config import Config
 from streamer.errors import (
@@ -65,6 +67,32 @@ def test_a_host_that_is_not_known_is_refused_with_the_command_that_adds_it(
 
     assert backend.stat("key") is None
     backend.close()
+
+
+@pytest.mark.parametrize("sftp_only", [False, True])
+@pytest.mark.parametrize("size", [5_000, 2 * MIB])
+def test_what_has_its_name_is_on_the_disk(
+    sftp_only: bool, size: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if reason := ssh_server.missing():
+        pytest.skip(f"{reason}, so nothing was tried over SSH")
+    asked: list[int] = []
+    request = SFTPClient._request
+
+    def listening(self: SFTPClient, kind: int, *given: object) -> object:
+        answer = request(self, kind, *given)
+        asked.append(kind)
+        return answer
+
+    monkeypatch.setattr(SFTPClient, "_request", listening)
+    with SshServer(sftp_only=sftp_only) as server:
+        backend = backend_of(server, tmp_path / "repository")
+        assert backend.put("key", of_bytes(b"x" * size), size=size)
+        assert b"".join(backend.read("key")) == b"x" * size
+        backend.close()
+    # Larger ones go through `dd`, which syncs by itself.
+    synced = [CMD_EXTENDED] * (sftp_only or size < MIB)
+    assert [kind for kind in asked if kind in (CMD_EXTENDED, CMD_RENAME)] == [*synced, CMD_RENAME]
 
 
 def test_known_hosts_that_cannot_be_read_are_named(own_server: SshServer, tmp_path: Path) -> None:

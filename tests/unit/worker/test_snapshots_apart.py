@@ -218,3 +218,40 @@ def test_it_dies_with_the_worker(job: Job, held: Path, tmp_path: Path) -> None:
     worker.wait()
     awaited(lambda: not Path(f"/proc/{pid}").exists())
     assert stems(job) == []
+
+
+_HELPER = """\
+#!/bin/sh
+echo $$ > {told}
+# What is there to be read: the end, at once, where nobody listens; else an answer to who asked.
+head -c 1 | wc -c >> {told}
+exec sleep 600
+"""
+
+
+def test_what_it_asks_for_credentials_has_no_part_in_the_line_and_goes_with_it(
+    job: Job, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pytest.importorskip("boto3")
+    helper, told = tmp_path / "helper", tmp_path / "told"
+    helper.write_text(_HELPER.format(told=told))
+    helper.chmod(0o700)
+    (tmp_path / "aws").write_text(f"[default]\ncredential_process = {helper}\n")
+    for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_PROFILE"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("AWS_CONFIG_FILE", str(tmp_path / "aws"))
+    monkeypatch.setenv("AWS_SHARED_CREDENTIALS_FILE", str(tmp_path / "nowhere"))
+    monkeypatch.setenv("AWS_EC2_METADATA_DISABLED", "true")
+
+    began = time.monotonic()
+
+    def report(_progress: Progress) -> None:
+        if told.exists() and len(told.read_text().split()) == 2:
+            raise StoppedError("it is not wanted")
+        assert time.monotonic() - began < 60, "it waits for what nobody says"
+
+    with pytest.raises(StoppedError):
+        make_apart(replace(job, address="s3://bucket/prefix"), Pace(), report)
+    pid, count = told.read_text().split()
+    assert count == "0"
+    awaited(lambda: not Path(f"/proc/{pid}").exists())

@@ -16,6 +16,7 @@ from contextlib import suppress
 from typing import Any
 
 from paramiko import SSHException
+from paramiko.sftp import CMD_EXTENDED
 
 from streamer.errors import RepositoryError, RepositoryUnavailableError, SnapshotMissingError
 from streamer.snapshot.remote.api import (
@@ -99,6 +100,8 @@ class SshBackend(Backend):
             # Without it each piece of 32 KB waits for its answer, 40 ms.
             file.set_pipelined(True)
             file.write(small)
+            if size <= SMALL_BYTES:
+                _settle(sftp, file)
         if size <= SMALL_BYTES:
             return
         with self._link.transfer():
@@ -111,6 +114,7 @@ class SshBackend(Backend):
                     file.set_pipelined(True)
                     for chunk in chunks:
                         file.write(chunk)
+                    _settle(sftp, file)
             finally:
                 sftp.close()
 
@@ -311,6 +315,18 @@ def _last_words(channel: Any) -> str:
         text = channel.recv_stderr(4096).decode("utf-8", "replace")
         return " ".join(line for line in text.splitlines() if "records" not in line)[:300]
     return ""
+
+
+def _settle(sftp: Any, file: Any) -> None:
+    """Have the bytes on the disk before the file gets its name, as `dd` does it: else a power cut
+    leaves an empty manifest of a snapshot by which changelogs were trimmed. Servers that do not
+    know the request (OpenSSH has it since 6.5) say so each in their own words."""
+    try:
+        sftp._request(CMD_EXTENDED, "fsync@openssh.com", file.handle)
+    except OSError as error:
+        transport = sftp.get_channel().get_transport()
+        if "OpenSSH" in transport.remote_version and str(error) == "Failure":
+            raise
 
 
 def _exists(sftp: Any, path: str) -> bool:
