@@ -29,16 +29,22 @@ class Lease:
         self._clock = clock
         self._lock = threading.Lock()
         self._sent_ms: int | None = None
+        self._sure_ms: int | None = None
+        """When it was sure for the last time, while it was lost and is not back."""
         self._trusted_ms: int | None = None
         self._is_over = False
 
     def renew(self, sent_ms: int) -> None:
         """A status that was sent at this time, by the clock's `monotonic_ms`, has arrived."""
         with self._lock:
+            if self._is_over:
+                return
             now_ms, last_ms = self._clock.monotonic_ms(), self._sent_ms
             # By now, and not by what was sent: whoever is cut off goes on to speak, and all of that
             # arrives at once when the brokers are back.
             if last_ms is not None and now_ms - last_ms >= self._bound_ms:
+                if self._trusted_ms is None or self._trusted_ms < last_ms + self._bound_ms:
+                    self._sure_ms = last_ms
                 self._trusted_ms = now_ms + self._bound_ms
             self._sent_ms = max(sent_ms, last_ms or sent_ms)
 
@@ -49,13 +55,23 @@ class Lease:
     def begin(self) -> None:
         """A new life: what was acknowledged before does not count for it."""
         with self._lock:
-            self._sent_ms, self._trusted_ms, self._is_over = None, None, False
+            self._sent_ms = self._sure_ms = self._trusted_ms = None
+            self._is_over = False
 
     @property
     def age_ms(self) -> int | None:
         """For how long nothing has been sure; None where no status ever arrived."""
-        sent_ms = self._sent_ms
-        return None if sent_ms is None else max(self._clock.monotonic_ms() - sent_ms, 0)
+        with self._lock:
+            now_ms, sent_ms, trusted_ms = (
+                self._clock.monotonic_ms(),
+                self._sent_ms,
+                self._trusted_ms,
+            )
+            if sent_ms is None:
+                return None
+            is_back = trusted_ms is None or trusted_ms <= min(now_ms, sent_ms + self._bound_ms)
+            sure_ms = sent_ms if is_back or self._sure_ms is None else self._sure_ms
+        return max(now_ms - sure_ms, 0)
 
     @property
     def holds(self) -> bool:

@@ -103,3 +103,19 @@ def test_words_that_waited_for_the_brokers_do_not_bring_it_back(
         clock.advance(BOUND_MS // 3)
         lease.renew(clock.monotonic_ms())
     assert lease.holds
+
+
+def test_its_age_goes_on_until_it_is_back(clock: ManualClock, lease: Lease) -> None:
+    """What is said meanwhile makes nothing sure that others may have changed."""
+    lease.renew(clock.monotonic_ms())
+    clock.advance(3 * BOUND_MS)
+    lease.renew(clock.monotonic_ms())
+    assert (lease.holds, lease.age_ms) == (False, 3 * BOUND_MS)
+    for _ in range(3):
+        clock.advance(BOUND_MS // 3)
+        lease.renew(clock.monotonic_ms())
+    assert (lease.holds, lease.age_ms) == (True, 0)
+    lease.end()
+    clock.advance(10)
+    lease.renew(clock.monotonic_ms())
+    assert (lease.holds, lease.age_ms) == (False, 10)
