@@ -246,9 +246,10 @@ class Process:
             self.kafka.statuses.append(record)
             if self.chance.random() < 0.02:
                 self.kafka.statuses.append(record)
-            if sent_ms - self.said_ms >= bound_ms(SESSION_MS):
-                self.back_ms = sent_ms
-            self.said_ms = sent_ms
+            now_ms = self.clock.monotonic_ms()
+            if now_ms - self.said_ms >= bound_ms(SESSION_MS):
+                self.back_ms = now_ms
+            self.said_ms = max(self.said_ms, sent_ms)
             if record.incarnation == str(self.seat.incarnation):
                 self.lease.renew(sent_ms)
 
