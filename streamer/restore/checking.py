@@ -6,10 +6,11 @@ or by a restore of it that is read to the last row.
 
 from __future__ import annotations
 
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from streamer.errors import SnapshotDamagedError, SnapshotMissingError
+from streamer.errors import SnapshotDamagedError, SnapshotError, SnapshotMissingError
 from streamer.restore.rehearsal import rehearse
 from streamer.restore.scratch import scratch
 from streamer.snapshot.choosing import Chosen
@@ -55,6 +56,7 @@ def check_snapshot(
     """
     problems: dict[str, str] = {}
     rows: dict[str, int] = {}
+    damaged: list[str] = []
     try:
         if level == "restored":
             with scratch(directory) as place:
@@ -64,11 +66,23 @@ def check_snapshot(
             verdict = verify(
                 repository, one.shelf, one.stem, contents=level == "contents", report=report
             )
-            problems = verdict.problems
+            problems, damaged = verdict.problems, verdict.damaged
     except (SnapshotDamagedError, SnapshotMissingError) as error:
         problems = {"snapshot": error.message}
+        if level == "restored":
+            damaged = _damaged(repository, one)
+    for name in damaged:
+        # By its name and size the next snapshot would refer to it again, and each one after that.
+        one.shelf.condemn("object", name)
     if problems:
         forget_verified(one.shelf, one.stem)
     else:
         note_verified(one.shelf, one.stem, level)
     return Checked(str(one.shelf.task), one.stem, level, problems, rows)
+
+
+def _damaged(repository: Repository, one: Chosen) -> list[str]:
+    """The objects whose bytes are wrong, of a snapshot that could not be restored."""
+    with suppress(SnapshotError):
+        return verify(repository, one.shelf, one.stem).damaged
+    return []

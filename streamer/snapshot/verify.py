@@ -24,6 +24,8 @@ class Verdict:
     files: int = 0
     bytes_read: int = 0
     problems: dict[str, str] = field(default_factory=dict)
+    # Objects whose bytes are not those that were stored.
+    damaged: list[str] = field(default_factory=list)
 
     @property
     def is_whole(self) -> bool:
@@ -79,6 +81,7 @@ def _read_all(
         if problem:
             with lock:
                 verdict.problems[file.name] = problem
+                verdict.damaged.append(file.object)
 
     each(files, read, parallel=repository.transfers.parallel)
     verdict.bytes_read = tally.progress.bytes_moved

@@ -102,7 +102,12 @@ class Maker(Closable):
         if found is None:
             return Found("", newest_ms)
         if found.stem not in verified(shelf):
-            _verify(repository, shelf, found.stem)
+            try:
+                _verify(repository, shelf, found.stem)
+            except SnapshotDamagedError as error:
+                # As if there were none: what it lacks, a new one sends.
+                _log.warning("task %s: %s", want.task, error)
+                return Found()
         return Found(found.id if want.operation else "", newest_ms)
 
     def flush(self, database: TaskDatabase, directory: Path) -> None:

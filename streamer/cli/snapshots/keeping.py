@@ -76,7 +76,13 @@ def _policy(arguments: argparse.Namespace, config: Config) -> Policy:
     keep_ms = config.snapshot_keep_ms
     if arguments.keep_for is not None:
         keep_ms = duration_ms(arguments.keep_for)
-    return Policy(keep_last=arguments.keep or config.snapshot_keep_last or 3, keep_ms=keep_ms)
+    return Policy(
+        keep_last=arguments.keep or config.snapshot_keep_last or 3,
+        keep_ms=keep_ms,
+        # As workers do: newer ones, not read yet or damaged, must not push these out.
+        keep_verified=config.trim_snapshots_min,
+        level=config.trim_verified_level,  # type: ignore[arg-type]
+    )
 
 
 def _prune(arguments: argparse.Namespace) -> int:

@@ -199,6 +199,13 @@ def test_a_prune_shows_first_and_removes_with_apply(desk: Desk) -> None:
     desk.call("prune", "--keep-for", "soon", code=2)
 
 
+def test_a_prune_leaves_those_that_a_trim_may_rest_on(desk: Desk) -> None:
+    made = [desk.make("0_1") for _ in range(3)]
+    desk.json("verify", made[0].id[:9])
+    [done] = desk.json("prune", "--keep", "1", "--apply")
+    assert done["removed"] == [made[1].stem]
+
+
 def test_a_sweep_shows_first_and_removes_what_is_ours_and_old(desk: Desk) -> None:
     made = desk.make("0_1")
     place = desk.directory / "repository"

@@ -6,7 +6,7 @@ import time
 from pathlib import Path
 
 from streamer import metrics
-from streamer.snapshot.verified import note_verified, verified
+from streamer.snapshot.verified import forget_verified, note_verified, verified
 from tests.unit.worker.snapshotting import Host, Task, rows
 
 HOUR_MS = 3_600_000
@@ -53,6 +53,25 @@ def test_the_schedule_leaves_what_trims_rest_on(tmp_path: Path) -> None:
                 note_verified(host.shelf(one.task), host.manifests(one)[0].stem, "contents")
             host.clock.advance(HOUR_MS)
         assert [manifest.sequence for manifest in host.manifests(one)] == [1, 4]
+    finally:
+        host.close()
+
+
+def test_one_that_is_damaged_is_no_reason_to_make_no_other(tmp_path: Path) -> None:
+    host = Host(tmp_path, snapshot_interval_ms=HOUR_MS)
+    try:
+        one = host.task(1)
+        one.commit(rows(50))
+        host.until(lambda: counted_ids(host, one) == 1 and host.snapshots._job is None)
+        shelf = host.shelf(one.task)
+        [first] = host.manifests(one)
+        # As `streamer snapshot verify` does that finds it.
+        forget_verified(shelf, first.stem)
+        shelf.backend.delete(shelf.object_key(next(iter(first.objects))))
+        one.commit(rows(50, seed=1))
+        host.clock.advance(HOUR_MS)
+        host.until(lambda: counted_ids(host, one) == 2 and host.snapshots._job is None)
+        assert host.manifests(one)[-1].stem in verified(shelf)
     finally:
         host.close()
 

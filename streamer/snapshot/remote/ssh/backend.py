@@ -11,7 +11,7 @@ from __future__ import annotations
 import secrets
 import stat
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import suppress
 from typing import Any
 
@@ -97,11 +97,7 @@ class SshBackend(Backend):
         small = b"".join(chunks) if size <= SMALL_BYTES else b""
         with self._link.files() as sftp, sftp.open(path, "wx") as file:
             sftp.chmod(path, 0o600)
-            # Without it each piece of 32 KB waits for its answer, 40 ms.
-            file.set_pipelined(True)
-            file.write(small)
-            if size <= SMALL_BYTES:
-                _settle(sftp, file)
+            _fill(sftp, file, [small])
         if size <= SMALL_BYTES:
             return
         with self._link.transfer():
@@ -111,10 +107,7 @@ class SshBackend(Backend):
             sftp = self._link.sftp()
             try:
                 with sftp.open(path, "r+") as file:
-                    file.set_pipelined(True)
-                    for chunk in chunks:
-                        file.write(chunk)
-                    _settle(sftp, file)
+                    _fill(sftp, file, chunks)
             finally:
                 sftp.close()
 
@@ -317,13 +310,19 @@ def _last_words(channel: Any) -> str:
     return ""
 
 
-def _settle(sftp: Any, file: Any) -> None:
-    """Have the bytes on the disk before the file gets its name, as `dd` does it: else a power cut
-    leaves an empty manifest of a snapshot by which changelogs were trimmed. Servers that do not
-    know the request (OpenSSH has it since 6.5) say so each in their own words."""
+def _fill(sftp: Any, file: Any, chunks: Iterable[bytes]) -> None:
+    """Write, and have it on the disk before the file gets its name, as `dd` does it: else a power
+    cut leaves an empty manifest of a snapshot by which changelogs were trimmed."""
+    # Without it each piece of 32 KB waits for its answer, 40 ms.
+    file.set_pipelined(True)
+    for chunk in chunks:
+        file.write(chunk)
+    if not file.tell():
+        return
     try:
         sftp._request(CMD_EXTENDED, "fsync@openssh.com", file.handle)
     except OSError as error:
+        # Servers that do not know the request (OpenSSH has it since 6.5) say so in words of theirs.
         transport = sftp.get_channel().get_transport()
         if "OpenSSH" in transport.remote_version and str(error) == "Failure":
             raise
