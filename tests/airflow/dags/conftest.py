@@ -206,20 +206,29 @@ def answers() -> Iterator[Callable[..., None]]:
 def _answered(dag: str, task: str, choice: str | Callable[[], str], over: threading.Event) -> bool:
     from airflow.api_fastapi.core_api.datamodels.hitl import UpdateHITLDetailPayload
     from airflow.api_fastapi.core_api.routes.public.hitl import update_hitl_detail
+    from airflow.models.hitl import HITLDetail
     from airflow.models.taskinstance import TaskInstance
     from airflow.utils.session import create_session
     from airflow.utils.state import TaskInstanceState
     from sqlalchemy import select
 
-    asked = select(TaskInstance.run_id).where(
-        TaskInstance.dag_id == dag,
-        TaskInstance.task_id == task,
-        TaskInstance.state == TaskInstanceState.AWAITING_INPUT,
+    asked = (
+        select(TaskInstance, HITLDetail.responded_at)
+        .join(HITLDetail, HITLDetail.ti_id == TaskInstance.id)
+        .where(
+            TaskInstance.dag_id == dag,
+            TaskInstance.task_id == task,
+            TaskInstance.state == TaskInstanceState.AWAITING_INPUT,
+        )
     )
     while not over.is_set():
         with create_session() as session:
-            run = session.scalar(asked)
-            if run is not None:
+            waiting, responded_at = session.execute(asked).first() or (None, None)
+            if waiting is not None and responded_at is not None:
+                # It was parked by DAG.test in the moment of the answer, and would wait for ever.
+                waiting.state = TaskInstanceState.SCHEDULED
+            elif waiting is not None:
+                run = waiting.run_id
                 chosen = choice if isinstance(choice, str) else choice()
                 update_hitl_detail(
                     dag_id=dag,
