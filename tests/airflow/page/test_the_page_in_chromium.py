@@ -281,9 +281,9 @@ def test_kafka_away_is_said_and_what_was_seen_stays(
             server.connect("away", own.bootstrap_servers, application="away")
             page = logged_in(browser, server, "vic")
             page.goto(f"{server.url}/streamer/?connection=away")
-            page.locator("#map .worker").first.wait_for()
+            page.locator("#map .worker").nth(1).wait_for()
         own.stop()
-        page.locator("#trouble", has_text="What is shown is old").wait_for(timeout=60_000)
+        page.locator("#trouble", has_text="What is shown is old").wait_for(timeout=150_000)
         assert page.locator("#map .worker").count() == 2
         assert "is-late" in (page.locator("#heard").get_attribute("class") or "")
 
