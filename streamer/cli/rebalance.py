@@ -59,7 +59,7 @@ def _print_proposal(proposal: ProposalRecord) -> None:
         print_table([_plain(move) for move in proposal.moves], _COLUMNS)
         more = len(proposal.after) - len({move.task for move in proposal.moves})
         if more > 0:
-            print(f"... and {more} more tasks; --json has all of them")
+            print(f"... and {more} more tasks; --json says where each of them goes")
         print(f"\nplan {proposal.id}: {len(proposal.after)} tasks change,", end=" ")
         print(
             f"{proposal.moved_bytes:,} bytes are moved; nothing is dropped before others are warm"

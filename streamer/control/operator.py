@@ -181,8 +181,9 @@ class Operator(Closable):
         """When the request of this number was made; 0 where it does not stand."""
         self._read()
         asked = self._found.get(key_of(RebalanceRecord))
-        is_it = isinstance(asked, RebalanceRecord) and asked.number == number
-        return asked.at_ms if is_it and isinstance(asked, RebalanceRecord) else 0
+        if isinstance(asked, RebalanceRecord) and asked.number == number:
+            return asked.at_ms
+        return 0
 
     def stop(self, *, timeout_s: float) -> None:
         """Have every task stay where it is now; copies that are being built are finished."""
