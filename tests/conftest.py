@@ -87,9 +87,9 @@ def pytest_configure(config: pytest.Config) -> None:
         _use_memory(config)
     is_divided = is_first and getattr(config.option, "numprocesses", None)
     if is_divided and "not broker" not in config.option.markexpr and BROKER not in os.environ:
-        from streamer.sandbox import Sandbox
+        from tests.session import session_broker
 
-        sandbox = Sandbox().start()
+        sandbox = session_broker().start()
         config.add_cleanup(sandbox.stop)
         os.environ[BROKER] = sandbox.bootstrap_servers
         config.add_cleanup(lambda: os.environ.pop(BROKER))
