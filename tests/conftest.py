@@ -86,6 +86,10 @@ def pytest_configure(config: pytest.Config) -> None:
     if is_first and "TMPDIR" not in os.environ and _is_roomy(MEMORY):
         _use_memory(config)
     is_divided = is_first and getattr(config.option, "numprocesses", None)
+    if is_divided:
+        from tests.division import prepare_asserts
+
+        prepare_asserts(config)
     if is_divided and "not broker" not in config.option.markexpr and BROKER not in os.environ:
         from tests.session import session_broker
 
@@ -114,14 +118,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 @pytest.hookimpl(optionalhook=True)
 def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
-    """A file's tests stay together, which share what a module's fixtures start. So do all of tidy,
-    which share the text of all files."""
-    from xdist.scheduler import LoadFileScheduling
-
-    class Scheduling(LoadFileScheduling):
-        def _split_scope(self, nodeid: str) -> str:
-            file = str(super()._split_scope(nodeid))
-            return "tests/tidy" if file.startswith("tests/tidy/") else file
+    from tests.division import Scheduling
 
     return Scheduling(config, log) if config.getvalue("dist") == "loadfile" else None
 
