@@ -24,7 +24,14 @@ from confluent_kafka import (
     Producer,
     TopicPartition,
 )
-from confluent_kafka.admin import AdminClient, NewTopic
+from confluent_kafka.admin import (
+    AdminClient,
+    AlterConfigOpType,
+    ConfigEntry,
+    ConfigResource,
+    NewTopic,
+    ResourceType,
+)
 
 from streamer.config import Config
 from streamer.ids import TopicPartition as Place
@@ -33,6 +40,7 @@ from streamer.kafka.attempts import Attempts
 from streamer.sandbox import Sandbox
 from streamer.sandbox.registry import SchemaRegistry
 from tests.broker.workers import PATIENCE_S, Application, pauses
+from tests.session import CLEANER_PAUSE, session_broker
 
 if TYPE_CHECKING:
     from tests.broker.secured import SecuredKafka
@@ -245,7 +253,7 @@ def wait_until(
 @pytest.fixture(scope="session")
 def sandbox() -> Iterator[Sandbox]:
     """The session's own Kafka. A test that pauses or stops one starts one of its own."""
-    with Sandbox() as running:
+    with session_broker() as running:
         yield running
 
 
@@ -254,6 +262,22 @@ def broker(request: pytest.FixtureRequest) -> str:
     """Bootstrap servers of a real Kafka."""
     given = os.environ.get("STREAMER_TEST_BROKER", "")
     return given or request.getfixturevalue("sandbox").bootstrap_servers
+
+
+@pytest.fixture
+def eager_cleaner(kafka: Kafka) -> Iterator[None]:
+    """The broker looks every second for what to compact, from now to the end of the test."""
+    _set_cleaner_pause(kafka, "1000", AlterConfigOpType.SET)
+    yield
+    _set_cleaner_pause(kafka, "", AlterConfigOpType.DELETE)
+
+
+def _set_cleaner_pause(kafka: Kafka, value: str, kind: AlterConfigOpType) -> None:
+    entry = ConfigEntry(CLEANER_PAUSE, value, incremental_operation=kind)
+    for number in kafka.admin.list_topics(timeout=30).brokers:
+        broker = ConfigResource(ResourceType.BROKER, str(number), incremental_configs=[entry])
+        for done in kafka.admin.incremental_alter_configs([broker]).values():
+            done.result(60)
 
 
 @pytest.fixture(scope="session")

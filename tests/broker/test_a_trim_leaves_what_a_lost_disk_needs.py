@@ -193,6 +193,7 @@ def test_a_trim_that_is_killed_in_the_middle_is_resumed_by_another_process(
     assert worker.stop() == 0
 
 
+@pytest.mark.usefixtures("eager_cleaner")
 def test_what_a_trim_leaves_stays_whatever_the_cleaner_does(
     counts: Application, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -212,7 +213,7 @@ def test_what_a_trim_leaves_stays_whatever_the_cleaner_does(
     settings = counts.kafka.requests.topic_settings([topic])[topic]
     assert set(settings["cleanup.policy"].split(",")) == {"compact", "delete"}
     assert (settings["retention.ms"], settings["retention.bytes"]) == ("-1", "-1")
-    # The sandbox's cleaner comes by every second.
+    # The cleaner comes by every second.
     time.sleep(3)
     assert starts(counts) == begin
     newest = {key: value for _offset, key, value in left}

@@ -10,6 +10,7 @@ import time
 from pathlib import Path
 from typing import Any
 
+import pytest
 from rocksdict import Checkpoint as RocksCheckpoint
 from rocksdict import Options, Rdict
 
@@ -43,6 +44,7 @@ HOUR_MS = 3_600_000
 REMOVED = b"k0000003"
 
 
+@pytest.mark.usefixtures("eager_cleaner")
 def test_it_is_refused_where_a_removed_key_would_come_back(
     kafka: Kafka, names: Any, tmp_path: Path
 ) -> None:

@@ -27,6 +27,8 @@ from streamer.snapshot.transfer import Progress
 from streamer.snapshot.verify import verify
 from tests.unit.worker.snapshotting import Host, rows
 
+pytestmark = pytest.mark.long
+
 TASK = TaskId(0, 1)
 ABOUT = About(
     created_ms=1,

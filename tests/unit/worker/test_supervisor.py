@@ -13,6 +13,8 @@ from pathlib import Path
 
 import pytest
 
+pytestmark = pytest.mark.long
+
 WAIT_S = 20.0
 # A worker that tells its process id, and when it is asked to stop.
 WORKER = """
