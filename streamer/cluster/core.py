@@ -298,9 +298,8 @@ def _world(state: State, ready: Mapping[str, Incarnation]) -> World:
         running |= report.running
         for task, lag in report.lags.items():
             lags[task][worker] = lag
-        for name, one in report.record.tasks.items():
-            task = TaskId.parse(name)
-            loads[task] = Load(one.bytes, one.rate)
+        loads |= report.loads
+        for task in report.tasks:
             owners[task].add(worker)
     return World(sites, lags, loads, running, owners, _held(state, sites))
 

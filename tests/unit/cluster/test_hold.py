@@ -24,6 +24,6 @@ def test_a_fence_that_takes_long_holds_nobody_up() -> None:
     # Others die and are fenced meanwhile: what moves does not hold for ever either.
     seen = []
     for turn in range(2, 12):
-        hold.look(1 + turn % 2, is_news=False, now_ms=turn * (HOLD_MS // 2))
+        hold.look(2 - turn % 2, is_news=False, now_ms=turn * (HOLD_MS // 2))
         seen.append(hold.is_on)
     assert seen == [turn * (HOLD_MS // 2) < HOLD_MS_MAX for turn in range(2, 12)]
