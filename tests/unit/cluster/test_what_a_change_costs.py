@@ -65,7 +65,7 @@ class Fleet:
         self.fenced: list[Fenced] = []
         self.hear(self.members(), *map(self.status, self.alive))
         self.now_ms += SETTLE_MS
-        self.settle()
+        self.settle(set())
         assert self.owned() == tasks
 
     def members(self) -> Members:
@@ -80,12 +80,11 @@ class Fleet:
         gone = set(lost)
         self.alive = [worker for worker in self.alive if worker not in gone]
         self.writes, self.bytes, self.cpu_s = [], Counter(), 0.0
-        self.hear(self.members())
-        self.settle()
+        self.settle(self.hear(self.members()))
 
-    def settle(self) -> None:
-        """Until nothing was to be done for as long as a plan may take to be told."""
-        told: set[str] = set()
+    def settle(self, told: set[str]) -> None:
+        """Those who were told something say so, and so on, until nothing was to be done for as long
+        as a plan may take to be told."""
         quiet_ms = 0
         while quiet_ms < 2_000:
             fenced, self.fenced = self.fenced, []
