@@ -25,6 +25,7 @@ from bench.measure import MeasureError, cpu_s
 from bench.options import Options, UsageError
 from bench.report import Column, Row
 from bench.run import failure, say
+from bench.statuses import Statuses
 from bench.windows import Windows
 from streamer.config import Config
 from streamer.control.client import Control
@@ -113,7 +114,7 @@ def _measured(sandbox: Sandbox, hosts: int) -> dict[str, object]:
         "tasks": fleet.tasks,
     }
     of_zone = {"hosts": hosts, "per_host": PER_HOST, "is_shared": workers > MEMBERS_MAX}
-    windows = Windows(sandbox.directory / "data", application)
+    logs, config = sandbox.directory / "data", _config(sandbox, application)
     with processes() as start:
         began = time.time()
         children = {zone: start(zone, {**common, **of_zone, "zone": zone}, fleet) for zone in ZONES}
@@ -124,6 +125,7 @@ def _measured(sandbox: Sandbox, hosts: int) -> dict[str, object]:
         start_s = fleet.settle(children) - began
         say("waiting until surplus candidates have left")
         time.sleep(CANDIDATES_LEAVE_S)
+        windows = Windows(logs, application, Statuses(config, logs))
         busy_s, since = _cpu_s(children), time.monotonic()
         windows.watch_quiet()
         windows.watch_quiet()
@@ -132,8 +134,8 @@ def _measured(sandbox: Sandbox, hosts: int) -> dict[str, object]:
             windows.watch(partial(_lose, children, name, fleet))
             fleet.settle(children)
             windows.watch_quiet()
-        moved = windows.records_per_change(_readers(sandbox, application, fleet.has))
-        zone = _controller(_config(sandbox, application))[0]
+        moved = windows.records_per_change(_readers(config, fleet.has))
+        zone = _controller(config)[0]
         converged, curve = _zone_lost(children, fleet, zone)
     return {
         "start_s": start_s,
@@ -148,11 +150,8 @@ def _measured(sandbox: Sandbox, hosts: int) -> dict[str, object]:
     }
 
 
-def _readers(
-    sandbox: Sandbox, application: str, workers: Iterable[str]
-) -> dict[TopicPartition, int]:
+def _readers(config: Config, workers: Iterable[str]) -> dict[TopicPartition, int]:
     """An assignment is read by every worker whose assignments are in its partition."""
-    config = _config(sandbox, application)
     topics = ControlTopics.find(config, Admin(config))
     return Counter(topics.assignment(worker) for worker in workers)
 

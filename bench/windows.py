@@ -1,7 +1,7 @@
 """What a change of a fleet costs in bytes: a stretch of time with one against stretches without.
 
-Statuses are repeated at an interval, so a window is several intervals long: two windows without a
-change then differ by little.
+Statuses are repeated at an interval, so a window is several intervals long. Those that a change
+caused are told from the others by what they say (statuses.py).
 """
 
 from __future__ import annotations
@@ -13,17 +13,20 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from bench.measure import MeasureError
-from streamer.ids import TopicPartition
+from bench.statuses import Statuses
+from streamer.ids import TopicPartition, control_topic
 
 WINDOW_S = 16.0
 
 
 @dataclass(frozen=True)
 class Window:
-    """`loopback` bytes went over the interface meanwhile, and `stored` by partition into logs."""
+    """`loopback` bytes went over the interface meanwhile, and `stored` by partition into logs, the
+    statuses apart: `said` are bytes of those that tell of a change."""
 
     loopback: int
     stored: Mapping[TopicPartition, int]
+    said: int
 
 
 @dataclass
@@ -32,6 +35,7 @@ class Windows:
 
     logs: Path
     application: str
+    statuses: Statuses
     quiet: list[Window] = field(default_factory=list)
     changed: list[Window] = field(default_factory=list)
 
@@ -61,10 +65,13 @@ class Windows:
 
     def records_per_change(self, readers: Mapping[TopicPartition, int]) -> float:
         """Bytes of the batches that a change caused, as they are stored: once written, and read by
-        so many; one reads what is not named."""
+        so many; one reads what is not named, and the statuses."""
 
         def moved(window: Window) -> int:
-            return sum(size * (1 + readers.get(place, 1)) for place, size in window.stored.items())
+            stored = window.stored.items()
+            return (
+                sum(size * (1 + readers.get(place, 1)) for place, size in stored) + 2 * window.said
+            )
 
         return self._difference(moved)
 
@@ -73,18 +80,22 @@ class Windows:
         return statistics.median(map(size, self.changed)) - quiet
 
     def _watched(self, change: Callable[[], None]) -> Window:
+        self.statuses.mark()
         sent, before, until = _loopback_bytes(), self._stored(), time.monotonic() + WINDOW_S
         change()
         time.sleep(max(until - time.monotonic(), 0))
-        after = self._stored()
+        after, received = self._stored(), _loopback_bytes() - sent
         grown = {place: size - before.get(place, 0) for place, size in after.items()}
-        return Window(_loopback_bytes() - sent, grown)
+        return Window(received, grown, self.statuses.caused())
 
     def _stored(self) -> dict[TopicPartition, int]:
         """Bytes of all segments by partition; nothing is compacted within a run's few minutes."""
+        statuses = control_topic(self.application, "status")
         found: dict[TopicPartition, int] = {}
         for segment in self.logs.glob(f"{self.application}.*/*.log"):
             topic, _, number = segment.parent.name.rpartition("-")
+            if topic == statuses:
+                continue
             place = TopicPartition(topic, int(number))
             found[place] = found.get(place, 0) + segment.stat().st_size
         return found

@@ -57,10 +57,15 @@ def step(state: State, events: Sequence[Event], *, now_ms: int, wall_ms: int = 0
     # Not a generator: every event must be taken in.
     is_news = any([_take_in(state, event, now_ms) for event in events])
     state.wishes.is_stirred |= is_news
-    is_due = state.plan.attendance.is_waiting or any(state.fencing.values())
+    is_due = state.plan.attendance.is_waiting or any(state.fencing.values()) or state.hold.is_on
     if state.sessions is None or not (is_news or is_due):
         return [*_forget(state, now_ms=now_ms, wall_ms=wall_ms)]
     fences = _fences(state, now_ms)
+    pending = sum(retry_ms is None for retry_ms in state.fencing.values())
+    state.hold.look(pending, is_news=is_news, now_ms=now_ms)
+    if state.hold.is_on:
+        return [*fences]
+    is_news = state.hold.release()
     if others := _owners_of_another_shape(state):
         theirs = state.wishes.predecessor
         topology = theirs.topology if theirs and state.shape.differs(theirs.shape) else ()
@@ -88,8 +93,8 @@ def step(state: State, events: Sequence[Event], *, now_ms: int, wall_ms: int = 0
 
 
 def tell(state: State, *, now_ms: int, wall_ms: int) -> list[Tell]:
-    """What is to be published now."""
-    if state.sessions is None or not state.wishes.is_due(now_ms):
+    """What is to be published now; not before what it follows from is written."""
+    if state.sessions is None or state.hold.is_on or not state.wishes.is_due(now_ms):
         return []
     plan, world, about = state.plan, _world(state, _ready(state)), _about(state)
     answers = (
@@ -293,9 +298,8 @@ def _world(state: State, ready: Mapping[str, Incarnation]) -> World:
         running |= report.running
         for task, lag in report.lags.items():
             lags[task][worker] = lag
-        for name, one in report.record.tasks.items():
-            task = TaskId.parse(name)
-            loads[task] = Load(one.bytes, one.rate)
+        loads |= report.loads
+        for task in report.tasks:
             owners[task].add(worker)
     return World(sites, lags, loads, running, owners, _held(state, sites))
 

@@ -6,7 +6,6 @@ copy. Copies own nothing, so they are given without asking anybody.
 
 from __future__ import annotations
 
-from collections import defaultdict
 from collections.abc import Mapping
 
 from streamer.cluster.plan import Plan
@@ -22,17 +21,13 @@ def grants(
     workers: Mapping[str, WorkerView], plan: Plan, ready: Mapping[str, Incarnation]
 ) -> dict[str, AssignmentRecord]:
     """What each worker shall have now, where that differs from what it was granted last."""
-    owners: dict[TaskId, set[tuple[str, Incarnation]]] = defaultdict(set)
-    for worker, view in workers.items():
-        for incarnation in view.owners():
-            for task in view.possible(incarnation):
-                owners[task].add((worker, incarnation))
+    owners = _owners(workers)
     records = {}
     for worker in sorted(plan.workers & ready.keys()):
         view, incarnation = workers[worker], ready[worker]
         grant = view.grant if view.holder == incarnation else None
         held = grant.tasks if grant else frozenset()
-        alone = {(worker, incarnation)}
+        alone = (worker, incarnation)
         share = plan.share(worker)
         tasks = frozenset(
             task for task in share if task in held or owners.get(task, alone) == alone
@@ -50,6 +45,20 @@ def grants(
                 why=plan.why,
             )
     return records
+
+
+def _owners(
+    workers: Mapping[str, WorkerView],
+) -> dict[TaskId, tuple[str, Incarnation] | None]:
+    """Who alone may own each task; None where several may."""
+    owners: dict[TaskId, tuple[str, Incarnation] | None] = {}
+    for worker, view in workers.items():
+        for incarnation in view.owners():
+            possible = view.possible(incarnation)
+            contested = owners.keys() & possible
+            owners.update(dict.fromkeys(possible, (worker, incarnation)))
+            owners.update(dict.fromkeys(contested))
+    return owners
 
 
 def record_of(

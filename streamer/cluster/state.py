@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 
 from streamer.assignment.facts import Mode, Placement, Site
 from streamer.cluster.goal import Goal, standing
+from streamer.cluster.hold import Hold
 from streamer.cluster.plan import Plan
 from streamer.cluster.view import WorkerView
 from streamer.cluster.wishes import Wishes
@@ -43,6 +44,7 @@ class State:
     """Of other shapes, and heard of since this controller began: no ghosts of the log."""
     wishes: Wishes = field(default_factory=Wishes)
     goal: Goal = field(default_factory=Goal)
+    hold: Hold = field(default_factory=Hold)
     revision: int = 0
     """Of the plan's target that was written last."""
 

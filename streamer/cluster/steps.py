@@ -64,7 +64,12 @@ def next_step(target: Mapping[TaskId, Copies], known: Known, limits: Limits) -> 
     """The next step towards the target; the same as the last one where nothing can be done yet."""
     step = Step()
     wishes: list[tuple[int, TaskId, str]] = []
-    for task, copies in sorted(target.items()):
+    for task, copies in target.items():
+        held = known.standbys.get(task, _NONE)
+        if _is_there(task, copies, held, known):
+            step.actives[task] = known.actives[task]
+            step.standbys[task] = held
+            continue
         active = _active(task, copies, known, limits)
         if active is None:
             continue
@@ -76,6 +81,19 @@ def next_step(target: Mapping[TaskId, Copies], known: Known, limits: Limits) -> 
     _admit(wishes, step, known, limits)
     step.standbys = {task: workers for task, workers in step.standbys.items() if workers}
     return step
+
+
+def _is_there(task: TaskId, copies: Copies, held: Workers, known: Known) -> bool:
+    """Nothing is to be done: so it is with nearly all tasks of a large fleet, whenever one asks."""
+    return (
+        copies.active is not None
+        and known.actives.get(task) == copies.active
+        and copies.active in known.live
+        and len(held) == len(copies.standbys)
+        and held.issuperset(copies.standbys)
+        and held <= known.live
+        and task not in known.stateless
+    )
 
 
 def _active(task: TaskId, copies: Copies, known: Known, limits: Limits) -> str | None:
@@ -123,12 +141,13 @@ def _copies(
 
 def _admit(wishes: list[tuple[int, TaskId, str]], step: Step, known: Known, limits: Limits) -> None:
     """Begin as many copies as the limits allow; first those of tasks that have fewest."""
-    building = Counter(
-        worker
-        for task, workers in step.standbys.items()
-        for worker in workers
-        if not _is_warm(task, worker, known, limits)
-    )
+    lag_max, nothing = limits.warm_lag_max, dict[str, int]()
+    building = Counter[str]()
+    for task, workers in step.standbys.items():
+        lags = known.lags.get(task, nothing)
+        for worker in workers:
+            if not 0 <= lags.get(worker, -1) <= lag_max:
+                building[worker] += 1
     step.building = building.total()
     for _, task, worker in sorted(wishes):
         is_full = building[worker] >= limits.building_per_worker_max

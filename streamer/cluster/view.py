@@ -11,6 +11,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 
+from streamer.assignment.facts import Load
 from streamer.control.identity import Incarnation
 from streamer.control.messages import AssignmentRecord, StandbyReport, StatusRecord, task_ids
 from streamer.ids import TaskId
@@ -18,6 +19,7 @@ from streamer.ids import TaskId
 __all__ = ["Grant", "Report", "WorkerView"]
 
 Tasks = frozenset[TaskId]
+_RESTORED = ("running", "failed")
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,13 +52,17 @@ class Report:
     tasks: Tasks
     running: Tasks
     lags: dict[TaskId, int]
+    loads: dict[TaskId, Load]
 
     @classmethod
     def of(cls, record: StatusRecord) -> Report:
         lags = {TaskId.parse(name): _lag(one) for name, one in record.standbys.items()}
-        said = {TaskId.parse(name): one.state for name, one in record.tasks.items()}
-        running = frozenset(task for task, state in said.items() if state in ("running", "failed"))
-        return cls(record, frozenset(said), running, lags)
+        said = {TaskId.parse(name): one for name, one in record.tasks.items()}
+        running = frozenset(
+            task for task, one in said.items() if one.state in ("running", "failed")
+        )
+        loads = {task: Load(one.bytes, one.rate) for task, one in said.items()}
+        return cls(record, frozenset(said), running, lags, loads)
 
     def warm(self, lag_max: int) -> set[TaskId]:
         return {task for task, lag in self.lags.items() if 0 <= lag <= lag_max}

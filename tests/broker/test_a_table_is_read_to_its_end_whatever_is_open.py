@@ -6,6 +6,7 @@ import time
 
 import pytest
 from confluent_kafka import Producer
+from confluent_kafka import TopicPartition as Address
 
 from streamer.config import Config
 from streamer.errors import FencedError, KafkaUnavailableError
@@ -118,6 +119,22 @@ def test_a_topic_made_anew_is_read_from_its_beginning(
                 continue
         assert keys(rows) == [("new", b"2")]
         fresh.close()
+    writer.close()
+
+
+def test_a_table_that_lost_its_begin_is_read_from_what_there_is(
+    table: Fixture, kafka: Kafka, names: Names
+) -> None:
+    place = TopicPartition(names.topic("cut"), 0)
+    kafka.create(place.topic, partitions=1, cleanup_policy="compact,delete")
+    writer = TableWriter(table.config)
+    for number in range(3):
+        writer.put(place, f"k{number}", b"1")
+    writer.flush(30)
+    for done in kafka.admin.delete_records([Address(*place, 2)]).values():
+        done.result(30)
+    with TableReader(table.config, [*table.places, place]) as reader:
+        assert keys(reader.read_to({place: 3}, timeout_s=30)) == [("k2", b"1")]
     writer.close()
 
 

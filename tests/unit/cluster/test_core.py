@@ -11,6 +11,7 @@ from streamer.cluster.events import (
     Forget,
     Write,
 )
+from streamer.cluster.hold import HOLD_MS
 from streamer.control.messages import AssignmentRecord, StatusRecord
 from tests.unit.cluster.office import RUNNING, Office, fences
 
@@ -116,6 +117,8 @@ def test_a_dead_worker_is_fenced_before_its_tasks_go_on(office: Office) -> None:
     had = office.tasks("w1")
     actions = office.members("w2#s2")
     assert fences(actions) == ["w1"]
+    (write,) = office.wait(HOLD_MS)
+    assert isinstance(write, Write)
     assert set(office.tasks("w2")).isdisjoint(had)
     assert office.wait(5_000) == []  # asked for once, and not answered yet
     office.fenced("w1", "s1.0")
@@ -124,10 +127,27 @@ def test_a_dead_worker_is_fenced_before_its_tasks_go_on(office: Office) -> None:
     assert office.log["w1"].tasks == had  # remembered for its return
 
 
+def test_nothing_is_written_while_fences_come_through(office: Office) -> None:
+    office.two_workers()
+    office.status("w3#s3.0")
+    office.members("w1#s1", "w2#s2", "w3#s3")
+    office.wait(SETTLE_MS)
+    before = dict(office.log)
+    assert fences(office.members("w3#s3")) == ["w1", "w2"]
+    assert office.status("w3#s3.0") == []
+    assert office.wait(HOLD_MS - 1) == []
+    # One is through, and the other one may be in a moment.
+    assert office.fenced("w1", "s1.0") == []
+    assert office.wait(HOLD_MS - 1) == []
+    assert office.log == before
+    assert len([each for each in office.fenced("w2", "s2.0") if isinstance(each, Write)]) == 1
+    assert len(office.tasks("w3")) == 4
+
+
 def test_a_fence_that_failed_is_tried_again(office: Office) -> None:
     office.two_workers()
     office.members("w2#s2")
-    assert office.hear(FenceFailed("w1")) == []
+    assert fences(office.hear(FenceFailed("w1"))) == []
     assert office.wait(FENCE_RETRY_MS - 1) == []
     assert fences(office.wait(1)) == ["w1"]
 
