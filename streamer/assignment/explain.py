@@ -173,7 +173,7 @@ def _idle(board: Board) -> dict[str, str]:
             idle[name] = board.zones.strangers[at]
         elif board.held[at]:
             continue
-        elif board.presence[at] is Presence.DRAINING:
+        elif board.presence[at].is_asked_away:
             idle[name] = "is drained"
         elif board.presence[at] is Presence.AWAY:
             idle[name] = "is away and has no copy to keep"

@@ -55,8 +55,9 @@ def outlook(
         draining=tuple(sorted(plan.drained)),
         rebalance=rebalance,
         drain=plan.drains.answered,
+        halted=plan.drains.halted,
         holding=holding,
-        staying=staying(plan.target.values(), plan.drained),
+        staying=staying(plan.target.values(), plan.leaving),
         settings=plan.policy.named,
     )
 

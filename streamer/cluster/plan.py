@@ -131,10 +131,12 @@ class Plan:
     @property
     def drained(self) -> frozenset[str]:
         """Living workers that are given nothing because somebody asked for that."""
-        if not self.drains.is_any:
-            return _NOBODY
-        sites = ((worker, self._sites.get(worker, Site())) for worker in self.workers)
-        return frozenset(worker for worker, site in sites if self.drains.holds(worker, site))
+        return self.drains.among(self.workers, self._sites, Presence.DRAINING, Presence.HELD)
+
+    @property
+    def leaving(self) -> frozenset[str]:
+        """Those of them that are to end up with nothing; the others' drain was stopped."""
+        return self.drains.among(self.workers, self._sites, Presence.DRAINING)
 
     def adopt(
         self,
@@ -164,8 +166,11 @@ class Plan:
         """Stay where every task is now, with the copies that are there or being built; only where
         they are too few, others are built."""
         self.revision += 1
+        self.drains.is_asked |= self.drains.is_any and not self.drains.is_halted
         for task, worker in self.step.actives.items():
-            wanted, held = self.target[task], self.step.standbys.get(task, _NOBODY)
+            if (wanted := self.target.get(task)) is None:
+                continue  # A placement is due for it.
+            held = self.step.standbys.get(task, _NOBODY)
             order = [one for one in wanted.workers if one in held]
             order += sorted(held.difference(order))
             order += [one for one in wanted.workers if one not in held and one != worker]
@@ -216,12 +221,12 @@ class Plan:
     def _can_leave(self, world: World) -> bool:
         """Whether tasks that drained workers keep until another copy is warm can go now. Tried once
         for the same ones: what holds them then is not the copy."""
-        drained = self.drained
+        leaving = self.leaving
         found = frozenset(
             task
-            for task, copies in (self.target.items() if drained else ())
-            if copies.active in drained
-            and self._warm(task, world).intersection(copies.standbys) - drained
+            for task, copies in (self.target.items() if leaving else ())
+            if copies.active in leaving
+            and self._warm(task, world).intersection(copies.standbys) - self.drained
         )
         is_more, self._relieved = not found <= self._relieved, found
         return is_more
@@ -248,10 +253,7 @@ class Plan:
     def facts(self, live: Set[str], world: World) -> Facts:
         """What a placement for these workers goes by."""
         return Facts(
-            workers={
-                worker: replace(site, presence=self._presence(worker, site))
-                for worker, site in self._sites.items()
-            },
+            workers=self.drains.sites(self._sites, self.attendance.away.keys()),
             tasks={
                 task: replace(world.loads.get(task, Load()), has_state=task not in self.stateless)
                 for task in self.tasks
@@ -262,11 +264,6 @@ class Plan:
             former={task: frozenset({worker}) for task, worker in self.former.items()},
             zone_policy=self.policy.zone_policy,
         )
-
-    def _presence(self, worker: str, site: Site) -> Presence:
-        if worker in self.attendance.away:
-            return Presence.AWAY
-        return Presence.DRAINING if self.drains.holds(worker, site) else Presence.READY
 
     def _warm(self, task: TaskId, world: World) -> frozenset[str]:
         """Who could go on with the task at once, its owner among them."""

@@ -81,6 +81,8 @@ def load(
         state.wishes.remember(answer)
     state.goal.take(goal, work.shape.digest)
     told = state.wishes.predecessor
+    if told:
+        state.plan.drains.remember(told.halted)
     is_same = told is not None and told.settings == work.policy.named
     if told and goal is not None and is_same and not work.shape.differs(told.shape):
         _resume(state, told, now_ms)

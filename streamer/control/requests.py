@@ -43,13 +43,15 @@ FORMAT = 1
 class DrainRecord(Struct, frozen=True, kw_only=True, omit_defaults=True):
     """Workers that shall end up with nothing: those named, and all in these zones (`az=eu-1`).
     `number` tells one asking from another, and `follows` is the number of the drain that stood when
-    this one was asked for: it replaces that one, and no other."""
+    this one was asked for: it replaces that one, and no other. `kept` are those of its zones and
+    workers whose drain was stopped before: they are given nothing, and keep what they have."""
 
     format: Whole = FORMAT
     number: str = ""
     follows: str = ""
     zones: tuple[str, ...] = ()
     workers: tuple[str, ...] = ()
+    kept: tuple[str, ...] = ()
     by: str = ""
     at_ms: Whole = 0
 
@@ -57,6 +59,11 @@ class DrainRecord(Struct, frozen=True, kw_only=True, omit_defaults=True):
     def name(self) -> str:
         """What the controller answers by; an older release gave no numbers."""
         return self.number or ",".join((*self.zones, *self.workers))
+
+    def stopped(self, halted: str) -> frozenset[str]:
+        """The zones and workers whose drain is stopped, where the drain of that name was."""
+        is_all = bool(halted) and halted == self.name
+        return frozenset((*self.zones, *self.workers) if is_all else self.kept)
 
 
 class ProposeRecord(Struct, frozen=True, kw_only=True, omit_defaults=True):
@@ -70,14 +77,23 @@ class ProposeRecord(Struct, frozen=True, kw_only=True, omit_defaults=True):
 
 class RebalanceRecord(Struct, frozen=True, kw_only=True, omit_defaults=True):
     """Go towards the proposal of this id, or stop what is under way where `stops` is set. `number`
-    tells one asking from another."""
+    tells one asking from another. A stop names the `drain` that stood when it was asked for, "" for
+    none: that one is stopped, too, and none that is asked for later. An older release did not
+    say."""
 
     format: Whole = FORMAT
     number: str
     id: str = ""
     stops: bool = False
+    drain: str | None = None
     by: str = ""
     at_ms: Whole = 0
+
+    @property
+    def words(self) -> str:
+        """What it asks for, and who did."""
+        what = "a stop of all moves" if self.stops else f"plan {self.id}"
+        return f"{what}, which {self.by or 'somebody'} asked for"
 
 
 class MoveRecord(Struct, frozen=True, kw_only=True, omit_defaults=True):
@@ -130,7 +146,8 @@ class PlanRecord(Struct, frozen=True, kw_only=True, omit_defaults=True):
     `topology` tells the shape of all workers that are given tasks, one text for each subtopology,
     and `shape` is its digest: told here once, and not in each assignment.
 
-    `drain` is the number of the drain that the placement goes by. Of the workers that it empties,
+    `drain` is the number of the drain that the placement goes by, `halted` of the one that was
+    stopped last: where both are the same, its workers keep what they have. Of its workers,
     `holding` counts the tasks and copies that each has not let go of, by its own report, and
     `staying` those of them that nobody else can have. `settings` are those that the placement was
     made with: where it is there, `goals.py` has the rest of what the next controller goes on with.
@@ -149,6 +166,7 @@ class PlanRecord(Struct, frozen=True, kw_only=True, omit_defaults=True):
     draining: tuple[str, ...] = ()
     rebalance: tuple[str, str] = ("", "")
     drain: str = ""
+    halted: str = ""
     holding: dict[str, Whole] = {}
     staying: dict[str, Whole] = {}
     settings: str = ""

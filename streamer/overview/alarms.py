@@ -185,14 +185,18 @@ def _placement(seen: Seen) -> Iterator[Alarm]:
     for mode in seen.plan.modes:
         yield _of_mode(mode)
     if seen.plan.draining:
+        is_stopped = bool(seen.drain.stopped(seen.plan.halted))
+        again = (
+            "" if seen.plan.moves_left else "streamer drain --undo lets them be given tasks again"
+        )
         yield _alarm(
             "note",
             "draining",
-            "workers are drained",
+            "workers are drained, and keep what they have: that was stopped"
+            if is_stopped
+            else "workers are drained",
             seen.plan.draining,
-            todo="streamer drain --undo lets them be given tasks again"
-            if not seen.plan.moves_left
-            else "",
+            todo="the same streamer drain goes on with it, --undo ends it" if is_stopped else again,
             link=("worker", seen.plan.draining[0]),
             since_ms=seen.drain.at_ms,
         )
