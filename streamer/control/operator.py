@@ -73,6 +73,8 @@ class Operator(Closable):
         self._drains: dict[str, DrainRecord] = {}
         """All that were read, by name."""
         self._offsets: dict[str, int] = {}
+        self._rebalances: set[str] = set()
+        """The numbers of all that were read."""
 
     def plan(self) -> PlanRecord | None:
         """What the controller told last; None where none ever did."""
@@ -87,15 +89,22 @@ class Operator(Closable):
         return found if isinstance(found, DrainRecord) else DrainRecord()
 
     def drain(
-        self, *, zones: Iterable[str], workers: Iterable[str], follows: str = ""
+        self,
+        *,
+        zones: Iterable[str],
+        workers: Iterable[str],
+        kept: Iterable[str] = (),
+        follows: str = "",
     ) -> DrainRecord:
         """Give these zones and workers nothing from now on, and no others; returns what was asked.
-        `follows` is the name of the drain that this one was made from."""
+        Those that are `kept` keep what they have. `follows` is the name of the drain that this one
+        was made from."""
         asked = DrainRecord(
             number=secrets.token_hex(6),
             follows=follows,
             zones=tuple(sorted(set(zones))),
             workers=tuple(sorted(set(workers))),
+            kept=tuple(sorted(set(kept))),
             by=somebody(),
             at_ms=self._clock.now_ms(),
         )
@@ -136,12 +145,21 @@ class Operator(Closable):
         found = self._found.get(key_of(ProposalRecord))
         return found if isinstance(found, ProposalRecord) else None
 
-    def apply(self, proposal: str, *, timeout_s: float) -> None:
-        """Have the controller go towards a proposal.
+    def apply(self, proposal: str, *, timeout_s: float) -> str:
+        """Have the controller go towards a proposal; returns the number of this request.
 
-        Raises OperationRefusedError where it is not known or the placement is not as it was.
+        Raises OperationRefusedError where it is not known or the placement is not as it was, and
+        where somebody has asked for something else before the controller answered.
         """
-        self._rebalance(proposal, timeout_s=timeout_s)
+        return self._rebalance(proposal, timeout_s=timeout_s)
+
+    def replaced_by(self, number: str) -> RebalanceRecord | None:
+        """The request that stands in place of the one with this number; None where that stands, or
+        has yet to be read."""
+        self._read()
+        asked = self._found.get(key_of(RebalanceRecord))
+        is_known = number in self._rebalances and isinstance(asked, RebalanceRecord)
+        return asked if is_known and asked.number != number else None
 
     def apply_once(self, proposed: Proposed, *, timeout_s: float, number: str) -> None:
         """The same for a caller that may ask again: `number` is its own name of this asking. With
@@ -186,12 +204,13 @@ class Operator(Closable):
         return 0
 
     def stop(self, *, timeout_s: float) -> None:
-        """Have every task stay where it is now; copies that are being built are finished."""
+        """Have every task stay where it is now, also at workers that are drained; copies that are
+        being built are finished."""
         self._rebalance("", stops=True, timeout_s=timeout_s)
 
     def _rebalance(
         self, proposal: str, *, timeout_s: float, stops: bool = False, number: str = ""
-    ) -> None:
+    ) -> str:
         is_asked = bool(number) and self._is_asked(number)
         number = number or secrets.token_hex(6)
         if not is_asked:
@@ -200,6 +219,7 @@ class Operator(Closable):
                     number=number,
                     id=proposal,
                     stops=stops,
+                    drain=self.draining().name if stops else None,
                     by=somebody(),
                     at_ms=self._clock.now_ms(),
                 )
@@ -207,14 +227,22 @@ class Operator(Closable):
 
         def outcome() -> str | None:
             found = self._found.get(key_of(PlanRecord))
-            is_it = isinstance(found, PlanRecord) and found.rebalance[0] == number
-            return found.rebalance[1] if is_it and isinstance(found, PlanRecord) else None
+            if isinstance(found, PlanRecord) and found.rebalance[0] == number:
+                return found.rebalance[1]
+            if newer := self.replaced_by(number):
+                raise OperationRefusedError(
+                    f"{f'plan {proposal}' if proposal else 'the stop'} was replaced before the"
+                    f" controller answered, by {newer.words}",
+                    hint="streamer show moves tells what goes on; the same command asks again",
+                )
+            return None
 
         said = self._wait(outcome, timeout_s)
         if said.startswith("refused"):
             raise OperationRefusedError(
                 f"the controller {said}", hint="look at a new plan: streamer rebalance plan"
             )
+        return number
 
     def close(self) -> None:
         self._reader.close()
@@ -254,6 +282,10 @@ class Operator(Closable):
             with suppress(InternalTopicError):
                 drain = decode(DrainRecord, self._place.topic, value)
                 self._drains[drain.name] = drain
+        for value in [row.value for row in rows if row.key == key_of(RebalanceRecord)]:
+            with suppress(InternalTopicError):
+                number = decode(RebalanceRecord, self._place.topic, value or b"").number
+                self._rebalances.add(number)
         for kind in (*get_args(Request), *get_args(Answer)):
             key = key_of(kind)
             row = newest.get(key)
