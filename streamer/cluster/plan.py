@@ -142,7 +142,7 @@ class Plan:
         self,
         before: Mapping[TaskId, Copies],
         after: Mapping[TaskId, Copies],
-        reasons: Mapping[TaskId, str],
+        reasons: Mapping[tuple[TaskId, str], str],
     ) -> str:
         """Go towards a placement that somebody has approved; returns why not, or ""."""
         for task, copies in sorted(before.items()):
@@ -158,8 +158,7 @@ class Plan:
                 return f"worker {min(closed)} is drained"
         self.target |= after
         self.revision += 1
-        for task, why in reasons.items():
-            self.reasons |= {(task, worker): why for worker in after[task].workers}
+        self.reasons |= reasons
         return ""
 
     def halt(self) -> None:

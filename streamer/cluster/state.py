@@ -94,7 +94,9 @@ def _resume(state: State, told: PlanRecord, now_ms: int) -> None:
     stands = standing(state.workers)
     target = {task: each for task, each in stands.items() if each.active} | state.goal.copies
     reasons = {}
-    for move in told.moves:
+    # All that is known of a plan that was applied; of other moves the first are in what was told.
+    planned = state.wishes.proposal if told.rebalance[1] == "adopted" else None
+    for move in (*(planned.moves if planned else ()), *told.moves):
         with suppress(ConfigError):  # They are words; nothing goes by them.
             reasons[TaskId.parse(move.task), move.target] = move.why
     modes = [Mode(one.name, one.concerns, one.examples, one.until) for one in told.modes]

@@ -102,7 +102,11 @@ class Wishes:
             return f"no proposal {wanted} is known: plan anew"
         try:
             before, after = copies_named(known.before), copies_named(known.after)
-            reasons = {TaskId.parse(move.task): move.why for move in known.moves}
+            reasons = {
+                (TaskId.parse(move.task), move.target): move.why
+                for move in known.moves
+                if move.target
+            }
         except ConfigError as error:
             return str(error)
         return plan.adopt(before, after, reasons)

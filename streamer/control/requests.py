@@ -7,12 +7,13 @@
     plan        PlanRecord        by the controller alone: where it is going
 
 A request stays until it is replaced or taken back: a new controller finds it in the log and goes by
-it, so nothing has to be asked for twice. A deposed controller can write none of its own.
+it, so nothing has to be asked for twice. A deposed controller can write none of its own. Each names
+its `application`, "" where a release wrote it that did not: one of another is refused.
 """
 
 from __future__ import annotations
 
-from typing import TypeVar, cast
+from typing import Any, TypeVar, cast
 
 import msgspec
 from msgspec import Struct
@@ -35,6 +36,7 @@ __all__ = [
     "decode",
     "encode",
     "key_of",
+    "refuse_foreign",
 ]
 
 FORMAT = 1
@@ -54,6 +56,7 @@ class DrainRecord(Struct, frozen=True, kw_only=True, omit_defaults=True):
     kept: tuple[str, ...] = ()
     by: str = ""
     at_ms: Whole = 0
+    application: str = ""
 
     @property
     def name(self) -> str:
@@ -73,6 +76,7 @@ class ProposeRecord(Struct, frozen=True, kw_only=True, omit_defaults=True):
     number: str
     by: str = ""
     at_ms: Whole = 0
+    application: str = ""
 
 
 class RebalanceRecord(Struct, frozen=True, kw_only=True, omit_defaults=True):
@@ -88,6 +92,7 @@ class RebalanceRecord(Struct, frozen=True, kw_only=True, omit_defaults=True):
     drain: str | None = None
     by: str = ""
     at_ms: Whole = 0
+    application: str = ""
 
     @property
     def words(self) -> str:
@@ -123,7 +128,8 @@ class ModeRecord(Struct, frozen=True, kw_only=True, omit_defaults=True):
 class ProposalRecord(Struct, frozen=True, kw_only=True, omit_defaults=True):
     """A placement to look at, and to have applied as it is. `before` and `after` name the active
     and the standbys of the tasks that change; `id` is the hash of both. `spread_before` and
-    `spread_after` tell by measure how far the fullest worker is above its share, in per cent."""
+    `spread_after` tell by measure how far the fullest worker is above its share, in per cent.
+    Further `moves` are in so many `pages` (proposals.py)."""
 
     format: Whole = FORMAT
     id: str
@@ -136,7 +142,9 @@ class ProposalRecord(Struct, frozen=True, kw_only=True, omit_defaults=True):
     spread_before: dict[str, Whole] = {}
     spread_after: dict[str, Whole] = {}
     is_partial: bool = False
+    pages: Whole = 0
     at_ms: Whole = 0
+    application: str = ""
 
 
 class PlanRecord(Struct, frozen=True, kw_only=True, omit_defaults=True):
@@ -173,6 +181,7 @@ class PlanRecord(Struct, frozen=True, kw_only=True, omit_defaults=True):
     shape: str = ""
     topology: tuple[str, ...] = ()
     at_ms: Whole = 0
+    application: str = ""
 
 
 Request = DrainRecord | ProposeRecord | RebalanceRecord
@@ -195,19 +204,35 @@ def key_of(kind: type[Struct]) -> str:
     return _KEYS[kind]
 
 
-def encode(message: Request | Answer) -> bytes:
+def encode(message: Request | Answer, application: str = "") -> bytes:
+    """As it is written to a topic of this application."""
     # The version is a default, and yet always written.
-    return _encoder.encode({"format": message.format, **msgspec.to_builtins(message)})
+    plain = {"format": message.format, **msgspec.to_builtins(message)}
+    return _encoder.encode(plain | {"application": application} if application else plain)
 
 
 def decode(kind: type[Message], topic: str, value: bytes) -> Message:
-    """Raises InternalTopicError for another format version or bytes of another kind."""
+    """Raises InternalTopicError for another format version, a record of another application, or
+    bytes of another kind."""
     key = _KEYS[kind]
     try:
         check_format(value, FORMAT, topic=topic, key=key)
-        return cast(Message, _decoders[kind].decode(value))
+        message = cast(Message, _decoders[kind].decode(value))
     except msgspec.MsgspecError as error:
         raise InternalTopicError(
             f"{topic}: the record of key {key!r} is not a control record: {error}",
             hint="only workers and the command line of the application may write there",
         ) from error
+    refuse_foreign(cast(Any, message).application, topic, key)
+    return message
+
+
+def refuse_foreign(application: str, topic: str, key: str) -> None:
+    """Raises InternalTopicError for the record of another application; an older release named
+    none."""
+    if application not in ("", topic.rpartition(".")[0]):
+        raise InternalTopicError(
+            f"{topic}: the record of key {key!r} is of application {application!r}",
+            hint="only workers and the command line of the application may write there:"
+            " docs/security.md says how to take such a record out",
+        )

@@ -11,13 +11,22 @@ from streamer.cli import moves
 from streamer.cli.known import check_known
 from streamer.cli.wish import Wish
 from streamer.control.operator import Operator
-from streamer.control.requests import DrainRecord, ModeRecord, PlanRecord, RebalanceRecord
+from streamer.control.requests import (
+    DrainRecord,
+    ModeRecord,
+    PlanRecord,
+    RebalanceRecord,
+    encode,
+)
+from streamer.control.said import Said
 from streamer.errors import (
     ConfigError,
     KafkaUnavailableError,
     OperationRefusedError,
     UnfinishedError,
 )
+from streamer.ids import TopicPartition
+from streamer.kafka.table import Row
 
 A, B = frozenset({"az=a"}), frozenset({"az=b"})
 NONE: frozenset[str] = frozenset()
@@ -30,10 +39,7 @@ class Topic(Operator):
         self.log = [] if log is None else log
         self.told: PlanRecord | None = None
         self.is_controlled = True
-
-    @property
-    def _drains(self) -> dict[str, DrainRecord]:  # type: ignore[override]
-        return {each.name: each for each in self.log}
+        self._said = Said()
 
     def draining(self) -> DrainRecord:
         return self.log[-1] if self.log else DrainRecord()
@@ -55,6 +61,12 @@ class Topic(Operator):
         )
         self.log.append(made)
         return made
+
+    def is_informed(self, drain: DrainRecord, of: Iterable[str]) -> bool:
+        place = TopicPartition("app.operations", 0)
+        rows = [Row(place, at, "drain", encode(one)) for at, one in enumerate(self.log)]
+        self._said.take(rows, place.topic)
+        return super().is_informed(drain, of)
 
     def stop_asked(self) -> RebalanceRecord | None:
         return RebalanceRecord(number="s", stops=True, by="ann@desk")
