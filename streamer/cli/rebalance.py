@@ -84,11 +84,13 @@ def _apply(arguments: argparse.Namespace) -> int:
         print(f"plan {arguments.id} is adopted", flush=True)
         if arguments.detach:
             return 0
-        return follow(operator, lambda told: moves_of(operator, arguments.id, number, told))
+        return follow(
+            operator, lambda told: moves_of(operator, told, wanted=arguments.id, number=number)
+        )
 
 
 def moves_of(
-    operator: Operator, wanted: str, number: str, plan: PlanRecord | None
+    operator: Operator, plan: PlanRecord | None, *, wanted: str, number: str
 ) -> tuple[str, bool]:
     """Until the moves of the plan `wanted`, which the request of this number asked for, are made.
     Raises UnfinishedError where a newer request was taken up instead."""

@@ -14,7 +14,7 @@ from typing import Literal
 
 from streamer.assignment.facts import Copies, Facts, Load, Placement, Presence, Site
 from streamer.assignment.place import place
-from streamer.cluster.attendance import COMING_MS, Attendance, Change
+from streamer.cluster.attendance import COMING_MS, Attendance, Change, named
 from streamer.cluster.drains import Drains
 from streamer.cluster.goal import is_same
 from streamer.cluster.steps import Known, Limits, Step, next_step
@@ -202,20 +202,30 @@ class Plan:
         if not (is_due or is_news):
             return False
         world = look()
-        is_anew = is_due or self._has_moved(world, ready) or self._can_leave(world)
-        if is_anew:
+        why = self._why_due() if is_due else self._why_all_the_same(world, ready)
+        if why:
             self.attendance.placed(change, now_ms)
-            self._place(change, world)
+            self._place(change, world, change.why or why)
         # Also those who are given nothing are told so.
-        return self._advance(change.live, world) or is_anew
+        return self._advance(change.live, world) or bool(why)
 
-    def _has_moved(self, world: World, ready: Set[str]) -> bool:
-        """Whether a worker came back with another zone, host or capacity."""
-        return any(
-            self._sites.get(each, site) != site
+    def _why_due(self) -> str:
+        missing = _missing(self.tasks - self.target.keys(), is_all=not self.target)
+        return "a drain was asked for" if self.drains.is_asked else missing
+
+    def _why_all_the_same(self, world: World, ready: Set[str]) -> str:
+        """Why a new placement is due though nobody came, went or asked; "" where none is."""
+        if moved := [
+            each
             for each, site in world.sites.items()
-            if each in self.workers and each in ready
-        )
+            if each in self.workers and each in ready and self._sites.get(each, site) != site
+        ]:
+            return f"{named(moved)} came back with another zone, host or capacity"
+        if self._can_leave(world):
+            return (
+                f"warm elsewhere, and still on drained workers: {named(map(str, self._relieved))}"
+            )
+        return ""
 
     def _can_leave(self, world: World) -> bool:
         """Whether tasks that drained workers keep until another copy is warm can go now. Tried once
@@ -230,7 +240,7 @@ class Plan:
         is_more, self._relieved = not found <= self._relieved, found
         return is_more
 
-    def _place(self, change: Change, world: World) -> None:
+    def _place(self, change: Change, world: World, why: str) -> None:
         known = self._sites
         self._sites = {
             worker: world.sites.get(worker, known.get(worker, Site()))
@@ -244,8 +254,7 @@ class Plan:
         self.target = dict(placement.copies) if has_anybody else {}
         self.placement = placement if has_anybody else None
         self.reasons = {(one.task, one.target): one.reason for one in placement.moves if one.target}
-        asked = "a drain was asked for" if self.drains.is_asked else "tasks without a place"
-        self.workers, self.why = change.live, change.why or asked
+        self.workers, self.why = change.live, why
         self.revision += 1
         self.drains.placed()
 
@@ -295,6 +304,12 @@ class Plan:
         if is_other:
             self._shares = _shares(self.step)
         return is_other
+
+
+def _missing(tasks: Tasks, *, is_all: bool) -> str:
+    if is_all:
+        return f"{len(tasks)} tasks are placed anew: where they were to go is not known"
+    return f"new, and without a place: {named(map(str, tasks))}"
 
 
 def _shares(step: Step) -> dict[str, tuple[Tasks, Tasks]]:

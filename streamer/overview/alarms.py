@@ -36,7 +36,7 @@ _INTERVALS = 3
 
 # The ways in which a placement is less than it should be, as the controller names them.
 _MODES: dict[str, tuple[Level, str]] = {
-    "no_workers": ("alarm", "no worker is ready: tasks have no place"),
+    "no_workers": ("alarm", "tasks have no place, since no worker is ready"),
     "one_worker_left": ("alarm", "one worker is left: there is no copy of anything"),
     "one_zone_left": ("alarm", "one zone is left: copies share its fate"),
     "zone_violations": ("alarm", "tasks have two copies in one zone or on one host"),

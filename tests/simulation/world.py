@@ -22,14 +22,12 @@ from streamer.control.messages import AssignmentRecord, StatusRecord
 from streamer.control.requests import (
     Answer,
     DrainRecord,
-    PlanRecord,
-    ProposalRecord,
-    ProposeRecord,
     RebalanceRecord,
     Request,
 )
 from streamer.errors import FencedError, KafkaUnavailableError, TopologyChangedError
 from streamer.topology.shape import Shape
+from tests.simulation.asking import check_held, request
 from tests.simulation.kafka import SESSION_MS, Kafka
 from tests.simulation.owning import check_leases, single_owners
 from tests.simulation.process import Process, work_of
@@ -99,7 +97,10 @@ class Link:
         if not self.kafka.is_valid(CONTROLLER, self.epoch):
             raise FencedError("a later controller has taken over")
         if chance > 0.005:
-            self._check_held(written)
+            term = self.world.terms.get(self.process)
+            if term is not None and term.state is not None and self.world.release is None:
+                before = dict(self.kafka.assignments)
+                check_held(term.state, written, before, self.world.describe)
             self.kafka.assignments.extend((each.worker, each) for each in written.records)
             self.kafka.goal |= written.goal
             self.kafka.operations += [written.plan] if written.plan else []
@@ -108,32 +109,6 @@ class Link:
         self.kafka.answers_lost -= is_lost
         if chance < 0.01 or is_lost:
             raise KafkaUnavailableError("no answer to the commit: it may be done or not")
-
-    def _check_held(self, written: Write) -> None:
-        """What was stopped stays so: those whose drain it was are deprived of nothing, but by a
-        plan that somebody has approved; and the next controller knows of it."""
-        term = self.world.terms.get(self.process)
-        if term is None or term.state is None or self.world.release is not None:
-            return
-        state = term.state
-        plan, outcome = state.plan, state.wishes.outcome
-        told = written.plan
-        assert told is None or (told.drain, told.halted) == (
-            plan.drains.answered,
-            plan.drains.halted,
-        )
-        if outcome[1] == "adopted":
-            return
-        before = dict(self.kafka.assignments)
-        for record in written.records:
-            had = before.get(record.worker)
-            is_same = had is not None and had.incarnation == record.incarnation
-            if had and is_same and record.worker in plan.drained - plan.leaving:
-                taken = set(had.tasks) - set(record.tasks)
-                assert record.ended or not taken, (
-                    f"{sorted(taken)} are taken from {record.worker}, whose drain was stopped:"
-                    f" {self.world.describe()}"
-                )
 
     def _check_goal(self) -> None:
         """Whoever is the controller next knows the target from what is written now."""
@@ -236,7 +211,9 @@ class World:
         if not self.is_quiet and self.chance.random() < self.unrest:
             self._trouble()
         if not self.is_quiet and self.asks.random() < self.unrest / 8:
-            self.kafka.operations.append(self._request())
+            self.kafka.operations.append(
+                request(self.asks, self.kafka.operations, number=str(self.steps))
+            )
         self._act(self.chance.choice(self.processes))
         self._check()
 
@@ -349,37 +326,6 @@ class World:
             case "double" if len(self._alive()) < 5 and self.chance.random() < 0.3:
                 self.doubled.add(process.worker)
                 self._start(process.worker)
-
-    def _request(self) -> Request:
-        """What an operator may ask for, sensible or not."""
-        number = str(self.steps)
-        match self.asks.choice(("drain", "drain", "fill", "propose", "apply", "stop")):
-            case "drain":
-                return self._drain(number, f"w{self.asks.randrange(5)}")
-            case "fill":
-                return DrainRecord(number=number)
-            case "propose":
-                return ProposeRecord(number=number)
-            case "stop":
-                return RebalanceRecord(number=number, stops=True, drain=self._drained().name)
-        made = ["none", *(p.id for p in self.kafka.operations if isinstance(p, ProposalRecord))]
-        return RebalanceRecord(number=number, id=made[-1])
-
-    def _drain(self, number: str, worker: str) -> DrainRecord:
-        """Of this worker alone; or beside what is drained, where what was stopped stays so."""
-        if self.asks.random() < 0.5:
-            return DrainRecord(number=number, workers=(worker,))
-        now, log = self._drained(), self.kafka.operations
-        halted = [each.halted for each in log if isinstance(each, PlanRecord)]
-        stopped = now.stopped(halted[-1] if halted else "") - {worker}
-        workers = {worker, *now.workers}
-        return DrainRecord(
-            number=number, workers=tuple(sorted(workers)), kept=tuple(sorted(stopped))
-        )
-
-    def _drained(self) -> DrainRecord:
-        drains = [each for each in self.kafka.operations if isinstance(each, DrainRecord)]
-        return drains[-1] if drains else DrainRecord()
 
     def _calm(self) -> None:
         self.is_quiet = True

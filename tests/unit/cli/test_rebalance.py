@@ -45,13 +45,13 @@ def test_one_whose_replacement_was_refused_goes_on(desk: Desk) -> None:
     number = operator.apply("p1", timeout_s=5)
     desk.put(key_of(RebalanceRecord), encode(RebalanceRecord(number="n", id="unknown")))
     # It stands, and the controller has yet to come to it.
-    assert moves_of(operator, "p1", number, operator.plan())[1] is False
+    assert moves_of(operator, operator.plan(), wanted="p1", number=number)[1] is False
     desk.outcome = ("n", "refused: no proposal unknown is known: plan anew")
     desk.tell()
-    assert moves_of(operator, "p1", number, operator.plan())[1] is False
+    assert moves_of(operator, operator.plan(), wanted="p1", number=number)[1] is False
     desk.moves_left = 0
     desk.tell()
-    assert moves_of(operator, "p1", number, operator.plan())[1] is True
+    assert moves_of(operator, operator.plan(), wanted="p1", number=number)[1] is True
 
 
 def test_a_stop_says_what_it_means_for_a_drain(

@@ -250,3 +250,32 @@ def test_a_stop_ends_no_drain_that_came_after_it() -> None:
     fleet.ask(stop("an older one"))
     fleet.settle()
     assert fleet.has("w1") == (0, 0)
+
+
+def test_a_placement_says_which_tasks_it_is_about_and_why() -> None:
+    fleet = Fleet("w1", "w2", standbys=1)
+    fleet.lag = 500
+    fleet.settle()
+    fleet.ask(drain("a", "w1"))
+    fleet.settle()
+    assert fleet.told.why == "a drain was asked for"
+    kept = sorted(task for task, worker in fleet.owners().items() if worker == "w1")
+    fleet.lag = 0
+    fleet.settle()
+    assert fleet.told.why == f"warm elsewhere, and still on drained workers: {', '.join(kept)}"
+    fleet.zones["w2"] = "az=b"
+    fleet.settle()
+    assert fleet.told.why == "w2 came back with another zone, host or capacity"
+    fleet.standing.clear()
+    fleet.work = Work(TASKS, policy=replace(fleet.work.policy, zone_policy="relaxed"))
+    fleet.replace_controller()
+    fleet.settle()
+    assert fleet.told.why == "4 tasks are placed anew: where they were to go is not known"
+
+
+def test_where_nobody_may_have_a_task_it_is_said_why() -> None:
+    fleet = Fleet("w1", "w2")
+    fleet.ask(drain("a", "w1", "w2"))
+    fleet.settle()
+    [mode] = fleet.told.modes
+    assert (mode.name, mode.until) == ("no_workers", "a worker that is ready: 2 are drained")
