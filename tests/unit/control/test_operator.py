@@ -5,7 +5,13 @@ from __future__ import annotations
 import pytest
 
 from streamer.control.operator import Proposed
-from streamer.control.requests import DrainRecord, RebalanceRecord, encode, key_of
+from streamer.control.requests import (
+    DrainRecord,
+    ProposeRecord,
+    RebalanceRecord,
+    encode,
+    key_of,
+)
 from streamer.errors import InternalTopicError, KafkaUnavailableError, OperationRefusedError
 from tests.unit.control.desk import Desk
 
@@ -109,3 +115,15 @@ def test_a_stop_names_the_drain_that_it_found(desk: Desk) -> None:
     assert proposed(desk)
     desk.operator().apply("p1", timeout_s=5)
     assert desk.asked()[-1].drain is None
+
+
+def test_of_two_that_ask_for_a_proposal_at_once_the_first_is_told(desk: Desk) -> None:
+    desk.is_away = True
+    other = ProposeRecord(number="n", by="ann@desk")
+
+    def overwrite() -> None:
+        desk.on_read = [None, lambda: desk.put(key_of(ProposeRecord), encode(other))]
+
+    desk.on_put = overwrite
+    with pytest.raises(OperationRefusedError, match="ann@desk asked for a proposal at the same"):
+        desk.operator().propose(timeout_s=30)
