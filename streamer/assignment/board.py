@@ -42,11 +42,14 @@ class Board:
         is_ready = [presence is Presence.READY for presence in self.presence]
         is_away = [presence is Presence.AWAY for presence in self.presence]
         self.is_open = [is_ready[at] and at not in strangers for at in everybody]
-        self.keeps_active = [is_ready[at] and not leaves[at] for at in everybody]
-        self.keeps_standby = [(is_ready[at] or is_away[at]) and not leaves[at] for at in everybody]
+        is_staying = [presence in (Presence.READY, Presence.HELD) for presence in self.presence]
+        self.keeps_active = [is_staying[at] and not leaves[at] for at in everybody]
+        self.keeps_standby = [
+            (is_staying[at] or is_away[at]) and not leaves[at] for at in everybody
+        ]
         # It lives and serves, but is to have nothing in the end.
         self.is_drained = [
-            self.presence[at] is Presence.DRAINING or (is_ready[at] and leaves[at])
+            self.presence[at] is Presence.DRAINING or (is_staying[at] and leaves[at])
             for at in everybody
         ]
         loads = [facts.tasks[task] for task in self.tasks]
@@ -117,11 +120,11 @@ class Board:
 
     def living(self) -> list[int]:
         """Workers that count for how many zones and hosts there are."""
-        draining, strangers = Presence.DRAINING, self.zones.strangers
+        strangers = self.zones.strangers
         return [
             at
             for at, each in enumerate(self.presence)
-            if each is not draining and at not in strangers
+            if not each.is_asked_away and at not in strangers
         ]
 
     def holders(self, task: int) -> list[int]:

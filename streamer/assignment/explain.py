@@ -125,7 +125,7 @@ def _modes(board: Board, facts: Facts) -> Iterator[Mode]:
     copies = 1 + facts.standby_replicas
     if not any(board.is_open):
         tasks = [str(board.tasks[at]) for at, each in enumerate(board.active) if each == NOBODY]
-        yield _mode("no_workers", tasks, "a worker that is ready")
+        yield _mode("no_workers", tasks, f"a worker that is ready{_why_none(board)}")
     elif sum(board.is_open) == 1 and copies > 1:
         names = [name for at, name in enumerate(board.names) if board.is_open[at]]
         yield _mode("one_worker_left", names, "a second worker in another zone or on another host")
@@ -140,6 +140,18 @@ def _modes(board: Board, facts: Facts) -> Iterator[Mode]:
         named = [board.names[at] for at in sorted(zones.strangers)]
         yield _mode("untagged_workers", named, f"zones with the tags {','.join(zones.tags)}")
     yield from _shortages(board)
+
+
+def _why_none(board: Board) -> str:
+    """Of workers that are there, why none of them may be given anything."""
+    drained = sum(each.is_asked_away for each in board.presence)
+    away = sum(each is Presence.AWAY for each in board.presence)
+    strangers = len(board.zones.strangers)
+    told = {"drained": drained, "waited for": away, "without the zone tags of the rest": strangers}
+    found = [
+        f"{count} {'is' if count == 1 else 'are'} {how}" for how, count in told.items() if count
+    ]
+    return f": {', '.join(found)}" if found else ""
 
 
 def _shortages(board: Board) -> Iterator[Mode]:
@@ -173,7 +185,7 @@ def _idle(board: Board) -> dict[str, str]:
             idle[name] = board.zones.strangers[at]
         elif board.held[at]:
             continue
-        elif board.presence[at] is Presence.DRAINING:
+        elif board.presence[at].is_asked_away:
             idle[name] = "is drained"
         elif board.presence[at] is Presence.AWAY:
             idle[name] = "is away and has no copy to keep"

@@ -40,12 +40,19 @@ class Presence(Enum):
 
     AWAY: left a moment ago and is waited for. It keeps standby places, takes one for each active
     role that another copy took over, and is given nothing else. DRAINING: lives and serves until
-    its copies are elsewhere, is given nothing.
+    its copies are elsewhere, is given nothing. HELD: keeps what it has, is given nothing but the
+    role of a warm copy that nobody else has; its drain was stopped.
     """
 
     READY = "ready"
     AWAY = "away"
     DRAINING = "draining"
+    HELD = "held"
+
+    @property
+    def is_asked_away(self) -> bool:
+        """Nothing new is to go there, nor into its zone because of it."""
+        return self in (Presence.DRAINING, Presence.HELD)
 
 
 @dataclass(frozen=True, slots=True)

@@ -26,8 +26,7 @@ def keep_actives(board: Board) -> set[int]:
     orphans.sort(key=lambda orphan: len(orphan[1]))
     for task, heirs in orphans:
         if heirs:
-            heir = min(heirs, key=lambda at: (board.carried[at][0] / board.capacity[at], at))
-            board.give(task, heir, is_active=True)
+            board.give(task, min(heirs, key=lambda at: _burden(board, at)), is_active=True)
             continue
         last = _last_resort(board, task)
         if last != NOBODY:
@@ -35,6 +34,12 @@ def keep_actives(board: Board) -> set[int]:
             if board.is_drained[last]:
                 lingering.add(task)
     return lingering
+
+
+def _burden(board: Board, at: int) -> tuple[bool, float, int]:
+    """Who has least takes over; one whose drain was stopped only where nobody else can."""
+    is_held = board.presence[at] is Presence.HELD
+    return is_held, board.carried[at][0] / board.capacity[at], at
 
 
 def _heirs(board: Board, task: int) -> list[int]:

@@ -21,7 +21,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import count
 
-from streamer.assignment.facts import Facts, Presence, Site, Zone
+from streamer.assignment.facts import Facts, Site, Zone
 
 __all__ = ["Zones"]
 
@@ -62,7 +62,7 @@ class Zones:
         living = [
             at
             for at, site in enumerate(sites)
-            if at not in strangers and site.presence is not Presence.DRAINING
+            if at not in strangers and not site.presence.is_asked_away
         ]
         zones.living = len({areas[at] for at in living}) if tags else 0
         zones.hosts = len({paths[at][-1] for at in living})
@@ -146,7 +146,7 @@ class _Drawing:
     def path(self, at: int, level: int) -> _Path:
         site = self._sites[at]
         own = [
-            at in self._strangers or (site.presence is Presence.DRAINING and depth < level)
+            at in self._strangers or (site.presence.is_asked_away and depth < level)
             for depth in range(self._depth)
         ]
         tags = [

@@ -8,15 +8,19 @@ from typing import TYPE_CHECKING, Any
 from streamer.cli.moves import add_detach, follow, no_moves, operator_of
 from streamer.cli.options import Commands, add_application, add_command, add_json
 from streamer.cli.output import print_json, print_table
+from streamer.cli.wish import as_options, stopped_drain
+from streamer.errors import UnfinishedError
 
 if TYPE_CHECKING:
-    from streamer.control.requests import MoveRecord, ProposalRecord
+    from streamer.control.operator import Operator
+    from streamer.control.requests import MoveRecord, PlanRecord, ProposalRecord
 
 __all__ = ["add"]
 
 _DETAILS = """\
 Workers that come and go are placed by themselves. A plan is for what drifts meanwhile: tasks that
 have grown, or take more records than others. It is applied exactly as it was shown, or not at all.
+A stop leaves every task where it is, and halts a drain: that goes on when it is asked for again.
 
   streamer rebalance plan --app shop.stream:app
   streamer rebalance apply 3f9a01c2d4e5 --app shop.stream:app
@@ -76,15 +80,50 @@ def _print_proposal(proposal: ProposalRecord) -> None:
 
 def _apply(arguments: argparse.Namespace) -> int:
     with operator_of(arguments) as operator:
-        operator.apply(arguments.id, timeout_s=_ANSWER_S)
+        number = operator.apply(arguments.id, timeout_s=_ANSWER_S)
         print(f"plan {arguments.id} is adopted", flush=True)
-        return 0 if arguments.detach else follow(operator, no_moves)
+        if arguments.detach:
+            return 0
+        return follow(
+            operator, lambda told: moves_of(operator, told, wanted=arguments.id, number=number)
+        )
+
+
+def moves_of(
+    operator: Operator, plan: PlanRecord | None, *, wanted: str, number: str
+) -> tuple[str, bool]:
+    """Until the moves of the plan `wanted`, which the request of this number asked for, are made.
+    Raises UnfinishedError where a newer request was taken up instead."""
+    line, is_over = no_moves(plan)
+    newer = operator.replaced_by(number)
+    if plan is None or newer is None or plan.rebalance[0] != newer.number:
+        return line, is_over
+    if plan.rebalance[1].startswith("refused"):  # And so this one goes on.
+        return line, is_over
+    raise UnfinishedError(
+        f"plan {wanted} was replaced by {newer.words}: what was not moved by then is not moved by"
+        " it",
+        hint="streamer show moves tells where tasks go now; streamer rebalance plan looks anew",
+    )
 
 
 def _stop(arguments: argparse.Namespace) -> int:
     with operator_of(arguments) as operator:
         operator.stop(timeout_s=_ANSWER_S)
-    print("stopped: every task stays where it is; copies that are being built are finished")
+        print("stopped: every task stays where it is; copies that are being built are finished")
+        stands, plan = operator.draining(), operator.plan()
+    names = frozenset((*stands.zones, *stands.workers))
+    if not names:
+        return 0
+    stopped = stands.stopped(plan.halted if plan else "")
+    if stopped != names:
+        options = as_options(names - stopped)
+        raise UnfinishedError(
+            f"the drain of {', '.join(sorted(names - stopped))} goes on: it was asked for at the"
+            " same time, or the controller is of an older release",
+            hint=f"give the command again, or take it back: streamer drain --undo {options}",
+        )
+    print(stopped_drain(stopped))
     return 0
 
 

@@ -15,6 +15,7 @@ from streamer.cli.options import (
     application,
 )
 from streamer.cli.output import duration, moment, print_json, print_table, quiet_clients
+from streamer.cli.wish import stopped_drain
 from streamer.errors import OperationRefusedError
 
 if TYPE_CHECKING:
@@ -90,7 +91,7 @@ def _moves(arguments: argparse.Namespace) -> int:
 
     quiet_clients(arguments)
     with Operator(config) as operator:
-        plan = operator.plan()
+        plan, drain = operator.plan(), operator.draining()
     if plan is None:
         raise OperationRefusedError(
             "no controller has told its plan yet", hint="ask again when a worker runs"
@@ -108,6 +109,8 @@ def _moves(arguments: argparse.Namespace) -> int:
     for name, listed in (("waited for", plan.away), ("drained", plan.draining)):
         if listed:
             print(f"{name}: {', '.join(listed)}")
+    if stopped := drain.stopped(plan.halted):
+        print(stopped_drain(stopped))
     for worker, why in sorted(plan.idle.items()):
         print(f"{worker} is given nothing: {why}")
     for mode in plan.modes:

@@ -12,7 +12,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Set
 from dataclasses import dataclass, field
 
-__all__ = ["COMING_MS", "SETTLE_MS", "SETTLE_MS_MAX", "Attendance", "Change"]
+__all__ = ["COMING_MS", "SETTLE_MS", "SETTLE_MS_MAX", "Attendance", "Change", "named"]
 
 # Processes of one host start within this of each other; a single start is delayed by it.
 SETTLE_MS = 400
@@ -36,9 +36,9 @@ class Change:
     @property
     def why(self) -> str:
         """In words; every record of the placement carries this."""
-        parts = [f"{_named(self.joined)} joined"] if self.joined else []
-        parts += [f"{_named(self.gone)} gone"] if self.gone else []
-        parts += [f"{_named(self.given_up)} given up"] if self.given_up else []
+        parts = [f"{named(self.joined)} joined"] if self.joined else []
+        parts += [f"{named(self.gone)} gone"] if self.gone else []
+        parts += [f"{named(self.given_up)} given up"] if self.given_up else []
         return "; ".join(parts)
 
 
@@ -100,7 +100,7 @@ class Attendance:
         self.away = {each: self.away.get(each, now_ms) for each in waited_for if self.delay_ms > 0}
 
 
-def _named(workers: Iterable[str]) -> str:
+def named(workers: Iterable[str]) -> str:
     """A few by name."""
     listed = sorted(workers)
     named = ", ".join(listed[:_NAMED_MAX])

@@ -83,6 +83,8 @@ def step(state: State, events: Sequence[Event], *, now_ms: int, wall_ms: int = 0
             look=lambda: _world(state, ready),
         )
 
+    # Before the step that is due: nothing is moved any more from here on.
+    is_news |= state.wishes.stop(state.plan)
     is_news |= update(is_news)
     if state.wishes.fulfil(state.plan):
         is_news |= update(True)

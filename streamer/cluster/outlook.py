@@ -22,7 +22,8 @@ __all__ = ["outlook", "proposal"]
 
 # A record of a fleet that has lost a zone would have thousands.
 _MOVES_MAX = 200
-# And one that moves as many tasks would not fit into a message: the rest takes another turn.
+# And one that moves as many tasks would not fit into a message, however its moves are split over
+# pages: the rest takes another turn.
 _TASKS_MAX = 2_000
 _NONE: frozenset[str] = frozenset()
 _NOBODY = Copies(None)
@@ -55,8 +56,9 @@ def outlook(
         draining=tuple(sorted(plan.drained)),
         rebalance=rebalance,
         drain=plan.drains.answered,
+        halted=plan.drains.halted,
         holding=holding,
-        staying=staying(plan.target.values(), plan.drained),
+        staying=staying(plan.target.values(), plan.leaving),
         settings=plan.policy.named,
     )
 
@@ -70,14 +72,15 @@ def proposal(facts: Facts, target: Mapping[TaskId, Copies]) -> ProposalRecord:
         if not is_same(target.get(task, _NOBODY), copies)
     ]
     taken = sorted(changed)[:_TASKS_MAX]
-    moves = [move for move in placement.moves if move.task in set(taken)]
+    is_taken = frozenset(taken)
+    moves = [move for move in placement.moves if move.task in is_taken]
     before = {str(task): names(target[task]) for task in taken if task in target}
     after = {str(task): names(placement.copies[task]) for task in taken}
     return ProposalRecord(
         id=_digest(before, after),
         before=before,
         after=after,
-        moves=tuple(map(_told, moves[:_MOVES_MAX])),
+        moves=tuple(map(_told, moves)),
         moved_bytes=sum(move.bytes for move in moves),
         modes=_modes(placement.modes, {}),
         spread_before=_spread(target, facts),

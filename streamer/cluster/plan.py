@@ -14,7 +14,7 @@ from typing import Literal
 
 from streamer.assignment.facts import Copies, Facts, Load, Placement, Presence, Site
 from streamer.assignment.place import place
-from streamer.cluster.attendance import COMING_MS, Attendance, Change
+from streamer.cluster.attendance import COMING_MS, Attendance, Change, named
 from streamer.cluster.drains import Drains
 from streamer.cluster.goal import is_same
 from streamer.cluster.steps import Known, Limits, Step, next_step
@@ -131,16 +131,18 @@ class Plan:
     @property
     def drained(self) -> frozenset[str]:
         """Living workers that are given nothing because somebody asked for that."""
-        if not self.drains.is_any:
-            return _NOBODY
-        sites = ((worker, self._sites.get(worker, Site())) for worker in self.workers)
-        return frozenset(worker for worker, site in sites if self.drains.holds(worker, site))
+        return self.drains.among(self.workers, self._sites, Presence.DRAINING, Presence.HELD)
+
+    @property
+    def leaving(self) -> frozenset[str]:
+        """Those of them that are to end up with nothing; the others' drain was stopped."""
+        return self.drains.among(self.workers, self._sites, Presence.DRAINING)
 
     def adopt(
         self,
         before: Mapping[TaskId, Copies],
         after: Mapping[TaskId, Copies],
-        reasons: Mapping[TaskId, str],
+        reasons: Mapping[tuple[TaskId, str], str],
     ) -> str:
         """Go towards a placement that somebody has approved; returns why not, or ""."""
         for task, copies in sorted(before.items()):
@@ -156,16 +158,18 @@ class Plan:
                 return f"worker {min(closed)} is drained"
         self.target |= after
         self.revision += 1
-        for task, why in reasons.items():
-            self.reasons |= {(task, worker): why for worker in after[task].workers}
+        self.reasons |= reasons
         return ""
 
     def halt(self) -> None:
         """Stay where every task is now, with the copies that are there or being built; only where
         they are too few, others are built."""
         self.revision += 1
+        self.drains.is_asked |= self.drains.is_any and not self.drains.is_halted
         for task, worker in self.step.actives.items():
-            wanted, held = self.target[task], self.step.standbys.get(task, _NOBODY)
+            if (wanted := self.target.get(task)) is None:
+                continue  # A placement is due for it.
+            held = self.step.standbys.get(task, _NOBODY)
             order = [one for one in wanted.workers if one in held]
             order += sorted(held.difference(order))
             order += [one for one in wanted.workers if one not in held and one != worker]
@@ -198,35 +202,45 @@ class Plan:
         if not (is_due or is_news):
             return False
         world = look()
-        is_anew = is_due or self._has_moved(world, ready) or self._can_leave(world)
-        if is_anew:
+        why = self._why_due() if is_due else self._why_all_the_same(world, ready)
+        if why:
             self.attendance.placed(change, now_ms)
-            self._place(change, world)
+            self._place(change, world, change.why or why)
         # Also those who are given nothing are told so.
-        return self._advance(change.live, world) or is_anew
+        return self._advance(change.live, world) or bool(why)
 
-    def _has_moved(self, world: World, ready: Set[str]) -> bool:
-        """Whether a worker came back with another zone, host or capacity."""
-        return any(
-            self._sites.get(each, site) != site
+    def _why_due(self) -> str:
+        missing = _missing(self.tasks - self.target.keys(), is_all=not self.target)
+        return "a drain was asked for" if self.drains.is_asked else missing
+
+    def _why_all_the_same(self, world: World, ready: Set[str]) -> str:
+        """Why a new placement is due though nobody came, went or asked; "" where none is."""
+        if moved := [
+            each
             for each, site in world.sites.items()
-            if each in self.workers and each in ready
-        )
+            if each in self.workers and each in ready and self._sites.get(each, site) != site
+        ]:
+            return f"{named(moved)} came back with another zone, host or capacity"
+        if self._can_leave(world):
+            return (
+                f"warm elsewhere, and still on drained workers: {named(map(str, self._relieved))}"
+            )
+        return ""
 
     def _can_leave(self, world: World) -> bool:
         """Whether tasks that drained workers keep until another copy is warm can go now. Tried once
         for the same ones: what holds them then is not the copy."""
-        drained = self.drained
+        leaving = self.leaving
         found = frozenset(
             task
-            for task, copies in (self.target.items() if drained else ())
-            if copies.active in drained
-            and self._warm(task, world).intersection(copies.standbys) - drained
+            for task, copies in (self.target.items() if leaving else ())
+            if copies.active in leaving
+            and self._warm(task, world).intersection(copies.standbys) - self.drained
         )
         is_more, self._relieved = not found <= self._relieved, found
         return is_more
 
-    def _place(self, change: Change, world: World) -> None:
+    def _place(self, change: Change, world: World, why: str) -> None:
         known = self._sites
         self._sites = {
             worker: world.sites.get(worker, known.get(worker, Site()))
@@ -240,18 +254,14 @@ class Plan:
         self.target = dict(placement.copies) if has_anybody else {}
         self.placement = placement if has_anybody else None
         self.reasons = {(one.task, one.target): one.reason for one in placement.moves if one.target}
-        asked = "a drain was asked for" if self.drains.is_asked else "tasks without a place"
-        self.workers, self.why = change.live, change.why or asked
+        self.workers, self.why = change.live, why
         self.revision += 1
         self.drains.placed()
 
     def facts(self, live: Set[str], world: World) -> Facts:
         """What a placement for these workers goes by."""
         return Facts(
-            workers={
-                worker: replace(site, presence=self._presence(worker, site))
-                for worker, site in self._sites.items()
-            },
+            workers=self.drains.sites(self._sites, self.attendance.away.keys()),
             tasks={
                 task: replace(world.loads.get(task, Load()), has_state=task not in self.stateless)
                 for task in self.tasks
@@ -262,11 +272,6 @@ class Plan:
             former={task: frozenset({worker}) for task, worker in self.former.items()},
             zone_policy=self.policy.zone_policy,
         )
-
-    def _presence(self, worker: str, site: Site) -> Presence:
-        if worker in self.attendance.away:
-            return Presence.AWAY
-        return Presence.DRAINING if self.drains.holds(worker, site) else Presence.READY
 
     def _warm(self, task: TaskId, world: World) -> frozenset[str]:
         """Who could go on with the task at once, its owner among them."""
@@ -299,6 +304,12 @@ class Plan:
         if is_other:
             self._shares = _shares(self.step)
         return is_other
+
+
+def _missing(tasks: Tasks, *, is_all: bool) -> str:
+    if is_all:
+        return f"{len(tasks)} tasks are placed anew: where they were to go is not known"
+    return f"new, and without a place: {named(map(str, tasks))}"
 
 
 def _shares(step: Step) -> dict[str, tuple[Tasks, Tasks]]:

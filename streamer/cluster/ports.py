@@ -30,8 +30,16 @@ from streamer.control.messages import (
     decode_assignment,
     encode,
 )
+from streamer.control.proposals import is_page, joined, pages_of
 from streamer.control.reading import StatusReader
-from streamer.control.requests import Answer, PlanRecord, Request, decode, key_of
+from streamer.control.requests import (
+    Answer,
+    PlanRecord,
+    ProposalRecord,
+    Request,
+    decode,
+    key_of,
+)
 from streamer.control.requests import encode as encode_request
 from streamer.control.topics import ControlTopics
 from streamer.errors import InternalTopicError, KafkaUnavailableError, StreamerError
@@ -51,10 +59,15 @@ _READ_S = 30.0
 _FENCES_AT_ONCE = 32
 
 
-def _read(kind: type[Request | Answer], topic: str, value: bytes) -> Request | Answer | None:
+def _read(
+    kind: type[Request | Answer], topic: str, rows: Mapping[str, bytes | None]
+) -> Request | Answer | None:
     """A request that cannot be read is no reason to stop working: it is told, and passed over."""
+    value = rows.get(key_of(kind))
     try:
-        return decode(kind, topic, value)
+        if kind is ProposalRecord:
+            return joined(rows, topic)
+        return decode(kind, topic, value) if value is not None else None
     except InternalTopicError as error:
         _log.error("a request is passed over: %s", error.describe())
         return None
@@ -72,6 +85,8 @@ class KafkaPorts:
         # One client for both: each costs the brokers a request whenever nothing comes.
         self._reader = TableReader(config, self._places, wait_ms=CONTROLLER_WAIT_MS)
         self._asked: dict[str, bytes | None] = {}
+        self._pages: set[str] = set()
+        """The keys of the pages of proposals that stand."""
         self._reading = StatusReader()
         self._pool = ThreadPoolExecutor(_FENCES_AT_ONCE, thread_name_prefix="fence")
         self._fences: SimpleQueue[Fenced | FenceFailed] = SimpleQueue()
@@ -135,7 +150,9 @@ class KafkaPorts:
 
     def _heard(self, rows: Sequence[Row]) -> list[Row]:
         """Those of statuses; what is asked for is kept until `requests`."""
-        self._asked |= {row.key: row.value for row in rows if row.place == self._topics.operations}
+        found = {row.key: row.value for row in rows if row.place == self._topics.operations}
+        self._asked |= found
+        self._pages.update(key for key, value in found.items() if value and is_page(key))
         return [row for row in rows if row.place != self._topics.operations]
 
     def alive(self, suspects: Set[Process]) -> frozenset[Process] | None:
@@ -166,7 +183,9 @@ class KafkaPorts:
         rows += [
             (operations, goal_key(at), encode_goal(piece)) for at, piece in written.goal.items()
         ]
-        rows += [(operations, key_of(PlanRecord), encode_request(plan))] if plan else []
+        if plan:
+            told = encode_request(plan, self._config.application_id)
+            rows.append((operations, key_of(PlanRecord), told))
         self._writer.write(rows)
         failpoints.hit("control.after_assignment")
 
@@ -186,14 +205,19 @@ class KafkaPorts:
         topic, found = self._topics.operations.topic, self._asked
         self._asked = {}
         kinds = (*get_args(Request), *get_args(Answer))
-        given = ((kind, found.get(key_of(kind))) for kind in kinds)
-        read = (_read(kind, topic, value) for kind, value in given if value is not None)
+        read = (_read(kind, topic, found) for kind in kinds)
         return [one for one in read if one is not None]
 
     def tell(self, answer: Answer) -> None:
-        self._writer.write(
-            [(self._topics.operations, key_of(type(answer)), encode_request(answer))]
-        )
+        application, operations = self._config.application_id, self._topics.operations
+        rows: list[tuple[str, bytes | None]]
+        if isinstance(answer, ProposalRecord):
+            rows = pages_of(answer, application=application, standing=sorted(self._pages))
+        else:
+            rows = [(key_of(type(answer)), encode_request(answer, application))]
+        self._writer.write([(operations, key, value) for key, value in rows])
+        if isinstance(answer, ProposalRecord):
+            self._pages = {key for key, value in rows if value and is_page(key)}
 
     def close(self) -> None:
         self._pool.shutdown(wait=False, cancel_futures=True)

@@ -83,6 +83,8 @@ def load(
         state.wishes.remember(answer)
     state.goal.take(goal, work.shape.digest)
     told = state.wishes.predecessor
+    if told:
+        state.plan.drains.remember(told.halted)
     is_same = told is not None and told.settings == work.policy.named
     if told and goal is not None and is_same and not work.shape.differs(told.shape):
         _resume(state, told, now_ms)
@@ -94,7 +96,9 @@ def _resume(state: State, told: PlanRecord, now_ms: int) -> None:
     stands = standing(state.workers)
     target = {task: each for task, each in stands.items() if each.active} | state.goal.copies
     reasons = {}
-    for move in told.moves:
+    # All that is known of a plan that was applied; of other moves the first are in what was told.
+    planned = state.wishes.proposal if told.rebalance[1] == "adopted" else None
+    for move in (*(planned.moves if planned else ()), *told.moves):
         with suppress(ConfigError):  # They are words; nothing goes by them.
             reasons[TaskId.parse(move.task), move.target] = move.why
     modes = [Mode(one.name, one.concerns, one.examples, one.until) for one in told.modes]

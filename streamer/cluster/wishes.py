@@ -67,20 +67,32 @@ class Wishes:
             case RebalanceRecord(number=number):
                 is_new = number != self.outcome[0]
                 self._rebalance = request if is_new else None
+                if is_new and request.stops:
+                    plan.drains.stop(request.drain)
                 return is_new
+
+    def stop(self, plan: Plan) -> bool:
+        """Go by a stop that was asked for, before the next step is taken. Returns whether there was
+        one, and a placement to stay with."""
+        request = self._rebalance
+        if request is None or not request.stops or not plan.target:
+            return False
+        self._rebalance = None
+        plan.halt()
+        self.outcome = (request.number, "stopped")
+        return True
 
     def fulfil(self, plan: Plan) -> bool:
         """Go by a rebalance that was asked for, once there is a placement to compare it with.
         Returns whether the plan is another one now."""
+        if self.stop(plan):
+            return True
         request = self._rebalance
         if request is None or not plan.target:
             return False
         self._rebalance = None
-        refusal = self._adopt(request.id, plan) if not request.stops else ""
-        if request.stops:
-            plan.halt()
-        done = "stopped" if request.stops else "adopted"
-        self.outcome = (request.number, f"refused: {refusal}" if refusal else done)
+        refusal = self._adopt(request.id, plan)
+        self.outcome = (request.number, f"refused: {refusal}" if refusal else "adopted")
         return not refusal
 
     def _adopt(self, wanted: str, plan: Plan) -> str:
@@ -90,7 +102,11 @@ class Wishes:
             return f"no proposal {wanted} is known: plan anew"
         try:
             before, after = copies_named(known.before), copies_named(known.after)
-            reasons = {TaskId.parse(move.task): move.why for move in known.moves}
+            reasons = {
+                (TaskId.parse(move.task), move.target): move.why
+                for move in known.moves
+                if move.target
+            }
         except ConfigError as error:
             return str(error)
         return plan.adopt(before, after, reasons)
@@ -128,4 +144,4 @@ class Wishes:
 
 def _drain(record: DrainRecord) -> Drain:
     zones = frozenset(tag for zone in record.zones for tag in zone_tags(zone))
-    return Drain(frozenset(record.workers), zones, record.name)
+    return Drain(frozenset(record.workers), zones, frozenset(record.kept), record.name)

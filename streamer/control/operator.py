@@ -12,27 +12,25 @@ from __future__ import annotations
 import secrets
 import time
 from collections.abc import Callable, Iterable
-from contextlib import suppress
-from typing import NamedTuple, TypeVar, get_args
+from typing import NamedTuple, TypeVar
 
 from streamer.clock import Clock, SystemClock
 from streamer.closable import Closable
 from streamer.config import Config
 from streamer.control.identity import somebody
 from streamer.control.requests import (
-    Answer,
     DrainRecord,
     PlanRecord,
     ProposalRecord,
     ProposeRecord,
     RebalanceRecord,
     Request,
-    decode,
     encode,
     key_of,
 )
+from streamer.control.said import Said
 from streamer.control.topics import ControlTopics
-from streamer.errors import InternalTopicError, KafkaUnavailableError, OperationRefusedError
+from streamer.errors import KafkaUnavailableError, OperationRefusedError
 from streamer.ids import control_topic
 from streamer.kafka.admin import Admin
 from streamer.kafka.table import TableReader, TableWriter
@@ -69,33 +67,35 @@ class Operator(Closable):
         self._place = ControlTopics.find(config, self._admin).operations
         self._reader = TableReader(config, [self._place])
         self._writer: TableWriter | None = None
-        self._found: dict[str, Request | Answer] = {}
-        self._drains: dict[str, DrainRecord] = {}
-        """All that were read, by name."""
-        self._offsets: dict[str, int] = {}
+        self._said = Said()
 
     def plan(self) -> PlanRecord | None:
         """What the controller told last; None where none ever did."""
         self._read()
-        found = self._found.get(key_of(PlanRecord))
-        return found if isinstance(found, PlanRecord) else None
+        return self._said.get(PlanRecord)
 
     def draining(self) -> DrainRecord:
         """What is to be emptied at present."""
         self._read()
-        found = self._found.get(key_of(DrainRecord))
-        return found if isinstance(found, DrainRecord) else DrainRecord()
+        return self._said.get(DrainRecord) or DrainRecord()
 
     def drain(
-        self, *, zones: Iterable[str], workers: Iterable[str], follows: str = ""
+        self,
+        *,
+        zones: Iterable[str],
+        workers: Iterable[str],
+        kept: Iterable[str] = (),
+        follows: str = "",
     ) -> DrainRecord:
         """Give these zones and workers nothing from now on, and no others; returns what was asked.
-        `follows` is the name of the drain that this one was made from."""
+        Those that are `kept` keep what they have. `follows` is the name of the drain that this one
+        was made from."""
         asked = DrainRecord(
             number=secrets.token_hex(6),
             follows=follows,
             zones=tuple(sorted(set(zones))),
             workers=tuple(sorted(set(workers))),
+            kept=tuple(sorted(set(kept))),
             by=somebody(),
             at_ms=self._clock.now_ms(),
         )
@@ -105,13 +105,7 @@ class Operator(Closable):
     def is_informed(self, drain: DrainRecord, of: Iterable[str]) -> bool:
         """Whether it was made from one of these names, or from what was. Of two that were asked for
         at once neither is, and the later one has replaced the other unknowingly."""
-        names, passed = set(of), set[str]()
-        while drain.follows not in passed:
-            if drain.follows in names:
-                return True
-            passed.add(drain.follows)
-            drain = self._drains.get(drain.follows, drain)
-        return False
+        return self._said.is_informed(drain, of)
 
     def has_controller(self) -> bool:
         """Whether one is elected at this moment. Raises KafkaUnavailableError."""
@@ -120,28 +114,43 @@ class Operator(Closable):
 
     def propose(self, *, timeout_s: float) -> ProposalRecord:
         """A placement that the controller computes from what it knows now."""
-        number = secrets.token_hex(6)
+        number, is_read = secrets.token_hex(6), False
         self._write(ProposeRecord(number=number, by=somebody(), at_ms=self._clock.now_ms()))
 
         def made() -> ProposalRecord | None:
-            found = self._found.get(key_of(ProposalRecord))
-            is_it = isinstance(found, ProposalRecord) and found.number == number
-            return found if is_it and isinstance(found, ProposalRecord) else None
+            nonlocal is_read
+            found, asked = self._said.get(ProposalRecord), self._said.get(ProposeRecord)
+            if found is not None and found.number == number:
+                return found
+            is_mine = asked is not None and asked.number == number
+            if asked is not None and is_read and not is_mine:
+                raise OperationRefusedError(
+                    f"{asked.by or 'somebody'} asked for a proposal at the same time",
+                    hint="the same command asks again",
+                )
+            is_read |= is_mine
+            return None
 
         return self._wait(made, timeout_s)
 
     def proposal(self) -> ProposalRecord | None:
         """The placement that was proposed last; None where none ever was."""
         self._read()
-        found = self._found.get(key_of(ProposalRecord))
-        return found if isinstance(found, ProposalRecord) else None
+        return self._said.get(ProposalRecord)
 
-    def apply(self, proposal: str, *, timeout_s: float) -> None:
-        """Have the controller go towards a proposal.
+    def apply(self, proposal: str, *, timeout_s: float) -> str:
+        """Have the controller go towards a proposal; returns the number of this request.
 
-        Raises OperationRefusedError where it is not known or the placement is not as it was.
+        Raises OperationRefusedError where it is not known or the placement is not as it was, and
+        where somebody has asked for something else before the controller answered.
         """
-        self._rebalance(proposal, timeout_s=timeout_s)
+        return self._rebalance(proposal, timeout_s=timeout_s)
+
+    def replaced_by(self, number: str) -> RebalanceRecord | None:
+        """The request that stands in place of the one with this number; None where that stands, or
+        has yet to be read."""
+        self._read()
+        return self._said.replaced_by(number)
 
     def apply_once(self, proposed: Proposed, *, timeout_s: float, number: str) -> None:
         """The same for a caller that may ask again: `number` is its own name of this asking. With
@@ -160,18 +169,17 @@ class Operator(Closable):
     def stop_asked(self) -> RebalanceRecord | None:
         """The wish that every task stay where it is, while nobody has asked for moves since."""
         self._read()
-        asked = self._found.get(key_of(RebalanceRecord))
-        return asked if isinstance(asked, RebalanceRecord) and asked.stops else None
+        asked = self._said.get(RebalanceRecord)
+        return asked if asked is not None and asked.stops else None
 
     def stopped_by(self, proposed: Proposed) -> str:
         """Who had every task stay where it is since this was proposed; "" where nobody did."""
         stop = self.stop_asked()
         if stop is None:
             return ""
-        made = self._found.get(key_of(ProposalRecord))
-        if isinstance(made, ProposalRecord) and made.number == proposed.number:
-            offsets = self._offsets
-            is_later = offsets[key_of(RebalanceRecord)] > offsets[key_of(ProposalRecord)]
+        made = self._said.get(ProposalRecord)
+        if made is not None and made.number == proposed.number:
+            is_later = self._said.is_later(RebalanceRecord, ProposalRecord)
         else:
             # Another one has taken its place: clocks have to do.
             is_later = stop.at_ms >= proposed.at_ms
@@ -180,18 +188,17 @@ class Operator(Closable):
     def asked_ms(self, number: str) -> int:
         """When the request of this number was made; 0 where it does not stand."""
         self._read()
-        asked = self._found.get(key_of(RebalanceRecord))
-        if isinstance(asked, RebalanceRecord) and asked.number == number:
-            return asked.at_ms
-        return 0
+        asked = self._said.get(RebalanceRecord)
+        return asked.at_ms if asked is not None and asked.number == number else 0
 
     def stop(self, *, timeout_s: float) -> None:
-        """Have every task stay where it is now; copies that are being built are finished."""
+        """Have every task stay where it is now, also at workers that are drained; copies that are
+        being built are finished."""
         self._rebalance("", stops=True, timeout_s=timeout_s)
 
     def _rebalance(
         self, proposal: str, *, timeout_s: float, stops: bool = False, number: str = ""
-    ) -> None:
+    ) -> str:
         is_asked = bool(number) and self._is_asked(number)
         number = number or secrets.token_hex(6)
         if not is_asked:
@@ -200,21 +207,30 @@ class Operator(Closable):
                     number=number,
                     id=proposal,
                     stops=stops,
+                    drain=self.draining().name if stops else None,
                     by=somebody(),
                     at_ms=self._clock.now_ms(),
                 )
             )
 
         def outcome() -> str | None:
-            found = self._found.get(key_of(PlanRecord))
-            is_it = isinstance(found, PlanRecord) and found.rebalance[0] == number
-            return found.rebalance[1] if is_it and isinstance(found, PlanRecord) else None
+            found = self._said.get(PlanRecord)
+            if found is not None and found.rebalance[0] == number:
+                return found.rebalance[1]
+            if newer := self.replaced_by(number):
+                raise OperationRefusedError(
+                    f"{f'plan {proposal}' if proposal else 'the stop'} was replaced before the"
+                    f" controller answered, by {newer.words}",
+                    hint="streamer show moves tells what goes on; the same command asks again",
+                )
+            return None
 
         said = self._wait(outcome, timeout_s)
         if said.startswith("refused"):
             raise OperationRefusedError(
                 f"the controller {said}", hint="look at a new plan: streamer rebalance plan"
             )
+        return number
 
     def close(self) -> None:
         self._reader.close()
@@ -224,10 +240,9 @@ class Operator(Closable):
     def _is_asked(self, number: str) -> bool:
         """Whether the request of this number stands, or was answered last."""
         self._read()
-        asked = self._found.get(key_of(RebalanceRecord))
-        told = self._found.get(key_of(PlanRecord))
-        return (isinstance(asked, RebalanceRecord) and asked.number == number) or (
-            isinstance(told, PlanRecord) and told.rebalance[0] == number
+        asked, told = self._said.get(RebalanceRecord), self._said.get(PlanRecord)
+        return (asked is not None and asked.number == number) or (
+            told is not None and told.rebalance[0] == number
         )
 
     def _wait(self, look: Callable[[], Found | None], timeout_s: float) -> Found:
@@ -247,22 +262,11 @@ class Operator(Closable):
     def _read(self) -> None:
         ends = self._admin.ends([self._place])
         rows = self._reader.read_to(ends, timeout_s=_READ_S)
-        newest = {row.key: row for row in rows}
-        asked = [row.value for row in rows if row.key == key_of(DrainRecord) and row.value]
-        for value in asked:
-            # What was replaced is not to be read any more; the newest is, below.
-            with suppress(InternalTopicError):
-                drain = decode(DrainRecord, self._place.topic, value)
-                self._drains[drain.name] = drain
-        for kind in (*get_args(Request), *get_args(Answer)):
-            key = key_of(kind)
-            row = newest.get(key)
-            if row is not None and row.value is not None:
-                self._found[key] = decode(kind, self._place.topic, row.value)
-                self._offsets[key] = row.offset
+        self._said.take(rows, self._place.topic)
 
     def _write(self, request: Request) -> None:
         if self._writer is None:
             self._writer = TableWriter(self._config)
-        self._writer.put(self._place, key_of(type(request)), encode(request))
+        application = self._config.application_id
+        self._writer.put(self._place, key_of(type(request)), encode(request, application))
         self._writer.flush(_WRITE_S)

@@ -7,7 +7,8 @@
 One small compacted topic with one partition, which every worker reads beside its assignments. The
 operation that gives an order writes it in the transaction of its own lock, and takes it back when
 it ends. What became of it is in statuses and in the repository; an order that is read again, by a
-worker that has just started too, asks for what is not there yet and for nothing else.
+worker that has just started too, asks for what is not there yet and for nothing else. Each names
+its `application`, "" where a release wrote it that did not: one of another is refused.
 """
 
 from __future__ import annotations
@@ -16,8 +17,10 @@ from typing import TypeVar
 
 import msgspec
 from msgspec import Struct
+from msgspec.structs import replace
 
 from streamer.control.numbers import Whole
+from streamer.control.requests import refuse_foreign
 from streamer.control.versions import check_format
 from streamer.errors import InternalTopicError, StreamerError
 from streamer.ids import TaskId
@@ -48,6 +51,7 @@ class SnapshotOrder(Struct, frozen=True, kw_only=True, omit_defaults=True):
     tasks: tuple[str, ...] = ()
     repository: str = ""
     at_ms: Whole = 0
+    application: str = ""
 
 
 class RebuildOrder(Struct, frozen=True, kw_only=True, omit_defaults=True):
@@ -60,6 +64,7 @@ class RebuildOrder(Struct, frozen=True, kw_only=True, omit_defaults=True):
     source: str = "auto"
     repository: str = ""
     at_ms: Whole = 0
+    application: str = ""
 
 
 Order = SnapshotOrder | RebuildOrder
@@ -82,16 +87,19 @@ def rebuild_key(task: TaskId) -> str:
     return f"{_REBUILD}{task}"
 
 
-def encode_order(order: Order) -> bytes:
-    return _encoder.encode(order)
+def encode_order(order: Order, topic: str = "") -> bytes:
+    """As it is written to this topic, whose application it names."""
+    return _encoder.encode(replace(order, application=topic.rpartition(".")[0]))
 
 
 def decode_order(topic: str, key: str, value: bytes) -> Order:
-    """Raises InternalTopicError for another format version or bytes of another kind."""
+    """Raises InternalTopicError for another format version, an order of another application, or
+    bytes of another kind."""
     kind: type[Order] = RebuildOrder if key.startswith(_REBUILD) else SnapshotOrder
     try:
         check_format(value, FORMAT, topic=topic, key=key)
         order = _decoders[kind].decode(value)
+        refuse_foreign(order.application, topic, key)
         _check(order, key)
     except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError, StreamerError) as error:
         if isinstance(error, InternalTopicError):

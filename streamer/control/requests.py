@@ -7,12 +7,13 @@
     plan        PlanRecord        by the controller alone: where it is going
 
 A request stays until it is replaced or taken back: a new controller finds it in the log and goes by
-it, so nothing has to be asked for twice. A deposed controller can write none of its own.
+it, so nothing has to be asked for twice. A deposed controller can write none of its own. Each names
+its `application`, "" where a release wrote it that did not: one of another is refused.
 """
 
 from __future__ import annotations
 
-from typing import TypeVar, cast
+from typing import Any, TypeVar, cast
 
 import msgspec
 from msgspec import Struct
@@ -35,6 +36,7 @@ __all__ = [
     "decode",
     "encode",
     "key_of",
+    "refuse_foreign",
 ]
 
 FORMAT = 1
@@ -43,20 +45,28 @@ FORMAT = 1
 class DrainRecord(Struct, frozen=True, kw_only=True, omit_defaults=True):
     """Workers that shall end up with nothing: those named, and all in these zones (`az=eu-1`).
     `number` tells one asking from another, and `follows` is the number of the drain that stood when
-    this one was asked for: it replaces that one, and no other."""
+    this one was asked for: it replaces that one, and no other. `kept` are those of its zones and
+    workers whose drain was stopped before: they are given nothing, and keep what they have."""
 
     format: Whole = FORMAT
     number: str = ""
     follows: str = ""
     zones: tuple[str, ...] = ()
     workers: tuple[str, ...] = ()
+    kept: tuple[str, ...] = ()
     by: str = ""
     at_ms: Whole = 0
+    application: str = ""
 
     @property
     def name(self) -> str:
         """What the controller answers by; an older release gave no numbers."""
         return self.number or ",".join((*self.zones, *self.workers))
+
+    def stopped(self, halted: str) -> frozenset[str]:
+        """The zones and workers whose drain is stopped, where the drain of that name was."""
+        is_all = bool(halted) and halted == self.name
+        return frozenset((*self.zones, *self.workers) if is_all else self.kept)
 
 
 class ProposeRecord(Struct, frozen=True, kw_only=True, omit_defaults=True):
@@ -66,18 +76,29 @@ class ProposeRecord(Struct, frozen=True, kw_only=True, omit_defaults=True):
     number: str
     by: str = ""
     at_ms: Whole = 0
+    application: str = ""
 
 
 class RebalanceRecord(Struct, frozen=True, kw_only=True, omit_defaults=True):
     """Go towards the proposal of this id, or stop what is under way where `stops` is set. `number`
-    tells one asking from another."""
+    tells one asking from another. A stop names the `drain` that stood when it was asked for, "" for
+    none: that one is stopped, too, and none that is asked for later. An older release did not
+    say."""
 
     format: Whole = FORMAT
     number: str
     id: str = ""
     stops: bool = False
+    drain: str | None = None
     by: str = ""
     at_ms: Whole = 0
+    application: str = ""
+
+    @property
+    def words(self) -> str:
+        """What it asks for, and who did."""
+        what = "a stop of all moves" if self.stops else f"plan {self.id}"
+        return f"{what}, which {self.by or 'somebody'} asked for"
 
 
 class MoveRecord(Struct, frozen=True, kw_only=True, omit_defaults=True):
@@ -107,7 +128,8 @@ class ModeRecord(Struct, frozen=True, kw_only=True, omit_defaults=True):
 class ProposalRecord(Struct, frozen=True, kw_only=True, omit_defaults=True):
     """A placement to look at, and to have applied as it is. `before` and `after` name the active
     and the standbys of the tasks that change; `id` is the hash of both. `spread_before` and
-    `spread_after` tell by measure how far the fullest worker is above its share, in per cent."""
+    `spread_after` tell by measure how far the fullest worker is above its share, in per cent.
+    Further `moves` are in so many `pages` (proposals.py)."""
 
     format: Whole = FORMAT
     id: str
@@ -120,7 +142,9 @@ class ProposalRecord(Struct, frozen=True, kw_only=True, omit_defaults=True):
     spread_before: dict[str, Whole] = {}
     spread_after: dict[str, Whole] = {}
     is_partial: bool = False
+    pages: Whole = 0
     at_ms: Whole = 0
+    application: str = ""
 
 
 class PlanRecord(Struct, frozen=True, kw_only=True, omit_defaults=True):
@@ -130,7 +154,8 @@ class PlanRecord(Struct, frozen=True, kw_only=True, omit_defaults=True):
     `topology` tells the shape of all workers that are given tasks, one text for each subtopology,
     and `shape` is its digest: told here once, and not in each assignment.
 
-    `drain` is the number of the drain that the placement goes by. Of the workers that it empties,
+    `drain` is the number of the drain that the placement goes by, `halted` of the one that was
+    stopped last: where both are the same, its workers keep what they have. Of its workers,
     `holding` counts the tasks and copies that each has not let go of, by its own report, and
     `staying` those of them that nobody else can have. `settings` are those that the placement was
     made with: where it is there, `goals.py` has the rest of what the next controller goes on with.
@@ -149,12 +174,14 @@ class PlanRecord(Struct, frozen=True, kw_only=True, omit_defaults=True):
     draining: tuple[str, ...] = ()
     rebalance: tuple[str, str] = ("", "")
     drain: str = ""
+    halted: str = ""
     holding: dict[str, Whole] = {}
     staying: dict[str, Whole] = {}
     settings: str = ""
     shape: str = ""
     topology: tuple[str, ...] = ()
     at_ms: Whole = 0
+    application: str = ""
 
 
 Request = DrainRecord | ProposeRecord | RebalanceRecord
@@ -177,19 +204,35 @@ def key_of(kind: type[Struct]) -> str:
     return _KEYS[kind]
 
 
-def encode(message: Request | Answer) -> bytes:
+def encode(message: Request | Answer, application: str = "") -> bytes:
+    """As it is written to a topic of this application."""
     # The version is a default, and yet always written.
-    return _encoder.encode({"format": message.format, **msgspec.to_builtins(message)})
+    plain = {"format": message.format, **msgspec.to_builtins(message)}
+    return _encoder.encode(plain | {"application": application} if application else plain)
 
 
 def decode(kind: type[Message], topic: str, value: bytes) -> Message:
-    """Raises InternalTopicError for another format version or bytes of another kind."""
+    """Raises InternalTopicError for another format version, a record of another application, or
+    bytes of another kind."""
     key = _KEYS[kind]
     try:
         check_format(value, FORMAT, topic=topic, key=key)
-        return cast(Message, _decoders[kind].decode(value))
+        message = cast(Message, _decoders[kind].decode(value))
     except msgspec.MsgspecError as error:
         raise InternalTopicError(
             f"{topic}: the record of key {key!r} is not a control record: {error}",
             hint="only workers and the command line of the application may write there",
         ) from error
+    refuse_foreign(cast(Any, message).application, topic, key)
+    return message
+
+
+def refuse_foreign(application: str, topic: str, key: str) -> None:
+    """Raises InternalTopicError for the record of another application; an older release named
+    none."""
+    if application not in ("", topic.rpartition(".")[0]):
+        raise InternalTopicError(
+            f"{topic}: the record of key {key!r} is of application {application!r}",
+            hint="only workers and the command line of the application may write there:"
+            " docs/security.md says how to take such a record out",
+        )

@@ -49,7 +49,9 @@ class Export:
             repository=target.directory,
             at_ms=world.now_ms(),
         )
-        work.write([Effect(world.place, export_key(target.number), encode_order(order))])
+        work.write(
+            [Effect(world.place, export_key(target.number), encode_order(order, world.place.topic))]
+        )
 
         def exported() -> ChoreReport | None:
             target.check_active(world)

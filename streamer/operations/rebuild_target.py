@@ -120,7 +120,7 @@ class Target:
             repository=self.repository,
             at_ms=world.now_ms(),
         )
-        work.write([Effect(world.place, self.key, encode_order(order))])
+        work.write([Effect(world.place, self.key, encode_order(order, world.place.topic))])
 
     def withdraw(self, world: World, work: Work) -> None:
         keys = [self.key] if self.stands(world) else []

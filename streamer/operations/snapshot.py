@@ -120,7 +120,7 @@ class _Order:
             repository=self.asked.repository,
             at_ms=world.now_ms(),
         )
-        work.write([Effect(world.place, SNAPSHOT_KEY, encode_order(order))])
+        work.write([Effect(world.place, SNAPSHOT_KEY, encode_order(order, world.place.topic))])
         return f"the workers of {len(self.asked.tasks)} tasks are asked"
 
     def undo(self, world: World, work: Work) -> str:

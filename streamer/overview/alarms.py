@@ -36,7 +36,7 @@ _INTERVALS = 3
 
 # The ways in which a placement is less than it should be, as the controller names them.
 _MODES: dict[str, tuple[Level, str]] = {
-    "no_workers": ("alarm", "no worker is ready: tasks have no place"),
+    "no_workers": ("alarm", "tasks have no place, since no worker is ready"),
     "one_worker_left": ("alarm", "one worker is left: there is no copy of anything"),
     "one_zone_left": ("alarm", "one zone is left: copies share its fate"),
     "zone_violations": ("alarm", "tasks have two copies in one zone or on one host"),
@@ -185,14 +185,18 @@ def _placement(seen: Seen) -> Iterator[Alarm]:
     for mode in seen.plan.modes:
         yield _of_mode(mode)
     if seen.plan.draining:
+        is_stopped = bool(seen.drain.stopped(seen.plan.halted))
+        again = (
+            "" if seen.plan.moves_left else "streamer drain --undo lets them be given tasks again"
+        )
         yield _alarm(
             "note",
             "draining",
-            "workers are drained",
+            "workers are drained, and keep what they have: that was stopped"
+            if is_stopped
+            else "workers are drained",
             seen.plan.draining,
-            todo="streamer drain --undo lets them be given tasks again"
-            if not seen.plan.moves_left
-            else "",
+            todo="the same streamer drain goes on with it, --undo ends it" if is_stopped else again,
             link=("worker", seen.plan.draining[0]),
             since_ms=seen.drain.at_ms,
         )

@@ -99,6 +99,13 @@ def drain_a_zone(made: Application, wait_until: Any) -> None:
     assert code == 1, out
     assert "nobody else can have them" in err
     assert second.running() == EVERY
+    # Stopped, it keeps all of it, and says so; what was emptied before stays empty.
+    code, out, err = command(made, "rebalance", "stop")
+    assert (code, err) == (0, "")
+    assert "the drain of az=a, az=b is stopped: its workers keep what they have" in out
+    code, out, err = command(made, "show", "moves")
+    assert "to go on: streamer drain --zone az=a --zone az=b" in out, err
+    assert (first.running(), second.running()) == (set(), EVERY)
     code, out, err = command(made, "drain", "--undo", "--zone", "az=a", "--zone", "az=b")
     assert code == 0, err
 
@@ -106,6 +113,10 @@ def drain_a_zone(made: Application, wait_until: Any) -> None:
 def drain_a_worker(made: Application, wait_until: Any) -> None:
     first, second = made.workers
     worker = worker_id(made, "b")
+    code, out, err = command(made, "drain", "--worker", f"{worker}x")
+    assert (code, out) == (2, "")
+    assert f"there is no worker {worker}x" in err
+    assert f"is {worker} meant?" in err
     code, out, err = command(made, "drain", "--worker", worker)
     assert code == 0, err
     assert f"drained: {worker}" in out

@@ -7,6 +7,7 @@ from collections.abc import Callable
 import pytest
 
 from streamer.control.requests import (
+    DrainRecord,
     PlanRecord,
     ProposalRecord,
     ProposeRecord,
@@ -63,6 +64,10 @@ def propose(world: World) -> ProposalRecord:
 
 def answered(world: World, number: str) -> Callable[[], bool]:
     return lambda: any(each.rebalance[0] == number for each in told(world))
+
+
+def goes_by(world: World, drain: str) -> Callable[[], bool]:
+    return lambda: any(each.drain == drain for each in told(world))
 
 
 def lose_controllers(world: World, *, every: int, times: int) -> None:
@@ -149,3 +154,35 @@ def test_what_was_stopped_stays_stopped(seed: int) -> None:
     lose_controllers(world, every=60, times=8)
     world.until(is_at_rest(world))
     assert placed(world) == stopped
+
+
+@pytest.mark.parametrize("after", [0, 40, 160])
+@pytest.mark.parametrize("seed", SEEDS)
+def test_a_drain_that_was_stopped_moves_nothing_more(seed: int, after: int) -> None:
+    world = drifted(seed)
+    busiest = max(world.processes, key=lambda process: len(process.owned))
+    world.kafka.operations.append(DrainRecord(number="d", workers=(busiest.worker,)))
+    if after:
+        world.until(goes_by(world, "d"))
+    for _ in range(after):
+        world.step()
+    world.kafka.operations.append(RebalanceRecord(number="s", stops=True, drain="d"))
+    world.until(answered(world, "s"))
+    kept = set(dict(world.kafka.assignments)[busiest.worker].tasks)  # type: ignore[union-attr]
+    lose_controllers(world, every=60, times=8)
+    world.until(is_at_rest(world))
+    assert {str(task) for task in busiest.owned} == kept
+    world.kafka.operations.append(DrainRecord(number="again", workers=(busiest.worker,)))
+    world.until(lambda: not (busiest.owned or busiest.copies))
+
+
+def test_drains_that_are_stopped_are_so_before_they_are_done() -> None:
+    """The test above proves something: most of its drains have yet to move a task."""
+    unfinished = 0
+    for seed in SEEDS:
+        world = drifted(seed)
+        busiest = max(world.processes, key=lambda process: len(process.owned))
+        world.kafka.operations.append(DrainRecord(number="d", workers=(busiest.worker,)))
+        world.until(goes_by(world, "d"))
+        unfinished += bool(busiest.owned)
+    assert unfinished > len(SEEDS) / 2

@@ -22,13 +22,12 @@ from streamer.control.messages import AssignmentRecord, StatusRecord
 from streamer.control.requests import (
     Answer,
     DrainRecord,
-    ProposalRecord,
-    ProposeRecord,
     RebalanceRecord,
     Request,
 )
 from streamer.errors import FencedError, KafkaUnavailableError, TopologyChangedError
 from streamer.topology.shape import Shape
+from tests.simulation.asking import check_held, request
 from tests.simulation.kafka import SESSION_MS, Kafka
 from tests.simulation.owning import check_leases, single_owners
 from tests.simulation.process import Process, work_of
@@ -98,6 +97,10 @@ class Link:
         if not self.kafka.is_valid(CONTROLLER, self.epoch):
             raise FencedError("a later controller has taken over")
         if chance > 0.005:
+            term = self.world.terms.get(self.process)
+            if term is not None and term.state is not None and self.world.release is None:
+                before = dict(self.kafka.assignments)
+                check_held(term.state, written, before, self.world.describe)
             self.kafka.assignments.extend((each.worker, each) for each in written.records)
             self.kafka.goal |= written.goal
             self.kafka.operations += [written.plan] if written.plan else []
@@ -208,7 +211,9 @@ class World:
         if not self.is_quiet and self.chance.random() < self.unrest:
             self._trouble()
         if not self.is_quiet and self.asks.random() < self.unrest / 8:
-            self.kafka.operations.append(self._request())
+            self.kafka.operations.append(
+                request(self.asks, self.kafka.operations, number=str(self.steps))
+            )
         self._act(self.chance.choice(self.processes))
         self._check()
 
@@ -321,21 +326,6 @@ class World:
             case "double" if len(self._alive()) < 5 and self.chance.random() < 0.3:
                 self.doubled.add(process.worker)
                 self._start(process.worker)
-
-    def _request(self) -> Request:
-        """What an operator may ask for, sensible or not."""
-        number = str(self.steps)
-        match self.asks.choice(("drain", "drain", "fill", "propose", "apply", "stop")):
-            case "drain":
-                return DrainRecord(workers=(f"w{self.asks.randrange(5)}",))
-            case "fill":
-                return DrainRecord()
-            case "propose":
-                return ProposeRecord(number=number)
-            case "stop":
-                return RebalanceRecord(number=number, stops=True)
-        made = ["none", *(p.id for p in self.kafka.operations if isinstance(p, ProposalRecord))]
-        return RebalanceRecord(number=number, id=made[-1])
 
     def _calm(self) -> None:
         self.is_quiet = True

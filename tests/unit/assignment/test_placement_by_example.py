@@ -386,3 +386,24 @@ def test_the_size_of_a_large_fleet_is_planned_in_seconds() -> None:
     assert time.process_time() - started < 10
     assert after.moved_bytes == 60 << 20
     assert set(actives(after).values()) == {10, 11}
+
+
+@pytest.mark.parametrize("standbys", [0, 1])
+def test_a_worker_whose_drain_was_stopped_keeps_what_it_has_and_is_given_nothing(
+    standbys: int,
+) -> None:
+    facts = Facts(plain("abc"), tasks(12, MIB), standby_replicas=standbys)
+    before = place(facts)
+    held = with_presence(plain("abcd"), "a", Presence.HELD)
+    after = place(then(facts, before, workers=held))
+    # Others even out among themselves, the one that joined too; it is the same at `a`.
+    assert any("d" in copies.workers for copies in after.copies.values())
+    for task, copies in before.copies.items():
+        assert (after.copies[task].active == "a") == (copies.active == "a")
+        assert ("a" in after.copies[task].workers) == ("a" in copies.workers)
+    # Also where somebody dies whose tasks it has no copy of.
+    gone = {name: site for name, site in held.items() if name != "b"}
+    later = place(then(facts, after, workers=gone))
+    assert all(copies.active in gone for copies in later.copies.values())
+    kept = {task for task, copies in later.copies.items() if "a" in copies.workers}
+    assert kept == {task for task, copies in before.copies.items() if "a" in copies.workers}

@@ -3,14 +3,30 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Iterable
 
 import pytest
 
 from streamer.cli import moves
-from streamer.cli.drain import Wish
+from streamer.cli.known import check_known
+from streamer.cli.wish import Wish
 from streamer.control.operator import Operator
-from streamer.control.requests import DrainRecord, ModeRecord, PlanRecord
-from streamer.errors import KafkaUnavailableError, OperationRefusedError, UnfinishedError
+from streamer.control.requests import (
+    DrainRecord,
+    ModeRecord,
+    PlanRecord,
+    RebalanceRecord,
+    encode,
+)
+from streamer.control.said import Said
+from streamer.errors import (
+    ConfigError,
+    KafkaUnavailableError,
+    OperationRefusedError,
+    UnfinishedError,
+)
+from streamer.ids import TopicPartition
+from streamer.kafka.table import Row
 
 A, B = frozenset({"az=a"}), frozenset({"az=b"})
 NONE: frozenset[str] = frozenset()
@@ -23,19 +39,37 @@ class Topic(Operator):
         self.log = [] if log is None else log
         self.told: PlanRecord | None = None
         self.is_controlled = True
-
-    @property
-    def _drains(self) -> dict[str, DrainRecord]:  # type: ignore[override]
-        return {each.name: each for each in self.log}
+        self._said = Said()
 
     def draining(self) -> DrainRecord:
         return self.log[-1] if self.log else DrainRecord()
 
-    def drain(self, *, zones: object, workers: object, follows: str = "") -> DrainRecord:
-        number = str(len(self.log) + 1)
-        assert isinstance(zones, set | frozenset)
-        self.log.append(DrainRecord(number=number, follows=follows, zones=tuple(sorted(zones))))
-        return self.log[-1]
+    def drain(
+        self,
+        *,
+        zones: Iterable[str],
+        workers: Iterable[str],
+        kept: Iterable[str] = (),
+        follows: str = "",
+    ) -> DrainRecord:
+        made = DrainRecord(
+            number=str(len(self.log) + 1),
+            follows=follows,
+            zones=tuple(sorted(zones)),
+            workers=tuple(sorted(workers)),
+            kept=tuple(sorted(kept)),
+        )
+        self.log.append(made)
+        return made
+
+    def is_informed(self, drain: DrainRecord, of: Iterable[str]) -> bool:
+        place = TopicPartition("app.operations", 0)
+        rows = [Row(place, at, "drain", encode(one)) for at, one in enumerate(self.log)]
+        self._said.take(rows, place.topic)
+        return super().is_informed(drain, of)
+
+    def stop_asked(self) -> RebalanceRecord | None:
+        return RebalanceRecord(number="s", stops=True, by="ann@desk")
 
     def plan(self) -> PlanRecord | None:
         return self.told
@@ -140,3 +174,80 @@ def test_one_that_is_asked_for_later_by_another_has_its_own_time() -> None:
     time.sleep(0.06)
     with pytest.raises(KafkaUnavailableError, match="no controller has looked at the request"):
         wish.look(held)
+
+
+def test_it_is_about_its_own_workers_and_not_about_those_of_others() -> None:
+    topic = Topic()
+    Wish(topic, B, frozenset({"w9"})).ask()
+    places = {"w1": "cloud=x,az=a", "w2": "cloud=x,az=b", "w9": "cloud=x,az=c"}
+    mine = Wish(topic, A, frozenset({"w3"}), places=lambda: places)
+    mine.ask()
+    others = {"w2": 4, "w9": 5}
+    line, is_over = mine.look(told("2", holding=others | {"w1": 1, "w3": 1, "new": 1}))
+    # Where one is that has not been heard of yet, nobody knows.
+    assert line.startswith("3 tasks and copies are still on new, w1, w3;")
+    assert not is_over
+    assert mine.look(told("2", holding=others, staying=others))[1]
+    with pytest.raises(UnfinishedError, match="1 tasks and copies stay on w1: nobody else"):
+        mine.look(told("2", holding=others | {"w1": 1}, staying={"w1": 1}))
+
+
+def test_one_that_is_stopped_ends_with_who_did_it_and_how_to_go_on() -> None:
+    topic = Topic()
+    wish = Wish(topic, A, frozenset({"w1"}))
+    wish.ask()
+    with pytest.raises(UnfinishedError, match="ann@desk has stopped all moves: 2 tasks") as stopped:
+        wish.look(told("1", halted="1", holding={"w1": 2}))
+    assert stopped.value.exit_code == 1
+    assert "To go on: streamer drain --zone az=a --worker w1." in stopped.value.hint
+    # What had nothing by then is done all the same.
+    assert wish.look(told("1", halted="1"))[1]
+    undo = Wish(topic, A, NONE, is_undone=True)
+    undo.ask()
+    with pytest.raises(UnfinishedError, match="ann@desk has stopped all moves: nothing is moved"):
+        undo.look(told("2", halted="2", moves_left=1))
+
+
+def test_what_was_stopped_stays_so_until_it_is_asked_for_itself() -> None:
+    topic = Topic()
+    Wish(topic, A, NONE).ask()
+    topic.told = told("1", halted="1", holding={"w1": 2})
+    other = Wish(topic, B, NONE, places=lambda: {"w1": "az=a", "w2": "az=b"})
+    asked = other.ask()
+    assert (asked.zones, asked.kept) == (("az=a", "az=b"), ("az=a",))
+    assert other.look(told("2", halted="1", holding={"w1": 2}))[1]
+    topic.told = told("2", halted="1")
+    assert Wish(topic, frozenset({"az=c"}), NONE).ask().kept == ("az=a",)
+    assert Wish(topic, frozenset({"az=c"}), NONE, is_undone=True).ask().kept == ("az=a",)
+    assert Wish(topic, A, NONE).ask().kept == ()
+
+
+def known(zones: Iterable[str] = (), workers: Iterable[str] = ()) -> list[str]:
+    return check_known(
+        zones,
+        workers,
+        places={"shop-1": "cloud=x,az=eu-1", "shop-2": "cloud=x,az=eu-2", "gone-1": "az=us-1"},
+        alive={"shop-1", "shop-2"},
+        drained={"forgotten", "az=forgotten"},
+    )
+
+
+def test_a_name_that_nobody_has_is_refused_with_the_nearest_one() -> None:
+    with pytest.raises(ConfigError, match="there is no worker shop1") as refused:
+        known(workers=["shop-2", "shop1"])
+    assert refused.value.exit_code == 2
+    assert refused.value.hint.startswith("is shop-1 meant? workers: shop-1, shop-2;")
+    with pytest.raises(ConfigError, match="no worker has the tag az=eu1 in its zone") as refused:
+        known(zones=["az=eu1"])
+    assert "is az=eu-1 meant? tags: az=eu-1, az=eu-2, az=us-1, cloud=x;" in refused.value.hint
+    with pytest.raises(ConfigError, match="there is no worker x"):
+        check_known([], ["x"], places={}, alive=set(), drained=set())
+
+
+def test_those_that_have_left_and_those_that_are_drained_already_may_be_named() -> None:
+    assert known(["az=eu-1", "cloud=x"], ["shop-1"]) == []
+    assert known(["az=us-1"], ["gone-1"]) == [
+        "nothing to do for gone-1: no worker of that name lives",
+        "nothing to do for az=us-1: no worker of that name lives",
+    ]
+    assert len(known(["az=forgotten"], ["forgotten"])) == 2

@@ -134,6 +134,15 @@ class Fleet:
         told = self.log[worker]
         return (0, 0) if told.ended else (len(told.tasks), len(told.standbys))
 
+    def owners(self) -> dict[str, str]:
+        """Who is to have each task."""
+        return {
+            task: worker
+            for worker, told in sorted(self.log.items())
+            if not told.ended
+            for task in told.tasks
+        }
+
     def placed(self, worker: str) -> set[str]:
         """All that it has on its disk."""
         return {*self.log[worker].tasks, *self.log[worker].standbys}

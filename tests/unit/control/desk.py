@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from types import SimpleNamespace
 from typing import Any
 
@@ -42,16 +42,27 @@ class Desk:
         self.moves_left = 0
         self.modes: tuple[ModeRecord, ...] = ()
         self.is_away = False
-        self._outcome = ("", "")
+        self.on_put: Callable[[], None] | None = None
+        """What others do right after the next request is written."""
+        self.on_read: list[Callable[[], None] | None] = []
+        """What they do before each of the next looks."""
+        self.halted = ""
+        self.outcome = ("", "")
         self.dies_after_writing = False
         module = "streamer.control.operator"
         topics = SimpleNamespace(find=lambda *_given: SimpleNamespace(operations=PLACE))
-        ends = SimpleNamespace(ends=lambda _places: {PLACE: len(self.rows)})
+        ends = SimpleNamespace(ends=lambda _places: self._ends())
         monkeypatch.setattr(f"{module}.ControlTopics", topics)
         monkeypatch.setattr(f"{module}.Admin", lambda _config: ends)
         monkeypatch.setattr(f"{module}.TableReader", lambda _config, _places: _Reader(self))
         monkeypatch.setattr(f"{module}.TableWriter", lambda _config: _Writer(self))
         monkeypatch.setattr(f"{module}.SystemClock", lambda: self.clock)
+
+    def _ends(self) -> dict[TopicPartition, int]:
+        others = self.on_read.pop(0) if self.on_read else None
+        if others is not None:
+            others()
+        return {PLACE: len(self.rows)}
 
     def operator(self) -> Operator:
         return Operator(Config(application_id="app"))
@@ -76,7 +87,7 @@ class Desk:
             wish = decode(RebalanceRecord, PLACE.topic, value)
             self.adopted.append("stopped" if wish.stops else wish.id)
             how = "stopped" if wish.stops else "adopted"
-            self._outcome = (wish.number, how)
+            self.outcome = (wish.number, how)
             self.tell()
 
     def hear(self, wish: RebalanceRecord) -> None:
@@ -85,12 +96,12 @@ class Desk:
 
     def tell(self) -> None:
         """The controller tells again where it is going."""
-        self._tell(PlanRecord(controller="w1", rebalance=self._outcome))
+        self._tell(PlanRecord(controller="w1", rebalance=self.outcome))
 
     def _tell(self, answer: Answer) -> None:
         given: dict[str, Any] = {"at_ms": self.clock.now_ms()}
         if isinstance(answer, PlanRecord):
-            given |= {"moves_left": self.moves_left, "modes": self.modes}
+            given |= {"moves_left": self.moves_left, "modes": self.modes, "halted": self.halted}
         fields = {name: getattr(answer, name) for name in answer.__struct_fields__}
         self.put(key_of(type(answer)), encode(type(answer)(**{**fields, **given})))
 
@@ -120,6 +131,9 @@ class _Writer:
             raise SystemExit
         if not desk.is_away:
             desk.answer(key, value)
+        if (others := desk.on_put) is not None:
+            desk.on_put = None
+            others()
 
     def flush(self, _timeout_s: float) -> None:
         pass

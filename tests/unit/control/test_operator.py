@@ -5,7 +5,13 @@ from __future__ import annotations
 import pytest
 
 from streamer.control.operator import Proposed
-from streamer.control.requests import DrainRecord, RebalanceRecord, encode, key_of
+from streamer.control.requests import (
+    DrainRecord,
+    ProposeRecord,
+    RebalanceRecord,
+    encode,
+    key_of,
+)
 from streamer.errors import InternalTopicError, KafkaUnavailableError, OperationRefusedError
 from tests.unit.control.desk import Desk
 
@@ -78,3 +84,46 @@ def test_a_drain_that_cannot_be_read_is_over_once_another_one_was_asked_for(desk
         desk.operator().draining()
     desk.put(key_of(DrainRecord), encode(DrainRecord(number="x")))
     assert desk.operator().draining().number == "x"
+
+
+def test_one_that_is_replaced_before_it_is_answered_names_what_came_instead(desk: Desk) -> None:
+    proposed(desk)
+    desk.is_away = True
+    instead = RebalanceRecord(number="n", id="p2", by="ann@desk")
+    desk.on_put = lambda: desk.put(key_of(RebalanceRecord), encode(instead))
+    operator = desk.operator()
+    said = "plan p1 was replaced before the controller answered, by plan p2, which ann@desk asked"
+    with pytest.raises(OperationRefusedError, match=said):
+        operator.apply("p1", timeout_s=30)
+    desk.on_put = lambda: desk.put(key_of(RebalanceRecord), encode(instead))
+    with pytest.raises(OperationRefusedError, match=r"the stop was replaced .* by plan p2"):
+        operator.stop(timeout_s=30)
+
+
+def test_an_older_request_that_is_all_there_is_to_read_replaces_nothing(desk: Desk) -> None:
+    """The own one is written, and hidden for a moment by a transaction that is open."""
+    desk.hear(RebalanceRecord(number="old", id="p0"))
+    desk.put(key_of(RebalanceRecord), encode(RebalanceRecord(number="old", id="p0")))
+    assert desk.operator().replaced_by("mine") is None
+
+
+def test_a_stop_names_the_drain_that_it_found(desk: Desk) -> None:
+    desk.operator().stop(timeout_s=5)
+    desk.put(key_of(DrainRecord), encode(DrainRecord(number="x", workers=("w1",))))
+    desk.operator().stop(timeout_s=5)
+    assert [one.drain for one in desk.asked()] == ["", "x"]
+    assert proposed(desk)
+    desk.operator().apply("p1", timeout_s=5)
+    assert desk.asked()[-1].drain is None
+
+
+def test_of_two_that_ask_for_a_proposal_at_once_the_first_is_told(desk: Desk) -> None:
+    desk.is_away = True
+    other = ProposeRecord(number="n", by="ann@desk")
+
+    def overwrite() -> None:
+        desk.on_read = [None, lambda: desk.put(key_of(ProposeRecord), encode(other))]
+
+    desk.on_put = overwrite
+    with pytest.raises(OperationRefusedError, match="ann@desk asked for a proposal at the same"):
+        desk.operator().propose(timeout_s=30)

@@ -5,8 +5,10 @@ from __future__ import annotations
 import json
 
 import pytest
+from msgspec.structs import replace
 
 from streamer.control.requests import (
+    Answer,
     DrainRecord,
     ModeRecord,
     MoveRecord,
@@ -14,6 +16,7 @@ from streamer.control.requests import (
     ProposalRecord,
     ProposeRecord,
     RebalanceRecord,
+    Request,
     decode,
     encode,
     key_of,
@@ -82,3 +85,15 @@ def test_what_cannot_be_read_is_refused_by_topic_and_key(value: bytes, named: st
         decode(ProposeRecord, "app.operations", value)
     assert named in str(e.value)
     assert e.value.hint
+
+
+@pytest.mark.parametrize(("message", "key", "text"), SAMPLES)
+def test_one_of_another_application_is_refused_and_one_that_names_none_is_read(
+    message: Request | Answer, key: str, text: str
+) -> None:
+    value = encode(message, "shop")
+    read = decode(type(message), "shop.operations", value)
+    assert read == replace(message, application="shop")
+    with pytest.raises(InternalTopicError, match=f"of key '{key}' is of application 'shop'"):
+        decode(type(message), "app.operations", value)
+    assert decode(type(message), "app.operations", text.encode()).application == ""

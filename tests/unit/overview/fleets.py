@@ -16,7 +16,7 @@ from streamer.control.messages import (
     decode_status,
     encode,
 )
-from streamer.control.requests import PlanRecord
+from streamer.control.requests import DrainRecord, PlanRecord
 from streamer.control.view import workers_of
 from streamer.operations.books import Books
 from streamer.overview.seen import Seen
@@ -35,6 +35,7 @@ class Drawn:
     gone: set[str] = field(default_factory=set)
     controller: str = ""
     plan: PlanRecord | None = None
+    drain: DrainRecord = field(default_factory=DrainRecord)
     books: Books = field(default_factory=Books)
     refused: dict[str, str] = field(default_factory=dict)
 
@@ -67,6 +68,7 @@ class Drawn:
             statuses=statuses,
             assignments=None if self.assignments is None else assignments,
             plan=self.plan,
+            drain=self.drain,
             books=self.books,
             refused=self.refused,
             warm_lag=100,

@@ -7,7 +7,7 @@ from msgspec.structs import replace
 
 from streamer.assignment.explain import __file__ as explained
 from streamer.control.messages import ChoreReport, StandbyReport, TaskReport
-from streamer.control.requests import ModeRecord, PlanRecord
+from streamer.control.requests import DrainRecord, ModeRecord, PlanRecord
 from streamer.overview import alarms as module
 from streamer.overview.alarms import Alarm, alarms
 from streamer.overview.fleet import Fleet
@@ -216,3 +216,15 @@ def test_a_repository_that_was_not_looked_at_whole_accuses_nobody(drawn: Drawn) 
     away = Inventory(looked_ms=NOW_MS, repository="s3://b", trouble="no answer", hint="ask again")
     (one,) = found(drawn, away)
     assert (one.kind, one.todo) == ("repository", "ask again")
+
+
+def test_a_drain_that_was_stopped_says_how_to_go_on(drawn: Drawn) -> None:
+    drawn.plan = PlanRecord(controller="1-0000", draining=("2-0000",), drain="d", at_ms=NOW_MS)
+    drawn.drain = DrainRecord(number="d", zones=("az=2",))
+    [one] = found(drawn)
+    assert (one.kind, one.what) == ("draining", "workers are drained")
+    drawn.plan = replace(drawn.plan, halted="d")
+    [one] = found(drawn)
+    assert (one.level, one.kind) == ("note", "draining")
+    assert one.what == "workers are drained, and keep what they have: that was stopped"
+    assert one.todo == "the same streamer drain goes on with it, --undo ends it"
