@@ -11,7 +11,7 @@ import os
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable
 from multiprocessing.connection import Connection
 from typing import Any
 
@@ -34,20 +34,15 @@ _LOOK_S = 0.1
 
 def make(job: Job, pace: Pace, report: Report) -> Created:
     """`Make` in this process."""
-
-    def through(chunks: Iterable[bytes]) -> Iterator[bytes]:
-        # What is read to be hashed goes no faster than it may be sent: processing needs the disk.
-        for chunk in pace.through(chunks):
-            report(Progress())
-            yield chunk
-
+    # What is read to be hashed goes no faster than it may be sent: processing needs the disk.
+    digests = Digests(job.digests, pace.through)
     with open_repository(job.config, job.address, pace=pace) as repository:
         if job.is_fit:
             repository.take_as_fit()
         return create(
             repository,
             repository.shelf(job.config.application_id, job.task),
-            Checkpoint(job.directory, Digests(job.digests, through)),
+            Checkpoint(job.directory, digests),
             about=job.about,
             report=report,
         )

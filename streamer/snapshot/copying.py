@@ -26,7 +26,7 @@ class _Stored:
         self._shelf = shelf
         self._files = {file.name: file for file in manifest.files}
 
-    def files(self) -> list[SourceFile]:
+    def files(self, report: Report | None = None) -> list[SourceFile]:
         return [_source_file(file) for file in self._files.values()]
 
     def read(self, file: SourceFile) -> Iterator[bytes]:

@@ -78,7 +78,7 @@ def create(
     Raises RepositoryError when the repository refuses or stays away, SnapshotError when the source
     changes, or this took so long without a sign of life that it was given up.
     """
-    files = source.files()
+    files = source.files(report)
     repository.note_task(shelf)
     snapshot_id = secrets.token_hex(16)
     entries = shelf.entries()
@@ -145,7 +145,7 @@ class _Making:
         """Send what is this snapshot's own. Returns what was sent."""
         files = list(files)
         wanted = list({file.sha256: file for file in files if file.sha256 in self._own}.values())
-        tally = Tally(len(files), sum(file.size for file in files), report)
+        tally = Tally(len(files), sum(file.size for file in files), report, phase="send")
         missing = {file.name for file in wanted}
         for file in files:
             if file.name not in missing:

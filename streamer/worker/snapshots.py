@@ -261,6 +261,7 @@ class Snapshots(Closable):
                 state="working",
                 bytes_done=progress.bytes_done if progress else 0,
                 bytes_total=progress.bytes_total if progress else 0,
+                phase=progress.phase if progress else "",
             )
         chores = self._agenda.chores(running, working)
         for task in every.keys() - running.keys():

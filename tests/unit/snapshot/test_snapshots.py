@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Iterator
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
@@ -119,6 +121,36 @@ def test_files_whose_hash_is_not_known_are_read_at_the_pace_that_is_given(tmp_pa
     assert Checkpoint(directory, Digests(tmp_path / "digests", through)).files() == found
     assert sum(slept) < 0.1, "it is remembered"
     assert Checkpoint(directory).files() == found
+
+
+def test_hashing_says_how_far_it_is_while_it_is_slow(tmp_path: Path) -> None:
+    clock = ManualClock(0)
+    told: list[tuple[int, Progress]] = []
+
+    def slow(chunks: Iterable[bytes]) -> Iterator[bytes]:
+        for chunk in chunks:
+            clock.advance(60_000)
+            yield chunk
+
+    def report(progress: Progress) -> None:
+        told.append((clock.now_ms(), progress))
+
+    files = {"000001.sst": content(5 << 20, 1), "000002.sst": content(3 << 20, 2)}
+    directory = checkpoint(tmp_path / "one", files)
+    Checkpoint(directory, Digests(tmp_path / "digests", slow)).files(report)
+    assert {each.phase for _at, each in told} == {"hash"}
+    times = [at for at, _each in told]
+    assert max(after - before for before, after in pairwise(times)) <= 60_000, "for each chunk"
+    done = [each.bytes_done for _at, each in told]
+    assert done == sorted(done)
+    last = told[-1][1]
+    assert done[-1] == last.bytes_total >= 8 << 20
+    assert last.files_done == last.files_total
+    assert last.bytes_moved == 0
+
+    told.clear()
+    Checkpoint(directory, Digests(tmp_path / "digests", slow)).files(report)
+    assert told[-1][1] == last, "what is remembered counts"
 
 
 def test_only_missing_files_are_fetched(tmp_path: Path) -> None:

@@ -12,6 +12,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from dataclasses import replace
+from itertools import groupby
 from pathlib import Path
 
 import pytest
@@ -100,6 +101,7 @@ def test_it_stands_behind_others_and_says_how_far_it_is(job: Job, held: Path) ->
 
     made = make_apart(job, Pace(), report)
     assert levels <= {os.getpriority(os.PRIO_PROCESS, 0), 19}
+    assert [each for each, _ in groupby(one.phase for one in heard)] == ["", "hash", "send"]
     assert heard[-1].bytes_total == heard[-1].bytes_done == made.sent_bytes > 2_000_000
     with open_repository(job.config) as place:
         shelf = place.shelf("app", TASK)
