@@ -128,7 +128,8 @@ def _heard(line: Any, pace: Pace, report: Report) -> Created:
         if isinstance(said, Progress):
             progress = said
         elif isinstance(said, Take):
-            pace.take(said.size)
+            # A chunk of a slow pace takes seconds: who does not want it any more says so meanwhile.
+            pace.take(said.size, lambda so_far=progress: report(so_far))
             line.send(said)
         elif isinstance(said, Said):
             logging.getLogger(said.logger).log(said.level, "%s", said.text)

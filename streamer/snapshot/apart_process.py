@@ -12,6 +12,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from multiprocessing.connection import Connection
 from typing import Any
 
@@ -111,7 +112,7 @@ class _Asked(Pace):
         super().__init__()
         self._ask = ask
 
-    def take(self, count: int) -> None:
+    def take(self, count: int, meanwhile: Callable[[], object] | None = None) -> None:
         self._ask(count)
 
 
@@ -124,9 +125,13 @@ class _Forward(logging.Handler):
 
     def emit(self, record: logging.LogRecord) -> None:
         try:
-            self._line.say(Said(record.name, record.levelno, self.format(record)))
-        except StoppedError:
-            return
+            text = self.format(record)
+        except Exception as error:
+            # A line that a library cannot write costs no snapshot, and is seen.
+            said = record.msg if isinstance(record.msg, str) else type(record.msg).__name__
+            text = f"{said!r} cannot be written: {type(error).__name__}: {error}"
+        with suppress(StoppedError):
+            self._line.say(Said(record.name, record.levelno, text))
 
 
 def main() -> None:

@@ -94,7 +94,8 @@ class Maker(Closable):
 
     def look(self, want: Want) -> Found:
         """Whether the snapshot is there already, such as one of this worker before it died, or of
-        another one that had the task. One that nobody has looked at is looked at."""
+        another one that had the task. One that nobody has looked at is looked at, and one of which
+        an object was found damaged is none: its names and sizes say nothing of that."""
         repository, shelf = self._shelf(want)
         newest = next(readable(shelf), None)
         newest_ms = newest.created_ms if newest else -1
@@ -103,6 +104,7 @@ class Maker(Closable):
             return Found("", newest_ms)
         if found.stem not in verified(shelf):
             try:
+                _refuse_condemned(repository, shelf, found)
                 _verify(repository, shelf, found.stem)
             except SnapshotDamagedError as error:
                 # As if there were none: what it lacks, a new one sends.
@@ -245,6 +247,17 @@ def _verify(repository: Repository, shelf: Shelf, stem: str) -> None:
             hint="something else deletes files there, such as a lifecycle rule; it is made again",
         )
     note_verified(shelf, stem, "files")
+
+
+def _refuse_condemned(repository: Repository, shelf: Shelf, manifest: Manifest) -> None:
+    """Raise where nobody may rely on an object any more: as a rule its bytes were found wrong."""
+    condemned = shelf.condemned("object")
+    if bad := [file.name for file in manifest.files if file.object in condemned]:
+        raise SnapshotDamagedError(
+            f"{repository.address}: snapshot {manifest.stem} of {shelf} is not whole: {bad[0]}: it"
+            " was found damaged",
+            hint="a new one is made, which sends anew what was damaged",
+        )
 
 
 def _refuse_older(shelf: Shelf, about: About, *, besides: str = "") -> None:

@@ -200,6 +200,31 @@ def test_a_copy_is_whole_and_made_once(tmp_path: Path) -> None:
     assert read(fetched.directory) == read(source)
 
 
+@pytest.mark.parametrize("what", ["snapshot", "object", "gone"])
+def test_what_is_about_to_go_is_no_copy(what: str, tmp_path: Path) -> None:
+    place, target = repository(), repository()
+    made = snapshot(place, checkpoint(tmp_path / "one", {"000001.sst": content(5_000, 1)}))
+    stem = made.manifest.stem
+    first = copy(shelf(place), stem, target, beat_ms=0).manifest
+    there = shelf(target)
+    name = next(file.object for file in first.files if file.name == "000001.sst")
+    if what == "snapshot":
+        there.condemn("snapshot", first.stem)
+    elif what == "object":
+        there.condemn("object", name)
+    else:
+        there.backend.delete(there.object_key(name))
+
+    again = copy(shelf(place), stem, target, beat_ms=0).manifest
+
+    assert again.id != first.id
+    if what == "snapshot":
+        prune(target, there, Policy(keep_last=1, grace_ms=0), dry_run=False)
+    assert verify(target, there, again.stem).is_whole
+    assert not again.objects.keys() & there.condemned("object")
+    assert copy(shelf(place), stem, target, beat_ms=0).manifest == again
+
+
 def test_a_copy_that_was_cut_goes_on(tmp_path: Path) -> None:
     place, target = repository(), repository(DirectoryBackend(tmp_path / "target"))
     files = {f"{number:06d}.sst": content(50_000, number) for number in range(6)}

@@ -19,7 +19,8 @@ import pytest
 
 from streamer.errors import RepositoryError, SnapshotError, StoppedError
 from streamer.ids import TaskId
-from streamer.snapshot.apart import Job, make_apart
+from streamer.snapshot.apart import Job, Said, make_apart
+from streamer.snapshot.apart_process import _Forward
 from streamer.snapshot.create import About
 from streamer.snapshot.manifest import Position
 from streamer.snapshot.opening import open_repository
@@ -115,7 +116,7 @@ def test_it_moves_as_fast_as_the_worker_lets_it(job: Job) -> None:
     passed: list[int] = []
 
     class Counting(Pace):
-        def take(self, count: int) -> None:
+        def take(self, count: int, meanwhile: object = None) -> None:
             passed.append(count)
 
     made = make_apart(replace(job, is_limited=True), Counting(), lambda _progress: None)
@@ -137,7 +138,7 @@ def test_it_is_let_go_while_it_asks_how_fast_it_may_go(job: Job) -> None:
     asked = threading.Event()
 
     class Slow(Pace):
-        def take(self, count: int) -> None:
+        def take(self, count: int, meanwhile: object = None) -> None:
             asked.set()
 
     def report(_progress: Progress) -> None:
@@ -199,6 +200,23 @@ def test_what_goes_wrong_there_is_told_here(
     lines = [(each.name, each.getMessage()) for each in caplog.records]
     assert ("streamer.failpoints", "failpoint snapshot.before_commit acts: error") in lines
     assert any("Traceback" in text for _name, text in lines)
+
+
+def test_a_line_that_cannot_be_written_costs_no_snapshot() -> None:
+    said: list[Said] = []
+
+    class Line:
+        def say(self, what: Said) -> None:
+            said.append(what)
+
+    forward = _Forward(Line())  # type: ignore[arg-type]
+    for words, given in (("%d files", ("many",)), ("%s of %s", (1,)), (b"%s" % b"raw", ())):
+        forward.emit(logging.LogRecord("library", logging.ERROR, "", 1, words, given, None))
+    assert [each.text.partition(":")[0] for each in said[:2]] == [
+        "'%d files' cannot be written",
+        "'%s of %s' cannot be written",
+    ]
+    assert [each.level for each in said] == [logging.ERROR] * 3
 
 
 _WORKER = """
