@@ -46,8 +46,7 @@ __all__ = ["Found", "Maker", "Sending", "describe"]
 
 _log = logging.getLogger(__name__)
 
-# What the checkpoint itself has to flush is waited for by processing: a MiB takes a millisecond.
-_MEMTABLE_BYTES_MAX = 1024 * 1024
+# Commits come meanwhile; each flush is quicker than the one before, and leaves a file to compact.
 _FLUSHES_MAX = 4
 # Two workers that have had the task at the same time make two snapshots, not more.
 _COMPARED_MAX = 5
@@ -113,8 +112,8 @@ class Maker(Closable):
         return Found(found.id if want.operation else "", newest_ms)
 
     def flush(self, database: TaskDatabase, directory: Path) -> None:
-        """Bring what is in memory into files, so that the checkpoint need not: what comes in the
-        meantime is small. Makes room for the checkpoint in `directory`."""
+        """Bring what is in memory into files, so that the checkpoint need not: it would sync them
+        while processing waits. Makes room for the checkpoint in `directory`."""
         try:
             # What a checkpoint that failed has left, and RocksDB's name for one in the making.
             for each in (directory, directory.with_name(f"{directory.name}.tmp")):
@@ -127,7 +126,7 @@ class Maker(Closable):
             ) from error
         for _ in range(_FLUSHES_MAX):
             database.flush()
-            if database.memtable_bytes() < _MEMTABLE_BYTES_MAX:
+            if not database.memtable_rows():
                 return
 
     def send(self, sending: Sending) -> Manifest:
