@@ -1,4 +1,4 @@
-"""The process that makes one snapshot: `python -m streamer.snapshot.apart_process NICENESS`.
+"""The process that makes one snapshot: `python -m streamer.snapshot.apart_process`.
 
 Its standard input is the line to the worker: a job comes, then progress, questions and lines for
 the log go, and the snapshot in the end, or what went wrong. Where nobody listens any more it ends.
@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import logging
 import os
-import sys
 import threading
 import time
 from collections.abc import Callable
@@ -135,7 +134,6 @@ class _Forward(logging.Handler):
 
 
 def main() -> None:
-    os.nice(int(sys.argv[1]))
     # What is to be killed in a test is the worker; this one goes with it.
     failpoints.kill_instead(os.getppid())
     connection: Any = Connection(_line())
