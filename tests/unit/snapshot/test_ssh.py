@@ -106,7 +106,8 @@ def test_a_server_that_cannot_sync_a_directory_is_told_of_once(
     monkeypatch: pytest.MonkeyPatch,
     caplog: pytest.LogCaptureFixture,
 ) -> None:
-    opened, tried = SFTPClient.open, []
+    opened = SFTPClient.open
+    tried: list[str] = []
 
     def files_alone(self: SFTPClient, name: str, *given: object) -> object:
         if Path(name).is_dir():

@@ -56,7 +56,9 @@ def test_the_first_hash_keeps_the_limit_and_ends_when_nobody_wants_it(
 
 
 def test_one_that_is_not_wanted_any_more_ends_while_it_waits_to_go_on() -> None:
-    clock, slept, answers = ManualClock(0), [], []
+    clock = ManualClock(0)
+    slept: list[float] = []
+    answers: list[object] = []
 
     def sleep(seconds: float) -> None:
         slept.append(seconds)

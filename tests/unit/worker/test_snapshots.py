@@ -75,7 +75,8 @@ def test_a_checkpoint_finds_nothing_in_memory_unless_commits_never_end(
 ) -> None:
     one = host.task(1)
     one.commit(rows(500))
-    flush, left, found = Maker.flush, iter(range(commits)), []
+    flush, left = Maker.flush, iter(range(commits))
+    found: list[int] = []
 
     def flushed(self: Maker, database: TaskDatabase, directory: Path) -> None:
         flush(self, database, directory)
