@@ -19,6 +19,7 @@ import sys
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
+from functools import partial
 from multiprocessing.connection import Connection
 from pathlib import Path
 from socket import socketpair
@@ -143,7 +144,7 @@ def _heard(line: Any, pace: Pace, report: Report) -> Created:
             progress = said
         elif isinstance(said, Take):
             # A chunk of a slow pace takes seconds: who does not want it any more says so meanwhile.
-            pace.take(said.size, lambda so_far=progress: report(so_far))
+            pace.take(said.size, partial(report, progress))
             line.send(said)
         elif isinstance(said, Said):
             logging.getLogger(said.logger).log(said.level, "%s", said.text)
