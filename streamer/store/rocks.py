@@ -251,8 +251,7 @@ class TaskDatabase:
 
     def checkpoint(self, target: Path) -> None:
         """Make a copy of hard links at `target`, a new directory on the same disk: milliseconds
-        where no row is in memory, else as long as a flush takes, which syncs several files of each
-        family. All threads of this process wait for it."""
+        where no row is in memory, else as long as a flush. All threads of the process wait."""
         with self._gate:
             try:
                 self._families.checkpoint(target)
@@ -260,10 +259,7 @@ class TaskDatabase:
                 raise fault(error, f"making a checkpoint in {target}", self.directory) from None
 
     def close(self) -> None:
-        """Close the database; calls and scans of other threads end with an error. Idempotent.
-
-        Families before the database: any object left alive would keep its lock.
-        """
+        """Close the database; calls and scans of other threads end with an error. Idempotent."""
         self._pool.leave(self)
         if not self._gate.shut():
             return

@@ -91,7 +91,7 @@ def test_less_than_a_piece_comes_after_a_moment_and_nothing_is_a_silence() -> No
     inflow.feed(b"some")
     assert inflow.read_ready()
     assert len(inflow) == 4
-    assert inflow.read(3, 60) == b"som", "its host may have no more for now"
+    assert inflow.read(3, 60) == b"som", "its host may have no more at the moment"
     assert inflow.read(3, 60) == b"e"
     assert not inflow.read_ready()
     with pytest.raises(PipeTimeout):
@@ -108,9 +108,9 @@ def test_one_who_waits_for_a_piece_is_woken_for_it_alone() -> None:
     woken: list[int] = []
     notify = inflow._is_enough.notify
 
-    def counted(count: int = 1) -> None:
-        woken.append(count)
-        notify(count)
+    def counted(n: int = 1) -> None:
+        woken.append(n)
+        notify(n)
 
     inflow._is_enough.notify = counted  # type: ignore[method-assign]
     for _ in range(7):

@@ -8,7 +8,6 @@ refuses where the name is taken. An end of the stream proves nothing: who reads 
 
 from __future__ import annotations
 
-import logging
 import secrets
 import stat
 import threading
@@ -32,11 +31,10 @@ from streamer.snapshot.remote.api import (
 from streamer.snapshot.remote.directory import PARTIAL
 from streamer.snapshot.remote.ssh.ahead import gathered
 from streamer.snapshot.remote.ssh.link import SILENCE_S, Link, SshAccess
+from streamer.snapshot.remote.ssh.names import Names
 from streamer.snapshot.remote.ssh.words import refused
 
 __all__ = ["SshBackend"]
-
-_log = logging.getLogger(__name__)
 
 FAULTS = (SSHException, EOFError, OSError)
 # Below this a channel of its own (45 ms) costs more than sftp's slower way.
@@ -56,7 +54,7 @@ class SshBackend(Backend):
         self.address = f"ssh://{user}{self._link.where}{self.root}"
         self._made: set[str] = set()
         self._has_shell: bool | None = None
-        self._is_unsynced = False
+        self._names = Names(self.address)
         self._lock = threading.Lock()
 
     def put(self, key: str, content: Content, *, size: int) -> bool:
@@ -94,28 +92,8 @@ class SshBackend(Backend):
                 raise
             sftp.remove(aside)
             return False
-        self._sync(sftp, path.rpartition("/")[0])
+        self._names.sync(sftp, path.rpartition("/")[0])
         return True
-
-    def _sync(self, sftp: Any, directory: str) -> None:
-        """Make the names in a directory durable. Where the server cannot, that is told once: the
-        names are on its disk when its system writes them there, within seconds as a rule."""
-        if self._is_unsynced:
-            return
-        try:
-            # OpenSSH opens whatever open(2) does, a directory for reading too.
-            with sftp.open(directory, "r") as names:
-                sftp._request(CMD_EXTENDED, "fsync@openssh.com", names.handle)
-        except (TimeoutError, ConnectionError):
-            raise
-        except OSError as error:
-            self._is_unsynced = True
-            _log.warning(
-                "%s: the server cannot sync a directory (%s): a power cut there may take the last"
-                " names away",
-                self.address,
-                error,
-            )
 
     def _write(self, path: str, chunks: Iterator[bytes], size: int) -> None:
         # Gathered first: a source that is slow, or held to a pace, must not hold up the others.
@@ -286,7 +264,7 @@ class SshBackend(Backend):
                 except OSError:
                     if not _exists(sftp, path):
                         raise
-                self._sync(sftp, path.rpartition("/")[0] or "/")
+                self._names.sync(sftp, path.rpartition("/")[0] or "/")
         self._made.add(directory)
 
     def _shell(self) -> bool:

@@ -14,7 +14,7 @@ __all__ = ["Inflow"]
 
 # An eighth of what the host may send before it has to hear that some was taken.
 PIECE_BYTES = 256 * 1024
-# Less than a piece waits for more only so long: the host may have no more for now.
+# Less than a piece waits for more only so long: the host may have no more at the moment.
 _GATHER_S = 0.05
 
 
