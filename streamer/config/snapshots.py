@@ -58,11 +58,12 @@ class SnapshotSettings:
     snapshot_niceness: int = setting(
         19,
         "By how much the process that makes a worker's snapshots stands behind all others of the"
-        " machine, as nice does it. 19: it takes what they leave over; 0: as much as any. Where"
-        " nothing is left over snapshots take long: choose less.",
+        " machine. 0: it takes as much as any; to 19, as nice does it. Where nothing is left over"
+        " snapshots take long: choose less. 20: only what nobody else wants, of the processors and"
+        " of the disk (Linux's idle class): no snapshot may come where nothing is left over.",
         kind="integer",
         low=0,
-        high=19,
+        high=20,
     )
     snapshot_bytes_per_second: int = setting(
         0,

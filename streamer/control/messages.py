@@ -50,12 +50,14 @@ ChoreState = Literal["waiting", "working", "done", "failed"]
 
 class ChoreReport(Struct, frozen=True, kw_only=True, omit_defaults=True):
     """What became of an order to make a snapshot, or of a rebuild: `operation` gave it, `made` is
-    the snapshot that was made or fetched, `source` where it came from."""
+    the snapshot that was made or fetched, `source` where it came from. A snapshot counts its bytes
+    twice, in the phases `hash` and `send`; a release that tells none counts what is sent."""
 
     operation: str
     state: ChoreState
     bytes_done: Whole = 0
     bytes_total: Whole = 0
+    phase: str = ""
     made: str = ""
     source: str = ""
     why: str = ""

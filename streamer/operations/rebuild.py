@@ -174,7 +174,7 @@ def _followed(
         elif chore is not None:
             has_worked = True
         work.progress(
-            phase="fetch" if chore is not None and chore.bytes_total else "",
+            phase=(chore.phase or "fetch") if chore is not None and chore.bytes_total else "",
             bytes_done=0 if chore is None else chore.bytes_done,
             bytes_total=0 if chore is None else chore.bytes_total,
             held_by=f"{what}, which has not begun" if chore is None else "",

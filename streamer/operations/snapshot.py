@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from typing import NamedTuple, Protocol
 
 from streamer.config import Config
-from streamer.control.messages import TaskReport
+from streamer.control.messages import ChoreReport, TaskReport
 from streamer.control.orders import FORMAT, SNAPSHOT_KEY, SnapshotOrder, encode_order
 from streamer.control.plans import PLAN_FORMAT, Plan, PlannedStep
 from streamer.errors import ConfigError, OperationRefusedError, SnapshotError
@@ -34,6 +34,7 @@ _SCOPE = "snapshot"
 # A worker tries again by itself; after ten minutes in which nothing has moved somebody must look.
 _STALLED_LOOKS = 600
 _NAMED_MAX = 3
+_PHASES = {"hash": "hashing", "send": "sending"}
 
 
 class Told(NamedTuple):
@@ -190,7 +191,7 @@ class _Watch:
             if task in self._done:
                 bytes_done += self._sizes[task]
             elif mine is not None:
-                bytes_done += mine.bytes_done
+                bytes_done += _bytes_done(mine)
         left = [task for task in self._asked.tasks if task not in self._done]
         work.progress(
             phase=f"{len(self._done)} of {len(self._asked.tasks)} tasks have a snapshot",
@@ -222,6 +223,16 @@ class _Watch:
             )
 
 
+def _bytes_done(chore: ChoreReport) -> int:
+    """How much of a state is done: one byte is half done when it is hashed. Hashing the first
+    snapshot of a large state takes as long as sending it, and is progress as well."""
+    if chore.phase == "hash":
+        return chore.bytes_done // 2
+    if chore.phase == "send":
+        return (chore.bytes_total + chore.bytes_done) // 2
+    return chore.bytes_done
+
+
 def _waits(task: str, told: Told | None, operation: str) -> str:
     if told is None or told.report is None:
         return f"{task} (nobody runs it)"
@@ -232,7 +243,7 @@ def _waits(task: str, told: Told | None, operation: str) -> str:
         return f"{task} (not begun by {told.worker})"
     if chore.state == "failed":
         return f"{task} (tried again by {told.worker}: {chore.why})"
-    return f"{task} ({chore.state} on {told.worker})"
+    return f"{task} ({_PHASES.get(chore.phase, chore.state)} on {told.worker})"
 
 
 def _failure(told: Told | None) -> str:

@@ -360,7 +360,8 @@ def _chore(report: TaskReport | StandbyReport) -> str:
     chore = report.chore
     if chore is None:
         return ""
-    return f"{chore.operation}: {chore.state}" + (f", {chore.why}" if chore.why else "")
+    said = chore.why or chore.phase
+    return f"{chore.operation}: {chore.state}" + (f", {said}" if said else "")
 
 
 def _task_key(task: str) -> tuple[int, ...]:

@@ -1,4 +1,4 @@
-"""The process that makes one snapshot: `python -m streamer.snapshot.apart_process NICENESS`.
+"""The process that makes one snapshot: `python -m streamer.snapshot.apart_process`.
 
 Its standard input is the line to the worker: a job comes, then progress, questions and lines for
 the log go, and the snapshot in the end, or what went wrong. Where nobody listens any more it ends.
@@ -8,10 +8,10 @@ from __future__ import annotations
 
 import logging
 import os
-import sys
 import threading
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable
+from contextlib import suppress
 from multiprocessing.connection import Connection
 from typing import Any
 
@@ -34,20 +34,15 @@ _LOOK_S = 0.1
 
 def make(job: Job, pace: Pace, report: Report) -> Created:
     """`Make` in this process."""
-
-    def through(chunks: Iterable[bytes]) -> Iterator[bytes]:
-        # What is read to be hashed goes no faster than it may be sent: processing needs the disk.
-        for chunk in pace.through(chunks):
-            report(Progress())
-            yield chunk
-
+    # What is read to be hashed goes no faster than it may be sent: processing needs the disk.
+    digests = Digests(job.digests, pace.through)
     with open_repository(job.config, job.address, pace=pace) as repository:
         if job.is_fit:
             repository.take_as_fit()
         return create(
             repository,
             repository.shelf(job.config.application_id, job.task),
-            Checkpoint(job.directory, Digests(job.digests, through)),
+            Checkpoint(job.directory, digests),
             about=job.about,
             report=report,
         )
@@ -116,7 +111,7 @@ class _Asked(Pace):
         super().__init__()
         self._ask = ask
 
-    def take(self, count: int) -> None:
+    def take(self, count: int, meanwhile: Callable[[], object] | None = None) -> None:
         self._ask(count)
 
 
@@ -129,13 +124,16 @@ class _Forward(logging.Handler):
 
     def emit(self, record: logging.LogRecord) -> None:
         try:
-            self._line.say(Said(record.name, record.levelno, self.format(record)))
-        except StoppedError:
-            return
+            text = self.format(record)
+        except Exception as error:
+            # A line that a library cannot write costs no snapshot, and is seen.
+            said = record.msg if isinstance(record.msg, str) else type(record.msg).__name__
+            text = f"{said!r} cannot be written: {type(error).__name__}: {error}"
+        with suppress(StoppedError):
+            self._line.say(Said(record.name, record.levelno, text))
 
 
 def main() -> None:
-    os.nice(int(sys.argv[1]))
     # What is to be killed in a test is the worker; this one goes with it.
     failpoints.kill_instead(os.getppid())
     connection: Any = Connection(_line())

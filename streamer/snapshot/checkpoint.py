@@ -11,13 +11,14 @@ import json
 import os
 import re
 import stat
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import NamedTuple, Protocol
 
 from streamer.errors import SnapshotError
 from streamer.snapshot.disk import Through, digest_of
 from streamer.snapshot.remote.api import CHUNK_BYTES
+from streamer.snapshot.transfer import Report, Tally
 
 __all__ = ["Checkpoint", "Digests", "Source", "SourceFile"]
 
@@ -37,7 +38,9 @@ class SourceFile(NamedTuple):
 class Source(Protocol):
     """Where a snapshot's files come from: a checkpoint, or another repository."""
 
-    def files(self) -> list[SourceFile]: ...
+    def files(self, report: Report | None = None) -> list[SourceFile]:
+        """All files with their hashes; tells how far the hashing is, in the phase `hash`."""
+        ...
 
     def read(self, file: SourceFile) -> Iterator[bytes]: ...
 
@@ -48,7 +51,7 @@ class Digests:
 
     def __init__(self, path: Path | None = None, through: Through | None = None) -> None:
         self._path = path
-        self._through = through
+        self._through: Through = through or (lambda chunks: chunks)
         self._known: dict[str, str] = {}
         self._used: dict[str, str] = {}
         if path is not None:
@@ -58,12 +61,21 @@ class Digests:
             except (OSError, ValueError, AttributeError):
                 self._known = {}  # everything is hashed again
 
-    def of(self, path: Path, found: os.stat_result) -> str:
-        """The sha256 of a file; raises OSError."""
+    def of(self, path: Path, found: os.stat_result, tally: Tally | None = None) -> str:
+        """The sha256 of a file, whose bytes are counted as they are read; raises OSError."""
+        tally = tally or Tally(1, found.st_size)
+
+        def read() -> str:
+            return digest_of(path, lambda chunks: _counted(self._through(chunks), tally))
+
         if path.suffix != ".sst":
-            return digest_of(path, self._through)
+            return read()
         key = f"{found.st_dev}:{found.st_ino}:{found.st_size}:{found.st_mtime_ns}"
-        digest = self._known.get(key) or digest_of(path, self._through)
+        digest = self._known.get(key)
+        if digest is None:
+            digest = read()
+        else:
+            tally.kept(found.st_size)
         self._used[key] = digest
         return digest
 
@@ -78,6 +90,12 @@ class Digests:
         os.replace(part, self._path)
 
 
+def _counted(chunks: Iterable[bytes], tally: Tally) -> Iterator[bytes]:
+    for chunk in chunks:
+        yield chunk
+        tally.kept(len(chunk))
+
+
 class Checkpoint:
     """A directory as RocksDB's checkpoint leaves it. Raises SnapshotError for anything else."""
 
@@ -85,12 +103,16 @@ class Checkpoint:
         self.directory = directory
         self._digests = digests or Digests()
 
-    def files(self) -> list[SourceFile]:
+    def files(self, report: Report | None = None) -> list[SourceFile]:
+        found: list[SourceFile] = []
         try:
-            found = [
-                SourceFile(entry.name, about.st_size, self._digests.of(Path(entry.path), about))
-                for entry, about in self._entries()
-            ]
+            entries = list(self._entries())
+            size = sum(about.st_size for _entry, about in entries)
+            tally = Tally(len(entries), size, report, phase="hash")
+            for entry, about in entries:
+                digest = self._digests.of(Path(entry.path), about, tally)
+                found.append(SourceFile(entry.name, about.st_size, digest))
+                tally.file_done()
             self._digests.save()
         except OSError as error:
             raise self._unreadable(error) from error

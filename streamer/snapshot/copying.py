@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from streamer.snapshot.checkpoint import SourceFile
 from streamer.snapshot.claims import lease
 from streamer.snapshot.create import About, Created, create
+from streamer.snapshot.listing import readable
 from streamer.snapshot.manifest import File, Manifest
 from streamer.snapshot.repository import Repository
 from streamer.snapshot.shelf import Shelf
@@ -26,7 +27,7 @@ class _Stored:
         self._shelf = shelf
         self._files = {file.name: file for file in manifest.files}
 
-    def files(self) -> list[SourceFile]:
+    def files(self, report: Report | None = None) -> list[SourceFile]:
         return [_source_file(file) for file in self._files.values()]
 
     def read(self, file: SourceFile) -> Iterator[bytes]:
@@ -42,14 +43,15 @@ def copy(
     beat_ms: int,
     report: Report | None = None,
 ) -> Created:
-    """Copy a snapshot; one that is there already is only told. Raises as `create` and `lease` do,
-    and SnapshotDamagedError where a file is not what the manifest says: nothing is passed on."""
+    """Copy a snapshot; one that is there already is only told. It is not there where it is being
+    deleted, or lacks an object. Raises as `create` and `lease` do, and SnapshotDamagedError where a
+    file is not what the manifest says: nothing is passed on."""
     with lease(shelf, stem, beat_ms=beat_ms) as leased:
         manifest = leased.manifest
         origin = manifest.origin or manifest.id
         there = target.shelf(shelf.application, shelf.task, shelf.layout)
-        for found in there.manifests():
-            if origin in (found.origin, found.id):
+        for found in readable(there):
+            if origin in (found.origin, found.id) and _is_whole(there, found):
                 return Created(found, 0, 0, found.size)
         about = About(
             created_ms=manifest.created_ms,
@@ -62,6 +64,15 @@ def copy(
             sequence=manifest.sequence,
         )
         return create(target, there, _Stored(shelf, manifest), about=about, report=report)
+
+
+def _is_whole(shelf: Shelf, manifest: Manifest) -> bool:
+    """Whether all objects are there, and none of them was found damaged."""
+    objects, condemned = shelf.objects(), shelf.condemned("object")
+    return all(
+        name not in condemned and (found := objects.get(name)) is not None and found.size == size
+        for name, size in manifest.objects.items()
+    )
 
 
 def _source_file(file: File) -> SourceFile:

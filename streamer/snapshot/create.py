@@ -78,7 +78,7 @@ def create(
     Raises RepositoryError when the repository refuses or stays away, SnapshotError when the source
     changes, or this took so long without a sign of life that it was given up.
     """
-    files = source.files()
+    files = source.files(report)
     repository.note_task(shelf)
     snapshot_id = secrets.token_hex(16)
     entries = shelf.entries()
@@ -117,7 +117,7 @@ class _Making:
 
     def refer(self, files: Iterable[SourceFile]) -> None:
         """Choose an object for each content: one that is there, if it is not condemned."""
-        condemned = self._condemned()
+        condemned = self._shelf.condemned("object")
         there: dict[str, str] = {}
         for name, stored in self._shelf.objects().items():
             if name not in condemned:
@@ -135,7 +135,7 @@ class _Making:
     def distrust(self) -> None:
         """Now that the note stands: send anew what was marked before it, or is gone. In this order,
         since a mark goes after its object."""
-        condemned = self._condemned()
+        condemned = self._shelf.condemned("object")
         objects = self._shelf.objects()
         for sha256, name in self.names.items():
             if sha256 not in self._own and (name in condemned or self._lacks(objects, sha256)):
@@ -145,7 +145,7 @@ class _Making:
         """Send what is this snapshot's own. Returns what was sent."""
         files = list(files)
         wanted = list({file.sha256: file for file in files if file.sha256 in self._own}.values())
-        tally = Tally(len(files), sum(file.size for file in files), report)
+        tally = Tally(len(files), sum(file.size for file in files), report, phase="send")
         missing = {file.name for file in wanted}
         for file in files:
             if file.name not in missing:
@@ -186,9 +186,6 @@ class _Making:
             return self._shelf.cipher.seal(chunks, key)
 
         return content
-
-    def _condemned(self) -> set[str]:
-        return {mark.name for mark in self._shelf.marks() if mark.kind == "object"}
 
     def _take_own(self, sha256: str) -> None:
         self.names[sha256] = f"{self._shelf.cipher.name(sha256)}-{self.snapshot_id}"

@@ -21,7 +21,7 @@ _LOOKED_AT_MAX = 50
 
 def readable(shelf: Shelf) -> Iterator[Manifest]:
     """All that are there, can be read and are not being deleted. Raises RepositoryError."""
-    condemned = {mark.name for mark in shelf.marks() if mark.kind == "snapshot"}
+    condemned = shelf.condemned("snapshot")
     for entry in reversed(shelf.entries()):
         if entry.stem in condemned:
             continue

@@ -172,7 +172,7 @@ class _Pruning:
         objects = self._shelf.objects()
         held = claims.holds(self._shelf)
         leased = claims.leased(self._shelf, self._now_ms, self._repository.claim_ms)
-        condemned = {mark.name for mark in self._shelf.marks() if mark.kind == "snapshot"}
+        condemned = self._shelf.condemned("snapshot")
         entries = [entry for entry in entries if entry.stem not in condemned]
         sound = self._sound(entries, manifests, objects)
         surplus, whole = [], 0
@@ -218,7 +218,7 @@ class _Pruning:
 
     def _delete_snapshots(self, surplus: Iterable[str]) -> None:
         """Those that are condemned, by this run or an earlier one, and that nobody claims."""
-        marked = {mark.name for mark in self._shelf.marks() if mark.kind == "snapshot"}
+        marked = self._shelf.condemned("snapshot")
         marked.update(surplus)
         if not self._has_whole:
             self._done.waiting.update(dict.fromkeys(marked, "there is no other that is whole"))
@@ -246,7 +246,7 @@ class _Pruning:
     def _mark_objects(self) -> None:
         """Condemn what nobody refers to and the next snapshot has had time to find."""
         objects = self._shelf.objects()
-        marked = {mark.name for mark in self._shelf.marks() if mark.kind == "object"}
+        marked = self._shelf.condemned("object")
         referred = self._referred(without=self._done.removed if self._is_dry else ())
         if referred is None:
             return

@@ -149,6 +149,10 @@ class Shelf:
             found.append(Mark(kind, name, stored.modified_ms))
         return found
 
+    def condemned(self, kind: str) -> set[str]:
+        """The names of what is condemned of one kind."""
+        return {mark.name for mark in self.marks() if mark.kind == kind}
+
     def mark_key(self, kind: str, name: str) -> str:
         return f"{self.root}condemned/{kind}/{name}"
 

@@ -17,13 +17,16 @@ T = TypeVar("T")
 
 @dataclass(frozen=True, slots=True)
 class Progress:
-    """How far a transfer is. Bytes are those of files; `moved` ones went over the wire."""
+    """How far a transfer is. Bytes are those of files; `moved` ones went over the wire. A snapshot
+    has two phases, each of which counts all of its files: `hash`, which reads them to find out
+    what the repository has already, and `send`. A restore has one, without a name."""
 
     files_total: int = 0
     bytes_total: int = 0
     files_done: int = 0
     bytes_done: int = 0
     bytes_moved: int = 0
+    phase: str = ""
 
 
 Report = Callable[[Progress], None]
@@ -40,8 +43,10 @@ class Transfers:
 class Tally:
     """Counts for several threads, and reports each time; a report must be quick."""
 
-    def __init__(self, files: int, size: int, report: Report | None = None) -> None:
-        self._progress = Progress(files_total=files, bytes_total=size)
+    def __init__(
+        self, files: int, size: int, report: Report | None = None, *, phase: str = ""
+    ) -> None:
+        self._progress = Progress(files_total=files, bytes_total=size, phase=phase)
         self._report = report or (lambda _progress: None)
         self._lock = threading.Lock()
 
@@ -58,7 +63,7 @@ class Tally:
         self._add(bytes_done=-count)
 
     def kept(self, count: int) -> None:
-        """Bytes that were there already."""
+        """Bytes are done without being moved: they were there, or were only read."""
         self._add(bytes_done=count)
 
     def file_done(self) -> None:

@@ -166,7 +166,8 @@ class Families:
         return values
 
     def close(self) -> None:
-        """Closing flushes; where that fails, the rows are in RocksDB's log and come back."""
+        """Closing flushes; where that fails, the rows are in RocksDB's log and come back. Families
+        before the database: any object left alive would keep its lock."""
         self._handles.clear()
         database = self._open.pop(DEFAULT)
         for family in [*self._open.values(), database]:

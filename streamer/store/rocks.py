@@ -39,6 +39,7 @@ from streamer.topology.stores import StoreSpec
 __all__ = ["TaskDatabase"]
 
 _SCAN_ROWS_FIRST, _SCAN_ROWS_MAX = 16, 512
+_MEMTABLE_ROWS = ("rocksdb.num-entries-active-mem-table", "rocksdb.num-entries-imm-mem-tables")
 
 
 class TaskDatabase:
@@ -250,7 +251,7 @@ class TaskDatabase:
 
     def checkpoint(self, target: Path) -> None:
         """Make a copy of hard links at `target`, a new directory on the same disk: milliseconds
-        after a `flush`, else as long as that takes. All threads of this process wait for it."""
+        where no row is in memory, else as long as a flush. All threads of the process wait."""
         with self._gate:
             try:
                 self._families.checkpoint(target)
@@ -258,15 +259,17 @@ class TaskDatabase:
                 raise fault(error, f"making a checkpoint in {target}", self.directory) from None
 
     def close(self) -> None:
-        """Close the database; calls and scans of other threads end with an error. Idempotent.
-
-        Families before the database: any object left alive would keep its lock.
-        """
+        """Close the database; calls and scans of other threads end with an error. Idempotent."""
         self._pool.leave(self)
         if not self._gate.shut():
             return
         if hasattr(self, "_families"):
             self._families.close()
+
+    def memtable_rows(self) -> int:
+        """How many writes are in memory alone, all families: 0 after a flush, until the next."""
+        with self._gate:
+            return sum(map(self._families.total, _MEMTABLE_ROWS))
 
     def memtable_bytes(self) -> int:
         with self._gate:

@@ -46,8 +46,7 @@ __all__ = ["Found", "Maker", "Sending", "describe"]
 
 _log = logging.getLogger(__name__)
 
-# What the checkpoint itself has to flush is waited for by processing: a MiB takes a millisecond.
-_MEMTABLE_BYTES_MAX = 1024 * 1024
+# Commits come meanwhile; each flush is quicker than the one before, and leaves a file to compact.
 _FLUSHES_MAX = 4
 # Two workers that have had the task at the same time make two snapshots, not more.
 _COMPARED_MAX = 5
@@ -94,7 +93,8 @@ class Maker(Closable):
 
     def look(self, want: Want) -> Found:
         """Whether the snapshot is there already, such as one of this worker before it died, or of
-        another one that had the task. One that nobody has looked at is looked at."""
+        another one that had the task. One that nobody has looked at is looked at, and one of which
+        an object was found damaged is none: its names and sizes say nothing of that."""
         repository, shelf = self._shelf(want)
         newest = next(readable(shelf), None)
         newest_ms = newest.created_ms if newest else -1
@@ -103,6 +103,7 @@ class Maker(Closable):
             return Found("", newest_ms)
         if found.stem not in verified(shelf):
             try:
+                _refuse_condemned(repository, shelf, found)
                 _verify(repository, shelf, found.stem)
             except SnapshotDamagedError as error:
                 # As if there were none: what it lacks, a new one sends.
@@ -111,8 +112,8 @@ class Maker(Closable):
         return Found(found.id if want.operation else "", newest_ms)
 
     def flush(self, database: TaskDatabase, directory: Path) -> None:
-        """Bring what is in memory into files, so that the checkpoint need not: what comes in the
-        meantime is small. Makes room for the checkpoint in `directory`."""
+        """Bring what is in memory into files, so that the checkpoint need not: it would sync them
+        while processing waits. Makes room for the checkpoint in `directory`."""
         try:
             # What a checkpoint that failed has left, and RocksDB's name for one in the making.
             for each in (directory, directory.with_name(f"{directory.name}.tmp")):
@@ -125,7 +126,7 @@ class Maker(Closable):
             ) from error
         for _ in range(_FLUSHES_MAX):
             database.flush()
-            if database.memtable_bytes() < _MEMTABLE_BYTES_MAX:
+            if not database.memtable_rows():
                 return
 
     def send(self, sending: Sending) -> Manifest:
@@ -245,6 +246,17 @@ def _verify(repository: Repository, shelf: Shelf, stem: str) -> None:
             hint="something else deletes files there, such as a lifecycle rule; it is made again",
         )
     note_verified(shelf, stem, "files")
+
+
+def _refuse_condemned(repository: Repository, shelf: Shelf, manifest: Manifest) -> None:
+    """Raise where nobody may rely on an object any more: as a rule its bytes were found wrong."""
+    condemned = shelf.condemned("object")
+    if bad := [file.name for file in manifest.files if file.object in condemned]:
+        raise SnapshotDamagedError(
+            f"{repository.address}: snapshot {manifest.stem} of {shelf} is not whole: {bad[0]}: it"
+            " was found damaged",
+            hint="a new one is made, which sends anew what was damaged",
+        )
 
 
 def _refuse_older(shelf: Shelf, about: About, *, besides: str = "") -> None:

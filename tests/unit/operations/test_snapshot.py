@@ -47,6 +47,8 @@ class Fleet:
     broken: dict[str, str] = field(default_factory=dict)
     is_seen: bool = True
     durable: dict[str, dict[str, int]] = field(default_factory=dict)
+    # What a task that is neither made nor broken says of the work on it.
+    working: dict[str, ChoreReport] = field(default_factory=dict)
     meanwhile: Callable[[], None] = lambda: None
 
     def tasks(self) -> Mapping[str, Told]:
@@ -66,6 +68,8 @@ class Fleet:
             chore = ChoreReport(
                 operation=order.operation, state=state, why=self.broken.get(task, "")
             )
+            if state == "waiting":
+                chore = self.working.get(task, chore)
         durable = self.durable.get(task, {})
         return Told(owner, TaskReport(state="running", bytes=100, chore=chore, durable=durable))
 
@@ -91,7 +95,7 @@ class Fleet:
         if order is None:
             return
         for task in order.tasks or TASKS:
-            is_able = self.owners[task] and task not in self.broken
+            is_able = self.owners[task] and task not in self.broken and task not in self.working
             if is_able and (order.operation, task) not in self.made:
                 self.made.add((order.operation, task))
                 return
@@ -214,6 +218,42 @@ def test_where_nothing_moves_for_long_it_fails_with_the_reason_and_goes_on_later
     office.fleet.broken.clear()
     assert office.executor().resume("one").state == "done"
     assert office.fleet.order() is None
+
+
+def test_a_state_that_is_hashed_for_long_is_progress_with_its_name(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(module, "_STALLED_LOOKS", 20)
+    office = Office()
+    office.fleet.broken["0_2"] = "the bucket is full"
+    looks = iter(range(200))
+
+    def slowly() -> None:
+        look = next(looks)
+        phase, done = ("hash", look) if look < 50 else ("send", look - 50)
+        office.fleet.working["0_1"] = ChoreReport(
+            operation="one", state="working", bytes_done=2 * done, bytes_total=100, phase=phase
+        )
+        if look == 100:
+            office.fleet.working.clear()
+            office.fleet.broken.clear()
+
+    office.fleet.meanwhile = slowly
+    assert office.run().state == "done", "it comes on, though one task says why it does not"
+    told = [
+        step.progress
+        for each in office.seen
+        for step in each.steps
+        if step.id == "wait" and step.progress is not None
+    ]
+    held = {progress.held_by for progress in told}
+    assert "0_1 (hashing on w1), 0_2 (tried again by w1: the bucket is full)" in held
+    assert "0_1 (sending on w1), 0_2 (tried again by w1: the bucket is full)" in held
+    done = [progress.bytes_done for progress in told]
+    assert done == sorted(done), "the phases are one way"
+    assert done[-1] == told[-1].bytes_total == 300
+    still_ms = max(progress.at_ms - progress.moved_ms for progress in told)
+    assert still_ms < 5_000, "nothing stands still, so no alarm says so"
 
 
 def test_tasks_that_nobody_runs_for_long_end_the_wait_and_are_named(

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Iterator
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
@@ -121,6 +123,36 @@ def test_files_whose_hash_is_not_known_are_read_at_the_pace_that_is_given(tmp_pa
     assert Checkpoint(directory).files() == found
 
 
+def test_hashing_says_how_far_it_is_while_it_is_slow(tmp_path: Path) -> None:
+    clock = ManualClock(0)
+    told: list[tuple[int, Progress]] = []
+
+    def slow(chunks: Iterable[bytes]) -> Iterator[bytes]:
+        for chunk in chunks:
+            clock.advance(60_000)
+            yield chunk
+
+    def report(progress: Progress) -> None:
+        told.append((clock.now_ms(), progress))
+
+    files = {"000001.sst": content(5 << 20, 1), "000002.sst": content(3 << 20, 2)}
+    directory = checkpoint(tmp_path / "one", files)
+    Checkpoint(directory, Digests(tmp_path / "digests", slow)).files(report)
+    assert {each.phase for _at, each in told} == {"hash"}
+    times = [at for at, _each in told]
+    assert max(after - before for before, after in pairwise(times)) <= 60_000, "for each chunk"
+    done = [each.bytes_done for _at, each in told]
+    assert done == sorted(done)
+    last = told[-1][1]
+    assert done[-1] == last.bytes_total >= 8 << 20
+    assert last.files_done == last.files_total
+    assert last.bytes_moved == 0
+
+    told.clear()
+    Checkpoint(directory, Digests(tmp_path / "digests", slow)).files(report)
+    assert told[-1][1] == last, "what is remembered counts"
+
+
 def test_only_missing_files_are_fetched(tmp_path: Path) -> None:
     place = repository(DirectoryBackend(tmp_path / "repository"))
     files = {f"{number:06d}.sst": content(100_000, number) for number in range(20)}
@@ -166,6 +198,31 @@ def test_a_copy_is_whole_and_made_once(tmp_path: Path) -> None:
     assert (again.sent_files, again.manifest.id) == (0, copied.manifest.id)
     fetched = fetch(target, shelf(target), copied.manifest.stem, staging=tmp_path / "staging")
     assert read(fetched.directory) == read(source)
+
+
+@pytest.mark.parametrize("what", ["snapshot", "object", "gone"])
+def test_what_is_about_to_go_is_no_copy(what: str, tmp_path: Path) -> None:
+    place, target = repository(), repository()
+    made = snapshot(place, checkpoint(tmp_path / "one", {"000001.sst": content(5_000, 1)}))
+    stem = made.manifest.stem
+    first = copy(shelf(place), stem, target, beat_ms=0).manifest
+    there = shelf(target)
+    name = next(file.object for file in first.files if file.name == "000001.sst")
+    if what == "snapshot":
+        there.condemn("snapshot", first.stem)
+    elif what == "object":
+        there.condemn("object", name)
+    else:
+        there.backend.delete(there.object_key(name))
+
+    again = copy(shelf(place), stem, target, beat_ms=0).manifest
+
+    assert again.id != first.id
+    if what == "snapshot":
+        prune(target, there, Policy(keep_last=1, grace_ms=0), dry_run=False)
+    assert verify(target, there, again.stem).is_whole
+    assert not again.objects.keys() & there.condemned("object")
+    assert copy(shelf(place), stem, target, beat_ms=0).manifest == again
 
 
 def test_a_copy_that_was_cut_goes_on(tmp_path: Path) -> None:

@@ -15,7 +15,7 @@ from pathlib import Path
 
 import pytest
 from paramiko import SFTPClient
-from paramiko.sftp import CMD_EXTENDED, CMD_RENAME
+from paramiko.sftp import CMD_EXTENDED, CMD_MKDIR, CMD_RENAME
 
 from streamer.config import Config
 from streamer.errors import (
@@ -92,7 +92,38 @@ def test_what_has_its_name_is_on_the_disk(
         backend.close()
     # Larger ones go through `dd`, which syncs by itself.
     synced = [CMD_EXTENDED] * (sftp_only or size < MIB)
-    assert [kind for kind in asked if kind in (CMD_EXTENDED, CMD_RENAME)] == [*synced, CMD_RENAME]
+    assert [kind for kind in asked if kind in (CMD_EXTENDED, CMD_MKDIR, CMD_RENAME)] == [
+        # Each directory's name is as durable as the names in it.
+        *([CMD_MKDIR, CMD_EXTENDED] * 2),
+        *synced,
+        *(CMD_RENAME, CMD_EXTENDED),
+    ]
+
+
+def test_a_server_that_cannot_sync_a_directory_is_told_of_once(
+    own_server: SshServer,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    opened = SFTPClient.open
+    tried: list[str] = []
+
+    def files_alone(self: SFTPClient, name: str, *given: object) -> object:
+        if Path(name).is_dir():
+            tried.append(name)
+            raise OSError("Failure")
+        return opened(self, name, *given)
+
+    monkeypatch.setattr(SFTPClient, "open", files_alone)
+    backend = backend_of(own_server, tmp_path / "repository")
+    for key in ("one", "two"):
+        assert backend.put(key, of_bytes(b"x"), size=1)
+        assert b"".join(backend.read(key)) == b"x"
+    backend.close()
+    assert tried == [str(tmp_path)]
+    [told] = [each.getMessage() for each in caplog.records if "cannot sync" in each.getMessage()]
+    assert "a power cut there may take the last names away" in told
 
 
 def test_known_hosts_that_cannot_be_read_are_named(own_server: SshServer, tmp_path: Path) -> None:

@@ -9,9 +9,13 @@ from pathlib import Path
 import pytest
 
 from streamer.changelog.format import Positions
+from streamer.clock import ManualClock
+from streamer.errors import StoppedError
 from streamer.ids import TaskId
 from streamer.restore.bootstraps import KafkaSurroundings
+from streamer.snapshot.apart import Take, _heard
 from streamer.snapshot.pace import Pace
+from streamer.snapshot.transfer import Progress
 from streamer.worker.agenda import Want
 from streamer.worker.making import Maker
 from tests.unit.worker.snapshotting import Host, rows
@@ -49,6 +53,42 @@ def test_the_first_hash_keeps_the_limit_and_ends_when_nobody_wants_it(
     [made] = host.manifests(one)
     assert made.size > 2_000_000
     assert sum(passed) >= 2 * made.size, "hashed, and sent"
+
+
+def test_one_that_is_not_wanted_any_more_ends_while_it_waits_to_go_on() -> None:
+    clock = ManualClock(0)
+    slept: list[float] = []
+    answers: list[object] = []
+
+    def sleep(seconds: float) -> None:
+        slept.append(seconds)
+        clock.advance(round(seconds * 1000))
+
+    class Line:
+        """A process that asks whether it may send a chunk."""
+
+        def poll(self, _seconds: float) -> bool:
+            return True
+
+        def recv(self) -> object:
+            return Take(1_000_000)
+
+        def send(self, what: object) -> None:
+            answers.append(what)
+
+    def report(_progress: Progress) -> None:
+        if clock.now_ms() > 3_000:
+            raise StoppedError("it is not wanted")
+
+    pace = Pace(1_000, clock=clock, sleep=sleep)
+    with pytest.raises(StoppedError):
+        _heard(Line(), pace, report)
+    assert answers == []
+    assert sum(slept) < 3.5, "a chunk of this pace takes a quarter of an hour"
+    # What has not moved costs the others nothing.
+    slept.clear()
+    pace.take(1_000)
+    assert sum(slept) <= 1.0
 
 
 def test_all_that_a_worker_sends_and_fetches_keeps_one_limit(host: Host, tmp_path: Path) -> None:

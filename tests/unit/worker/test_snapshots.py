@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import json
 import random
+from itertools import islice
 from pathlib import Path
+
+import pytest
 
 from streamer import failpoints
 from streamer.config import Config
@@ -13,6 +16,8 @@ from streamer.restore.rehearsal import rehearse
 from streamer.snapshot.claims import lease
 from streamer.snapshot.opening import open_repository
 from streamer.snapshot.verified import verified
+from streamer.store.rocks import TaskDatabase
+from streamer.worker.making import Maker
 from tests.unit.worker.snapshotting import Host, Rows, counted, rows
 
 
@@ -62,6 +67,30 @@ def test_processing_goes_on_between_the_checkpoint_and_the_end(host: Host, tmp_p
             place, place.shelf("app", one.task), manifest.stem, directory=tmp_path / "look"
         )
     assert found.rows == {"totals": 500}
+
+
+@pytest.mark.parametrize("commits", [2, 100])
+def test_a_checkpoint_finds_nothing_in_memory_unless_commits_never_end(
+    host: Host, monkeypatch: pytest.MonkeyPatch, commits: int
+) -> None:
+    one = host.task(1)
+    one.commit(rows(500))
+    flush, left = Maker.flush, iter(range(commits))
+    found: list[int] = []
+
+    def flushed(self: Maker, database: TaskDatabase, directory: Path) -> None:
+        flush(self, database, directory)
+        for _ in islice(left, 1):
+            one.commit(rows(10, seed=1))
+
+    monkeypatch.setattr(Maker, "flush", flushed)
+    with failpoints.armed(
+        "checkpoint.before_make", lambda: found.append(one.database.memtable_rows())
+    ):
+        host.order()
+        host.until(lambda: host.is_done(one))
+    assert len(found) == 1
+    assert (found[0] > 0) is (commits == 100)
 
 
 def test_tasks_are_taken_one_by_one_and_one_without_stores_has_nothing(host: Host) -> None:

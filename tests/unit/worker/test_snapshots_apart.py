@@ -12,13 +12,15 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from dataclasses import replace
+from itertools import groupby
 from pathlib import Path
 
 import pytest
 
 from streamer.errors import RepositoryError, SnapshotError, StoppedError
 from streamer.ids import TaskId
-from streamer.snapshot.apart import Job, make_apart
+from streamer.snapshot.apart import Job, Said, _put_behind, make_apart
+from streamer.snapshot.apart_process import _Forward
 from streamer.snapshot.create import About
 from streamer.snapshot.manifest import Position
 from streamer.snapshot.opening import open_repository
@@ -96,12 +98,14 @@ def test_it_stands_behind_others_and_says_how_far_it_is(job: Job, held: Path) ->
         heard.append(progress)
         for pid in made_by(os.getpid()):
             with suppress(OSError):
-                levels.add(os.getpriority(os.PRIO_PROCESS, pid))
-        if 19 in levels:
+                threads = [int(each.name) for each in Path(f"/proc/{pid}/task").iterdir()]
+                levels.update(os.getpriority(os.PRIO_PROCESS, each) for each in threads)
+        if progress.bytes_done == progress.bytes_total > 0:
             held.touch()
 
     made = make_apart(job, Pace(), report)
-    assert levels <= {os.getpriority(os.PRIO_PROCESS, 0), 19}
+    assert levels == {19}, "from its first line on, and all its threads"
+    assert [each for each, _ in groupby(one.phase for one in heard)] == ["", "hash", "send"]
     assert heard[-1].bytes_total == heard[-1].bytes_done == made.sent_bytes > 2_000_000
     with open_repository(job.config) as place:
         shelf = place.shelf("app", TASK)
@@ -111,11 +115,25 @@ def test_it_stands_behind_others_and_says_how_far_it_is(job: Job, held: Path) ->
     assert made_by(os.getpid()) == []
 
 
+def test_one_step_further_back_it_takes_only_what_nobody_wants() -> None:
+    # Not of one that makes a snapshot: the machine of a test may leave nothing over.
+    sleeping = subprocess.Popen(["sleep", "600"])
+    try:
+        for niceness, policy in ((19, os.SCHED_OTHER), (20, os.SCHED_IDLE)):
+            _put_behind(sleeping.pid, niceness)
+            assert os.getpriority(os.PRIO_PROCESS, sleeping.pid) == 19
+            assert os.sched_getscheduler(sleeping.pid) == policy
+    finally:
+        sleeping.kill()
+        sleeping.wait()
+    _put_behind(sleeping.pid, 20)
+
+
 def test_it_moves_as_fast_as_the_worker_lets_it(job: Job) -> None:
     passed: list[int] = []
 
     class Counting(Pace):
-        def take(self, count: int) -> None:
+        def take(self, count: int, meanwhile: object = None) -> None:
             passed.append(count)
 
     made = make_apart(replace(job, is_limited=True), Counting(), lambda _progress: None)
@@ -137,7 +155,7 @@ def test_it_is_let_go_while_it_asks_how_fast_it_may_go(job: Job) -> None:
     asked = threading.Event()
 
     class Slow(Pace):
-        def take(self, count: int) -> None:
+        def take(self, count: int, meanwhile: object = None) -> None:
             asked.set()
 
     def report(_progress: Progress) -> None:
@@ -199,6 +217,23 @@ def test_what_goes_wrong_there_is_told_here(
     lines = [(each.name, each.getMessage()) for each in caplog.records]
     assert ("streamer.failpoints", "failpoint snapshot.before_commit acts: error") in lines
     assert any("Traceback" in text for _name, text in lines)
+
+
+def test_a_line_that_cannot_be_written_costs_no_snapshot() -> None:
+    said: list[Said] = []
+
+    class Line:
+        def say(self, what: Said) -> None:
+            said.append(what)
+
+    forward = _Forward(Line())  # type: ignore[arg-type]
+    for words, given in (("%d files", ("many",)), ("%s of %s", (1,)), (b"%s" % b"raw", ())):
+        forward.emit(logging.LogRecord("library", logging.ERROR, "", 1, words, given, None))
+    assert [each.text.partition(":")[0] for each in said[:2]] == [
+        "'%d files' cannot be written",
+        "'%s of %s' cannot be written",
+    ]
+    assert [each.level for each in said] == [logging.ERROR] * 3
 
 
 _WORKER = """

@@ -7,11 +7,14 @@ import time
 from pathlib import Path
 
 from streamer import failpoints
+from streamer.restore.checking import check_snapshot
 from streamer.snapshot.checkpoint import Checkpoint
+from streamer.snapshot.choosing import Chosen
 from streamer.snapshot.create import About, create
 from streamer.snapshot.manifest import Manifest, Position
 from streamer.snapshot.opening import open_repository
 from streamer.snapshot.verified import verified
+from streamer.snapshot.verify import verify
 from streamer.store.rocks import TaskDatabase
 from tests.unit.worker.snapshotting import TOTALS, Host, counted, rows
 
@@ -48,6 +51,29 @@ def test_one_that_was_not_noted_before_the_death_is_noted_after_it(host: Host) -
     host.begin()
     host.until(lambda: host.is_done(one))
     assert verified(shelf) == {manifest.stem: "files"}
+
+
+def test_one_that_was_found_damaged_is_none_and_is_not_noted_again(host: Host) -> None:
+    one = host.task(1)
+    one.commit(rows(50))
+    one.database.flush()
+    host.order()
+    host.until(lambda: host.is_done(one))
+    [first] = host.manifests(one)
+    shelf = host.shelf(one.task)
+    name = next(file.object for file in first.files if file.name.endswith(".sst"))
+    path = host.place / shelf.object_key(name)
+    path.write_bytes(bytes(path.stat().st_size))
+    with open_repository(host.config) as place:
+        found = check_snapshot(place, Chosen(shelf, first.stem), "contents")
+    assert not found.is_whole
+    host.snapshots.close()
+    host.begin()
+    host.until(lambda: host.is_done(one))
+    second = host.manifests(one)[-1]
+    assert verified(shelf) == {second.stem: "files"}, "its names and sizes are as they were"
+    with open_repository(host.config) as place:
+        assert verify(place, shelf, second.stem).is_whole
 
 
 def test_an_order_that_is_taken_back_ends_the_upload(host: Host) -> None:

@@ -31,6 +31,7 @@ from streamer.snapshot.remote.api import (
 from streamer.snapshot.remote.directory import PARTIAL
 from streamer.snapshot.remote.ssh.ahead import gathered
 from streamer.snapshot.remote.ssh.link import SILENCE_S, Link, SshAccess
+from streamer.snapshot.remote.ssh.names import Names
 from streamer.snapshot.remote.ssh.words import refused
 
 __all__ = ["SshBackend"]
@@ -53,6 +54,7 @@ class SshBackend(Backend):
         self.address = f"ssh://{user}{self._link.where}{self.root}"
         self._made: set[str] = set()
         self._has_shell: bool | None = None
+        self._names = Names(self.address)
         self._lock = threading.Lock()
 
     def put(self, key: str, content: Content, *, size: int) -> bool:
@@ -90,6 +92,7 @@ class SshBackend(Backend):
                 raise
             sftp.remove(aside)
             return False
+        self._names.sync(sftp, path.rpartition("/")[0])
         return True
 
     def _write(self, path: str, chunks: Iterator[bytes], size: int) -> None:
@@ -261,6 +264,7 @@ class SshBackend(Backend):
                 except OSError:
                     if not _exists(sftp, path):
                         raise
+                self._names.sync(sftp, path.rpartition("/")[0] or "/")
         self._made.add(directory)
 
     def _shell(self) -> bool:

@@ -32,6 +32,7 @@ from paramiko.ssh_exception import NoValidConnectionsError
 
 from streamer.errors import RepositoryError, RepositoryUnavailableError
 from streamer.snapshot.remote.ssh.ahead import ReadAhead
+from streamer.snapshot.remote.ssh.inflow import Inflow
 from streamer.snapshot.remote.ssh.words import known_hosts_name, refused
 
 __all__ = ["SILENCE_S", "Link", "SshAccess"]
@@ -108,6 +109,8 @@ class Link:
         channel = self._transport().open_session(timeout=CONNECT_S)
         try:
             channel.settimeout(SILENCE_S)
+            # Nothing comes before the command runs.
+            channel.in_buffer = Inflow()
             channel.exec_command(join(words))
             yield channel
         finally:
