@@ -146,6 +146,7 @@ class World:
         # Apart from the other dice, which fall the same without them.
         self.release = random.Random(f"release {seed}") if mixed else None
         self.asks = random.Random(f"asks {seed}")
+        self.cuts = random.Random(f"cuts {seed}")
         self.clocks = random.Random(f"clocks {seed}")
         # No lease is sure where clocks are wrong (decision 29).
         self.is_skewed = random.Random(f"skew {seed}").random() < 0.5
@@ -209,6 +210,8 @@ class World:
             self._trouble()
         if not self.is_quiet and self.asks.random() < self.unrest / 8:
             self.kafka.operations.append(self._request())
+        if not self.is_quiet and self.cuts.random() < self.unrest / 2:
+            self._cut_off(self.cuts.choice(self.processes))
         self._act(self.chance.choice(self.processes))
         self._check()
 
@@ -322,6 +325,17 @@ class World:
                 self.doubled.add(process.worker)
                 self._start(process.worker)
 
+    def _cut_off(self, process: Process) -> None:
+        """From the brokers of its own words, the one of what is said to it, or both; whichever it
+        reaches first again. Mostly no input comes either."""
+        now_ms = self.clock.monotonic_ms()
+        if self.cuts.random() < 0.7:
+            process.mute_until_ms = now_ms + self.cuts.randint(0, 3 * SESSION_MS)
+        if self.cuts.random() < 0.7:
+            process.deaf_until_ms = now_ms + self.cuts.randint(0, 8 * SESSION_MS)
+        if self.cuts.random() < 0.7:
+            process.idle_until_ms = max(process.mute_until_ms, process.deaf_until_ms)
+
     def _request(self) -> Request:
         """What an operator may ask for, sensible or not."""
         number = str(self.steps)
@@ -342,6 +356,7 @@ class World:
         self.kafka.operations += CALM
         for process in self.processes:
             process.is_paused = False
+            process.mute_until_ms = process.deaf_until_ms = process.idle_until_ms = 0
         if not self._alive():
             self._start("w0")
 
@@ -363,6 +378,7 @@ class World:
             work=work,
             zone=zone,
             skew_ms=skew_ms,
+            answers=random.Random(f"answers {session}"),
         )
         self.processes.append(made)
         if len(self.processes) > 40:
