@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import logging
 
-from streamer.control.layouts import decode_layout
+from streamer.control.layouts import LayoutRecord, decode_layout
 from streamer.errors import InternalTopicError, LayoutChangedError, StreamerError
 from streamer.ids import Layout
 from streamer.kafka.table import Row
 
-__all__ = ["Layouts"]
+__all__ = ["Layouts", "check_newer"]
 
 _log = logging.getLogger(__name__)
 
@@ -37,9 +37,17 @@ class Layouts:
         except InternalTopicError as error:
             self.failure = error
             return
-        if record.number > self._running:
-            by = f" by operation {record.operation}" if record.operation else ""
-            self.failure = LayoutChangedError(
-                f"layout {record.number} was recorded{by}; this worker runs layout {self._running}",
-                hint="nothing is to be done: it closes its tasks and begins anew with that layout",
-            )
+        try:
+            check_newer(record, self._running)
+        except LayoutChangedError as error:
+            self.failure = error
+
+
+def check_newer(record: LayoutRecord, running: Layout) -> None:
+    """Raise LayoutChangedError for a layout that has come after the one that runs."""
+    if record.number > running:
+        by = f" by operation {record.operation}" if record.operation else ""
+        raise LayoutChangedError(
+            f"layout {record.number} was recorded{by}; this worker runs layout {running}",
+            hint="nothing is to be done: it closes its tasks and begins anew with that layout",
+        )

@@ -40,9 +40,12 @@ def current_record(config: Config, admin: Admin) -> LayoutRecord | None:
         admin.partitions([place.topic])
     except TopicMissingError:
         return None
+    # Up to the high watermark: a commit is told before its markers are written.
+    ends = admin.ends([place], "read_uncommitted")
+    if not any(ends.values()):
+        return None
     with TableReader(config, [place]) as reader:
-        # Up to the high watermark: a commit is told before its markers are written.
-        rows = reader.read_to(admin.ends([place], "read_uncommitted"), timeout_s=_READ_S)
+        rows = reader.read_to(ends, timeout_s=_READ_S)
     if not rows or rows[-1].value is None:
         return None
     # The last record of all, whatever its key: what is not known must not be passed over.

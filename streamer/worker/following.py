@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import logging
 import threading
+from collections.abc import Callable
 
 from streamer.clock import Clock
 from streamer.errors import LayoutChangedError, StreamerError
@@ -29,14 +30,19 @@ class Following:
         self._stopping = stopping
         self._moved_ms: int | None = None
 
-    def begins_anew(self, error: StreamerError) -> bool:
-        """Wait until it may; False where it is to stop. Raises an error that does not pass."""
+    def begins_anew(self, error: StreamerError, is_newer: Callable[[], bool]) -> bool:
+        """Wait until it may; False where it is to stop. Raises an error that does not pass.
+
+        `is_newer` looks whether another layout is recorded: others may refuse this worker for it
+        before it has read that itself.
+        """
         now_ms = self._clock.monotonic_ms()
-        if isinstance(error, LayoutChangedError):
+        is_moving = self._moved_ms is not None and now_ms - self._moved_ms <= _SETTLE_MS
+        if isinstance(error, LayoutChangedError) or (not is_moving and is_newer()):
             self._moved_ms = now_ms
             _log.warning("%s. Its tasks are closed; beginning anew", error)
             return not self._stopping.is_set()
-        if self._moved_ms is None or now_ms - self._moved_ms > _SETTLE_MS:
+        if not is_moving:
             raise error
         _log.warning("not all workers have the new layout yet, trying again: %s", error)
         return not self._stopping.wait(_PAUSE_S)

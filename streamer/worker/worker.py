@@ -20,6 +20,7 @@ from streamer.cluster.member import Member
 from streamer.cluster.solo import Solo
 from streamer.cluster.work import Work
 from streamer.config import Config, budget
+from streamer.control.current import current_layout
 from streamer.errors import (
     LayoutChangedError,
     StoppedError,
@@ -32,6 +33,7 @@ from streamer.kafka.admin import Admin
 from streamer.kafka.at_least_once import AtLeastOnceProducer
 from streamer.kafka.consumer import InputConsumer
 from streamer.kafka.producer import WorkerProducer
+from streamer.layout import ApplicationLayout
 from streamer.restore import Restorer
 from streamer.restore.bootstraps import Bootstraps, KafkaSurroundings
 from streamer.snapshot.adopt import settle_all
@@ -113,8 +115,12 @@ class Worker:
                     _log.info("stopped: %s", stopped)
                     return 0
                 except (LayoutChangedError, TopologyChangedError) as error:
-                    if not following.begins_anew(error):
+                    if not following.begins_anew(error, self._is_layout_newer):
                         return 0
+
+    def _is_layout_newer(self) -> bool:
+        recorded = current_layout(self.config, Admin(self.config, stopping=self._stopping))
+        return recorded is not None and recorded.number > self._directory.layout.number
 
     def _begin(self) -> int:
         with ExitStack() as closing:
@@ -122,6 +128,8 @@ class Worker:
                 _log.warning("after a crash: %s", done)
             admin = Admin(self.config, stopping=self._stopping)
             layout = recorded_layout(self._topology, self.config, admin)
+            # Before anything refuses it: that is not for want of a newer one.
+            self._directory.layout = layout or ApplicationLayout()
             prepared = prepare(self._topology, self.config, admin, layout=layout)
             planned, self._delete_retention_ms = prepared
             self._directory.layout = planned.layout
@@ -168,7 +176,13 @@ class Worker:
             renew=lambda: output.renew(self._producer(planned)),
         )
         watch = Watch(self.config, loop, serving, gauges=Gauges(tasks), clock=self._clock)
-        upkeep = Upkeep(self._topology, planned, tasks=tasks, config=self.config)
+        upkeep = Upkeep(
+            self._topology,
+            planned,
+            tasks=tasks,
+            config=self.config,
+            follows_layout=self._solo,
+        )
         closing.callback(snapshots.close)
         closing.callback(watch.close)
         closing.callback(upkeep.close)
@@ -200,8 +214,9 @@ class Worker:
                     raise next(iter(failures.values()))
                 if upkeep.failure is not None:
                     raise upkeep.failure
-        except StreamerError:
-            loop.close(commits=True)
+        except StreamerError as error:
+            # What is open is of a layout that does not hold any more: the next one does it again.
+            loop.close(commits=not isinstance(error, LayoutChangedError))
             raise
         except BaseException:
             loop.close(commits=False)

@@ -89,16 +89,24 @@ def test_a_worker_begins_anew_with_the_new_layout_and_waits_for_the_others() -> 
     clock, stopping = ManualClock(), threading.Event()
     following = Following(clock, stopping)
     others = TopologyChangedError("the running workers have another topology")
+    newer: list[bool] = []
+
+    def is_newer() -> bool:
+        return bool(newer)
+
     with pytest.raises(TopologyChangedError):
-        following.begins_anew(others)  # no layout has changed: it is what it says
-    assert following.begins_anew(LayoutChangedError("layout 2 was recorded"))
+        following.begins_anew(others, is_newer)  # no layout has changed: it is what it says
+    assert following.begins_anew(LayoutChangedError("layout 2 was recorded"), is_newer)
     stopping_soon = threading.Timer(0.05, stopping.set)
     stopping_soon.start()
-    assert not following.begins_anew(others)  # it waited, and was stopped meanwhile
+    assert not following.begins_anew(others, is_newer)  # it waited, and was stopped meanwhile
     stopping_soon.join()
     clock.advance(121_000)
     with pytest.raises(TopologyChangedError):
-        following.begins_anew(others)
+        following.begins_anew(others, is_newer)
+    # Refused before it has read the record itself.
+    newer.append(True)
+    assert not Following(clock, stopping).begins_anew(others, is_newer)
 
 
 class Broker:
