@@ -1,10 +1,11 @@
-"""What a worker is told: its assignments, and what all are asked to do with their tasks."""
+"""What a worker is told: its assignments, what all are asked to do, and which layout holds."""
 
 from __future__ import annotations
 
 import threading
 
 from streamer import metrics
+from streamer.cluster.layouts import Layouts
 from streamer.cluster.lease import Lease
 from streamer.cluster.orders import Orders
 from streamer.cluster.proof import Proof, end_of
@@ -12,6 +13,7 @@ from streamer.cluster.seat import Seat
 from streamer.config import Config
 from streamer.control.messages import AssignmentRecord, decode_assignment
 from streamer.control.topics import ControlTopics
+from streamer.ids import Layout
 from streamer.kafka.admin import Admin
 from streamer.kafka.settings import FOLLOW_WAIT_MS
 from streamer.kafka.table import TableReader, newest
@@ -24,10 +26,11 @@ _FIRST_WAIT_MS = 500
 
 
 class Hearing:
-    """Of a seat, which `lock` guards."""
+    """Of a seat, which `lock` guards, and of a worker that runs this layout."""
 
-    def __init__(self, seat: Seat, lease: Lease, *, lock: threading.Lock) -> None:
+    def __init__(self, seat: Seat, lease: Lease, *, lock: threading.Lock, layout: Layout) -> None:
         self.orders = Orders()
+        self.layouts = Layouts(layout)
         self._seat = seat
         self._lease = lease
         self._lock = lock
@@ -35,7 +38,7 @@ class Hearing:
     def listen(
         self, config: Config, topics: ControlTopics, *, admin: Admin, stopped: threading.Event
     ) -> None:
-        """Until it is stopped. One client for both topics: what seldom comes is seldom asked for,
+        """Until it is stopped. One client for all topics: what seldom comes is seldom asked for,
         once this worker has an assignment.
 
         Raises InternalTopicError for an assignment that cannot be read.
@@ -44,11 +47,14 @@ class Hearing:
         place = topics.assignment(worker)
         proof = Proof(self._lease, end_of(admin, place))
         has_assignment = is_patient = False
-        with TableReader(config, [place, topics.orders], wait_ms=_FIRST_WAIT_MS) as reader:
+        places = [place, topics.orders, topics.layout]
+        with TableReader(config, places, wait_ms=_FIRST_WAIT_MS) as reader:
             while not stopped.is_set():
                 for row in newest(reader.read(_POLL_S)):
                     if row.place == topics.orders:
                         self.orders.hear(row)
+                    elif row.place == topics.layout:
+                        self.layouts.hear(row)
                     elif row.key == worker and row.value is not None:
                         record = decode_assignment(place.topic, row.key, row.value)
                         has_assignment = self._hear(record)

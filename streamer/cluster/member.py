@@ -99,7 +99,7 @@ class Member:
         self._topics: ControlTopics | None = None
         self._voice: Voice | None = None
         self.lease = Lease(bound_ms(_suspicion_ms(config)), clock)
-        self._hearing = Hearing(self._seat, self.lease, lock=self._lock)
+        self._hearing = Hearing(self._seat, self.lease, lock=self._lock, layout=work.layout)
         self._controller = Controller(
             self._ports,
             me=(self.worker_id, self._session),
@@ -188,7 +188,8 @@ class Member:
 
     def failure(self) -> StreamerError | None:
         """Why the worker must end, if it must: it was replaced, lacks a right, ..."""
-        return self._seat.failure or self._failure or self._controller.failure
+        own = self._seat.failure or self._failure or self._controller.failure
+        return self._hearing.layouts.failure or own
 
     def leave(self, timeout_s: float) -> None:
         """Say good-bye and leave the group, so that nobody waits for a session to end.
@@ -262,7 +263,7 @@ class Member:
         Election(self._config, self._listed, admin=self._admin, elect=elect, leaving=leaving).run()
 
     def _listen(self) -> None:
-        """Hear the assignments, and what all are asked to do."""
+        """Hear the assignments, what all are asked to do, and which layout holds."""
         config, topics, stopped = self._config, self._known_topics(), self._is_stopped
         self._hearing.listen(config, topics, admin=self._admin, stopped=stopped)
 
