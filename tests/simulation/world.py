@@ -17,6 +17,7 @@ from streamer.cluster.events import Fence, Fenced, FenceFailed, Write
 from streamer.cluster.goal import Goal, is_same, standing
 from streamer.cluster.term import Term
 from streamer.cluster.view import WorkerView
+from streamer.cluster.work import Work
 from streamer.control.goals import GoalRecord
 from streamer.control.messages import AssignmentRecord, StatusRecord
 from streamer.control.requests import (
@@ -364,9 +365,7 @@ class World:
         self.sessions += 1
         # The order of the names must say nothing about the order of the starts.
         session = f"{self.chance.randrange(1 << 20):05x}-{self.sessions}"
-        work = work_of(
-            self.standbys, *(self.release.choice(RELEASES) if self.release else RELEASES[0])
-        )
+        work = self._work()
         zone = f"az={int(worker[1:]) % self.zones}" if self.zones else ""
         skew_ms = self.clocks.choice((0, 0, 100, -2_000, 60_000)) if self.is_skewed else 0
         made = Process(
@@ -383,6 +382,11 @@ class World:
         self.processes.append(made)
         if len(self.processes) > 40:
             self.processes = [p for p in self.processes if p.is_alive or p.sending or p.owned]
+
+    def _work(self) -> Work:
+        """What a process that starts now believes that there is to do."""
+        release = self.release.choice(RELEASES) if self.release else RELEASES[0]
+        return work_of(self.standbys, *release)
 
     # what must hold
 
