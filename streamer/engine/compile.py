@@ -74,8 +74,7 @@ class Entry:
 class Compiler:
     """Makes the operators of one task. `settings` are those of the schema registry, `times` the
     stream times of the windowed aggregations by their stores, `closings` how far some of them had
-    come with passing on what had closed, `passed` which rows behind it were passed on before.
-    `place` names a topic as the brokers do."""
+    come with passing on what had closed, `passed` rows behind that. `place` names topics."""
 
     application_id: str
     subtopology: Subtopology

@@ -15,6 +15,7 @@ from streamer.cluster.view import WorkerView
 from streamer.control.identity import Incarnation
 from streamer.ids import TaskId
 from streamer.topology.shape import Shape
+from tests.simulation.cuts import Cuts
 from tests.simulation.process import Process
 from tests.simulation.world import World
 
@@ -169,6 +170,6 @@ def test_two_topologies_are_found(
 def test_the_rule_about_the_producer_is_needed(monkeypatch: pytest.MonkeyPatch) -> None:
     the_producer_is_made_after_joining(monkeypatch)
     # Apart from these, since the seeds are rare: cuts have dice of their own.
-    monkeypatch.setattr(World, "_cut_off", lambda self, process: None)
+    monkeypatch.setattr(Cuts, "cut_off", lambda self, process: None)
     with pytest.raises(AssertionError, match="is owned by"):
         live(RARE_SEEDS)

@@ -23,13 +23,13 @@ from streamer.control.messages import AssignmentRecord, StatusRecord
 from streamer.control.requests import (
     Answer,
     DrainRecord,
-    ProposalRecord,
-    ProposeRecord,
     RebalanceRecord,
     Request,
 )
 from streamer.errors import FencedError, KafkaUnavailableError, TopologyChangedError
 from streamer.topology.shape import Shape
+from tests.simulation.asking import asked
+from tests.simulation.cuts import Cuts
 from tests.simulation.kafka import SESSION_MS, Kafka
 from tests.simulation.owning import check_leases, single_owners
 from tests.simulation.process import Process, work_of
@@ -147,7 +147,7 @@ class World:
         # Apart from the other dice, which fall the same without them.
         self.release = random.Random(f"release {seed}") if mixed else None
         self.asks = random.Random(f"asks {seed}")
-        self.cuts = random.Random(f"cuts {seed}")
+        self.cuts = Cuts(seed)
         self.clocks = random.Random(f"clocks {seed}")
         # No lease is sure where clocks are wrong (decision 29).
         self.is_skewed = random.Random(f"skew {seed}").random() < 0.5
@@ -210,9 +210,9 @@ class World:
         if not self.is_quiet and self.chance.random() < self.unrest:
             self._trouble()
         if not self.is_quiet and self.asks.random() < self.unrest / 8:
-            self.kafka.operations.append(self._request())
-        if not self.is_quiet and self.cuts.random() < self.unrest / 2:
-            self._cut_off(self.cuts.choice(self.processes))
+            self.kafka.operations.append(asked(self.asks, self.kafka, str(self.steps)))
+        if not self.is_quiet:
+            self.cuts.fall(self.processes, self.unrest / 2)
         self._act(self.chance.choice(self.processes))
         self._check()
 
@@ -325,32 +325,6 @@ class World:
             case "double" if len(self._alive()) < 5 and self.chance.random() < 0.3:
                 self.doubled.add(process.worker)
                 self._start(process.worker)
-
-    def _cut_off(self, process: Process) -> None:
-        """From the brokers of its own words, the one of what is said to it, or both; whichever it
-        reaches first again. Mostly no input comes either."""
-        now_ms = self.clock.monotonic_ms()
-        if self.cuts.random() < 0.7:
-            process.mute_until_ms = now_ms + self.cuts.randint(0, 3 * SESSION_MS)
-        if self.cuts.random() < 0.7:
-            process.deaf_until_ms = now_ms + self.cuts.randint(0, 8 * SESSION_MS)
-        if self.cuts.random() < 0.7:
-            process.idle_until_ms = max(process.mute_until_ms, process.deaf_until_ms)
-
-    def _request(self) -> Request:
-        """What an operator may ask for, sensible or not."""
-        number = str(self.steps)
-        match self.asks.choice(("drain", "drain", "fill", "propose", "apply", "stop")):
-            case "drain":
-                return DrainRecord(workers=(f"w{self.asks.randrange(5)}",))
-            case "fill":
-                return DrainRecord()
-            case "propose":
-                return ProposeRecord(number=number)
-            case "stop":
-                return RebalanceRecord(number=number, stops=True)
-        made = ["none", *(p.id for p in self.kafka.operations if isinstance(p, ProposalRecord))]
-        return RebalanceRecord(number=number, id=made[-1])
 
     def _calm(self) -> None:
         self.is_quiet = True
