@@ -1,47 +1,76 @@
-"""What a worker is told: its assignments, and what all are asked to do with their tasks."""
+"""What a worker is told: its assignments, what all are asked to do, and which layout holds."""
 
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable
 
+from streamer import metrics
+from streamer.cluster.layouts import Layouts
+from streamer.cluster.lease import Lease
 from streamer.cluster.orders import Orders
+from streamer.cluster.proof import Proof, end_of
+from streamer.cluster.seat import Seat
 from streamer.config import Config
 from streamer.control.messages import AssignmentRecord, decode_assignment
 from streamer.control.topics import ControlTopics
+from streamer.ids import Layout
+from streamer.kafka.admin import Admin
 from streamer.kafka.settings import FOLLOW_WAIT_MS
 from streamer.kafka.table import TableReader, newest
 
-__all__ = ["listen"]
+__all__ = ["Hearing"]
 
 _POLL_S = 0.1
 # Until the first assignment has come, nothing waits behind a request that waits for news.
 _FIRST_WAIT_MS = 500
 
 
-def listen(
-    config: Config,
-    topics: ControlTopics,
-    *,
-    hear: Callable[[AssignmentRecord], bool],
-    orders: Orders,
-    stopped: threading.Event,
-) -> None:
-    """Until it is stopped. One client for both topics: what seldom comes is seldom asked for, once
-    `hear` has said that this worker has an assignment.
+class Hearing:
+    """Of a seat, which `lock` guards, and of a worker that runs this layout."""
 
-    Raises InternalTopicError for an assignment that cannot be read.
-    """
-    worker = config.worker_id or ""
-    place = topics.assignment(worker)
-    has_assignment = is_patient = False
-    with TableReader(config, [place, topics.orders], wait_ms=_FIRST_WAIT_MS) as reader:
-        while not stopped.is_set():
-            for row in newest(reader.read(_POLL_S)):
-                if row.place == topics.orders:
-                    orders.hear(row)
-                elif row.key == worker and row.value is not None:
-                    has_assignment = hear(decode_assignment(place.topic, row.key, row.value))
-            if has_assignment and not is_patient:
-                is_patient = True
-                reader.ask_less(FOLLOW_WAIT_MS)
+    def __init__(self, seat: Seat, lease: Lease, *, lock: threading.Lock, layout: Layout) -> None:
+        self.orders = Orders()
+        self.layouts = Layouts(layout)
+        self._seat = seat
+        self._lease = lease
+        self._lock = lock
+
+    def listen(
+        self, config: Config, topics: ControlTopics, *, admin: Admin, stopped: threading.Event
+    ) -> None:
+        """Until it is stopped. One client for all topics: what seldom comes is seldom asked for,
+        once this worker has an assignment.
+
+        Raises InternalTopicError for an assignment that cannot be read.
+        """
+        worker = config.worker_id or ""
+        place = topics.assignment(worker)
+        proof = Proof(self._lease, end_of(admin, place))
+        has_assignment = is_patient = False
+        places = [place, topics.orders, topics.layout]
+        with TableReader(config, places, wait_ms=_FIRST_WAIT_MS) as reader:
+            while not stopped.is_set():
+                for row in newest(reader.read(_POLL_S)):
+                    if row.place == topics.orders:
+                        self.orders.hear(row)
+                    elif row.place == topics.layout:
+                        self.layouts.hear(row)
+                    elif row.key == worker and row.value is not None:
+                        record = decode_assignment(place.topic, row.key, row.value)
+                        has_assignment = self._hear(record)
+                proof.look(reader.reached(place))
+                if has_assignment and not is_patient:
+                    is_patient = True
+                    reader.ask_less(FOLLOW_WAIT_MS)
+
+    def _hear(self, record: AssignmentRecord) -> bool:
+        """Whether this worker has an assignment."""
+        seat = self._seat
+        with self._lock:
+            before = seat.desired
+            seat.hear(record)
+            after = seat.desired
+            if seat.is_fenced or seat.failure:
+                self._lease.end()
+        metrics.assignments.inc(after is not None and after is not before)
+        return after is not None

@@ -19,13 +19,11 @@ import threading
 import time
 from collections.abc import Callable, Mapping
 
-from streamer import metrics
 from streamer.clock import Clock
 from streamer.cluster.controller import PASSING, Controller
 from streamer.cluster.election import Election
-from streamer.cluster.hearing import listen
+from streamer.cluster.hearing import Hearing
 from streamer.cluster.lease import Lease, bound_ms
-from streamer.cluster.orders import Orders
 from streamer.cluster.ports import KafkaPorts
 from streamer.cluster.rejoins import REJOINS_MAX, Rejoins
 from streamer.cluster.seat import Desired, Seat
@@ -33,11 +31,7 @@ from streamer.cluster.voice import Voice
 from streamer.cluster.work import Work
 from streamer.config import Config
 from streamer.control.identity import Incarnation, Listed, client_id, fresh_session
-from streamer.control.messages import (
-    AssignmentRecord,
-    StandbyReport,
-    TaskReport,
-)
+from streamer.control.messages import StandbyReport, TaskReport
 from streamer.control.orders import Order
 from streamer.control.topics import ControlTopics
 from streamer.errors import ConfigError, FencedError, InvariantError, StreamerError
@@ -99,13 +93,13 @@ class Member:
         self._lock = threading.Lock()
         self._is_leaving, self._is_stopped = threading.Event(), threading.Event()
         self._rejoins = Rejoins()
-        self._orders = Orders()
         self._failure: StreamerError | None = None
         self._admin = Admin(config)
         self._stopping = stopping
         self._topics: ControlTopics | None = None
         self._voice: Voice | None = None
         self.lease = Lease(bound_ms(_suspicion_ms(config)), clock)
+        self._hearing = Hearing(self._seat, self.lease, lock=self._lock, layout=work.layout)
         self._controller = Controller(
             self._ports,
             me=(self.worker_id, self._session),
@@ -174,7 +168,7 @@ class Member:
 
     def orders(self) -> tuple[Order, ...]:
         """What workers are asked to do at present; the same object while that does not change."""
-        return self._orders.standing
+        return self._hearing.orders.standing
 
     def rejoin(self) -> None:
         """Begin a new incarnation, after everything was dropped and the producer made anew."""
@@ -194,7 +188,8 @@ class Member:
 
     def failure(self) -> StreamerError | None:
         """Why the worker must end, if it must: it was replaced, lacks a right, ..."""
-        return self._seat.failure or self._failure or self._controller.failure
+        own = self._seat.failure or self._failure or self._controller.failure
+        return self._hearing.layouts.failure or own
 
     def leave(self, timeout_s: float) -> None:
         """Say good-bye and leave the group, so that nobody waits for a session to end.
@@ -268,25 +263,15 @@ class Member:
         Election(self._config, self._listed, admin=self._admin, elect=elect, leaving=leaving).run()
 
     def _listen(self) -> None:
-        """Hear the assignments, and what all are asked to do."""
-        topics, stopped = self._known_topics(), self._is_stopped
-        listen(self._config, topics, hear=self._hear, orders=self._orders, stopped=stopped)
+        """Hear the assignments, what all are asked to do, and which layout holds."""
+        config, topics, stopped = self._config, self._known_topics(), self._is_stopped
+        self._hearing.listen(config, topics, admin=self._admin, stopped=stopped)
 
     def _speak(self) -> None:
         """Repeat the status from time to time, whatever else has to wait for Kafka."""
         while not self._is_stopped.wait(_POLL_S):
             if not self._publish():
                 self._is_stopped.wait(_AGAIN_S)
-
-    def _hear(self, record: AssignmentRecord) -> bool:
-        with self._lock:
-            before = self._seat.desired
-            self._seat.hear(record)
-            after = self._seat.desired
-            if self._seat.is_fenced or self._seat.failure:
-                self.lease.end()
-        metrics.assignments.inc(after is not None and after is not before)
-        return after is not None
 
     def _publish(self) -> bool:
         """Write the status if it is news, or time. Returns whether there is nothing left to say."""

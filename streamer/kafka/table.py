@@ -129,6 +129,11 @@ class TableReader(Closable):
             rows += self.read(min(left_s, 0.2))
         return rows
 
+    def reached(self, place: TopicPartition) -> int:
+        """All before this position was given out. Behind what stands last in a partition, markers
+        of transactions are passed once the brokers had nothing more to give."""
+        return self._reached[place]
+
     def close(self) -> None:
         if looking := self._stuck.looking:
             let_go(self._consumer, after=looking)

@@ -41,7 +41,7 @@ def make(job: Job, pace: Pace, report: Report) -> Created:
             repository.take_as_fit()
         return create(
             repository,
-            repository.shelf(job.config.application_id, job.task),
+            repository.shelf(job.config.application_id, job.task, job.layout),
             Checkpoint(job.directory, digests),
             about=job.about,
             report=report,

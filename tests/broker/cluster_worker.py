@@ -2,7 +2,8 @@
 
 Its tasks do nothing by themselves. Commands come as lines on standard input, events go as lines of
 JSON to standard output: `open` sends a record of each task and leaves the transaction open,
-`commit` ends it, `leave` closes everything and says good-bye.
+`commit` ends it, `lease` tells whether it answers as the owner, `leave` closes everything and says
+good-bye.
 """
 
 from __future__ import annotations
@@ -112,6 +113,8 @@ class ClusterWorker:
             self.tell("opened")
         elif command == "commit":
             self.tell("committed" if self.commit() else "nothing to commit")
+        elif command == "lease":
+            self.tell("lease", holds=self.member.lease.holds)
         elif command == "leave":
             self.commit()
             self.owned = frozenset()

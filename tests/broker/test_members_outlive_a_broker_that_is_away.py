@@ -31,3 +31,8 @@ def test_the_cluster_comes_back_by_itself(names: Names, tmp_path: Path) -> None:
                 each.do("open", "opened", "fenced", timeout=90)
                 each.do("commit", "committed", "nothing to commit", "fenced", timeout=90)
                 assert not [event for event in each.events if event["event"] == "failed"]
+                # It was lost meanwhile, and is back once all that was said then is heard.
+                until = time.monotonic() + 90
+                while not each.do("lease", "lease")["holds"]:
+                    assert time.monotonic() < until, f"{each.worker} answers as a copy for ever"
+                    time.sleep(0.1)

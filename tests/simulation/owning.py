@@ -36,10 +36,10 @@ def check_leases(
     processes: Iterable[Process], owners: Mapping[TaskId, Process], *, doubled: Collection[str]
 ) -> None:
     """Raises AssertionError. `owners` are those who can commit; `doubled` are workers whose id two
-    processes had at once, which no lease can know; nor does one that speaks and hears nothing."""
+    processes had at once, which no lease can know."""
     for process in processes:
         is_fenced = process.is_fenced and process.worker not in doubled
-        if not (is_fenced and process.is_running and process.lease.holds) or process.is_deaf:
+        if not (is_fenced and process.is_running and process.lease.holds):
             continue
         for task in process.owned.keys() & owners.keys():
             owner = owners[task]

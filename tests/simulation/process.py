@@ -9,16 +9,19 @@ from __future__ import annotations
 
 import random
 from collections import deque
+from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from streamer.clock import Clock, ManualClock
 from streamer.cluster.lease import Lease, bound_ms
 from streamer.cluster.plan import Policy
+from streamer.cluster.proof import Proof
 from streamer.cluster.seat import Desired, Seat
 from streamer.cluster.steps import Limits
 from streamer.cluster.work import Work
 from streamer.control.identity import Incarnation
 from streamer.control.messages import StandbyReport, StatusRecord, TaskReport
+from streamer.errors import KafkaUnavailableError
 from streamer.ids import TaskId
 from streamer.topology.shape import Shape
 from tests.simulation.kafka import SESSION_MS, Kafka
@@ -53,15 +56,20 @@ class Process:
     skew_ms: int = 0
     """How far its clock is from that of the others."""
 
-    heard_ms: int = 0
-    """When it had read all its assignments last, by `clock`."""
-    said_ms: int = 0
-    back_ms: int = 0
-    """When it spoke last, and when it did so after a silence in which it may have been given up."""
+    answers: random.Random = field(default_factory=lambda: random.Random(0))
+    """When its questions reach the brokers, and their answers it."""
+    mute_until_ms: int = 0
+    deaf_until_ms: int = 0
+    idle_until_ms: int = 0
+    """Until when, by `clock`, it does not reach the brokers of its own words, and the one of what
+    is said to it; and until when no input comes, so that no commit tells it that it was fenced."""
 
     def __post_init__(self) -> None:
-        self.heard_ms = self.said_ms = self.back_ms = self.clock.monotonic_ms()
         self.lease = Lease(bound_ms(SESSION_MS), self.clock)
+        self.proof = Proof(self.lease, self._answer, apart=self._ask)
+        self.asking: deque[Callable[[], None]] = deque()
+        self.end: int | None = None
+        """What the broker answered, on its way."""
         self.epoch = self.kafka.initialise(self.worker)
         self.seat = Seat(
             self.worker,
@@ -85,10 +93,12 @@ class Process:
         return self.is_alive and not self.is_paused
 
     @property
+    def is_mute(self) -> bool:
+        return self.clock.monotonic_ms() < self.mute_until_ms
+
+    @property
     def is_deaf(self) -> bool:
-        """It speaks again after a silence, and has heard nothing for as long as a lease lasts."""
-        for_ms = self.clock.monotonic_ms() - self.back_ms
-        return self.heard_ms < self.back_ms and for_ms >= bound_ms(SESSION_MS)
+        return self.clock.monotonic_ms() < self.deaf_until_ms
 
     @property
     def is_fenced(self) -> bool:
@@ -99,6 +109,8 @@ class Process:
         self.chance.choice(
             (self.beat, self._watch, self._read, self._turn, self._turn, self._speak, self._deliver)
         )()
+        if self.asking:
+            self._await_answer()
 
     def kill(self) -> None:
         """Of what it was sending, a part may still arrive."""
@@ -107,10 +119,12 @@ class Process:
         self.sending = deque(list(self.sending)[:kept])
 
     def flush(self) -> None:
-        while self.sending:
+        while self.sending and not self.is_mute:
             self._deliver()
 
     def beat(self) -> None:
+        if self.is_mute:
+            return
         if not self.last_words:
             self.kafka.beat(self.key)
         if self.is_candidate:
@@ -136,15 +150,32 @@ class Process:
 
     def _read(self) -> None:
         log = self.kafka.assignments
-        upto = self.chance.randint(self.position, len(log))
+        upto = self.position if self.is_deaf else self.chance.randint(self.position, len(log))
         for key, record in log[self.position : upto]:
             if key == self.worker and record is not None:
                 self.seat.hear(record)
                 if self.seat.is_fenced or self.seat.failure:
                     self.lease.end()
         self.position = upto
-        if upto == len(log):
-            self.heard_ms = self.clock.monotonic_ms()
+        self.proof.look(upto)
+
+    def _ask(self, question: Callable[[], None]) -> None:
+        self.asking.append(question)
+        self.end = None
+
+    def _await_answer(self) -> None:
+        """What was true when the broker answered may be long past when the answer comes."""
+        if self.answers.random() < 0.5:
+            return
+        if self.end is None and not self.is_deaf:
+            self.end = len(self.kafka.assignments)
+        elif self.end is not None or self.answers.random() < 0.1:
+            self.asking.popleft()()
+
+    def _answer(self) -> int:
+        if self.end is None:
+            raise KafkaUnavailableError("the broker of the assignments does not answer")
+        return self.end
 
     def _turn(self) -> None:
         seat = self.seat
@@ -185,7 +216,8 @@ class Process:
     def _close_some(self) -> bool:
         """A task is closed by a commit; a refused commit means that everything is lost."""
         closing = sorted(task for task, state in self.owned.items() if state == "closing")
-        commits = closing or self.chance.random() < 0.3
+        is_idle = self.clock.monotonic_ms() < self.idle_until_ms
+        commits = closing or (self.chance.random() < 0.3 and not is_idle)
         if commits and self.is_fenced:
             self._start_again()
             return False
@@ -241,15 +273,11 @@ class Process:
             self.sending.append((self.clock.monotonic_ms(), record))
 
     def _deliver(self) -> None:
-        if self.sending:
+        if self.sending and not self.is_mute:
             sent_ms, record = self.sending.popleft()
             self.kafka.statuses.append(record)
             if self.chance.random() < 0.02:
                 self.kafka.statuses.append(record)
-            now_ms = self.clock.monotonic_ms()
-            if now_ms - self.said_ms >= bound_ms(SESSION_MS):
-                self.back_ms = now_ms
-            self.said_ms = max(self.said_ms, sent_ms)
             if record.incarnation == str(self.seat.incarnation):
                 self.lease.renew(sent_ms)
 

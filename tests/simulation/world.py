@@ -17,6 +17,7 @@ from streamer.cluster.events import Fence, Fenced, FenceFailed, Write
 from streamer.cluster.goal import Goal, is_same, standing
 from streamer.cluster.term import Term
 from streamer.cluster.view import WorkerView
+from streamer.cluster.work import Work
 from streamer.control.goals import GoalRecord
 from streamer.control.messages import AssignmentRecord, StatusRecord
 from streamer.control.requests import (
@@ -28,6 +29,7 @@ from streamer.control.requests import (
 from streamer.errors import FencedError, KafkaUnavailableError, TopologyChangedError
 from streamer.topology.shape import Shape
 from tests.simulation.asking import check_held, request
+from tests.simulation.cuts import Cuts
 from tests.simulation.kafka import SESSION_MS, Kafka
 from tests.simulation.owning import check_leases, single_owners
 from tests.simulation.process import Process, work_of
@@ -149,6 +151,7 @@ class World:
         # Apart from the other dice, which fall the same without them.
         self.release = random.Random(f"release {seed}") if mixed else None
         self.asks = random.Random(f"asks {seed}")
+        self.cuts = Cuts(seed)
         self.clocks = random.Random(f"clocks {seed}")
         # No lease is sure where clocks are wrong (decision 29).
         self.is_skewed = random.Random(f"skew {seed}").random() < 0.5
@@ -214,6 +217,8 @@ class World:
             self.kafka.operations.append(
                 request(self.asks, self.kafka.operations, number=str(self.steps))
             )
+        if not self.is_quiet:
+            self.cuts.fall(self.processes, self.unrest / 2)
         self._act(self.chance.choice(self.processes))
         self._check()
 
@@ -332,6 +337,7 @@ class World:
         self.kafka.operations += CALM
         for process in self.processes:
             process.is_paused = False
+            process.mute_until_ms = process.deaf_until_ms = process.idle_until_ms = 0
         if not self._alive():
             self._start("w0")
 
@@ -339,9 +345,7 @@ class World:
         self.sessions += 1
         # The order of the names must say nothing about the order of the starts.
         session = f"{self.chance.randrange(1 << 20):05x}-{self.sessions}"
-        work = work_of(
-            self.standbys, *(self.release.choice(RELEASES) if self.release else RELEASES[0])
-        )
+        work = self._work()
         zone = f"az={int(worker[1:]) % self.zones}" if self.zones else ""
         skew_ms = self.clocks.choice((0, 0, 100, -2_000, 60_000)) if self.is_skewed else 0
         made = Process(
@@ -353,10 +357,16 @@ class World:
             work=work,
             zone=zone,
             skew_ms=skew_ms,
+            answers=random.Random(f"answers {session}"),
         )
         self.processes.append(made)
         if len(self.processes) > 40:
             self.processes = [p for p in self.processes if p.is_alive or p.sending or p.owned]
+
+    def _work(self) -> Work:
+        """What a process that starts now believes that there is to do."""
+        release = self.release.choice(RELEASES) if self.release else RELEASES[0]
+        return work_of(self.standbys, *release)
 
     # what must hold
 

@@ -75,7 +75,7 @@ class ApplicationHook(BaseHook):
             if not config.snapshot_repository:
                 return True, f"{said}; no repository is set, so nothing can be snapshot or trimmed"
             with open_repository(config) as repository:
-                count = len(repository.shelves(config.application_id))
+                count = len({shelf.task for shelf in repository.shelves(config.application_id)})
         except TopicMissingError as error:
             return False, (
                 f"{config.bootstrap_servers} answers, but no worker of {config.application_id} has"

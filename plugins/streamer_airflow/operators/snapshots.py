@@ -8,14 +8,14 @@ from __future__ import annotations
 
 import logging
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from airflow.sdk.exceptions import AirflowException, AirflowFailException, AirflowSkipException
 
 from streamer.errors import OperationRefusedError
-from streamer.ids import TaskId
+from streamer.ids import Layout, TaskId
 from streamer.operations.words import size
 from streamer.restore.checking import Checked, check_snapshot
 from streamer.snapshot.choosing import Chosen, newest, shelves
@@ -32,7 +32,7 @@ from streamer_airflow.operators.operation import StreamerOperator
 if TYPE_CHECKING:
     from airflow.sdk import Context
 
-__all__ = ["CheckOperator", "UnitsOperator", "longest_unrestored", "units_of"]
+__all__ = ["CheckOperator", "UnitsOperator", "longest_unrestored", "units_of", "wanted"]
 
 _log = logging.getLogger(__name__)
 
@@ -100,7 +100,7 @@ class UnitsOperator(StreamerOperator):
         with open_repository(config) as repository:
             found = _shelves_of(repository, config.application_id, named)
             if not self.sample:
-                return [str(shelf.task) for shelf in found]
+                return list(dict.fromkeys(str(shelf.task) for shelf in found))
             return longest_unrestored(repository, found)
 
 
@@ -139,9 +139,9 @@ class CheckOperator(StreamerOperator):
         with translated():
             config = self.hook.config()
             with open_repository(config, address) as repository:
-                for shelf in shelves(repository, config.application_id, self.unit["tasks"]):
-                    one = self._chosen(shelf, operation, level)
-                    if one is None:
+                shelved = shelves(repository, config.application_id, self.unit["tasks"])
+                for one in wanted(shelved, operation):
+                    if self._is_noted(one, level):
                         continue
                     found.append(
                         check_snapshot(
@@ -149,23 +149,19 @@ class CheckOperator(StreamerOperator):
                             one,
                             level,
                             directory=Path(place) if place else None,
-                            report=_telling(str(shelf.task)),
+                            report=_telling(str(one.shelf.task)),
                         )
                     )
                     self._tell(found[-1])
         return _counted(found)
 
-    def _chosen(self, shelf: Shelf, operation: str, level: Level) -> Chosen | None:
-        """The snapshot of this task; None where it need not be looked at."""
-        one = _made(shelf, operation) if operation else newest(shelf)
-        if one is None:
-            raise AirflowException(
-                f"{shelf} has no snapshot" + (f" of operation {operation}" if operation else "")
-            )
-        if not self.again and is_verified_as(verified(shelf).get(one.stem), level):
-            self.log.info("%s %s is noted as whole already", shelf.task, one.stem)
-            return None
-        return one
+    def _is_noted(self, one: Chosen, level: Level) -> bool:
+        """Whether it need not be looked at."""
+        noted = verified(one.shelf).get(one.stem)
+        if self.again or not is_verified_as(noted, level):
+            return False
+        self.log.info("%s %s is noted as whole already", one.shelf.task, one.stem)
+        return True
 
     def _tell(self, checked: Checked) -> None:
         rows = f", {sum(checked.rows.values()):,} rows were read" if checked.rows else ""
@@ -203,15 +199,36 @@ def _shelves_of(repository: Repository, application: str, named: list[str]) -> l
         raise OperationRefusedError(refused.message, hint=hint) from refused
 
 
+def wanted(shelved: Iterable[Shelf], operation: str = "") -> Iterator[Chosen]:
+    """Of each task what the operation has made, or the newest of each of its shelves: it has one
+    for each layout, and an operation makes snapshots of the layout that holds.
+
+    Raises AirflowException for a task that has no such snapshot.
+    """
+    of_task: dict[TaskId, list[Shelf]] = {}
+    for shelf in shelved:
+        of_task.setdefault(shelf.task, []).append(shelf)
+    for own in of_task.values():
+        found = [_made(shelf, operation) if operation else newest(shelf) for shelf in own]
+        there = [one for one in found if one is not None]
+        if not there:
+            raise AirflowException(
+                f"{own[-1]} has no snapshot" + (f" of operation {operation}" if operation else "")
+            )
+        yield from there
+
+
 def longest_unrestored(repository: Repository, found: Sequence[Shelf]) -> list[str]:
     """Tasks, those first that were not restored for the longest. A look at one is two requests, and
     a large application has thousands: as many at a time as the repository takes."""
-    since: dict[TaskId, float] = {}
+    looked: dict[tuple[Layout, TaskId], float] = {}
 
     def look(shelf: Shelf) -> None:
-        since[shelf.task] = _since_restored(shelf)
+        looked[shelf.layout, shelf.task] = _since_restored(shelf)
 
     each(found, look, parallel=repository.transfers.parallel)
+    # The last layout of a task counts.
+    since = {task: looked[layout, task] for layout, task in sorted(looked)}
     return [str(task) for task in sorted(since, key=lambda task: (-since[task], task))]
 
 

@@ -23,6 +23,13 @@ def lease(clock: ManualClock) -> Lease:
     return Lease(BOUND_MS, clock)
 
 
+def prove(lease: Lease) -> None:
+    """It has heard all that there was."""
+    loss = lease.unproven
+    assert loss is not None
+    lease.prove(loss)
+
+
 def test_it_ends_before_anybody_can_be_suspected() -> None:
     assert 0.9 * SUSPICION_MS < BOUND_MS < SUSPICION_MS
 
@@ -69,10 +76,12 @@ def test_one_that_was_lost_is_not_back_with_the_first_word(
     for _ in range(BOUND_MS // 1_000):
         clock.advance(1_000)
         lease.renew(clock.monotonic_ms())
-        assert not lease.holds
+        assert (lease.holds, lease.unproven) == (False, None)
     clock.advance(1_000)
     lease.renew(clock.monotonic_ms())
-    assert lease.holds
+    assert not lease.holds
+    prove(lease)
+    assert (lease.holds, lease.unproven) == (True, None)
 
 
 def test_whoever_was_told_of_its_end_has_none_until_its_new_life(
@@ -102,7 +111,47 @@ def test_words_that_waited_for_the_brokers_do_not_bring_it_back(
     for _ in range(4):
         clock.advance(BOUND_MS // 3)
         lease.renew(clock.monotonic_ms())
+    prove(lease)
     assert lease.holds
+
+
+def lost_and_heard(clock: ManualClock, lease: Lease) -> None:
+    """A gap, and a bound without one."""
+    lease.renew(clock.monotonic_ms())
+    clock.advance(BOUND_MS)
+    for _ in range(4):
+        lease.renew(clock.monotonic_ms())
+        clock.advance(BOUND_MS // 3)
+    lease.renew(clock.monotonic_ms())
+
+
+@pytest.mark.parametrize("begins", [False, True])
+def test_what_was_shown_before_it_was_lost_again_does_not_count(
+    clock: ManualClock, lease: Lease, begins: bool
+) -> None:
+    lost_and_heard(clock, lease)
+    former = lease.unproven
+    assert former is not None
+    if begins:
+        lease.begin()
+    lost_and_heard(clock, lease)
+    assert lease.unproven not in (None, former)
+    lease.prove(former)
+    assert not lease.holds
+    prove(lease)
+    assert lease.holds
+
+
+def test_nothing_is_to_be_shown_while_it_is_silent_or_after_its_end(
+    clock: ManualClock, lease: Lease
+) -> None:
+    lost_and_heard(clock, lease)
+    clock.advance(BOUND_MS)
+    assert lease.unproven is None
+    lost_and_heard(clock, lease)
+    assert lease.unproven is not None
+    lease.end()
+    assert lease.unproven is None
 
 
 def test_its_age_goes_on_until_it_is_back(clock: ManualClock, lease: Lease) -> None:
@@ -114,6 +163,8 @@ def test_its_age_goes_on_until_it_is_back(clock: ManualClock, lease: Lease) -> N
     for _ in range(3):
         clock.advance(BOUND_MS // 3)
         lease.renew(clock.monotonic_ms())
+    assert (lease.holds, lease.age_ms) == (False, 4 * BOUND_MS)
+    prove(lease)
     assert (lease.holds, lease.age_ms) == (True, 0)
     lease.end()
     clock.advance(10)
