@@ -19,6 +19,7 @@ from streamer.snapshot.fetch import fetch
 from streamer.snapshot.prune import Policy, prune
 from streamer.snapshot.repository import Repository
 from streamer.snapshot.shelf import Shelf
+from streamer.snapshot.transfer import Report
 from tests.unit.snapshot.memory import Disk, MemoryBackend
 from tests.unit.snapshot.model import (
     Actor,
@@ -39,7 +40,7 @@ class Files:
     def __init__(self, **files: bytes) -> None:
         self._contents = {"CURRENT": b"current", **files}
 
-    def files(self) -> list[SourceFile]:
+    def files(self, report: Report | None = None) -> list[SourceFile]:
         return [
             SourceFile(name, len(raw), hashlib.sha256(raw).hexdigest())
             for name, raw in sorted(self._contents.items())

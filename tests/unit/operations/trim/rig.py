@@ -30,6 +30,7 @@ from streamer.snapshot.checkpoint import SourceFile
 from streamer.snapshot.create import About, create
 from streamer.snapshot.manifest import Manifest, Position
 from streamer.snapshot.repository import Repository
+from streamer.snapshot.transfer import Report
 from streamer.snapshot.verified import Level, note_verified
 from tests.unit.snapshot.memory import Disk, MemoryBackend
 from tests.unit.snapshot.rig import HOUR_MS, repository
@@ -119,7 +120,7 @@ class Files:
     def __init__(self, **files: bytes) -> None:
         self._contents = {"CURRENT": b"current", **files}
 
-    def files(self) -> list[SourceFile]:
+    def files(self, report: Report | None = None) -> list[SourceFile]:
         return [
             SourceFile(name, len(raw), hashlib.sha256(raw).hexdigest())
             for name, raw in sorted(self._contents.items())
