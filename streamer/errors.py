@@ -212,6 +212,10 @@ class LayoutChangedError(StreamerError):
     """Another layout was recorded than the one that this worker runs."""
 
 
+class PauseError(StreamerError):
+    """A pause of the application did not come about, or was over too soon."""
+
+
 class TopologyChangedError(StreamerError):
     """Workers of the same application run with another topology."""
 

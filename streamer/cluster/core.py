@@ -21,12 +21,14 @@ from msgspec.structs import replace
 from streamer.assignment.facts import Load, Site
 from streamer.cluster.events import (
     Action,
+    EndPause,
     Event,
     Fence,
     Fenced,
     FenceFailed,
     Forget,
     Members,
+    PauseEnded,
     Requested,
     Resign,
     Status,
@@ -39,7 +41,7 @@ from streamer.cluster.state import State, sessions_of, site_of, view_of
 from streamer.cluster.view import Grant, WorkerView
 from streamer.control.identity import Incarnation
 from streamer.control.messages import AssignmentRecord, StatusRecord
-from streamer.control.requests import PlanRecord
+from streamer.control.requests import PauseRecord, PlanRecord
 from streamer.ids import TaskId
 
 __all__ = ["FENCE_RETRY_MS", "FORGET_MS", "TIDY_MS", "step", "tell"]
@@ -57,15 +59,21 @@ def step(state: State, events: Sequence[Event], *, now_ms: int, wall_ms: int = 0
     # Not a generator: every event must be taken in.
     is_news = any([_take_in(state, event, now_ms) for event in events])
     state.wishes.is_stirred |= is_news
+    if state.sessions is None:
+        return []
     is_due = state.plan.attendance.is_waiting or any(state.fencing.values()) or state.hold.is_on
-    if state.sessions is None or not (is_news or is_due):
+    ends = [_end(state)] if state.pause.is_to_end(now_ms) else []
+    if not (is_news or is_due or ends):
         return [*_forget(state, now_ms=now_ms, wall_ms=wall_ms)]
-    fences = _fences(state, now_ms)
+    fences: list[Action] = [*_fences(state, now_ms), *ends]
     pending = sum(retry_ms is None for retry_ms in state.fencing.values())
     state.hold.look(pending, is_news=is_news, now_ms=now_ms)
     if state.hold.is_on:
-        return [*fences]
+        return fences
     is_news = state.hold.release()
+    if state.pause.look(state.workers):
+        is_news = True
+        state.wishes.hurry()
     if others := _owners_of_another_shape(state):
         theirs = state.wishes.predecessor
         topology = theirs.topology if theirs and state.shape.differs(theirs.shape) else ()
@@ -90,7 +98,8 @@ def step(state: State, events: Sequence[Event], *, now_ms: int, wall_ms: int = 0
         is_news |= update(True)
     state.wishes.is_stirred |= is_news
     records = _ends(state) | _notices(state) | _refusals(state) if is_news else {}
-    records |= grants(state.workers, state.plan, ready) if is_news else {}
+    if is_news:
+        records |= grants(state.workers, state.plan, ready, paused=state.pause.carried)
     return [*fences, *_write(state, records, now_ms=now_ms, wall_ms=wall_ms)]
 
 
@@ -108,7 +117,13 @@ def tell(state: State, *, now_ms: int, wall_ms: int) -> list[Tell]:
 
 def _about(state: State) -> PlanRecord:
     shape = state.shape
-    return PlanRecord(controller=state.name, shape=shape.digest, topology=shape.parts)
+    return PlanRecord(
+        controller=state.name,
+        shape=shape.digest,
+        topology=shape.parts,
+        pause=state.pause.told,
+        unpaused=state.pause.unpaused,
+    )
 
 
 def _take_in(state: State, event: Event, now_ms: int) -> bool:
@@ -125,6 +140,15 @@ def _take_in(state: State, event: Event, now_ms: int) -> bool:
             is_first = _note_stranger(state, record)
             lag_max = state.plan.policy.limits.warm_lag_max
             return view_of(state, record.worker).hear(record, lag_max) or is_first
+        case Requested(PauseRecord() as asked):
+            is_new = state.pause.hear(asked, now_ms)
+            if is_new:
+                state.wishes.hurry()
+            return is_new
+        case PauseEnded(number, layout):
+            # After a switch nobody processes under this layout again, this worker least of all.
+            is_done = layout is not None and layout <= state.layout
+            return state.pause.tried(number, is_done=is_done, now_ms=now_ms)
         case Requested(request):
             return state.wishes.hear(request, state.plan)
         case FenceFailed(worker):
@@ -134,6 +158,10 @@ def _take_in(state: State, event: Event, now_ms: int) -> bool:
             state.fencing.pop(worker, None)
             view_of(state, worker).fence(incarnations)
             return True
+
+
+def _end(state: State) -> EndPause:
+    return EndPause(state.pause.number, state.pause.fences)
 
 
 def _fences(state: State, now_ms: int) -> list[Fence]:

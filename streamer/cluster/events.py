@@ -12,12 +12,14 @@ from streamer.control.requests import Answer, PlanRecord, Request
 
 __all__ = [
     "Action",
+    "EndPause",
     "Event",
     "Fence",
     "FenceFailed",
     "Fenced",
     "Forget",
     "Members",
+    "PauseEnded",
     "Requested",
     "Resign",
     "Status",
@@ -56,13 +58,22 @@ class FenceFailed:
 
 
 @dataclass(frozen=True, slots=True)
+class PauseEnded:
+    """What became of `EndPause`: the layout that was recorded then, None where nobody could
+    tell."""
+
+    number: str
+    layout: int | None
+
+
+@dataclass(frozen=True, slots=True)
 class Requested:
     """Somebody asked for something."""
 
     record: Request
 
 
-Event = Members | Status | Fenced | FenceFailed | Requested
+Event = Members | Status | Fenced | FenceFailed | PauseEnded | Requested
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,6 +83,15 @@ class Fence:
 
     worker: str
     incarnations: frozenset[Incarnation]
+
+
+@dataclass(frozen=True, slots=True)
+class EndPause:
+    """Make sure that nothing came of this pause: read which layout is recorded. Where its lease is
+    over (`fences`), take the right to record one from who asked for it before."""
+
+    number: str
+    fences: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,4 +125,4 @@ class Tell:
     record: Answer
 
 
-Action = Fence | Write | Forget | Resign | Tell
+Action = Fence | EndPause | Write | Forget | Resign | Tell

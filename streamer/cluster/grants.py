@@ -18,9 +18,14 @@ __all__ = ["grants", "record_of"]
 
 
 def grants(
-    workers: Mapping[str, WorkerView], plan: Plan, ready: Mapping[str, Incarnation]
+    workers: Mapping[str, WorkerView],
+    plan: Plan,
+    ready: Mapping[str, Incarnation],
+    *,
+    paused: tuple[str, int] = ("", 0),
 ) -> dict[str, AssignmentRecord]:
-    """What each worker shall have now, where that differs from what it was granted last."""
+    """What each worker shall have now, where that differs from what it was granted last: the pause
+    too, by its number and its lease in ms."""
     owners = _owners(workers)
     records = {}
     for worker in sorted(plan.workers & ready.keys()):
@@ -35,6 +40,7 @@ def grants(
         standbys = plan.copies(worker) | (share - tasks - plan.stateless)
         releasing = view.possible(incarnation) - tasks
         is_same = grant is not None and (grant.tasks, grant.standbys) == (tasks, standbys)
+        is_same &= grant is not None and grant.record.paused == paused[0]
         if grant is None or not is_same or not releasing <= grant.releasing:
             records[worker] = record_of(
                 worker,
@@ -42,6 +48,7 @@ def grants(
                 tasks=task_names(tasks),
                 standbys=task_names(standbys),
                 releasing=task_names(releasing),
+                paused=paused,
                 why=plan.why,
             )
     return records
@@ -70,6 +77,7 @@ def record_of(
     standbys: tuple[str, ...] = (),
     releasing: tuple[str, ...] = (),
     ended: bool = False,
+    paused: tuple[str, int] = ("", 0),
 ) -> AssignmentRecord:
     """Without version, losers, shape, controller and time: those come when it is written."""
     return AssignmentRecord(
@@ -81,5 +89,7 @@ def record_of(
         releasing=releasing,
         standbys=standbys,
         ended=ended,
+        paused=paused[0],
+        pause_ms=paused[1],
         why=why,
     )

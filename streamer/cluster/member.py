@@ -157,12 +157,14 @@ class Member:
         seen: int,
         tasks: Mapping[TaskId, TaskReport],
         standbys: Mapping[TaskId, StandbyReport],
+        *,
+        pause: tuple[str, str] = ("", ""),
     ) -> None:
         """What the worker owns now, having acted on assignment `seen`: a task that was taken away
-        up to there and is not listed is closed. `standbys` are the copies that it keeps. News are
-        published at once."""
+        up to there and is not listed is closed. `standbys` are the copies that it keeps, `pause`
+        names the pause that it keeps and the last one that it ended. News are published at once."""
         with self._lock:
-            is_news = self._seat.report(seen, tasks, standbys)
+            is_news = self._seat.report(seen, tasks, standbys, pause=pause)
         if is_news:
             self._publish()
 

@@ -11,16 +11,18 @@ import logging
 import time
 from collections.abc import Mapping, Sequence, Set
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from functools import partial
 from queue import Empty, SimpleQueue
-from typing import get_args
+from typing import TypeVar, get_args
 
 from msgspec.structs import replace
 
 from streamer import failpoints, metrics
-from streamer.cluster.events import Fence, Fenced, FenceFailed, Write
+from streamer.cluster.events import EndPause, Fence, Fenced, FenceFailed, PauseEnded, Write
 from streamer.cluster.salvage import replacements
 from streamer.config import Config
+from streamer.control.current import current_record, layout_writer
 from streamer.control.goals import GoalRecord, decode_goal, encode_goal, goal_key
 from streamer.control.identity import Process
 from streamer.control.lifelines import sessions_kept
@@ -43,7 +45,7 @@ from streamer.control.requests import (
 from streamer.control.requests import encode as encode_request
 from streamer.control.topics import ControlTopics
 from streamer.errors import InternalTopicError, KafkaUnavailableError, StreamerError
-from streamer.ids import TopicPartition, control_topic, is_worker_id, transactional_id
+from streamer.ids import FIRST_LAYOUT, TopicPartition, control_topic, is_worker_id, transactional_id
 from streamer.kafka.admin import Admin
 from streamer.kafka.settings import CONTROLLER_WAIT_MS
 from streamer.kafka.table import ExclusiveWriter, Row, TableReader, newest
@@ -54,6 +56,7 @@ _log = logging.getLogger(__name__)
 
 _POLL_S = 0.05
 _READ_S = 30.0
+Item = TypeVar("Item")
 # A zone that dies takes hundreds of workers along. Each fence is a producer that costs 3 ms of a
 # processor's time, and waits for 100 to 300.
 _FENCES_AT_ONCE = 32
@@ -73,6 +76,15 @@ def _read(
         return None
 
 
+def _taken(queue: SimpleQueue[Item]) -> list[Item]:
+    """All that is in it at this moment."""
+    found: list[Item] = []
+    with suppress(Empty):
+        while True:
+            found.append(queue.get_nowait())
+    return found
+
+
 class KafkaPorts:
     """A term's way to Kafka. Used by one thread; fences run in others."""
 
@@ -90,6 +102,7 @@ class KafkaPorts:
         self._reading = StatusReader()
         self._pool = ThreadPoolExecutor(_FENCES_AT_ONCE, thread_name_prefix="fence")
         self._fences: SimpleQueue[Fenced | FenceFailed] = SimpleQueue()
+        self._ended: SimpleQueue[PauseEnded] = SimpleQueue()
 
     def claim(self) -> None:
         self._writer.claim(_READ_S)
@@ -166,12 +179,17 @@ class KafkaPorts:
         self._pool.submit(self._fence, fence)
 
     def fences(self) -> Sequence[Fenced | FenceFailed]:
-        outcomes: list[Fenced | FenceFailed] = []
-        while True:
-            try:
-                outcomes.append(self._fences.get_nowait())
-            except Empty:
-                return outcomes
+        return _taken(self._fences)
+
+    def layout(self) -> int:
+        recorded = current_record(self._config, self._admin)
+        return FIRST_LAYOUT if recorded is None else recorded.number
+
+    def end_pause(self, asked: EndPause) -> None:
+        self._pool.submit(self._end_pause, asked)
+
+    def pauses_ended(self) -> Sequence[PauseEnded]:
+        return _taken(self._ended)
 
     def write(self, written: Write) -> None:
         failpoints.hit("control.before_assignment")
@@ -237,6 +255,20 @@ class KafkaPorts:
             _log.warning("worker %s could not be fenced yet: %s", fence.worker, error)
         finally:
             self._fences.put(outcome)
+
+    def _end_pause(self, asked: EndPause) -> None:
+        recorded = None
+        try:
+            failpoints.hit("control.before_pause_end")
+            if asked.fences:
+                self._admin.fence(layout_writer(self._config.application_id))
+            failpoints.hit("control.after_pause_fence")
+            recorded = self.layout()
+            _log.info("pause %s ends, layout %d is recorded", asked.number, recorded)
+        except StreamerError as error:
+            _log.warning("pause %s could not be ended yet: %s", asked.number, error)
+        finally:
+            self._ended.put(PauseEnded(asked.number, recorded))
 
     def _read_to_end(self, reader: TableReader, places: Sequence[TopicPartition]) -> list[Row]:
         # The high watermark, not the last stable offset: behind the latter a transaction of the

@@ -34,11 +34,14 @@ __all__ = ["Desired", "Seat"]
 @dataclass(frozen=True, slots=True)
 class Desired:
     """The tasks that the worker shall own, and those that it shall keep a copy of, all of them; a
-    newer version replaces an older one."""
+    newer version replaces an older one. While `paused` has a number it must not process, for
+    `pause_ms` at most."""
 
     version: int
     tasks: frozenset[TaskId]
     standbys: frozenset[TaskId] = frozenset()
+    paused: str = ""
+    pause_ms: int = 0
 
 
 @dataclass(slots=True)
@@ -63,6 +66,7 @@ class Seat:
     _seen: int = 0
     _tasks: dict[str, TaskReport] = field(default_factory=dict)
     _standbys: dict[str, StandbyReport] = field(default_factory=dict)
+    _pause: tuple[str, str] = ("", "")
     _number: int = 0
     _was_seated: bool = False
     _is_changed: bool = True
@@ -95,15 +99,18 @@ class Seat:
             self.is_handed_over = True
         else:
             tasks, standbys = task_ids(record.tasks), task_ids(record.standbys)
-            self.desired = Desired(record.version, tasks, standbys)
+            self.desired = Desired(record.version, tasks, standbys, record.paused, record.pause_ms)
 
     def report(
         self,
         seen: int,
         tasks: Mapping[TaskId, TaskReport],
         standbys: Mapping[TaskId, StandbyReport] | None = None,
+        *,
+        pause: tuple[str, str] = ("", ""),
     ) -> bool:
-        """What the worker owns now, and its copies. Returns whether that must be published at once.
+        """What the worker owns now, and its copies; which pause it keeps, with all committed that
+        it had processed, and which one it ended. Returns whether that must be published at once.
 
         A `seen` that was never handed out to this incarnation counts as nothing seen.
         """
@@ -112,11 +119,12 @@ class Seat:
         named = {str(task): tasks[task] for task in sorted(tasks)}
         copies = {str(task): one for task, one in sorted((standbys or {}).items())}
         is_news = (
-            seen != self._seen
+            (seen, pause) != (self._seen, self._pause)
             or _states(named) != _states(self._tasks)
             or self._conditions(copies) != self._conditions(self._standbys)
         )
         self._seen, self._tasks, self._standbys = seen, named, copies
+        self._pause = pause
         self._is_changed = self._is_changed or is_news
         return is_news
 
@@ -142,6 +150,8 @@ class Seat:
             host=self.host,
             capacity=self.capacity,
             address=self.address,
+            paused=self._pause[0],
+            resumed=self._pause[1],
             at_ms=wall_ms,
         )
 
@@ -154,6 +164,7 @@ class Seat:
         self.incarnation = self.incarnation.next()
         self.desired, self.is_fenced = None, False
         self._seen, self._tasks, self._standbys = 0, {}, {}
+        self._pause = "", ""
         self._is_changed = True
 
     def leave(self) -> None:

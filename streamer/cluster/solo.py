@@ -55,8 +55,10 @@ class Solo:
         seen: int,
         tasks: Mapping[TaskId, TaskReport],
         standbys: Mapping[TaskId, StandbyReport],
+        *,
+        pause: tuple[str, str] = ("", ""),
     ) -> None:
-        del seen, standbys
+        del seen, standbys, pause
         self.tasks = tasks
 
     def orders(self) -> tuple[Order, ...]:

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from streamer.assignment.facts import Mode, Placement, Site
 from streamer.cluster.goal import Goal, standing
 from streamer.cluster.hold import Hold
+from streamer.cluster.pause import Pause
 from streamer.cluster.plan import Plan
 from streamer.cluster.view import WorkerView
 from streamer.cluster.wishes import Wishes
@@ -19,7 +20,7 @@ from streamer.control.identity import Incarnation, session_of
 from streamer.control.messages import AssignmentRecord, StatusRecord, task_ids
 from streamer.control.requests import Answer, PlanRecord
 from streamer.errors import ConfigError
-from streamer.ids import TaskId
+from streamer.ids import FIRST_LAYOUT, Layout, TaskId
 from streamer.topology.shape import Shape
 
 __all__ = ["State", "load", "sessions_of", "site_of", "view_of"]
@@ -45,6 +46,9 @@ class State:
     wishes: Wishes = field(default_factory=Wishes)
     goal: Goal = field(default_factory=Goal)
     hold: Hold = field(default_factory=Hold)
+    pause: Pause = field(default_factory=Pause)
+    layout: Layout = FIRST_LAYOUT
+    """That of this controller's worker, and of all that are given tasks."""
     revision: int = 0
     """Of the plan's target that was written last."""
 
@@ -63,6 +67,7 @@ def load(
     """What a new controller knows from the topics, once its predecessor can write no more. `goal`
     is None where a piece of it cannot be read: the tasks are placed anew then."""
     state = State(name, Plan(work.tasks, work.policy, work.stateless), work.shape)
+    state.layout = work.layout
     granted: dict[str, tuple[frozenset[TaskId], frozenset[TaskId]]] = {}
     for assignment in assignments:
         view_of(state, assignment.worker).take(assignment)
@@ -83,6 +88,7 @@ def load(
         state.wishes.remember(answer)
     state.goal.take(goal, work.shape.digest)
     told = state.wishes.predecessor
+    state.pause.remember(told.pause if told else ("", ""))
     if told:
         state.plan.drains.remember(told.halted)
     is_same = told is not None and told.settings == work.policy.named

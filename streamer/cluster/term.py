@@ -13,12 +13,14 @@ from streamer.clock import Clock
 from streamer.cluster.core import step, tell
 from streamer.cluster.events import (
     Action,
+    EndPause,
     Event,
     Fence,
     Fenced,
     FenceFailed,
     Forget,
     Members,
+    PauseEnded,
     Requested,
     Resign,
     Status,
@@ -32,7 +34,7 @@ from streamer.control.goals import GoalRecord
 from streamer.control.identity import Process, client_id
 from streamer.control.messages import AssignmentRecord, StatusRecord
 from streamer.control.requests import Answer, Request
-from streamer.errors import InvariantError
+from streamer.errors import InvariantError, LayoutChangedError
 
 __all__ = ["Ports", "Term"]
 
@@ -56,6 +58,14 @@ class Ports(Protocol):
         """Begin to fence; the outcome comes through `fences`."""
 
     def fences(self) -> Sequence[Fenced | FenceFailed]: ...
+
+    def layout(self) -> int:
+        """The number of the layout that is recorded at this moment."""
+
+    def end_pause(self, asked: EndPause) -> None:
+        """Begin; the outcome comes through `pauses_ended`."""
+
+    def pauses_ended(self) -> Sequence[PauseEnded]: ...
 
     def write(self, written: Write) -> None:
         """All in one transaction. Raises FencedError for a deposed controller."""
@@ -99,6 +109,12 @@ class Term:
         assignments, statuses = self._ports.load()
         goal = self._ports.goal()
         standing = self._ports.requests()
+        # What those before wrote may be of a later layout, or end a pause that led to one.
+        if (recorded := self._ports.layout()) > self._work.layout:
+            raise LayoutChangedError(
+                f"layout {recorded} was recorded; this worker runs layout {self._work.layout}",
+                hint="nothing is to be done: it closes its tasks and begins anew with that layout",
+            )
         self._asked = [one for one in standing if isinstance(one, Request)]
         now_ms, wall_ms = self._clock.monotonic_ms(), self._clock.now_ms()
         self._roll.load(statuses, now_ms=now_ms, wall_ms=wall_ms)
@@ -122,6 +138,7 @@ class Term:
             raise InvariantError("a term takes its turns only after it was opened")
         events = self._listen()
         events += self._ports.fences()
+        events += self._ports.pauses_ended()
         events += [
             Requested(one)
             for one in (*self._asked, *self._ports.requests())
@@ -169,6 +186,8 @@ class Term:
         match action:
             case Fence():
                 self._ports.fence(action)
+            case EndPause():
+                self._ports.end_pause(action)
             case Write():
                 self._ports.write(action)
             case Forget(workers):

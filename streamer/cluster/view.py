@@ -75,6 +75,7 @@ class Report:
         return (
             (one.seen, one.left, one.zone, one.host, one.capacity)
             == (two.seen, two.left, two.zone, two.host, two.capacity)
+            and (one.paused, one.resumed) == (two.paused, two.resumed)
             and (self.tasks, self.running) == (other.tasks, other.running)
             and self.lags.keys() == other.lags.keys()
             and self.warm(lag_max) == other.warm(lag_max)

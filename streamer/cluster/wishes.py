@@ -14,6 +14,7 @@ from streamer.config.cluster import zone_tags
 from streamer.control.requests import (
     Answer,
     DrainRecord,
+    PauseRecord,
     PlanRecord,
     ProposalRecord,
     ProposeRecord,
@@ -70,6 +71,8 @@ class Wishes:
                 if is_new and request.stops:
                     plan.drains.stop(request.drain)
                 return is_new
+            case PauseRecord():
+                return False  # No wish of where tasks shall be: see pause.py.
 
     def stop(self, plan: Plan) -> bool:
         """Go by a stop that was asked for, before the next step is taken. Returns whether there was
@@ -120,6 +123,10 @@ class Wishes:
         made = proposal(plan.facts(plan.workers, world), plan.target)
         self.proposal = replace(made, number=asked.number, at_ms=wall_ms)
         return self.proposal
+
+    def hurry(self) -> None:
+        """Somebody waits for what there is to tell."""
+        self.is_stirred, self._told_ms = True, None
 
     def is_due(self, now_ms: int) -> bool:
         """Whether to look at what there is to tell: not at once again, nor where all is quiet."""

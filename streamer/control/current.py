@@ -20,12 +20,12 @@ from streamer.control.layouts import (
 )
 from streamer.control.topics import layout_place, make_layout_topic
 from streamer.errors import OperationRefusedError, TopicMissingError
-from streamer.ids import FIRST_LAYOUT, TopicPartition
+from streamer.ids import FIRST_LAYOUT, TopicPartition, control_topic
 from streamer.kafka.admin import Admin
 from streamer.kafka.table import ExclusiveWriter, TableReader
 from streamer.layout import ApplicationLayout
 
-__all__ = ["current_layout", "current_record", "layout_row", "write_layout"]
+__all__ = ["current_layout", "current_record", "layout_row", "layout_writer", "write_layout"]
 
 _READ_S = 30.0
 
@@ -58,6 +58,12 @@ def current_layout(config: Config, admin: Admin) -> ApplicationLayout | None:
     return None if record is None else record.layout
 
 
+def layout_writer(application: str) -> str:
+    """The transactional id under which layouts are recorded. Whoever initialises it holds the
+    right to, and ends that of those before: what they had begun is aborted."""
+    return control_topic(application, "layout")
+
+
 def layout_row(
     application: str, layout: ApplicationLayout, *, operation: str = "", at_ms: int = 0
 ) -> tuple[TopicPartition, str, bytes]:
@@ -84,7 +90,7 @@ def write_layout(
         config.application_id, layout, operation=operation, at_ms=SystemClock().now_ms()
     )
     make_layout_topic(config, admin)
-    writer = ExclusiveWriter(config, place.topic)
+    writer = ExclusiveWriter(config, layout_writer(config.application_id))
     try:
         writer.claim(timeout_s)
         # Whoever wrote before is fenced: nothing comes between this look and the record.

@@ -101,6 +101,9 @@ class AssignmentRecord(Struct, frozen=True, kw_only=True, omit_defaults=True):
     worker's id. `shape` is the digest of the shape of all workers that are given tasks. An
     incarnation of another one is refused by this; `topology` tells it the shape, one text for each
     subtopology.
+
+    While `paused` has a number, the incarnation may have its tasks open and must not process: for
+    `pause_ms` at most, after which it ends the pause by itself (streamer/cluster/pause.py).
     """
 
     format: Whole
@@ -114,6 +117,8 @@ class AssignmentRecord(Struct, frozen=True, kw_only=True, omit_defaults=True):
     refused: tuple[str, ...] = ()
     shape: str = ""
     topology: tuple[str, ...] = ()
+    paused: str = ""
+    pause_ms: Whole = 0
     why: str = ""
     at_ms: Whole = 0
     application: str = ""
@@ -126,6 +131,8 @@ class StatusRecord(Struct, frozen=True, kw_only=True, omit_defaults=True):
     those still listed are open. `number` counts the records of a session. `left` is the last one.
     `shape` is the digest of its topology; "" where a release wrote it that did not tell. `standbys`
     are the copies it keeps of others' tasks, `capacity` is how much it can carry beside the others.
+    `paused` is the pause that it keeps, having committed; `resumed` the last one that it has ended
+    by itself.
     """
 
     format: Whole
@@ -141,6 +148,8 @@ class StatusRecord(Struct, frozen=True, kw_only=True, omit_defaults=True):
     host: str = ""
     capacity: Whole = 100
     address: str = ""
+    paused: str = ""
+    resumed: str = ""
     at_ms: Whole = 0
     application: str = ""
 

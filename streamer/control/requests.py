@@ -3,6 +3,7 @@
     drain       DrainRecord       by `streamer drain`
     propose     ProposeRecord     by `streamer rebalance plan`
     rebalance   RebalanceRecord   by `streamer rebalance apply` and `stop`
+    pause       PauseRecord       by the operation that is about to switch layouts
     proposal    ProposalRecord    by the controller alone: a placement to look at
     plan        PlanRecord        by the controller alone: where it is going
 
@@ -28,6 +29,7 @@ __all__ = [
     "DrainRecord",
     "ModeRecord",
     "MoveRecord",
+    "PauseRecord",
     "PlanRecord",
     "ProposalRecord",
     "ProposeRecord",
@@ -101,6 +103,19 @@ class RebalanceRecord(Struct, frozen=True, kw_only=True, omit_defaults=True):
         return f"{what}, which {self.by or 'somebody'} asked for"
 
 
+class PauseRecord(Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """No worker is to process under the layout that holds, for `lease_ms` at most; or again, where
+    `is_over`. `number` is of one claim of the right to record layouts: it is written under that
+    claim, so that none comes after the claim has ended (streamer/cluster/pause.py)."""
+
+    format: Whole = FORMAT
+    number: str
+    lease_ms: Whole = 0
+    is_over: bool = False
+    by: str = ""
+    at_ms: Whole = 0
+
+
 class MoveRecord(Struct, frozen=True, kw_only=True, omit_defaults=True):
     """One change. `kind` is `active` (another worker is to process the task), `standby` (a copy is
     built), `swap` (roles change between copies that are there) or `drop`; `left` counts the offsets
@@ -159,6 +174,9 @@ class PlanRecord(Struct, frozen=True, kw_only=True, omit_defaults=True):
     `holding` counts the tasks and copies that each has not let go of, by its own report, and
     `staying` those of them that nobody else can have. `settings` are those that the placement was
     made with: where it is there, `goals.py` has the rest of what the next controller goes on with.
+
+    `pause` says what became of the last pause: its number, and `asked`, `holds`, `lapsed` or
+    `lifted`. While it is asked for, `unpaused` names the first of those who may still process.
     """
 
     format: Whole = FORMAT
@@ -180,11 +198,13 @@ class PlanRecord(Struct, frozen=True, kw_only=True, omit_defaults=True):
     settings: str = ""
     shape: str = ""
     topology: tuple[str, ...] = ()
+    pause: tuple[str, str] = ("", "")
+    unpaused: tuple[str, ...] = ()
     at_ms: Whole = 0
     application: str = ""
 
 
-Request = DrainRecord | ProposeRecord | RebalanceRecord
+Request = DrainRecord | ProposeRecord | RebalanceRecord | PauseRecord
 Answer = ProposalRecord | PlanRecord
 Message = TypeVar("Message", bound=Struct)
 
@@ -192,6 +212,7 @@ _KEYS: dict[type[Struct], str] = {
     DrainRecord: "drain",
     ProposeRecord: "propose",
     RebalanceRecord: "rebalance",
+    PauseRecord: "pause",
     ProposalRecord: "proposal",
     PlanRecord: "plan",
 }

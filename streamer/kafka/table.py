@@ -11,7 +11,7 @@ import logging
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from confluent_kafka import (
     OFFSET_BEGINNING,
@@ -29,12 +29,14 @@ from streamer.config import Config
 from streamer.errors import KafkaUnavailableError, StreamerError
 from streamer.ids import TopicPartition, control_topic
 from streamer.kafka import settings
+from streamer.kafka.api import Committed
 from streamer.kafka.attempts import Attempts, reported, unless_away
+from streamer.kafka.consumer import with_metadata
 from streamer.kafka.faults import as_exception, error_of, translated
 from streamer.kafka.rights import is_only_the_group, on_id, on_topics
 from streamer.kafka.stuck import let_go, stuck
 
-__all__ = ["ExclusiveWriter", "Row", "TableReader", "TableWriter", "newest"]
+__all__ = ["ExclusiveWriter", "Positions", "Row", "TableReader", "TableWriter", "newest"]
 
 _log = logging.getLogger(__name__)
 
@@ -276,6 +278,13 @@ class TableWriter:
         _log.warning("a control record was not written: %s", failure.str())
 
 
+class Positions(NamedTuple):
+    """Of a group, `group` being what its consumer says of it."""
+
+    of: Mapping[TopicPartition, Committed]
+    group: Any
+
+
 class ExclusiveWriter:
     """Writes rows in transactions; a later writer with the same id makes it useless."""
 
@@ -299,8 +308,13 @@ class ExclusiveWriter:
         what = f"taking over {self._id}"
         attempts(what, self._producer.init_transactions, on_id(self._id))
 
-    def write(self, rows: Sequence[tuple[TopicPartition, str, bytes | None]]) -> None:
-        """All rows or none. Raises FencedError for a writer that was replaced.
+    def write(
+        self,
+        rows: Sequence[tuple[TopicPartition, str, bytes | None]],
+        *,
+        positions: Positions | None = None,
+    ) -> None:
+        """All rows and these positions, or none. Raises FencedError for a writer that was replaced.
 
         After any error this writer is of no further use, and raises the same again: it may not
         know what became of the rows.
@@ -312,6 +326,11 @@ class ExclusiveWriter:
                 self._producer.begin_transaction()
                 for place, key, value in rows:
                     self._producer.produce(place.topic, value, key.encode(), place.partition)
+                if positions is not None:
+                    # The first request of the transaction may be this one.
+                    self._producer.send_offsets_to_transaction(
+                        with_metadata(positions.of), positions.group, _WRITE_S
+                    )
                 failpoints.hit("table.before_commit")
                 self._producer.commit_transaction(_WRITE_S)
         except (KafkaException, SystemError) as error:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from typing import NamedTuple
 
 from msgspec.structs import replace
 
@@ -16,6 +17,13 @@ from streamer.worker.loop import Membership
 __all__ = ["Chores"]
 
 
+class _Said(NamedTuple):
+    seen: int
+    tasks: dict[TaskId, TaskReport]
+    standbys: dict[TaskId, StandbyReport]
+    pause: tuple[str, str]
+
+
 class Chores:
     """A membership that adds the chores of tasks to each report. Used by the loop's thread."""
 
@@ -24,7 +32,7 @@ class Chores:
     ) -> None:
         self._member = member
         self._chores = chores
-        self._last: tuple[int, dict[TaskId, TaskReport], dict[TaskId, StandbyReport]] | None = None
+        self._last: _Said | None = None
 
     def desired(self) -> Desired | None:
         return self._member.desired()
@@ -34,19 +42,22 @@ class Chores:
         seen: int,
         tasks: dict[TaskId, TaskReport],
         standbys: dict[TaskId, StandbyReport],
+        *,
+        pause: tuple[str, str] = ("", ""),
     ) -> None:
-        self._last = (seen, tasks, standbys)
+        self._last = _Said(seen, tasks, standbys, pause)
         chores = self._chores()
         told = {
             task: replace(report, chore=chores[task]) if task in chores else report
             for task, report in tasks.items()
         }
-        self._member.report(seen, told, standbys)
+        self._member.report(seen, told, standbys, pause=pause)
 
     def again(self) -> None:
         """Say what was said last, with the chores as they are now."""
         if self._last is not None:
-            self.report(*self._last)
+            last = self._last
+            self.report(last.seen, last.tasks, last.standbys, pause=last.pause)
 
     def orders(self) -> tuple[Order, ...]:
         return self._member.orders()

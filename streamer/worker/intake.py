@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 
 from streamer import metrics
 from streamer.ids import TopicPartition
@@ -21,6 +21,7 @@ class Intake:
         self._by_partition: dict[TopicPartition, ActiveTask] = {}
         self._paused: set[TopicPartition] = set()
         self._crowd = Crowd()
+        self._read_alone: Collection[str] | None = None
 
     def __bool__(self) -> bool:
         """Whether anything is read."""
@@ -34,6 +35,27 @@ class Intake:
         for partition in active.partitions:
             self._by_partition[partition] = active
         self._reader.add(active.positions)
+        self._hold(active)
+
+    def hold(self, running: Iterable[ActiveTask], topics: Collection[str]) -> None:
+        """From here on only these topics are read, from the last commits on, until `release`."""
+        self._read_alone = topics
+        self.rewind(running)
+
+    def release(self, running: Iterable[ActiveTask]) -> None:
+        """Everything is read again, from the last commits on."""
+        if self._read_alone is not None:
+            self._read_alone = None
+            self.rewind(running)
+
+    def _hold(self, active: ActiveTask) -> None:
+        if self._read_alone is None:
+            return
+        held = {place for place in active.partitions if place.topic not in self._read_alone}
+        self._reader.pause(held)
+        for place in held:
+            # The others are not to wait for it.
+            active.input.reached_end(place, active.committed[place])
 
     def remove(self, active: ActiveTask) -> None:
         """Nothing happens where nothing is read for it."""
@@ -46,20 +68,23 @@ class Intake:
         """Hand what was fetched to the tasks that read it."""
         for batch in fetched.batches:
             active = self._by_partition.get(batch.place)
-            if active is not None:
+            if active is not None and not self._is_held(batch.place):
                 active.add(batch)
                 metrics.records_consumed.labels(str(active.task), batch.topic).inc(len(batch))
         for partition, end in fetched.ends.items():
             active = self._by_partition.get(partition)
-            if active is not None:
+            if active is not None and not self._is_held(partition):
                 active.input.reached_end(partition, end)
 
     def rewind(self, running: Iterable[ActiveTask]) -> None:
         """Every task forgets, and its input is read again from the last commit."""
+        running = list(running)
         for active in running:
             active.abort()
             self._reader.seek(active.committed)
         self._resume(set(self._paused))
+        for active in running:
+            self._hold(active)
 
     def balance(self, running: Iterable[ActiveTask], bytes_max: int) -> None:
         """Pause partitions that run ahead of the others of their task, resume them later."""
@@ -68,6 +93,9 @@ class Intake:
             self._reader.pause(full - self._paused)
         self._resume(self._paused - full)
         self._paused = full
+
+    def _is_held(self, place: TopicPartition) -> bool:
+        return self._read_alone is not None and place.topic not in self._read_alone
 
     def _resume(self, partitions: set[TopicPartition]) -> None:
         if partitions:

@@ -35,6 +35,7 @@ from streamer.task.commit import TaskFailedError, commit
 from streamer.worker.appetite import Appetite
 from streamer.worker.collector import Collector
 from streamer.worker.pace import Pace
+from streamer.worker.pausing import Pausing
 from streamer.worker.tasks import TaskSet
 
 __all__ = ["Loop", "Membership"]
@@ -56,6 +57,8 @@ class Membership(Protocol):
         seen: int,
         tasks: dict[TaskId, TaskReport],
         standbys: dict[TaskId, StandbyReport],
+        *,
+        pause: tuple[str, str],
     ) -> None: ...
 
     def orders(self) -> tuple[Order, ...]: ...
@@ -77,6 +80,7 @@ class Loop:
         reader: InputReader,
         producer: ResultProducer,
         member: Membership,
+        pausing: Pausing,
         held_bytes_max: int,
         renew: Callable[[], None],
     ) -> None:
@@ -86,6 +90,7 @@ class Loop:
         self._reader = reader
         self._producer = producer
         self._member = member
+        self._pausing = pausing
         self._held_bytes_max = held_bytes_max
         self._renew = renew
         self._collector = Collector()
@@ -111,8 +116,11 @@ class Loop:
             changed = self._follow_assignment()
             changed |= self._tasks.standbys.keep(self._copies)
             self._tasks.bootstrapping.hear(self._member.orders())
+            paused = self._pausing.told
+            may_read = self._pausing.turn(self._member.desired(), self.commit)
+            changed |= self._pausing.told != paused
             # Final results that are left go first, or new ones could come faster than they go.
-            if not any(task.is_closing for task in self._tasks.running):
+            if may_read and not any(task.is_closing for task in self._tasks.running):
                 self._read()
                 self._process()
             if self._is_commit_due():
@@ -170,7 +178,7 @@ class Loop:
             since, waiting = time.perf_counter(), task.input.waiting
             try:
                 count = task.process(now_ms)
-                if task.pipeline.has_punctuation:
+                if task.pipeline.has_punctuation and not self._pausing.number:
                     task.pipeline.punctuate(now_ms)
             except FencedError:
                 # Maybe for slow code: unless less is taken the next time, it would be for ever.
@@ -283,6 +291,7 @@ class Loop:
             raise failure  # Replaced for good: taking the id back would fence the successor.
         self._renew()
         self._is_in_doubt = False
+        self._pausing.begin()
         self._seen = -1
         self._member.rejoin()
         self._report(True)
@@ -293,7 +302,12 @@ class Loop:
         now_ms = self._clock.monotonic_ms()
         if changed or now_ms - self._reported_ms >= self._config.status_interval_ms:
             self._reported_ms = now_ms
-            self._member.report(max(self._seen, 0), self._tasks.reports(), standbys.reports())
+            self._member.report(
+                max(self._seen, 0),
+                self._tasks.reports(),
+                standbys.reports(),
+                pause=self._pausing.told,
+            )
 
     def close(self, *, commits: bool) -> None:
         """Close every task and say so; others take over at once. What was processed is committed

@@ -250,6 +250,13 @@ class TaskSet:
         """After an abort: every task forgets, and its input is read again from the last commit."""
         self._intake.rewind(self.running)
 
+    def hold(self) -> None:
+        """Read nothing but what the application sends to itself, until `release`."""
+        self._intake.hold(self.running, self._planned.repartition)
+
+    def release(self) -> None:
+        self._intake.release(self.running)
+
     def balance_input(self) -> None:
         """Pause partitions that run ahead of the others of their task, resume them later."""
         self._intake.balance(self.running, budget(self.config).waiting_bytes)

@@ -53,6 +53,7 @@ from streamer.worker.loop import Loop
 from streamer.worker.namesakes import refuse_namesakes
 from streamer.worker.opening import look_inside
 from streamer.worker.owners import Owners
+from streamer.worker.pausing import Pausing, recorded_for_good
 from streamer.worker.produced import WorkerOutput
 from streamer.worker.serving import WorkerServing
 from streamer.worker.snapshots import Snapshots
@@ -172,6 +173,12 @@ class Worker:
             reader=reader,
             producer=output,
             member=chores,
+            pausing=Pausing(
+                tasks,
+                lambda: recorded_for_good(self.config),
+                running=planned.layout.number,
+                clock=self._clock,
+            ),
             held_bytes_max=parts.record_cache_bytes,
             renew=lambda: output.renew(self._producer(planned)),
         )

@@ -11,13 +11,15 @@ import random
 from collections import deque
 from dataclasses import dataclass, field
 
-from streamer.cluster.events import Fence
+from streamer.cluster.events import EndPause, Fence
 from streamer.control.goals import GoalRecord
 from streamer.control.messages import AssignmentRecord, StatusRecord
 from streamer.control.requests import Answer, Request
 from streamer.ids import TaskId
 
 SESSION_MS = 6_000
+# The transactional id under which layouts are recorded.
+RECORDER = "the layout"
 Session = tuple[str, str]
 
 
@@ -32,6 +34,9 @@ class Kafka:
     goal: dict[int, GoalRecord] = field(default_factory=dict)
     answers_lost: int = 0
     """So many commits from now on are done, and whoever asked for them is not told."""
+    layout: int = 1
+    """The one that is recorded."""
+    endings: list[tuple[EndPause, object]] = field(default_factory=list)
     rates: dict[TaskId, int] = field(default_factory=dict)
     """Records per second that come for each task."""
     heartbeats: dict[Session, int] = field(default_factory=dict)

@@ -13,6 +13,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from streamer.clock import Clock, ManualClock
+from streamer.cluster.kept import KeptPause
 from streamer.cluster.lease import Lease, bound_ms
 from streamer.cluster.plan import Policy
 from streamer.cluster.proof import Proof
@@ -24,7 +25,7 @@ from streamer.control.messages import StandbyReport, StatusRecord, TaskReport
 from streamer.errors import KafkaUnavailableError
 from streamer.ids import TaskId
 from streamer.topology.shape import Shape
-from tests.simulation.kafka import SESSION_MS, Kafka
+from tests.simulation.kafka import RECORDER, SESSION_MS, Kafka
 
 STATUS_INTERVAL_MS = 4_000
 CANDIDATES = 2
@@ -55,6 +56,9 @@ class Process:
     zone: str = ""
     skew_ms: int = 0
     """How far its clock is from that of the others."""
+    kept: KeptPause = field(default_factory=KeptPause)
+    is_ending: bool = False
+    """It has taken the right to record layouts away, and has yet to look which one is."""
 
     answers: random.Random = field(default_factory=lambda: random.Random(0))
     """When its questions reach the brokers, and their answers it."""
@@ -194,6 +198,8 @@ class Process:
             self.owned[task] = "closing"
         if self._close_some() is False:
             return
+        if not self._follow_pause(desired):
+            return
         for task in self.copies.keys() - (desired.standbys - self.owned.keys()):
             del self.copies[task]
         for task in desired.standbys - self.owned.keys():
@@ -203,7 +209,38 @@ class Process:
         for task in sorted(tasks):
             if self.owned.get(task) == "restoring" and self.chance.random() < 0.5:
                 self.owned[task] = "running"
+        if "running" in self.owned.values() and not self.kept.number:
+            self._process()
         self._report(desired.version)
+
+    def _follow_pause(self, desired: Desired) -> bool:
+        """Whether the turn goes on: looking at Kafka takes a while."""
+        kept, now_ms = self.kept, self.clock.monotonic_ms()
+        match kept.look(desired.paused, now_ms):
+            case "pause" if self.is_fenced:
+                self._start_again()
+                return False
+            case "pause":
+                kept.keep(desired.paused, now_ms, desired.pause_ms)
+            case "resume":
+                kept.begin()
+            case "end" if not self.is_ending:
+                self.kafka.initialise(RECORDER)
+                self.is_ending = True
+                return False
+            case "end" if self.kafka.layout > self.work.layout:
+                self.is_leaving = True
+                return False
+            case "end":
+                kept.end()
+        self.is_ending = False
+        return True
+
+    def _process(self) -> None:
+        assert self.is_fenced or self.kafka.layout == self.work.layout, (
+            f"{self.worker} {self.seat.incarnation} processes under layout {self.work.layout}"
+            f" after layout {self.kafka.layout} was recorded"
+        )
 
     def _catch_up(self, task: TaskId) -> None:
         """It starts from nothing or from where it was; now and then it falls back."""
@@ -233,12 +270,14 @@ class Process:
             for task, state in self.owned.items()
         }
         copies = {task: StandbyReport(lag_records=lag) for task, lag in self.copies.items()}
-        self.seat.report(version, reports, copies)
+        self.seat.report(version, reports, copies, pause=(self.kept.number, self.kept.resumed))
 
     def _start_again(self) -> None:
         self.owned.clear()
         self.epoch = self.kafka.initialise(self.worker)
         self.seat.rejoin()
+        self.kept.begin()
+        self.is_ending = False
         self.lease.begin()
 
     def _leave(self) -> None:

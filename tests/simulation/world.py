@@ -13,7 +13,7 @@ from collections.abc import Callable, Mapping, Sequence, Set
 
 from streamer.assignment.facts import Copies
 from streamer.clock import ManualClock
-from streamer.cluster.events import Fence, Fenced, FenceFailed, Write
+from streamer.cluster.events import EndPause, Fence, Fenced, FenceFailed, PauseEnded, Write
 from streamer.cluster.goal import Goal, is_same, standing
 from streamer.cluster.term import Term
 from streamer.cluster.view import WorkerView
@@ -26,11 +26,16 @@ from streamer.control.requests import (
     RebalanceRecord,
     Request,
 )
-from streamer.errors import FencedError, KafkaUnavailableError, TopologyChangedError
+from streamer.errors import (
+    FencedError,
+    KafkaUnavailableError,
+    LayoutChangedError,
+    TopologyChangedError,
+)
 from streamer.topology.shape import Shape
 from tests.simulation.asking import check_held, request
 from tests.simulation.cuts import Cuts
-from tests.simulation.kafka import SESSION_MS, Kafka
+from tests.simulation.kafka import RECORDER, SESSION_MS, Kafka
 from tests.simulation.owning import check_leases, single_owners
 from tests.simulation.process import Process, work_of
 from tests.simulation.rest import is_at_rest
@@ -56,6 +61,7 @@ class Link:
         self.epoch = 0
         self.position = self.asked = 0
         self.outcomes: deque[Fenced | FenceFailed] = deque()
+        self.ended: deque[PauseEnded] = deque()
 
     def claim(self) -> None:
         self.epoch = self.kafka.initialise(CONTROLLER)
@@ -88,6 +94,17 @@ class Link:
     def fences(self) -> Sequence[Fenced | FenceFailed]:
         outcomes = list(self.outcomes)
         self.outcomes.clear()
+        return outcomes
+
+    def layout(self) -> int:
+        return self.kafka.layout
+
+    def end_pause(self, asked: EndPause) -> None:
+        self.kafka.endings.append((asked, self))
+
+    def pauses_ended(self) -> Sequence[PauseEnded]:
+        outcomes = list(self.ended)
+        self.ended.clear()
         return outcomes
 
     def goal(self) -> Mapping[int, GoalRecord]:
@@ -265,6 +282,7 @@ class World:
             self.kafka.elect()
         elif dice < 0.25:
             self._fence_somebody()
+            self._end_some_pause()
         elif process.is_running:
             if dice < 0.55 and (process.is_controller or process in self.terms):
                 self._control(process)
@@ -293,6 +311,9 @@ class World:
                 term.turn()
         except (FencedError, KafkaUnavailableError):
             self.terms.pop(process, None)
+        except LayoutChangedError:
+            self.terms.pop(process, None)
+            process.is_leaving = True
         except TopologyChangedError as error:
             self.terms.pop(process, None)
             process.seat.failure = error
@@ -309,6 +330,18 @@ class World:
             return
         self.kafka.initialise(fence.worker)
         link.outcomes.append(Fenced(fence.worker, fence.incarnations))
+
+    def _end_some_pause(self) -> None:
+        if not self.kafka.endings:
+            return
+        asked, link = self.kafka.endings.pop(self.chance.randrange(len(self.kafka.endings)))
+        assert isinstance(link, Link)
+        if asked.fences:
+            self.kafka.initialise(RECORDER)
+            # It looks only later which one is recorded.
+            self.kafka.endings.append((EndPause(asked.number, fences=False), link))
+            return
+        link.ended.append(PauseEnded(asked.number, self.kafka.layout))
 
     def _trouble(self) -> None:
         process = self.chance.choice(self.processes)

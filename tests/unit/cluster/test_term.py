@@ -8,7 +8,7 @@ import pytest
 
 from streamer.clock import ManualClock
 from streamer.cluster.attendance import SETTLE_MS
-from streamer.cluster.events import Fence, Fenced, FenceFailed, Write
+from streamer.cluster.events import EndPause, Fence, Fenced, FenceFailed, PauseEnded, Write
 from streamer.cluster.hold import HOLD_MS
 from streamer.cluster.roll import JOINING_MS
 from streamer.cluster.term import Term
@@ -16,7 +16,7 @@ from streamer.cluster.work import Work
 from streamer.control.goals import GoalRecord
 from streamer.control.messages import AssignmentRecord, StatusRecord
 from streamer.control.requests import Answer, Request
-from streamer.errors import InvariantError
+from streamer.errors import InvariantError, LayoutChangedError
 from streamer.ids import TaskId
 
 SUSPICION_MS = 6_000
@@ -39,6 +39,7 @@ class Script:
         self.last: list[StatusRecord] = []
         self.kept: frozenset[tuple[str, str]] | None = frozenset()
         self.written: dict[str, AssignmentRecord] = {}
+        self.recorded = 1
 
     def claim(self) -> None:
         self.asked.append("claim")
@@ -62,6 +63,16 @@ class Script:
         self.asked.append(f"fence {fence.worker}")
 
     def fences(self) -> Sequence[Fenced | FenceFailed]:
+        return []
+
+    def layout(self) -> int:
+        self.asked.append("layout")
+        return self.recorded
+
+    def end_pause(self, asked: EndPause) -> None:
+        self.asked.append(f"end {asked.number}")
+
+    def pauses_ended(self) -> Sequence[PauseEnded]:
         return []
 
     def goal(self) -> Mapping[int, GoalRecord]:
@@ -125,7 +136,15 @@ def one() -> Fixture:
 
 def test_it_claims_before_it_reads(one: Fixture) -> None:
     one.term.open()
-    assert one.ports.asked == ["claim", "load"]
+    assert one.ports.asked == ["claim", "load", "layout"]
+
+
+def test_it_does_not_begin_under_a_layout_that_is_over(one: Fixture) -> None:
+    """What its predecessors told of a pause may be of a later layout."""
+    one.ports.recorded = 2
+    with pytest.raises(LayoutChangedError, match="layout 2 was recorded"):
+        one.term.open()
+    assert one.term.state is None
 
 
 def test_a_turn_before_that_is_our_mistake(one: Fixture) -> None:

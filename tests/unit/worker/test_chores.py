@@ -15,8 +15,10 @@ class Member:
     def __init__(self) -> None:
         self.said: list[tuple[int, dict[TaskId, TaskReport], dict[TaskId, StandbyReport]]] = []
         self.rejoined = 0
+        self.paused = "", ""
 
-    def report(self, *said: Any) -> None:
+    def report(self, *said: Any, pause: tuple[str, str]) -> None:
+        self.paused = pause
         self.said.append(said)  # type: ignore[arg-type]
 
     def rejoin(self) -> None:
@@ -35,11 +37,12 @@ def test_a_report_is_told_again_with_the_chores_as_they_are_by_then() -> None:
     chores.again()
     assert member.said == [], "nothing was said yet"
     running, copies = TaskReport(state="running", bytes=5), {TWO: StandbyReport()}
-    chores.report(3, {ONE: running}, copies)
+    chores.report(3, {ONE: running}, copies, pause=("now", "before"))
     known[ONE] = ChoreReport(operation="op", state="working")
     known[TWO] = ChoreReport(operation="op", state="waiting")
     chores.again()
     assert [said[0] for said in member.said] == [3, 3]
+    assert member.paused == ("now", "before")
     assert [said[1][ONE].chore for said in member.said] == [None, known[ONE]]
     assert member.said[1][1][ONE].bytes == 5
     assert list(member.said[1][1]) == [ONE], "a task that is not owned is not reported"

@@ -11,12 +11,13 @@ from streamer.clock import ManualClock
 from streamer.config import Config
 from streamer.engine.closing import Room
 from streamer.errors import FencedError, KafkaUnavailableError
-from streamer.ids import TaskId, TopicPartition
+from streamer.ids import FIRST_LAYOUT, Layout, TaskId, TopicPartition
 from streamer.kafka.api import AbortableError, Committed, Fetched, RefusedError
 from streamer.kafka.fake import FakeBroker, FakeProducer, FakeReader
 from streamer.task.active import ActiveTask
 from streamer.topology.partitioner import partition_of
 from streamer.worker.loop import Loop
+from streamer.worker.pausing import Pausing
 
 TIMEOUT_MS = 60_000
 
@@ -120,13 +121,17 @@ class Tasks:
             task.abort()
 
 
+def never() -> Layout:
+    raise AssertionError("nobody has paused")
+
+
 class Alone:
     """A membership that never changes."""
 
     def desired(self) -> None:
         return None
 
-    def report(self, _seen: int, _tasks: object, _standbys: object) -> None: ...
+    def report(self, *_said: object, pause: tuple[str, str]) -> None: ...
 
     def orders(self) -> tuple[()]:
         return ()
@@ -162,6 +167,7 @@ class Worker:
             reader=reader,
             producer=producer,
             member=member,
+            pausing=Pausing(tasks, never, running=FIRST_LAYOUT, clock=self.clock),
             held_bytes_max=1_000,
             renew=lambda: None,
         )

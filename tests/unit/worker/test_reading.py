@@ -61,6 +61,7 @@ def _read(failing: TopicPartition) -> Tasks:
     broker = FakeBroker(partition_of=partition_of, now_ms=clock.now_ms)
     tasks, reader, member = Tasks(), Reader(failing), object()
     given: dict[str, Any] = {"tasks": tasks, "reader": reader, "member": member}
+    given["pausing"] = None
     loop = Loop(
         Config(application_id="app"),
         clock=clock,
