@@ -116,7 +116,8 @@ class Switching(World):
     def _is_well(self) -> bool:
         kept = [one.kept for one in self._alive()]
         self.lapses = max(self.lapses, sum(bool(each.resumed) for each in kept))
-        return super()._is_well() and not any(each.number for each in kept)
+        is_current = all(one.work.layout == self.kafka.layout for one in self._alive())
+        return super()._is_well() and is_current and not any(each.number for each in kept)
 
 
 def live(seed: int) -> Switching:
