@@ -21,7 +21,6 @@ from msgspec.structs import replace
 from streamer.assignment.facts import Load, Site
 from streamer.cluster.events import (
     Action,
-    EndPause,
     Event,
     Fence,
     Fenced,
@@ -62,7 +61,7 @@ def step(state: State, events: Sequence[Event], *, now_ms: int, wall_ms: int = 0
     if state.sessions is None:
         return []
     is_due = state.plan.attendance.is_waiting or any(state.fencing.values()) or state.hold.is_on
-    ends = [_end(state)] if state.pause.is_to_end(now_ms) else []
+    ends = [state.pause.ending] if state.pause.is_to_end(now_ms) else []
     if not (is_news or is_due or ends):
         return [*_forget(state, now_ms=now_ms, wall_ms=wall_ms)]
     fences: list[Action] = [*_fences(state, now_ms), *ends]
@@ -158,10 +157,6 @@ def _take_in(state: State, event: Event, now_ms: int) -> bool:
             state.fencing.pop(worker, None)
             view_of(state, worker).fence(incarnations)
             return True
-
-
-def _end(state: State) -> EndPause:
-    return EndPause(state.pause.number, state.pause.fences)
 
 
 def _fences(state: State, now_ms: int) -> list[Fence]:

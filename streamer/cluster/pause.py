@@ -20,6 +20,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Literal
 
+from streamer.cluster.events import EndPause
 from streamer.cluster.view import WorkerView
 from streamer.control.requests import PauseRecord
 
@@ -112,9 +113,9 @@ class Pause:
         return True
 
     @property
-    def fences(self) -> bool:
-        """Whether that begins with taking the right to record from who asked for it."""
-        return not self._is_lifted
+    def ending(self) -> EndPause:
+        """How: who ended it itself need not be kept from recording a layout for it."""
+        return EndPause(self.number, fences=not self._is_lifted)
 
     def tried(self, number: str, *, is_done: bool, now_ms: int) -> bool:
         """What became of that. Returns whether the pause has ended by it."""

@@ -29,9 +29,10 @@ from streamer.errors import (
     StreamerError,
 )
 from streamer.ids import TaskId
-from streamer.kafka.api import AbortableError, InputReader, RefusedError, ResultProducer
+from streamer.kafka.api import AbortableError, InputReader, ResultProducer
 from streamer.task.active import ActiveTask
 from streamer.task.commit import TaskFailedError, commit
+from streamer.worker.aborts import Aborts
 from streamer.worker.appetite import Appetite
 from streamer.worker.collector import Collector
 from streamer.worker.pace import Pace
@@ -41,10 +42,6 @@ from streamer.worker.tasks import TaskSet
 __all__ = ["Loop", "Membership"]
 
 _log = logging.getLogger(__name__)
-
-# Transactions that fail again and again, with nothing committed in between, end the worker.
-_ABORTS_MAX = 20
-_ABORT_PAUSE_S = 0.05
 
 
 class Membership(Protocol):
@@ -96,7 +93,7 @@ class Loop:
         self._collector = Collector()
         self._appetite = Appetite(budget(config).batch_bytes, config.max_poll_records)
         self._seen = -1
-        self._aborts = 0
+        self._aborts = Aborts()
         self._is_in_doubt = False
         self._pace = Pace(clock, config.transaction_timeout_ms)
         self._committed_ms = self._refreshed_ms = self.turned_ms = clock.monotonic_ms()
@@ -116,9 +113,8 @@ class Loop:
             changed = self._follow_assignment()
             changed |= self._tasks.standbys.keep(self._copies)
             self._tasks.bootstrapping.hear(self._member.orders())
-            paused = self._pausing.told
             may_read = self._pausing.turn(self._member.desired(), self.commit)
-            changed |= self._pausing.told != paused
+            changed |= self._pausing.is_news()
             # Final results that are left go first, or new ones could come faster than they go.
             if may_read and not any(task.is_closing for task in self._tasks.running):
                 self._read()
@@ -245,7 +241,7 @@ class Loop:
             # What became of the transaction is not known: the next owner of its id will see.
             self._is_in_doubt = True
             raise
-        self._aborts = 0
+        self._aborts.over()
         for task, failure in failures.items():
             self._tasks.fail(task, failure)
         metrics.commits.inc()
@@ -259,15 +255,7 @@ class Loop:
         """Take back everything since the last commit; it is processed again."""
         self._producer.abort()
         self._tasks.rewind()
-        metrics.transaction_aborts.inc()
-        _log.warning("transaction aborted, its records are processed again: %s", reason)
-        self._aborts = 0 if isinstance(reason, RefusedError) else self._aborts + 1
-        if self._aborts > _ABORTS_MAX:
-            raise KafkaUnavailableError(
-                f"{self._aborts} transactions in a row failed, the last one: {reason}",
-                hint="the brokers' logs say why; nothing was lost, restart when it is mended",
-            )
-        time.sleep(_ABORT_PAUSE_S * self._aborts)
+        self._aborts.note(reason)
 
     def _halt(self, task: ActiveTask, error: StreamerError) -> None:
         """Stop one task. The transaction holds its work too, so it is aborted as a whole."""
@@ -302,12 +290,8 @@ class Loop:
         now_ms = self._clock.monotonic_ms()
         if changed or now_ms - self._reported_ms >= self._config.status_interval_ms:
             self._reported_ms = now_ms
-            self._member.report(
-                max(self._seen, 0),
-                self._tasks.reports(),
-                standbys.reports(),
-                pause=self._pausing.told,
-            )
+            said = self._tasks.reports(), standbys.reports()
+            self._member.report(max(self._seen, 0), *said, pause=self._pausing.told)
 
     def close(self, *, commits: bool) -> None:
         """Close every task and say so; others take over at once. What was processed is committed

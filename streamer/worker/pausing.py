@@ -60,6 +60,7 @@ class Pausing:
         self._kept = KeptPause()
         self._look: _Look | None = None
         self._again_ms = 0
+        self._said = self.told
 
     @property
     def number(self) -> str:
@@ -70,6 +71,11 @@ class Pausing:
     def told(self) -> tuple[str, str]:
         """What to report: the pause that is kept, and the last one that was ended here."""
         return self._kept.number, self._kept.resumed
+
+    def is_news(self) -> bool:
+        """Whether there is something else to report than when this was asked last."""
+        before, self._said = self._said, self.told
+        return before != self._said
 
     def begin(self) -> None:
         """All tasks were dropped: nothing is kept of a former life."""

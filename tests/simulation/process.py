@@ -25,7 +25,8 @@ from streamer.control.messages import StandbyReport, StatusRecord, TaskReport
 from streamer.errors import KafkaUnavailableError
 from streamer.ids import TaskId
 from streamer.topology.shape import Shape
-from tests.simulation.kafka import RECORDER, SESSION_MS, Kafka
+from tests.simulation.kafka import SESSION_MS, Kafka
+from tests.simulation.pausing import check_layout, follow_pause
 
 STATUS_INTERVAL_MS = 4_000
 CANDIDATES = 2
@@ -59,7 +60,6 @@ class Process:
     kept: KeptPause = field(default_factory=KeptPause)
     is_ending: bool = False
     """It has taken the right to record layouts away, and has yet to look which one is."""
-
     answers: random.Random = field(default_factory=lambda: random.Random(0))
     """When its questions reach the brokers, and their answers it."""
     mute_until_ms: int = 0
@@ -186,7 +186,7 @@ class Process:
         if seat.failure is not None:
             self._exit()
         elif seat.is_fenced:
-            self._start_again()
+            self.start_again()
         elif self.is_leaving:
             self._leave()
         elif seat.desired is not None:
@@ -198,57 +198,19 @@ class Process:
             self.owned[task] = "closing"
         if self._close_some() is False:
             return
-        if not self._follow_pause(desired):
+        if not follow_pause(self, desired):
             return
         for task in self.copies.keys() - (desired.standbys - self.owned.keys()):
             del self.copies[task]
         for task in desired.standbys - self.owned.keys():
-            self._catch_up(task)
+            self.copies[task] = behind(self.copies.get(task), self.chance)
         for task in tasks:
             self.owned.setdefault(task, "restoring")
         for task in sorted(tasks):
             if self.owned.get(task) == "restoring" and self.chance.random() < 0.5:
                 self.owned[task] = "running"
-        if "running" in self.owned.values() and not self.kept.number:
-            self._process()
+        check_layout(self)
         self._report(desired.version)
-
-    def _follow_pause(self, desired: Desired) -> bool:
-        """Whether the turn goes on: looking at Kafka takes a while."""
-        kept, now_ms = self.kept, self.clock.monotonic_ms()
-        match kept.look(desired.paused, now_ms):
-            case "pause" if self.is_fenced:
-                self._start_again()
-                return False
-            case "pause":
-                kept.keep(desired.paused, now_ms, desired.pause_ms)
-            case "resume":
-                kept.begin()
-            case "end" if not self.is_ending:
-                self.kafka.initialise(RECORDER)
-                self.is_ending = True
-                return False
-            case "end" if self.kafka.layout > self.work.layout:
-                self.is_leaving = True
-                return False
-            case "end":
-                kept.end()
-        self.is_ending = False
-        return True
-
-    def _process(self) -> None:
-        assert self.is_fenced or self.kafka.layout == self.work.layout, (
-            f"{self.worker} {self.seat.incarnation} processes under layout {self.work.layout}"
-            f" after layout {self.kafka.layout} was recorded"
-        )
-
-    def _catch_up(self, task: TaskId) -> None:
-        """It starts from nothing or from where it was; now and then it falls back."""
-        dice = self.chance.random()
-        if task not in self.copies or dice < 0.02:
-            self.copies[task] = self.chance.choice((-1, 0, 5, 50, 50))
-        elif dice < 0.5:
-            self.copies[task] = max(0, self.copies[task] // 3)
 
     def _close_some(self) -> bool:
         """A task is closed by a commit; a refused commit means that everything is lost."""
@@ -256,7 +218,7 @@ class Process:
         is_idle = self.clock.monotonic_ms() < self.idle_until_ms
         commits = closing or (self.chance.random() < 0.3 and not is_idle)
         if commits and self.is_fenced:
-            self._start_again()
+            self.start_again()
             return False
         for task in closing:
             if self.chance.random() < 0.6:
@@ -272,7 +234,7 @@ class Process:
         copies = {task: StandbyReport(lag_records=lag) for task, lag in self.copies.items()}
         self.seat.report(version, reports, copies, pause=(self.kept.number, self.kept.resumed))
 
-    def _start_again(self) -> None:
+    def start_again(self) -> None:
         self.owned.clear()
         self.epoch = self.kafka.initialise(self.worker)
         self.seat.rejoin()
@@ -319,6 +281,15 @@ class Process:
                 self.kafka.statuses.append(record)
             if record.incarnation == str(self.seat.incarnation):
                 self.lease.renew(sent_ms)
+
+
+def behind(lag: int | None, dice: random.Random) -> int:
+    """How far a copy is behind: it starts from nothing or from where it was; now and then it falls
+    back."""
+    fall = dice.random()
+    if lag is None or fall < 0.02:
+        return dice.choice((-1, 0, 5, 50, 50))
+    return max(0, lag // 3) if fall < 0.5 else lag
 
 
 def work_of(standbys: int, shape: Shape, subtopologies: int) -> Work:

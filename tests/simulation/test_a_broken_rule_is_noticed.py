@@ -22,8 +22,11 @@ from tests.simulation.world import World
 pytestmark = [pytest.mark.slow, pytest.mark.long]
 
 SEEDS = range(40)
-# The last rule is broken in one life of eighty only; of the first 400, these show it.
-RARE_SEEDS = (196, 296, 340, 353, 396)
+# Some rules are broken in one life of a hundred only: of the first 400 lives, these show it. Other
+# dice need other lives: seek them where a change of the core moves them.
+RARE_TOPOLOGIES = (57, 117, 129, 179)
+RARE_HEARING = (316, 315, 326)
+RARE_PRODUCERS = (340, 196)
 STEPS = 4_000
 
 
@@ -109,7 +112,7 @@ def the_producer_is_made_after_joining(patch: pytest.MonkeyPatch) -> None:
             self.epoch = self.kafka.initialise(self.worker)
 
     patch.setattr(Process, "__post_init__", join)
-    patch.setattr(Process, "_start_again", start_again)
+    patch.setattr(Process, "start_again", start_again)
     patch.setattr(Process, "_turn", slow_turn)
 
 
@@ -146,25 +149,37 @@ def whoever_speaks_is_taken_to_hear(patch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.parametrize(
-    "break_it", [a_lost_lease_is_back_at_once, whoever_speaks_is_taken_to_hear]
+    ("break_it", "seeds"),
+    [
+        (a_lost_lease_is_back_at_once, SEEDS),
+        (whoever_speaks_is_taken_to_hear, RARE_HEARING),
+    ],
 )
 def test_two_who_answer_as_the_owner_are_found(
-    break_it: Callable[[pytest.MonkeyPatch], None], monkeypatch: pytest.MonkeyPatch
+    break_it: Callable[[pytest.MonkeyPatch], None],
+    seeds: Iterable[int],
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     break_it(monkeypatch)
     with pytest.raises(AssertionError, match="is answered for by"):
-        live(SEEDS)
+        live(seeds)
 
 
 @pytest.mark.parametrize(
-    "break_it", [owners_of_another_topology_do_not_matter, all_topologies_are_one]
+    ("break_it", "seeds"),
+    [
+        (owners_of_another_topology_do_not_matter, RARE_TOPOLOGIES),
+        (all_topologies_are_one, SEEDS),
+    ],
 )
 def test_two_topologies_are_found(
-    break_it: Callable[[pytest.MonkeyPatch], None], monkeypatch: pytest.MonkeyPatch
+    break_it: Callable[[pytest.MonkeyPatch], None],
+    seeds: Iterable[int],
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     break_it(monkeypatch)
     with pytest.raises(AssertionError, match="of two releases own tasks"):
-        live(SEEDS, mixed=True)
+        live(seeds, mixed=True)
 
 
 def test_the_rule_about_the_producer_is_needed(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -172,4 +187,4 @@ def test_the_rule_about_the_producer_is_needed(monkeypatch: pytest.MonkeyPatch) 
     # Apart from these, since the seeds are rare: cuts have dice of their own.
     monkeypatch.setattr(Cuts, "cut_off", lambda self, process: None)
     with pytest.raises(AssertionError, match="is owned by"):
-        live(RARE_SEEDS)
+        live(RARE_PRODUCERS)

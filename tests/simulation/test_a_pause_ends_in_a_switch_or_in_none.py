@@ -12,6 +12,7 @@ from dataclasses import replace
 
 import pytest
 
+from streamer.cluster.events import EndPause
 from streamer.cluster.kept import KeptPause
 from streamer.cluster.pause import Pause
 from streamer.cluster.work import Work
@@ -180,7 +181,7 @@ def ended_unasked(patch: pytest.MonkeyPatch) -> None:
 
 def ended_unfenced(patch: pytest.MonkeyPatch) -> None:
     """The controller looks which layout is recorded, and whoever asked may record one after it."""
-    patch.setattr(Pause, "fences", property(lambda _pause: False))
+    patch.setattr(Pause, "ending", property(lambda pause: EndPause(pause.number, fences=False)))
 
 
 def lifted_unseen(patch: pytest.MonkeyPatch) -> None:

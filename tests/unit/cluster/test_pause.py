@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from streamer.cluster.events import EndPause
 from streamer.cluster.kept import KeptPause
 from streamer.cluster.pause import Pause
 from streamer.cluster.view import WorkerView
@@ -81,7 +82,7 @@ def test_its_end_is_sure_before_it_is_told(pause: Pause) -> None:
     assert pause.hear(PauseRecord(number="one", is_over=True), 100)
     assert pause.stands, "whoever is granted a task is not to process yet"
     assert pause.is_to_end(100)
-    assert not pause.fences, "who asked for it has ended it"
+    assert not pause.ending.fences, "who asked for it has ended it"
     assert not pause.is_to_end(200), "it is being looked at"
     assert not pause.tried("one", is_done=False, now_ms=300)
     assert not pause.is_to_end(301)
@@ -94,7 +95,7 @@ def test_its_end_is_sure_before_it_is_told(pause: Pause) -> None:
 def test_a_lease_that_is_over_ends_it_by_a_fence(pause: Pause) -> None:
     pause.look({"w1": view("w1", paused="one")})
     assert pause.is_to_end(LEASE_MS)
-    assert pause.fences
+    assert pause.ending == EndPause("one", fences=True)
     assert pause.tried("one", is_done=True, now_ms=LEASE_MS)
     assert pause.told == ("one", "lapsed")
 
