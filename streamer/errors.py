@@ -21,6 +21,7 @@
     │   └── RecordTooLargeError   1
     ├── InternalTopicError        1
     ├── TopologyChangedError      1
+    ├── LayoutChangedError        1   a newer layout was recorded: close, and begin with that one
     ├── RepositoryError           1   where snapshots are kept refuses: a missing right, a full disk
     │   └── RepositoryUnavailableError  1   outside: retried until a deadline
     ├── SnapshotError             1   one snapshot cannot be made or used; others may be
@@ -47,6 +48,7 @@ __all__ = [
     "InternalTopicError",
     "InvariantError",
     "KafkaUnavailableError",
+    "LayoutChangedError",
     "OperationRefusedError",
     "PartitionsChangedError",
     "ProcessingError",
@@ -204,6 +206,10 @@ class RecordTooLargeError(RecordRefusedError):
 
 class InternalTopicError(StreamerError):
     """A changelog, repartition or control topic is not as the application needs it."""
+
+
+class LayoutChangedError(StreamerError):
+    """Another layout was recorded than the one that this worker runs."""
 
 
 class TopologyChangedError(StreamerError):

@@ -1,6 +1,6 @@
 """Identifiers that travel through topics, directories and commands: parse and format in one place.
 
-A task is written `0_3` (subtopology 0, partition 3), as in Kafka Streams. A layout is the numbered
+A task is written `0_3` (subtopology 0, task 3), as in Kafka Streams. A layout is the numbered
 set of partitions, stores and changelog topics that holds the state of an application; 1 is first.
 """
 
@@ -21,6 +21,7 @@ __all__ = [
     "check_store_name",
     "check_topic",
     "control_topic",
+    "is_changelog_of",
     "is_worker_id",
     "repartition_topic",
     "transactional_id",
@@ -45,7 +46,8 @@ class TopicPartition(NamedTuple):
 
 
 class TaskId(NamedTuple):
-    """The unit of work and of state: one partition number of one subtopology."""
+    """The unit of work and of state: a number in one subtopology. It is that of its partition in
+    changelogs, and in topics that have a task for each partition (streamer/layout.py)."""
 
     subtopology: int
     partition: int
@@ -107,6 +109,12 @@ def _suffix(layout: Layout) -> str:
 def changelog_topic(application_id: str, store: str, layout: Layout = FIRST_LAYOUT) -> str:
     """Kafka Streams' name for it; later layouts carry their number."""
     return f"{application_id}-{store}-changelog{_suffix(layout)}"
+
+
+def is_changelog_of(topic: str, application_id: str, store: str) -> bool:
+    """Whether a topic is the store's changelog, of whatever layout."""
+    first = changelog_topic(application_id, store)
+    return re.fullmatch(re.escape(first) + r"(\.layout-[0-9]+)?", topic) is not None
 
 
 def repartition_topic(application_id: str, name: str, layout: Layout = FIRST_LAYOUT) -> str:

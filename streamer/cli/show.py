@@ -7,6 +7,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from streamer.cli.client import ask
+from streamer.cli.layout import show_layout
 from streamer.cli.options import (
     Commands,
     add_application,
@@ -53,6 +54,10 @@ def add(commands: Commands) -> None:
     alarms = add_command(things, "alarms", summary, execute=_alarms)
     add_application(alarms)
     add_json(alarms)
+    summary = "show the layout: how many tasks there are, over which topics"
+    layout = add_command(things, "layout", summary, execute=show_layout)
+    add_application(layout)
+    add_json(layout)
     summary = "show what is being moved and why, and what is not as it should be"
     moves = add_command(things, "moves", summary, execute=_moves)
     add_application(moves)

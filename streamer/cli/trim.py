@@ -330,7 +330,7 @@ def _notes(world: World, task: TaskId, place: TopicPartition) -> list[dict[str, 
     from streamer.operations.trim.notes import read_notes
 
     try:
-        notes = read_notes(world.repository.shelf(world.application, task), place)
+        notes = read_notes(world.shelf(task), place)
     except (RepositoryError, SnapshotError) as error:
         print(f"streamer: {error.describe()}", file=sys.stderr)
         return []

@@ -23,7 +23,8 @@ from streamer import metrics
 from streamer.clock import Clock
 from streamer.cluster.controller import PASSING, Controller
 from streamer.cluster.election import Election
-from streamer.cluster.hearing import listen
+from streamer.cluster.hearing import Told, listen
+from streamer.cluster.layouts import Layouts
 from streamer.cluster.lease import Lease, bound_ms
 from streamer.cluster.orders import Orders
 from streamer.cluster.ports import KafkaPorts
@@ -99,7 +100,7 @@ class Member:
         self._lock = threading.Lock()
         self._is_leaving, self._is_stopped = threading.Event(), threading.Event()
         self._rejoins = Rejoins()
-        self._orders = Orders()
+        self._told = Told(Orders(), Layouts(work.layout))
         self._failure: StreamerError | None = None
         self._admin = Admin(config)
         self._stopping = stopping
@@ -174,7 +175,7 @@ class Member:
 
     def orders(self) -> tuple[Order, ...]:
         """What workers are asked to do at present; the same object while that does not change."""
-        return self._orders.standing
+        return self._told.orders.standing
 
     def rejoin(self) -> None:
         """Begin a new incarnation, after everything was dropped and the producer made anew."""
@@ -194,7 +195,8 @@ class Member:
 
     def failure(self) -> StreamerError | None:
         """Why the worker must end, if it must: it was replaced, lacks a right, ..."""
-        return self._seat.failure or self._failure or self._controller.failure
+        own = self._seat.failure or self._failure or self._controller.failure
+        return self._told.layouts.failure or own
 
     def leave(self, timeout_s: float) -> None:
         """Say good-bye and leave the group, so that nobody waits for a session to end.
@@ -268,9 +270,9 @@ class Member:
         Election(self._config, self._listed, admin=self._admin, elect=elect, leaving=leaving).run()
 
     def _listen(self) -> None:
-        """Hear the assignments, and what all are asked to do."""
+        """Hear the assignments, what all are asked to do, and which layout holds."""
         topics, stopped = self._known_topics(), self._is_stopped
-        listen(self._config, topics, hear=self._hear, orders=self._orders, stopped=stopped)
+        listen(self._config, topics, hear=self._hear, told=self._told, stopped=stopped)
 
     def _speak(self) -> None:
         """Repeat the status from time to time, whatever else has to wait for Kafka."""
@@ -308,6 +310,5 @@ class Member:
         return KafkaPorts(self._config, self._known_topics(), self._admin)
 
     def _known_topics(self) -> ControlTopics:
-        if self._topics is None:
-            raise InvariantError("this member was not started")
+        assert self._topics is not None, "this member was not started"
         return self._topics

@@ -8,7 +8,8 @@ from dataclasses import dataclass, field
 from streamer.cluster.plan import Policy
 from streamer.cluster.steps import Limits
 from streamer.config import Config
-from streamer.ids import TaskId
+from streamer.ids import FIRST_LAYOUT, Layout, TaskId
+from streamer.layout import ApplicationLayout
 from streamer.topology.graph import Topology
 from streamer.topology.shape import Shape, shape_of
 
@@ -24,14 +25,23 @@ class Work:
     stateless: frozenset[TaskId] = frozenset()
     shape: Shape = field(default_factory=Shape)
     policy: Policy = field(default_factory=Policy)
+    layout: Layout = FIRST_LAYOUT
 
     @classmethod
-    def of(cls, topology: Topology, tasks: Iterable[TaskId], config: Config) -> Work:
-        """The work of an application whose inputs make these tasks."""
+    def of(
+        cls,
+        topology: Topology,
+        tasks: Iterable[TaskId],
+        config: Config,
+        *,
+        layout: ApplicationLayout | None = None,
+    ) -> Work:
+        """The work of an application whose inputs make these tasks, in this layout."""
+        layout = layout or ApplicationLayout()
         every = frozenset(tasks)
         bare = {one.number for one in topology.subtopologies if not one.stores}
         stateless = frozenset(task for task in every if task.subtopology in bare)
-        return cls(every, stateless, shape_of(topology), _policy(config))
+        return cls(every, stateless, shape_of(topology, layout), _policy(config), layout.number)
 
 
 def _policy(config: Config) -> Policy:

@@ -14,6 +14,7 @@ import logging
 from streamer.clock import Clock, SystemClock
 from streamer.closable import Closable
 from streamer.config import Config
+from streamer.control.current import current_layout
 from streamer.control.messages import (
     AssignmentRecord,
     StatusRecord,
@@ -94,8 +95,10 @@ class Control(Closable):
         """Records that each task has yet to read: as its owner said last, else from its group's
         positions and the ends of the topics; None where neither tells."""
         tasks = self.tasks()
-        behind = {} if all(each.lag_records is not None for each in tasks) else self._behind()
-        return lags_of(tasks, self._statuses.values(), behind)
+        if all(each.lag_records is not None for each in tasks):
+            return lags_of(tasks, (), {})
+        layout = current_layout(self._config, self._admin)
+        return lags_of(tasks, self._statuses.values(), self._behind(), layout=layout)
 
     def unread(self) -> int | None:
         """Records that nobody has processed, in all partitions for which the application's group

@@ -6,6 +6,7 @@
 <application>.status        compacted; read by the controller and by whoever wants to know
 <application>.operations    compacted, one partition: requests to the controller, and its plan
 <application>.orders        compacted, one partition: what workers are to do with their tasks
+<application>.layout        compacted, one partition: how many tasks there are, over which topics
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ from streamer.errors import TopicMissingError
 from streamer.ids import TopicPartition, control_topic
 from streamer.kafka.admin import Admin, TopicSpec
 
-__all__ = ["ControlTopics"]
+__all__ = ["ControlTopics", "layout_place", "make_layout_topic"]
 
 # 1,200 workers write 300 small records a second; a partition carries a hundred times that.
 STATUS_PARTITIONS = 1
@@ -91,6 +92,11 @@ class ControlTopics:
         """Where every worker reads what it is asked to do."""
         return TopicPartition(control_topic(self.application_id, "orders"), 0)
 
+    @property
+    def layout(self) -> TopicPartition:
+        """Where the layout is that the application runs."""
+        return layout_place(self.application_id)
+
     def assignments(self) -> list[TopicPartition]:
         topic = control_topic(self.application_id, "assignments")
         return [TopicPartition(topic, number) for number in range(self.assignment_partitions)]
@@ -98,6 +104,18 @@ class ControlTopics:
     def statuses(self) -> list[TopicPartition]:
         topic = control_topic(self.application_id, "status")
         return [TopicPartition(topic, number) for number in range(self.status_partitions)]
+
+
+def layout_place(application_id: str) -> TopicPartition:
+    """The same before any control topic is known to be there."""
+    return TopicPartition(control_topic(application_id, "layout"), 0)
+
+
+def make_layout_topic(config: Config, admin: Admin) -> None:
+    """Create it where it is missing: for who writes a layout before any worker has run."""
+    admin.create(
+        [spec for spec in _specs(config) if spec.name == layout_place(config.application_id).topic]
+    )
 
 
 def _specs(config: Config) -> list[TopicSpec]:
@@ -108,6 +126,7 @@ def _specs(config: Config) -> list[TopicSpec]:
         "status": (STATUS_PARTITIONS, _COMPACTED),
         "operations": (1, _COMPACTED),
         "orders": (1, _COMPACTED),
+        "layout": (1, _COMPACTED),
     }
     return [
         TopicSpec(

@@ -13,6 +13,7 @@ from msgspec import Struct
 from streamer.control.identity import session_of
 from streamer.control.messages import AssignmentRecord, StatusRecord, TaskReport
 from streamer.ids import TaskId, TopicPartition
+from streamer.layout import ApplicationLayout
 
 __all__ = ["TaskInfo", "WorkerInfo", "lags_of", "tasks_of", "workers_of"]
 
@@ -96,11 +97,14 @@ def tasks_of(
     statuses: Mapping[str, StatusRecord],
     workers: Iterable[WorkerInfo],
 ) -> list[TaskInfo]:
-    """All tasks that anybody was ever told to own or keeps a copy of, in their order."""
+    """All tasks that anybody was ever told to own or keeps a copy of, in their order; of workers
+    that have gone those that mean the same to the ones that have tasks now."""
+    shapes = {record.shape for record in assignments.values() if not record.ended} - {""}
     alive = {each.worker for each in workers if each.is_alive}
     expected: dict[str, str] = {}
     for worker, record in assignments.items():
-        for task in record.tasks:
+        is_former = record.ended and record.shape and shapes and record.shape not in shapes
+        for task in () if is_former else record.tasks:
             if not record.ended or task not in expected:
                 expected[task] = worker if not record.ended else ""
     owners = {
@@ -143,9 +147,12 @@ def lags_of(
     tasks: Iterable[TaskInfo],
     statuses: Iterable[StatusRecord],
     behind: Mapping[TopicPartition, int],
+    *,
+    layout: ApplicationLayout | None = None,
 ) -> dict[str, int | None]:
     """How far each task is behind: as its owner says, else by what its group has yet to read in
-    each partition. None where nothing tells which partitions it reads, or nothing was committed."""
+    each partition. None where nothing tells which partitions it reads, or nothing was committed.
+    Without a layout there is a task for each partition."""
     infos = list(tasks)
     read = {
         task: places
@@ -156,16 +163,25 @@ def lags_of(
     is_only_one = len({TaskId.parse(each.task).subtopology for each in infos}) == 1
     lags: dict[str, int | None] = {}
     for each in infos:
-        number = TaskId.parse(each.task).partition
+        number, count = _place_of(TaskId.parse(each.task), layout)
         found = [
             records
             for place, records in behind.items()
             if str(place) in read.get(each.task, ())
-            or (is_only_one and each.task not in read and place.partition == number)
+            or (is_only_one and each.task not in read and _task_of(place, count) == number)
         ]
         unread = sum(found) if found else None
         lags[each.task] = unread if each.lag_records is None else each.lag_records
     return lags
+
+
+def _place_of(task: TaskId, layout: ApplicationLayout | None) -> tuple[int, int]:
+    """Its number, and among how many; 0 where that is not recorded."""
+    return task.partition, layout.task_count(task.subtopology) if layout else 0
+
+
+def _task_of(place: TopicPartition, count: int) -> int:
+    return place.partition % count if count else place.partition
 
 
 def _lag_said(status: StatusRecord | None) -> int | None:

@@ -21,7 +21,7 @@ from streamer.engine.stateless import BranchOperator, MergeOperator, PassOperato
 from streamer.engine.table import JoinOperator, TableOperator
 from streamer.engine.times import StreamTime
 from streamer.engine.windowed import WindowedOperator, closed_windows
-from streamer.ids import repartition_topic
+from streamer.ids import FIRST_LAYOUT, Layout, repartition_topic
 from streamer.store.cache import KeyValueState
 from streamer.store.closing import Closing
 from streamer.store.session import SessionState
@@ -48,10 +48,13 @@ from streamer.topology.windows import SessionWindows
 __all__ = ["Compiler", "Entry", "resolve"]
 
 
-def resolve(application_id: str, source_or_sink: Source | Sink, topic: str) -> str:
-    """The topic's name on the broker: internal ones carry the application's name."""
-    if source_or_sink.is_internal:
-        return repartition_topic(application_id, topic)
+def resolve(
+    application_id: str, end: Source | Sink, topic: str, *, layout: Layout = FIRST_LAYOUT
+) -> str:
+    """The topic's name on the broker: internal ones carry the application's name, and the layout of
+    their reader. Serdes are bound to the name of layout 1: a registry knows schemas by it."""
+    if end.is_internal:
+        return repartition_topic(application_id, topic, layout)
     return topic
 
 
@@ -71,7 +74,8 @@ class Entry:
 class Compiler:
     """Makes the operators of one task. `settings` are those of the schema registry, `times` the
     stream times of the windowed aggregations by their stores, `closings` how far some of them had
-    come with passing on what had closed, `passed` which rows behind it were passed on before."""
+    come with passing on what had closed, `passed` which rows behind it were passed on before.
+    `place` names a topic as the brokers do."""
 
     application_id: str
     subtopology: Subtopology
@@ -84,6 +88,7 @@ class Compiler:
     wall_time_ms: Callable[[], int]
     times: Mapping[str, StreamTime]
     closings: Mapping[str, Closing]
+    place: Callable[[Source | Sink, str], str]
     passed: Mapping[str, Callable[[bytes], bool]] = field(default_factory=dict)
 
     def operators(self) -> dict[int, Operator]:
@@ -119,7 +124,7 @@ class Compiler:
             children = [made[child.number] for child in self.subtopology.children(node)]
             for topic in node.topics:
                 name = resolve(self.application_id, node, topic)
-                entries[name] = Entry(
+                entries[self.place(node, topic)] = Entry(
                     node=node,
                     key=node.key.bind(name, True, self.settings),
                     value=node.value.bind(name, False, self.settings),
@@ -246,7 +251,7 @@ class Compiler:
         return SinkOperator(
             node,
             self.policy,
-            topic=topic,
+            topic=self.place(node, node.topic),
             key=key,
             value=value,
             output=self.output,

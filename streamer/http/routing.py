@@ -1,7 +1,8 @@
 """Which task has a key, and where that task can be read: here, at another worker, or nowhere yet.
 
-A key's partition is the one that Kafka's default partitioner chooses for its bytes. A store that is
-fed by a `partition=` of the user's own has keys elsewhere, which only a range finds.
+A key's task is the one that its topics' partitioner chooses for its bytes among so many tasks: they
+divide the partitions, so it is the task that reads the key's partition. A store that is fed by a
+`partition=` of the user's own has keys elsewhere, which only a range finds.
 
 Places are tried in this order, the next when one cannot answer: the task where it runs here; a copy
 here, when the client takes one at once; the owner; a copy here; copies elsewhere, the one that
@@ -63,8 +64,9 @@ class Places:
     def tasks_of(self, keys: list[bytes]) -> dict[TaskId, list[int]]:
         """The tasks that have the keys, each with their indexes in the list."""
         found: dict[TaskId, list[int]] = {}
-        for index, partition in enumerate(partitions_of(keys, self._count())):
-            found.setdefault(TaskId(self._subtopology, partition), []).append(index)
+        by = self._serving.partitioner(self._subtopology)
+        for index, number in enumerate(partitions_of(keys, self._count(), by)):
+            found.setdefault(TaskId(self._subtopology, number), []).append(index)
         return found
 
     def here(self, task: TaskId) -> ServedTask | None:

@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 from streamer.ids import TaskId
+from streamer.layout import Partitioner
 from streamer.topology.graph import Topology
 
 __all__ = ["Health", "Rows", "ServedTask", "Serving"]
@@ -110,7 +111,11 @@ class Serving(Protocol):
         ...
 
     def task_count(self, subtopology: int) -> int:
-        """How many tasks, and so partitions, a subtopology has; 0 while that is not known."""
+        """How many tasks a subtopology has; 0 while that is not known."""
+        ...
+
+    def partitioner(self, subtopology: int) -> Partitioner:
+        """How a key chooses its task."""
         ...
 
     def owner(self, task: TaskId) -> str | None:

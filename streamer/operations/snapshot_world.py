@@ -11,12 +11,14 @@ from streamer.clock import SystemClock
 from streamer.closable import Closable
 from streamer.config import Config
 from streamer.control.client import Control
+from streamer.control.current import current_layout
 from streamer.control.orders import SNAPSHOT_KEY, SnapshotOrder, decode_order
 from streamer.control.topics import ControlTopics
 from streamer.errors import ConfigError, RepositoryError, SnapshotError
 from streamer.ids import TaskId
 from streamer.kafka.admin import Admin
 from streamer.kafka.table import TableReader
+from streamer.layout import ApplicationLayout
 from streamer.operations.snapshot import Told
 from streamer.snapshot.listing import made_for
 from streamer.snapshot.opening import open_repository
@@ -52,6 +54,7 @@ class KafkaWorld(Closable):
         self._standing: SnapshotOrder | None = None
         self._made: set[tuple[str, str]] = set()
         self._opened: Repository | None = None
+        self._layout: ApplicationLayout | None = None
         self._is_unseen = not self.repository
 
     def tasks(self) -> Mapping[str, Told]:
@@ -80,7 +83,9 @@ class KafkaWorld(Closable):
             repository = self._seen()
             if repository is None:
                 return False
-            shelf = repository.shelf(self._config.application_id, TaskId.parse(task))
+            number = TaskId.parse(task)
+            since = self._current().since(number.subtopology)
+            shelf = repository.shelf(self._config.application_id, number, since)
             made = made_for(shelf, operation)
             # The worker that died before it could look at its snapshot does so when it is back.
             if made is None or made.stem not in verified(shelf):
@@ -103,6 +108,12 @@ class KafkaWorld(Closable):
         if self._opened is not None:
             self._opened.close()
         self._open.close()
+
+    def _current(self) -> ApplicationLayout:
+        """Asked once: an operation that changes it does not run beside this one."""
+        if self._layout is None:
+            self._layout = current_layout(self._config, self._admin) or ApplicationLayout()
+        return self._layout
 
     def _seen(self) -> Repository | None:
         if self._opened is None and not self._is_unseen:

@@ -19,6 +19,7 @@ from streamer.control.messages import StatusRecord
 from streamer.errors import ConfigError, RepositoryError, SnapshotError, StreamerError
 from streamer.ids import TaskId, TopicPartition, changelog_topic
 from streamer.kafka.admin import Admin
+from streamer.layout import ApplicationLayout
 from streamer.operations.trim.sizes import sampled_sizes
 from streamer.overview.seen import Seen
 from streamer.snapshot.listing import readable
@@ -93,6 +94,7 @@ class Surveyor:
         self._clock = clock or SystemClock()
         self._stopping = stopping or threading.Event()
         self._known: dict[str, SnapshotRow] = {}
+        self._layout = ApplicationLayout()
 
     def survey(self, config: Config, seen: Seen) -> Inventory:
         """Never raises a StreamerError: what cannot be looked at says so in its row."""
@@ -121,9 +123,15 @@ class Surveyor:
     # -- changelogs ----------------------------------------------------------------------------
 
     def _stores(self, config: Config, seen: Seen) -> list[StoreRow]:
-        names = sorted({store for status in seen.statuses.values() for store in _stores_of(status)})
+        numbers: dict[str, int] = {}
+        for status in seen.statuses.values():
+            numbers |= _stores_of(status)
         rows = [
-            StoreRow(store=name, topic=changelog_topic(seen.application, name)) for name in names
+            StoreRow(
+                store=name,
+                topic=changelog_topic(seen.application, name, seen.layout.since(numbers[name])),
+            )
+            for name in sorted(numbers)
         ]
         if not rows:
             return rows
@@ -147,7 +155,14 @@ class Surveyor:
     # -- snapshots -----------------------------------------------------------------------------
 
     def _look(self, repository: Repository, seen: Seen) -> None:
-        shelves = repository.shelves(seen.application)
+        if seen.layout != self._layout:
+            # Snapshots of other shelves, under the same names.
+            self._known, self._layout = {}, seen.layout
+        shelves = [
+            shelf
+            for shelf in repository.shelves(seen.application)
+            if shelf.layout == seen.layout.since(shelf.task.subtopology)
+        ]
         on_shelves = {str(shelf.task) for shelf in shelves}
         # Tasks without a shelf never had a snapshot; those that are gone are forgotten.
         self._known = {
@@ -240,10 +255,15 @@ def _length(stretch: tuple[int, int]) -> int:
     return stretch[1] - stretch[0]
 
 
-def _stores_of(status: StatusRecord) -> set[str]:
-    actives = (report.durable for report in status.tasks.values())
-    copies = (report.durable for report in status.standbys.values())
-    return {store for durable in (*actives, *copies) for store in durable}
+def _stores_of(status: StatusRecord) -> dict[str, int]:
+    """The subtopology of each store that it tells of."""
+    actives = ((task, report.durable) for task, report in status.tasks.items())
+    copies = ((task, report.durable) for task, report in status.standbys.items())
+    return {
+        store: TaskId.parse(task).subtopology
+        for task, durable in (*actives, *copies)
+        for store in durable
+    }
 
 
 def _tasks(seen: Seen) -> set[str]:

@@ -9,6 +9,7 @@ from streamer.control.messages import AssignmentRecord, StatusRecord
 from streamer.control.orders import Order
 from streamer.control.requests import DrainRecord, PlanRecord
 from streamer.control.view import WorkerInfo
+from streamer.layout import ApplicationLayout
 from streamer.operations.books import Books
 
 __all__ = ["Seen"]
@@ -20,7 +21,7 @@ class Seen:
 
     `assignments` is None while they have not been read: what nobody runs is not known then.
     `warm_lag` is how far a copy may be behind and still take over. `refused` says of each record
-    that cannot be read why that is, by its key.
+    that cannot be read why that is, by its key. `layout` is the one that is recorded.
     """
 
     application: str
@@ -34,3 +35,4 @@ class Seen:
     books: Books = field(default_factory=Books)
     refused: Mapping[str, str] = field(default_factory=dict)
     warm_lag: int = 10_000
+    layout: ApplicationLayout = field(default_factory=ApplicationLayout)

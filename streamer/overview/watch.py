@@ -13,6 +13,7 @@ from collections.abc import Iterable
 from streamer.clock import Clock, SystemClock
 from streamer.closable import Closable
 from streamer.config import Config
+from streamer.control.layouts import decode_layout
 from streamer.control.messages import AssignmentRecord, StatusRecord, decode_assignment
 from streamer.control.orders import Order, decode_order
 from streamer.control.reading import StatusReader
@@ -23,6 +24,7 @@ from streamer.errors import InternalTopicError
 from streamer.kafka.admin import Admin
 from streamer.kafka.settings import FOLLOW_WAIT_MS
 from streamer.kafka.table import Row, TableReader, newest
+from streamer.layout import ApplicationLayout
 from streamer.operations.books import Books, read_books
 from streamer.overview.seen import Seen
 
@@ -56,9 +58,9 @@ class Watch(Closable):
         self._clock = clock or SystemClock()
         self._admin = Admin(config, timeout_s=_ASK_S, stopping=stopping)
         self._topics = ControlTopics.find(config, self._admin)
-        # Older releases knew neither operations nor orders.
+        # Older releases knew neither operations nor orders, and one layout.
         there = self._admin.topics()
-        others = (self._topics.operations, self._topics.orders)
+        others = (self._topics.operations, self._topics.orders, self._topics.layout)
         self._places = [*self._topics.statuses(), *(one for one in others if one.topic in there)]
         self._roster = Roster(
             config, self._admin, self._topics, clock=self._clock, elected_ms=_ELECTED_MS
@@ -67,6 +69,7 @@ class Watch(Closable):
         self._statuses: dict[str, StatusRecord] = {}
         self._assignments: dict[str, AssignmentRecord] = {}
         self._orders: dict[str, Order] = {}
+        self._layout = ApplicationLayout()
         self._rows: dict[str, bytes] = {}
         self._books: Books | None = None
         self._refused: dict[tuple[str, str], str] = {}
@@ -106,6 +109,8 @@ class Watch(Closable):
                 self._take_status(row)
             elif row.place == self._topics.operations:
                 self._take_operation(row)
+            elif row.value is None and row.place == self._topics.layout:
+                self._layout = ApplicationLayout()
             elif row.value is None:
                 kept = self._orders if row.place == self._topics.orders else self._assignments
                 kept.pop(row.key, None)
@@ -130,6 +135,8 @@ class Watch(Closable):
         try:
             if row.place == self._topics.orders:
                 self._orders[key] = decode_order(topic, key, value)
+            elif row.place == self._topics.layout:
+                self._layout = decode_layout(topic, key, value).layout
             else:
                 self._assignments[key] = decode_assignment(topic, key, value)
         except InternalTopicError as error:
@@ -154,6 +161,7 @@ class Watch(Closable):
             books=self._books,
             refused=refused,
             warm_lag=self._config.acceptable_recovery_lag,
+            layout=self._layout,
         )
 
     def _told(self, kind: type[PlanRecord] | type[DrainRecord]) -> PlanRecord | DrainRecord | None:

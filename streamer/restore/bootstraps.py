@@ -19,6 +19,7 @@ from streamer.config import Config
 from streamer.ids import TaskId, TopicPartition
 from streamer.kafka.admin import Admin
 from streamer.kafka.changelog import Bounds
+from streamer.layout import ApplicationLayout
 from streamer.restore.bootstrap import Bootstrap, Surroundings, Wanted
 from streamer.restore.choice import Rates
 from streamer.restore.note import remove_old
@@ -122,7 +123,9 @@ class KafkaSurroundings:
         delete_retention_ms: int,
         clock: Clock | None = None,
         pace: Pace | None = None,
+        layout: ApplicationLayout | None = None,
     ) -> None:
+        self._layout = layout or ApplicationLayout()
         self._pace = pace or Pace(config.snapshot_bytes_per_second)
         self.clock: Clock = clock or SystemClock()
         self.delete_retention_ms = delete_retention_ms
@@ -157,7 +160,8 @@ class KafkaSurroundings:
                     self._config, address, pace=self._pace
                 )
             repository = self._repositories[address]
-        return repository, repository.shelf(self._config.application_id, task)
+        layout = self._layout.since(task.subtopology)
+        return repository, repository.shelf(self._config.application_id, task, layout)
 
     def positions(self, task: TaskId, directory: Path) -> Positions:
         return self._opening(task, directory)

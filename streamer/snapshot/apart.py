@@ -26,7 +26,7 @@ from typing import Any, NamedTuple
 
 from streamer.config import Config
 from streamer.errors import SnapshotError, StreamerError
-from streamer.ids import TaskId
+from streamer.ids import FIRST_LAYOUT, Layout, TaskId
 from streamer.launch import launched
 from streamer.snapshot.create import About, Created
 from streamer.snapshot.pace import Pace
@@ -53,6 +53,7 @@ class Job:
     about: About
     is_fit: bool = False
     is_limited: bool = False
+    layout: Layout = FIRST_LAYOUT
     log_level: int = logging.WARNING
 
 

@@ -46,7 +46,7 @@ def make(job: Job, pace: Pace, report: Report) -> Created:
             repository.take_as_fit()
         return create(
             repository,
-            repository.shelf(job.config.application_id, job.task),
+            repository.shelf(job.config.application_id, job.task, job.layout),
             Checkpoint(job.directory, Digests(job.digests, through)),
             about=job.about,
             report=report,

@@ -28,6 +28,7 @@ from pathlib import Path
 from streamer.closable import Closable
 from streamer.errors import StateDirectoryError
 from streamer.ids import FIRST_LAYOUT, Layout, TaskId
+from streamer.layout import ApplicationLayout
 
 __all__ = ["FORMAT_VERSION", "Identity", "TaskDirectory", "WorkerDirectory"]
 
@@ -57,10 +58,15 @@ class TaskDirectory:
 
 
 class WorkerDirectory(Closable):
-    """One slot, locked until `close`. Make it with `WorkerDirectory.open`."""
+    """One slot, locked until `close`. Make it with `WorkerDirectory.open`.
+
+    `layout` is the one that the worker runs: a task has the directory of the layout that its state
+    was built for. Those of other layouts stay as they are beside it.
+    """
 
     def __init__(self, path: Path, identity: Identity, lock: int) -> None:
         self.path = path
+        self.layout = ApplicationLayout()
         self.identity = identity
         self._lock = lock
 
@@ -97,12 +103,14 @@ class WorkerDirectory(Closable):
         assert refusal is not None
         raise refusal
 
-    def task(self, task: TaskId, layout: Layout = FIRST_LAYOUT) -> Path:
-        """Where the database of a task is, or will be made."""
+    def task(self, task: TaskId, layout: Layout | None = None) -> Path:
+        """Where the database of a task is, or will be made; in the layout that runs unless another
+        is named."""
+        layout = self.layout.since(task.subtopology) if layout is None else layout
         suffix = "" if layout == FIRST_LAYOUT else f".layout-{layout}"
         return self.path / "tasks" / f"{task}{suffix}"
 
-    def digests(self, task: TaskId, layout: Layout = FIRST_LAYOUT) -> Path:
+    def digests(self, task: TaskId, layout: Layout | None = None) -> Path:
         """The file of hashes from one snapshot of a task to the next; it may be lost."""
         path = self.task(task, layout)
         return path.with_name(f"{path.name}.digests")

@@ -13,6 +13,7 @@ from streamer.engine.policy import Care, Failure, Policy
 from streamer.engine.sink import Output
 from streamer.engine.times import StreamTime
 from streamer.ids import FIRST_LAYOUT, Layout, TaskId, TopicPartition, changelog_topic
+from streamer.layout import ApplicationLayout
 from streamer.record import Headers
 from streamer.store.cache import KeyValueState
 from streamer.store.closing import Closing
@@ -20,39 +21,61 @@ from streamer.store.expiry import Expiry
 from streamer.store.rocks import TaskDatabase
 from streamer.store.session import SessionState
 from streamer.topology.aggregates import GoesOn
-from streamer.topology.graph import Aggregate, Subtopology, Topology
+from streamer.topology.graph import Aggregate, Sink, Source, Subtopology, Topology
 from streamer.topology.serde import Bytes, Json
 from streamer.topology.stores import StoreKind, StoreSpec
 
-__all__ = ["Plan", "changelogs", "input_partitions"]
+__all__ = ["Plan", "changelogs", "input_partitions", "internal_layouts"]
 
 
 _NOTHING: Mapping[str, Callable[[bytes], bool]] = {}
 
 
 def input_partitions(
-    topology: Topology, task: TaskId, counts: dict[str, int]
+    topology: Topology,
+    task: TaskId,
+    counts: Mapping[str, int],
+    *,
+    layout: ApplicationLayout | None = None,
 ) -> tuple[TopicPartition, ...]:
-    """The partitions that a task reads: its number of each topic that has so many."""
+    """The partitions that a task reads: in each topic, every L-th from its own number on. Without a
+    layout there is a task for each partition."""
+    layout = layout or ApplicationLayout()
     subtopology = topology.subtopologies[task.subtopology]
+    since = internal_layouts(topology, layout)
     names = [
-        resolve(topology.application_id, source, topic)
+        resolve(topology.application_id, source, topic, layout=since.get(topic, FIRST_LAYOUT))
         for source in subtopology.sources
         for topic in source.topics
     ]
+    count = layout.task_count(task.subtopology) or max(counts[name] for name in names)
     return tuple(
-        TopicPartition(name, task.partition) for name in names if task.partition < counts[name]
+        TopicPartition(name, partition)
+        for name in names
+        for partition in range(task.partition, counts[name], count)
     )
 
 
+def internal_layouts(topology: Topology, layout: ApplicationLayout) -> dict[str, Layout]:
+    """The layout whose number each repartition topic carries, by its short name: its reader's."""
+    return {
+        topic: layout.since(subtopology.number)
+        for subtopology in topology.subtopologies
+        for source in subtopology.sources
+        if source.is_internal
+        for topic in source.topics
+    }
+
+
 def changelogs(
-    topology: Topology, task: TaskId, layout: Layout = FIRST_LAYOUT
+    topology: Topology, task: TaskId, layout: ApplicationLayout | None = None
 ) -> dict[str, TopicPartition]:
     """The changelog partition of each of a task's stores."""
     subtopology = topology.subtopologies[task.subtopology]
+    since = (layout or ApplicationLayout()).since(task.subtopology)
     return {
         spec.name: TopicPartition(
-            changelog_topic(topology.application_id, spec.name, layout), task.partition
+            changelog_topic(topology.application_id, spec.name, since), task.partition
         )
         for spec in subtopology.stores
     }
@@ -68,6 +91,7 @@ class Plan:
     wall_time_ms: Callable[[], int]
     recent_bytes: int
     care: Care = field(default_factory=Care)
+    layout: ApplicationLayout = field(default_factory=ApplicationLayout)
 
     def pipeline(
         self,
@@ -105,11 +129,17 @@ class Plan:
             },
             closings=closings,
             passed=passed,
+            place=self._place,
         )
         expiries = {
             spec.name: Expiry(spec, database) for spec in subtopology.stores if _expires(spec)
         }
         return Pipeline(compiler, expiries=expiries, stream_time_ms=stream_time_ms)
+
+    def _place(self, node: Source | Sink, topic: str) -> str:
+        """The topic's name on the brokers, in this layout."""
+        since = internal_layouts(self.topology, self.layout).get(topic, FIRST_LAYOUT)
+        return resolve(self.topology.application_id, node, topic, layout=since)
 
     def _states(
         self, subtopology: Subtopology, database: TaskDatabase, recent_bytes: int
@@ -117,6 +147,8 @@ class Plan:
         share = recent_bytes // max(len(subtopology.stores), 1)
         states: dict[str, KeyValueState] = {}
         for spec in subtopology.stores:
+            # The name of layout 1, whatever the layout: what a registry knows a store's rows by
+            # must not change under the rows.
             topic = changelog_topic(self.topology.application_id, spec.name)
             key = spec.key.bind(topic, True, self.config.schema_registry)
             value = spec.value.bind(topic, False, self.config.schema_registry)

@@ -20,6 +20,7 @@ from streamer.engine.sendable import check_headers, check_time
 from streamer.errors import SerdeError, StreamerError
 from streamer.ids import TaskId, TopicPartition
 from streamer.kafka.fake import FakeBroker
+from streamer.layout import ApplicationLayout
 from streamer.record import Headers, Record
 from streamer.testing.life import Life
 from streamer.testing.moments import Moment, milliseconds_of
@@ -42,7 +43,8 @@ class TopologyTestDriver(Closable):
         driver.crash(lose_disk=True)
         assert driver.store("totals")["ann"] == Spend(1, 250)
 
-    `partitions` is the number for all topics, or for topics by name (others have 1). Each `send`
+    `partitions` is the number for all topics, or for topics by name (others have 1); `tasks` that
+    of each subtopology's tasks, where they are to be fewer: it divides the partitions. Each `send`
     is processed and committed at once; with `auto_commit=False` records wait, and one `commit()`
     processes them as a batch. With a `seed` the process is killed, loses its disk or has its
     transaction aborted at places chosen by it, which must not change what a test sees. Settings
@@ -54,6 +56,7 @@ class TopologyTestDriver(Closable):
         app: App,
         *,
         partitions: int | Mapping[str, int] = 1,
+        tasks: int | None = None,
         start: Moment = "2026-01-01T00:00Z",
         seed: int | None = None,
         auto_commit: bool = True,
@@ -69,10 +72,12 @@ class TopologyTestDriver(Closable):
                 app,
                 Path(self._folder.name),
                 partitions=partitions,
+                tasks=tasks,
                 start_ms=milliseconds_of(start),
                 settings=settings,
             )
-            self._topics = Topics(self._stage.topology, self._stage.config)
+            planned = self._stage.planned
+            self._topics = Topics(self._stage.topology, self._stage.config, planned.layout)
             self._life = self._born()
         except BaseException:
             self._folder.cleanup()
@@ -208,6 +213,11 @@ class TopologyTestDriver(Closable):
     @property
     def topology(self) -> Topology:
         return self._stage.topology
+
+    @property
+    def layout(self) -> ApplicationLayout:
+        """Which task reads which partitions."""
+        return self._stage.planned.layout
 
     @property
     def config(self) -> Config:

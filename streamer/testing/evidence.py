@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from streamer.config import Config
 from streamer.ids import TopicPartition, changelog_topic
+from streamer.layout import ApplicationLayout
 from streamer.record import Record
 from streamer.store.keys import payload
 from streamer.testing.history import History
@@ -29,6 +30,7 @@ def cluster_history(
     output: str | None = None,
     store: str | None = None,
     state: Mapping[Any, Any] | None = None,
+    layout: ApplicationLayout | None = None,
     timeout_s: float = 60.0,
 ) -> History:
     """The history of an application on a real Kafka, which should stand still meanwhile.
@@ -40,7 +42,8 @@ def cluster_history(
     from streamer.kafka.reading import read_topic
 
     topology = app.topology()
-    topics = Topics(topology, config)
+    layout = layout or ApplicationLayout()
+    topics = Topics(topology, config, layout)
 
     def read(topic: str) -> list[Record]:
         return read_topic(config, topics.name(topic), timeout_s=timeout_s)
@@ -58,7 +61,9 @@ def cluster_history(
         state=state,
         changelog=None
         if store is None
-        else changelog_state(topology, store, read(_changelog(topology, store)), topics=topics),
+        else changelog_state(
+            topology, store, read(_changelog(topology, store, layout)), topics=topics
+        ),
         committed=admin.committed(config.application_id, places),
         ends=admin.ends(places),
     )
@@ -73,7 +78,7 @@ def driver_history(
 ) -> History:
     """The history of what a driver has run so far."""
     broker, config, topology = driver.broker, driver.config, driver.topology
-    topics = Topics(topology, config)
+    topics = Topics(topology, config, driver.layout)
     names = [topics.name(topic) for topic in _listed(inputs)]
     records = [record for name in names for record in broker.records(name)]
     records.sort(key=lambda one: (one.topic, one.partition, one.offset))
@@ -81,7 +86,7 @@ def driver_history(
     places = [TopicPartition(name, n) for name in names for n in range(broker.topics[name])]
     changelog = None
     if store is not None:
-        rows = broker.records(_changelog(topology, store))
+        rows = broker.records(_changelog(topology, store, driver.layout))
         changelog = changelog_state(topology, store, rows, topics=topics)
     return History(
         inputs=[one for name in names for one in topics.decoded(name, _of(records, name))],
@@ -121,6 +126,6 @@ def _of(records: Sequence[Record], topic: str) -> list[Record]:
     return [record for record in records if record.topic == topic]
 
 
-def _changelog(topology: Topology, store: str) -> str:
-    topology.subtopology_of_store(store)
-    return changelog_topic(topology.application_id, store)
+def _changelog(topology: Topology, store: str, layout: ApplicationLayout) -> str:
+    number = topology.subtopology_of_store(store).number
+    return changelog_topic(topology.application_id, store, layout.since(number))

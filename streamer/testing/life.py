@@ -56,6 +56,7 @@ class Life:
             output=self._output,
             wall_time_ms=stage.clock.now_ms,
             recent_bytes=budget(config).recent_rows_bytes,
+            layout=stage.planned.layout,
         )
         self.tasks = {task: self._opened(task) for task in stage.planned.tasks}
         self._output.inputs = lambda: committed_by(self.running)
@@ -67,6 +68,7 @@ class Life:
 
     def _opened(self, task: TaskId) -> ActiveTask:
         topology, config = self.stage.topology, self.stage.config
+        planned = self.stage.planned
         database = TaskDatabase.open(
             self.directory / str(task),
             topology.subtopologies[task.subtopology].stores,
@@ -76,8 +78,8 @@ class Life:
         active = ActiveTask(
             task,
             database=database,
-            changelogs=changelogs(topology, task),
-            partitions=input_partitions(topology, task, dict(self.stage.planned.sources)),
+            changelogs=changelogs(topology, task, planned.layout),
+            partitions=input_partitions(topology, task, planned.sources, layout=planned.layout),
         )
         active.move(TaskState.RESTORING)
         try:

@@ -36,10 +36,12 @@ def build_stage(
     folder: Path,
     *,
     partitions: int | Mapping[str, int],
+    tasks: int | None,
     start_ms: int,
     settings: Mapping[str, Any],
 ) -> Stage:
-    """Check the application as a worker does, and make its topics.
+    """Check the application as a worker does, and make its topics. `tasks` are those of each
+    subtopology where they are fewer than its partitions.
 
     Raises ConfigError and TopologyError.
     """
@@ -53,14 +55,19 @@ def build_stage(
     check_topology(topology, config)
     clock = ManualClock(start_ms)
     broker = FakeBroker(partition_of=partition_of, now_ms=clock.now_ms)
-    planned = _create_topics(broker, topology, config, partitions)
+    planned = _create_topics(broker, topology, config, partitions, tasks=tasks)
     parts = budget(config)
     pool = MemoryPool(parts.block_cache_bytes, parts.write_buffers_bytes)
     return Stage(topology, config, planned, broker, clock, pool)
 
 
 def _create_topics(
-    broker: FakeBroker, topology: Topology, config: Config, given: int | Mapping[str, int]
+    broker: FakeBroker,
+    topology: Topology,
+    config: Config,
+    given: int | Mapping[str, int],
+    *,
+    tasks: int | None,
 ) -> Partitions:
     read, written = external_topics(topology)
     named = [*read, *written, *([config.dead_letter_topic] if config.dead_letter_topic else [])]
@@ -70,7 +77,11 @@ def _create_topics(
         raise TopologyError(f"partitions= names topics that are not used: {sorted(unknown)}")
     for topic in named:
         broker.create(topic, counts.get(topic, 1))
-    planned = partitions(topology, {topic: broker.topics[topic] for topic in read})
+    counted = {topic: broker.topics[topic] for topic in read}
+    planned = partitions(topology, counted)
+    if tasks is not None:
+        folded = planned.layout.folded(dict.fromkeys(planned.layout.subtopologies, tasks))
+        planned = partitions(topology, counted, folded)
     for topic, count in planned.internal.items():
         broker.create(topic, count)
     return planned

@@ -9,8 +9,10 @@ from typing import Any
 from streamer.config import Config
 from streamer.engine.compile import resolve
 from streamer.errors import TopologyError
-from streamer.ids import changelog_topic
+from streamer.ids import FIRST_LAYOUT, changelog_topic
+from streamer.layout import ApplicationLayout
 from streamer.record import Record
+from streamer.task.build import internal_layouts
 from streamer.topology.graph import Sink, Source, Topology
 from streamer.topology.serde import Bytes, Serde
 from streamer.topology.stores import StoreSpec
@@ -27,8 +29,11 @@ class Serdes:
 class Topics:
     """Topics by name. Repartition topics are known under their short names too."""
 
-    def __init__(self, topology: Topology, config: Config) -> None:
+    def __init__(
+        self, topology: Topology, config: Config, layout: ApplicationLayout | None = None
+    ) -> None:
         self._topology = topology
+        self._since = internal_layouts(topology, layout or ApplicationLayout())
         self._settings = config.schema_registry
         self._names: dict[str, str] = {}
         self._sources: dict[str, Serdes] = {}
@@ -42,9 +47,11 @@ class Topics:
 
     def _found(self, node: Source | Sink, topic: str) -> tuple[str, Serdes]:
         name = resolve(self._topology.application_id, node, topic)
-        self._names[topic] = name
+        layout = self._since.get(topic, FIRST_LAYOUT)
+        here = resolve(self._topology.application_id, node, topic, layout=layout)
+        self._names[topic] = here
         key = node.key.bind(name, True, self._settings)
-        return name, Serdes(key, node.value.bind(name, False, self._settings))
+        return here, Serdes(key, node.value.bind(name, False, self._settings))
 
     def name(self, topic: str) -> str:
         """The topic's name on the broker."""

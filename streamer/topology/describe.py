@@ -36,7 +36,8 @@ _EMITS = {"commit": "per commit", "every": "every result", "final": "when a wind
 
 
 def as_dict(topology: Topology) -> dict[str, Any]:
-    """Times in milliseconds, None where unlimited; topics under their names on the broker."""
+    """Times in milliseconds, None where unlimited; topics under their names on the broker, those
+    of the application as they are in layout 1."""
     read, written = external_topics(topology)
     name = topology.application_id
     return {

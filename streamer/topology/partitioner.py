@@ -9,14 +9,13 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Iterable
-from typing import Literal, get_args
+from typing import get_args
 from zlib import crc32
 
 from streamer.errors import TopologyError
+from streamer.layout import Partitioner
 
 __all__ = ["Partitioner", "murmur2", "partition_of", "partitions_of"]
-
-Partitioner = Literal["murmur2", "consistent"]
 
 _MASK = 0xFFFFFFFF
 _POSITIVE = 0x7FFFFFFF

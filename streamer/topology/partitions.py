@@ -3,15 +3,20 @@
 A subtopology has as many tasks as its widest topic has partitions. Where it keeps state, all its
 topics must be co-partitioned, or records of one key would meet in different tasks. A repartition
 topic has as many partitions as the widest topic before it, or as its readers beside it need.
+
+A recorded layout says otherwise for the subtopologies whose state it was built for: so many tasks,
+over topics that it names with their partitions. That is held against what is there.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
-from streamer.errors import TopologyError
-from streamer.ids import TaskId, changelog_topic, repartition_topic
+from streamer.errors import PartitionsChangedError, TopologyChangedError, TopologyError
+from streamer.ids import FIRST_LAYOUT, TaskId, changelog_topic, repartition_topic
+from streamer.layout import ApplicationLayout, InputLayout, SubtopologyLayout
 from streamer.topology.graph import Sink, Source, Subtopology, Topology
 
 __all__ = ["Partitions", "external_topics", "partitions"]
@@ -19,12 +24,14 @@ __all__ = ["Partitions", "external_topics", "partitions"]
 
 @dataclass(frozen=True, slots=True)
 class Partitions:
-    """Counts by topic name on the broker, and the tasks that follow from them."""
+    """Counts by topic name on the broker, and the tasks that follow from them: all as `layout` has
+    it, which lists every subtopology that reads."""
 
     sources: Mapping[str, int]
     repartition: Mapping[str, int]
     changelogs: Mapping[str, int]
     tasks: tuple[TaskId, ...] = field(default=())
+    layout: ApplicationLayout = field(default_factory=ApplicationLayout)
 
     @property
     def internal(self) -> dict[str, int]:
@@ -52,29 +59,123 @@ def external_topics(topology: Topology) -> tuple[list[str], list[str]]:
     return read, sorted(written)
 
 
-def partitions(topology: Topology, counts: Mapping[str, int]) -> Partitions:
-    """Count everything from the partition counts of the external topics that are read.
+def partitions(
+    topology: Topology, counts: Mapping[str, int], recorded: ApplicationLayout | None = None
+) -> Partitions:
+    """Count everything from the partition counts of the external topics that are read, and from the
+    layout that is recorded, if any is.
 
-    Raises TopologyError where topics that must be co-partitioned are not.
+    Raises TopologyError where topics that must be co-partitioned are not, TopologyChangedError and
+    PartitionsChangedError where the record speaks of other topics.
     """
     internal = _repartition_counts(topology, counts)
-    name = topology.application_id
-    repartition = {repartition_topic(name, topic): count for topic, count in internal.items()}
-    sources: dict[str, int] = dict(repartition)
-    changelogs: dict[str, int] = {}
-    tasks: list[TaskId] = []
+    settled: dict[int, SubtopologyLayout] = {}
     for subtopology in topology.subtopologies:
         if not subtopology.sources:
             continue
-        known = {**counts, **internal}
-        for source in subtopology.sources:
-            if not source.is_internal:
-                sources.update({topic: counts[topic] for topic in source.topics})
-        width = max(known[topic] for topic in subtopology.topics)
-        _check_co_partitioned(subtopology, known)
-        tasks += [TaskId(subtopology.number, partition) for partition in range(width)]
-        changelogs.update({changelog_topic(name, spec.name): width for spec in subtopology.stores})
-    return Partitions(sources, repartition, changelogs, tuple(tasks))
+        reads = _reads(topology.application_id, subtopology)
+        found = recorded.subtopologies.get(subtopology.number) if recorded else None
+        if found is None or found.is_first:
+            _check_co_partitioned(subtopology, {**counts, **internal})
+            settled[subtopology.number] = _first(subtopology, reads, counts, internal)
+        else:
+            settled[subtopology.number] = _later(subtopology, reads, counts, found)
+    number = recorded.number if recorded else FIRST_LAYOUT
+    layout = ApplicationLayout(number, settled).check()
+    return _counted(topology, layout)
+
+
+class _Read(NamedTuple):
+    """A topic that is read. `name` tells a repartition topic from the user's of the same name; it
+    is that of layout 1, whatever the layout."""
+
+    topic: str
+    name: str
+    is_internal: bool
+
+
+def _reads(application_id: str, subtopology: Subtopology) -> list[_Read]:
+    return [
+        _Read(
+            topic, repartition_topic(application_id, topic) if is_internal else topic, is_internal
+        )
+        for source in subtopology.sources
+        for topic in source.topics
+        for is_internal in [source.is_internal]
+    ]
+
+
+def _first(
+    subtopology: Subtopology,
+    reads: Sequence[_Read],
+    counts: Mapping[str, int],
+    internal: Mapping[str, int],
+) -> SubtopologyLayout:
+    """As it is where no layout was built for it: a task for each partition."""
+    inputs = {
+        one.name: InputLayout(
+            internal[one.topic] if one.is_internal else counts[one.topic],
+            is_internal=one.is_internal,
+        )
+        for one in reads
+    }
+    width = max(one.partitions for one in inputs.values())
+    return SubtopologyLayout(width, inputs=inputs, keeps_state=bool(subtopology.stores))
+
+
+def _later(
+    subtopology: Subtopology,
+    reads: Sequence[_Read],
+    counts: Mapping[str, int],
+    found: SubtopologyLayout,
+) -> SubtopologyLayout:
+    """As a layout that was built for it has it. Code may add and remove inputs, as ever; topics
+    that it still reads are as the record says."""
+    keeps_state = bool(subtopology.stores)
+    inputs: dict[str, InputLayout] = {}
+    where = f"subtopology {subtopology.number} of layout {found.since}"
+    if not found.inputs.keys() & {one.name for one in reads}:
+        raise TopologyChangedError(
+            f"{where} reads {', '.join(sorted(found.inputs))}, but this topology's reads"
+            f" {', '.join(sorted(one.name for one in reads))}",
+            hint="its state is of the former: bring the former order of the steps back, or begin"
+            " anew under another application id. Nothing was changed",
+        )
+    for one in reads:
+        told = found.inputs.get(one.name)
+        width = found.tasks if one.is_internal else counts[one.topic]
+        if keeps_state and told is not None and told.partitions != width:
+            raise PartitionsChangedError(
+                f"{where} was built for {one.name} with {told.partitions} partitions; it now has"
+                f" {width}",
+                hint="producers write keys to other partitions than their state is in: go back to"
+                f" a topic with {told.partitions} partitions, or begin anew under another"
+                " application id; nothing was changed",
+            )
+        partitioner = told.partitioner if told else found.partitioner
+        inputs[one.name] = InputLayout(width, partitioner, one.is_internal)
+    return SubtopologyLayout(found.tasks, found.since, inputs, found.mode, keeps_state)
+
+
+def _counted(topology: Topology, layout: ApplicationLayout) -> Partitions:
+    """The topics of a layout by their names on the broker."""
+    name = topology.application_id
+    sources: dict[str, int] = {}
+    repartition: dict[str, int] = {}
+    changelogs: dict[str, int] = {}
+    for subtopology in topology.subtopologies:
+        if subtopology.number not in layout.subtopologies:
+            continue
+        own = layout.subtopologies[subtopology.number]
+        for read in _reads(name, subtopology):
+            width = own.inputs[read.name].partitions
+            if read.is_internal:
+                repartition[repartition_topic(name, read.topic, own.since)] = width
+            else:
+                sources[read.topic] = width
+        for spec in subtopology.stores:
+            changelogs[changelog_topic(name, spec.name, own.since)] = own.tasks
+    return Partitions({**repartition, **sources}, repartition, changelogs, layout.tasks, layout)
 
 
 def _check_co_partitioned(subtopology: Subtopology, known: Mapping[str, int]) -> None:

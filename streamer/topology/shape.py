@@ -2,7 +2,8 @@
 
 Task `1_0` is a place in this order. Workers that place the same input or store elsewhere would own
 it under two ids at once, so all workers that run at a time have one shape. Functions, serdes and
-outputs are not part of it: they may change from one worker to the next.
+outputs are not part of it: they may change from one worker to the next. A later layout is: its
+tasks have the names of others of before.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ from hashlib import sha256
 from itertools import zip_longest
 
 from streamer.errors import TopologyChangedError
+from streamer.layout import ApplicationLayout, SubtopologyLayout
 from streamer.topology.graph import Subtopology, Topology
 
 __all__ = ["Shape", "shape_of"]
@@ -44,11 +46,12 @@ class Shape:
         )
 
 
-def shape_of(topology: Topology) -> Shape:
-    return Shape(tuple(map(_part, topology.subtopologies)))
+def shape_of(topology: Topology, layout: ApplicationLayout | None = None) -> Shape:
+    known = (layout or ApplicationLayout()).subtopologies
+    return Shape(tuple(_part(one, known.get(one.number)) for one in topology.subtopologies))
 
 
-def _part(subtopology: Subtopology) -> str:
+def _part(subtopology: Subtopology, layout: SubtopologyLayout | None) -> str:
     # Where two lists are the same but for their order, nothing moves.
     read = sorted(
         f"{topic} (internal)" if source.is_internal else topic
@@ -58,7 +61,10 @@ def _part(subtopology: Subtopology) -> str:
     stores = sorted(spec.name for spec in subtopology.stores)
     internal = sorted(sink.topic for sink in subtopology.sinks if sink.is_internal)
     named = [("reads", read), ("keeps", stores), ("re-keys to", internal)]
-    return "; ".join(f"{verb} {', '.join(names)}" for verb, names in named if names)
+    parts = [f"{verb} {', '.join(names)}" for verb, names in named if names]
+    if layout is not None and not layout.is_first:
+        parts.append(f"runs as {layout.tasks} tasks of layout {layout.since}")
+    return "; ".join(parts)
 
 
 def _differences(running: Sequence[str], own: Sequence[str]) -> str:

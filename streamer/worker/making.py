@@ -27,6 +27,7 @@ from streamer.errors import (
     StoppedError,
     StreamerError,
 )
+from streamer.layout import ApplicationLayout
 from streamer.snapshot.apart import Job, Make, make_apart
 from streamer.snapshot.create import About
 from streamer.snapshot.listing import made_for, readable
@@ -86,8 +87,16 @@ class Sending:
 class Maker(Closable):
     """Asks repositories; used by one thread, and closed by another."""
 
-    def __init__(self, config: Config, pace: Pace | None = None, make: Make = make_apart) -> None:
+    def __init__(
+        self,
+        config: Config,
+        pace: Pace | None = None,
+        make: Make = make_apart,
+        *,
+        layout: ApplicationLayout | None = None,
+    ) -> None:
         self._config = config
+        self._layout = layout or ApplicationLayout()
         self._pace = pace
         self._make = make
         self._opened: tuple[str, Repository] | None = None
@@ -148,6 +157,7 @@ class Maker(Closable):
                 about=sending.about,
                 is_fit=True,
                 is_limited=bool(pace.bytes_per_s),
+                layout=shelf.layout,
                 log_level=logging.getLogger().getEffectiveLevel(),
             )
             created = self._make(job, pace, sending.tell)
@@ -218,7 +228,8 @@ class Maker(Closable):
             self.forget()
             self._opened = (address, open_repository(self._config, address, pace=self._pace))
         repository = self._opened[1]
-        return repository, repository.shelf(self._config.application_id, want.task)
+        layout = self._layout.since(want.task.subtopology)
+        return repository, repository.shelf(self._config.application_id, want.task, layout)
 
 
 def _prune(repository: Repository, shelf: Shelf, policy: Policy) -> None:

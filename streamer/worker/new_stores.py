@@ -66,16 +66,17 @@ def _begun_before(
     """The stores of these changelogs whose inputs have committed positions."""
     found = []
     for subtopology in topology.subtopologies:
+        since = planned.layout.since(subtopology.number)
         names = [
             spec.name
             for spec in subtopology.stores
-            if changelog_topic(topology.application_id, spec.name) in created
+            if changelog_topic(topology.application_id, spec.name, since) in created
         ]
         tasks = [task for task in planned.tasks if task.subtopology == subtopology.number]
         places = [
             place
             for task in tasks
-            for place in input_partitions(topology, task, dict(planned.sources))
+            for place in input_partitions(topology, task, planned.sources, layout=planned.layout)
         ]
         if names and admin.committed(topology.application_id, places):
             found += names

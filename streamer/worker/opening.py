@@ -46,8 +46,8 @@ def active_task(
     return ActiveTask(
         task,
         database=database,
-        changelogs=changelogs(topology, task),
-        partitions=input_partitions(topology, task, dict(planned.sources)),
+        changelogs=changelogs(topology, task, planned.layout),
+        partitions=input_partitions(topology, task, planned.sources, layout=planned.layout),
     )
 
 
@@ -69,7 +69,7 @@ def wanted_state(
     return Wanted(
         task=task,
         target=directory.task(task),
-        changelogs=changelogs(plan.topology, task),
+        changelogs=changelogs(plan.topology, task, plan.layout),
         kinds={spec.name: spec.kind.value for spec in stores},
         local_offsets=local_offsets,
     )

@@ -9,6 +9,7 @@ from streamer.cluster.lease import Lease
 from streamer.config import Config
 from streamer.http.serving import Health, ServedTask
 from streamer.ids import TaskId
+from streamer.layout import Partitioner
 from streamer.task.active import ActiveTask
 from streamer.task.lifecycle import TaskState
 from streamer.topology.graph import Topology
@@ -76,6 +77,10 @@ class WorkerServing:
 
     def task_count(self, subtopology: int) -> int:
         return self._planned.task_count(subtopology)
+
+    def partitioner(self, subtopology: int) -> Partitioner:
+        found = self._planned.layout.subtopologies.get(subtopology)
+        return "murmur2" if found is None else found.partitioner
 
     def owner(self, task: TaskId) -> str | None:
         found = None if self.owners is None else self.owners.owner(task)

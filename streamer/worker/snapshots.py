@@ -98,7 +98,7 @@ class Snapshots(Closable):
         self._directory = directory
         self._clock = clock
         self._agenda = Agenda(config.snapshot_interval_ms)
-        self._maker = Maker(config, pace, make)
+        self._maker = Maker(config, pace, make, layout=directory.layout)
         self._job: _Job | None = None
         self._looked_ms = self._aged_ms = clock.monotonic_ms() - _AGES_MS
         self._stopping = threading.Event()

@@ -67,7 +67,7 @@ class TaskSet:
         self._tasks: dict[TaskId, ActiveTask] = {}
         self.standbys = Standbys(
             lambda task: open_database(task, plan, directory=directory, pool=pool),
-            lambda task: changelogs(plan.topology, task),
+            lambda task: changelogs(plan.topology, task, plan.layout),
             directory=directory,
             restorer=restorer,
         )

@@ -10,6 +10,7 @@ from streamer.changelog.topics import changelog_settings
 from streamer.config import Config
 from streamer.errors import InternalTopicError, PartitionsChangedError, TopicMissingError
 from streamer.kafka.admin import Admin, TopicSpec
+from streamer.layout import ApplicationLayout
 from streamer.topology.graph import Topology
 from streamer.topology.partitions import Partitions, external_topics, partitions
 from streamer.worker.new_stores import warn_of_new_stores
@@ -44,18 +45,21 @@ class Prepared(NamedTuple):
     delete_retention_ms: int
 
 
-def prepare(topology: Topology, config: Config, admin: Admin) -> Prepared:
-    """Look up the input topics, create the internal ones, and check what is there.
+def prepare(
+    topology: Topology, config: Config, admin: Admin, *, layout: ApplicationLayout | None = None
+) -> Prepared:
+    """Look up the input topics, create the internal ones, and check what is there: as the layout
+    that is recorded has it, if one is.
 
-    Raises TopicMissingError, TopologyError, InternalTopicError or PartitionsChangedError; nothing
-    existing is changed.
+    Raises TopicMissingError, TopologyError, InternalTopicError, TopologyChangedError or
+    PartitionsChangedError; nothing existing is changed.
     """
     read, written = external_topics(topology)
     counts = admin.partitions(read)
     if config.dead_letter_topic:
         written.append(config.dead_letter_topic)
     admin.partitions(written)
-    planned = partitions(topology, counts)
+    planned = partitions(topology, counts, layout)
     wanted = _internal_topics(planned, config)
     existing = _existing(admin, list(wanted))
     for name, count in existing.items():

@@ -12,7 +12,9 @@ from __future__ import annotations
 import logging
 import threading
 
+from streamer.cluster.layouts import check_newer
 from streamer.config import Config
+from streamer.control.current import current_record
 from streamer.errors import KafkaUnavailableError, StreamerError
 from streamer.ids import TopicPartition
 from streamer.kafka.admin import Admin
@@ -34,12 +36,22 @@ class Upkeep:
     `failure` is what it found."""
 
     def __init__(
-        self, topology: Topology, planned: Partitions, *, tasks: TaskSet, config: Config
+        self,
+        topology: Topology,
+        planned: Partitions,
+        *,
+        tasks: TaskSet,
+        config: Config,
+        follows_layout: bool = False,
     ) -> None:
+        """`follows_layout` is for a worker without a cluster: others hear of it beside their
+        assignments."""
         self.failure: StreamerError | None = None
         self._topology = topology
         self._planned = planned
         self._tasks = tasks
+        self._config = config
+        self._follows_layout = follows_layout
         self._admin = Admin(config)
         named = (*planned.sources, *written_topics(topology, planned, config))
         self._named = list(dict.fromkeys(named))
@@ -59,6 +71,8 @@ class Upkeep:
         while not self._closing.wait(self._interval_s):
             try:
                 self._check_topics()
+                if self._follows_layout:
+                    self._check_layout()
                 self._purge()
             except KafkaUnavailableError as error:
                 _log.info("not now, the brokers are away: %s", error)
@@ -73,6 +87,11 @@ class Upkeep:
         counts = self._admin.partitions_if_available(self._named)
         if counts is not None:
             check_unchanged(self._planned, self._topology, counts)
+
+    def _check_layout(self) -> None:
+        record = current_record(self._config, self._admin)
+        if record is not None:
+            check_newer(record, self._planned.layout.number)
 
     def _purge(self) -> None:
         """Delete what every reader of the repartition topics has committed: that is its task."""

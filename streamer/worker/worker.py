@@ -20,13 +20,20 @@ from streamer.cluster.member import Member
 from streamer.cluster.solo import Solo
 from streamer.cluster.work import Work
 from streamer.config import Config, budget
-from streamer.errors import StoppedError, StreamerError
+from streamer.control.current import current_layout
+from streamer.errors import (
+    LayoutChangedError,
+    StoppedError,
+    StreamerError,
+    TopologyChangedError,
+)
 from streamer.http.server import Server
 from streamer.ids import transactional_id
 from streamer.kafka.admin import Admin
 from streamer.kafka.at_least_once import AtLeastOnceProducer
 from streamer.kafka.consumer import InputConsumer
 from streamer.kafka.producer import WorkerProducer
+from streamer.layout import ApplicationLayout
 from streamer.restore import Restorer
 from streamer.restore.bootstraps import Bootstraps, KafkaSurroundings
 from streamer.snapshot.adopt import settle_all
@@ -39,7 +46,9 @@ from streamer.topology.graph import Topology
 from streamer.topology.partitions import Partitions
 from streamer.worker.checks import check
 from streamer.worker.chores import Chores
+from streamer.worker.following import Following
 from streamer.worker.gauges import Gauges, show_budget
+from streamer.worker.layouts import recorded_layout
 from streamer.worker.loop import Loop
 from streamer.worker.namesakes import refuse_namesakes
 from streamer.worker.opening import look_inside
@@ -92,31 +101,46 @@ class Worker:
         self._stopping.set()
 
     def run(self) -> int:
-        """Work until stopped. Returns 1 if tasks had failed, else 0, also when it was stopped while
-        it waited for brokers to begin.
+        """Work until stopped; after a new layout was recorded, with that one. Returns 1 if tasks
+        had failed, else 0, also when it was stopped while it waited for brokers to begin.
 
         Raises the StreamerError that made going on impossible; the state is kept in any case.
         """
-        try:
-            return self._begin()
-        except StoppedError as stopped:
-            _log.info("stopped: %s", stopped)
-            return 0
+        following = Following(self._clock, self._stopping)
+        with self._directory:
+            while True:
+                try:
+                    return self._begin()
+                except StoppedError as stopped:
+                    _log.info("stopped: %s", stopped)
+                    return 0
+                except (LayoutChangedError, TopologyChangedError) as error:
+                    if not following.begins_anew(error, self._is_layout_newer):
+                        return 0
+
+    def _is_layout_newer(self) -> bool:
+        recorded = current_layout(self.config, Admin(self.config, stopping=self._stopping))
+        return recorded is not None and recorded.number > self._directory.layout.number
 
     def _begin(self) -> int:
         with ExitStack() as closing:
-            closing.callback(self._directory.close)
             for done in settle_all(self._directory.path / "tasks"):
                 _log.warning("after a crash: %s", done)
             admin = Admin(self.config, stopping=self._stopping)
-            planned, self._delete_retention_ms = prepare(self._topology, self.config, admin)
+            layout = recorded_layout(self._topology, self.config, admin)
+            # Before anything refuses it: that is not for want of a newer one.
+            self._directory.layout = layout or ApplicationLayout()
+            prepared = prepare(self._topology, self.config, admin, layout=layout)
+            planned, self._delete_retention_ms = prepared
+            self._directory.layout = planned.layout
             if not self._solo:
                 refuse_namesakes(self._topology.application_id, self.worker_id, admin)
             _log.info(
-                "worker %s of %s: %d tasks in all",
+                "worker %s of %s: %d tasks in all, layout %d",
                 self.worker_id,
                 self._topology.application_id,
                 len(planned.tasks),
+                planned.layout.number,
             )
             return self._run(planned, closing)
 
@@ -152,7 +176,13 @@ class Worker:
             renew=lambda: output.renew(self._producer(planned)),
         )
         watch = Watch(self.config, loop, serving, gauges=Gauges(tasks), clock=self._clock)
-        upkeep = Upkeep(self._topology, planned, tasks=tasks, config=self.config)
+        upkeep = Upkeep(
+            self._topology,
+            planned,
+            tasks=tasks,
+            config=self.config,
+            follows_layout=self._solo,
+        )
         closing.callback(snapshots.close)
         closing.callback(watch.close)
         closing.callback(upkeep.close)
@@ -184,8 +214,9 @@ class Worker:
                     raise next(iter(failures.values()))
                 if upkeep.failure is not None:
                     raise upkeep.failure
-        except StreamerError:
-            loop.close(commits=True)
+        except StreamerError as error:
+            # What is open is of a layout that does not hold any more: the next one does it again.
+            loop.close(commits=not isinstance(error, LayoutChangedError))
             raise
         except BaseException:
             loop.close(commits=False)
@@ -215,6 +246,7 @@ class Worker:
             output=output,
             wall_time_ms=self._clock.now_ms,
             recent_bytes=parts.recent_rows_bytes,
+            layout=planned.layout,
         )
         around = KafkaSurroundings(
             self.config,
@@ -222,6 +254,7 @@ class Worker:
             delete_retention_ms=self._delete_retention_ms,
             clock=self._clock,
             pace=self._pace,
+            layout=planned.layout,
         )
         bootstraps = Bootstraps(around, self.config.bootstrap_parallel)
         closing.callback(around.close)
@@ -253,7 +286,7 @@ class Worker:
         kind = Solo if self._solo else Member
         return kind(
             self.config,
-            work=Work.of(self._topology, planned.tasks, self.config),
+            work=Work.of(self._topology, planned.tasks, self.config, layout=planned.layout),
             clock=self._clock,
             address=address,
             stopping=self._stopping,

@@ -6,10 +6,12 @@ is told as what is not known.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import re
+from collections.abc import Iterable, Mapping
 
 from streamer.closable import Closable
 from streamer.config import Config
+from streamer.control.layouts import decode_layout
 from streamer.control.messages import (
     AssignmentRecord,
     StatusRecord,
@@ -22,6 +24,7 @@ from streamer.errors import InternalTopicError, StreamerError
 from streamer.ids import TopicPartition
 from streamer.kafka.admin import Admin
 from streamer.kafka.table import TableReader
+from streamer.layout import ApplicationLayout
 from streamer.operations.books import read_books
 from streamer.operations.ports import Table
 from streamer.operations.table import KafkaTable
@@ -30,6 +33,8 @@ from streamer.operations.trim.ports import Told
 __all__ = ["KafkaControl", "told_of"]
 
 _READ_S = 30.0
+
+_LATER = re.compile(r"-changelog\.layout-[0-9]+$")
 
 Rows = Mapping[tuple[TopicPartition, str], bytes]
 
@@ -41,9 +46,12 @@ class KafkaControl(Closable):
         self._admin = admin
         self._topics = ControlTopics.find(config, admin)
         self._places = [*self._topics.assignments(), *self._topics.statuses()]
-        if self._topics.orders.topic in admin.topics():
-            # An older release gave no orders.
-            self._places.append(self._topics.orders)
+        there = admin.topics()
+        # Older releases gave no orders, and had one layout.
+        others = (self._topics.orders, self._topics.layout)
+        self._places += [place for place in others if place.topic in there]
+        if self._topics.layout not in self._places:
+            _refuse_unseen_layout(self._topics, there)
         self._table: Table = KafkaTable(config)
         self._reader = TableReader(config, self._places)
         self._rows: dict[tuple[TopicPartition, str], bytes] = {}
@@ -69,15 +77,31 @@ def told_of(topics: ControlTopics, rows: Rows, table: Table) -> Told:
     statuses: dict[str, StatusRecord] = {}
     orders: list[Order] = []
     refused: dict[str, StreamerError] = {}
+    layout = ApplicationLayout()
     for (place, key), value in rows.items():
         try:
             if place in topics.statuses():
                 statuses[key] = decode_status(place.topic, key, value)
             elif place == topics.orders:
                 orders.append(decode_order(place.topic, key, value))
+            elif place == topics.layout:
+                layout = decode_layout(place.topic, key, value).layout
             else:
                 assignments[key] = decode_assignment(place.topic, key, value)
         except InternalTopicError as error:
             refused[f"{key} in {place.topic}"] = error
     books = read_books(table.application, table.read(to_end=True))
-    return Told(assignments, statuses, orders, books, refused)
+    return Told(assignments, statuses, orders, books, refused, layout)
+
+
+def _refuse_unseen_layout(topics: ControlTopics, there: Iterable[str]) -> None:
+    """Raise where topics tell of a layout that the control topics do not: positions that workers
+    tell would be taken for those of the changelogs of layout 1."""
+    start = f"{topics.application_id}-"
+    later = sorted(one for one in there if one.startswith(start) and _LATER.search(one))
+    if later:
+        raise InternalTopicError(
+            f"{topics.layout.topic} is not seen, but {later[0]} is of a later layout",
+            hint=f"grant Read on {topics.layout.topic}; where it is gone, docs/operations.md says"
+            " how to bring the record back. Nothing was changed",
+        )

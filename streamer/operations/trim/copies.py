@@ -15,7 +15,8 @@ from streamer.control.identity import Incarnation
 from streamer.control.messages import AssignmentRecord, StandbyReport, StatusRecord, TaskReport
 from streamer.control.orders import Order, RebuildOrder
 from streamer.errors import StreamerError
-from streamer.ids import TaskId, TopicPartition, changelog_topic
+from streamer.ids import Layout, TaskId, TopicPartition, changelog_topic
+from streamer.layout import ApplicationLayout
 from streamer.operations.books import Books
 from streamer.operations.trim.facts import Cluster, Copy, Unknown
 
@@ -34,9 +35,11 @@ def cluster_of(
     statuses: Mapping[str, StatusRecord],
     *,
     refused: Mapping[str, StreamerError],
+    layout: ApplicationLayout | None = None,
 ) -> Cluster:
     """Every copy that is told of, and what is not known. `refused` are the records that cannot be
-    read, by their keys."""
+    read, by their keys; `layout` tells which changelogs the positions are of."""
+    layout = layout or ApplicationLayout()
     copies: dict[TaskId, list[Copy]] = defaultdict(list)
     unknown: dict[TaskId, list[Unknown]] = defaultdict(list)
     for worker, status in sorted(statuses.items()):
@@ -50,7 +53,7 @@ def cluster_of(
                         worker,
                         role,  # type: ignore[arg-type]
                         report.state,
-                        _positions(application, task, report),
+                        _positions(application, task, report, layout.since(task.subtopology)),
                         status.at_ms,
                         is_gone,
                     )
@@ -77,10 +80,10 @@ def cluster_of(
 
 
 def _positions(
-    application: str, task: TaskId, report: TaskReport | StandbyReport
+    application: str, task: TaskId, report: TaskReport | StandbyReport, since: Layout
 ) -> dict[TopicPartition, int]:
     return {
-        TopicPartition(changelog_topic(application, store), task.partition): at
+        TopicPartition(changelog_topic(application, store, since), task.partition): at
         for store, at in report.durable.items()
     }
 

@@ -10,6 +10,7 @@ from streamer.control.messages import AssignmentRecord, StatusRecord
 from streamer.control.orders import Order
 from streamer.errors import StreamerError
 from streamer.ids import TopicPartition
+from streamer.layout import ApplicationLayout
 from streamer.operations.books import Books
 
 __all__ = ["Control", "Logs", "Told"]
@@ -38,13 +39,14 @@ class Logs(Protocol):
 @dataclass(frozen=True, slots=True)
 class Told:
     """The newest control records by key; `refused` are those that cannot be read, by a name of each
-    that people understand."""
+    that people understand. `layout` is the one that holds."""
 
     assignments: Mapping[str, AssignmentRecord] = field(default_factory=dict)
     statuses: Mapping[str, StatusRecord] = field(default_factory=dict)
     orders: Sequence[Order] = ()
     books: Books = field(default_factory=Books)
     refused: Mapping[str, StreamerError] = field(default_factory=dict)
+    layout: ApplicationLayout = field(default_factory=ApplicationLayout)
 
 
 class Control(Protocol):

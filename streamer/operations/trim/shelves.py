@@ -7,7 +7,7 @@ from collections import defaultdict
 from collections.abc import Iterator, Mapping
 
 from streamer.errors import RepositoryError, SnapshotError, SnapshotMissingError
-from streamer.ids import TaskId, TopicPartition
+from streamer.ids import TopicPartition
 from streamer.operations.trim.facts import Keeper, ShelfSeen, Snapshot, Unknown
 from streamer.snapshot import claims
 from streamer.snapshot.claims import Hold, Lease
@@ -35,11 +35,8 @@ def not_known(address: str, error: Exception) -> ShelfSeen:
     )
 
 
-def read_shelf(
-    repository: Repository, application: str, task: TaskId, *, now_ms: int, wall_ms: int
-) -> ShelfSeen:
+def read_shelf(repository: Repository, shelf: Shelf, *, now_ms: int, wall_ms: int) -> ShelfSeen:
     """All of one task. `now_ms` is the repository's time, `wall_ms` this host's."""
-    shelf = repository.shelf(application, task)
     try:
         return ShelfSeen(tuple(_snapshots(shelf, repository, now_ms=now_ms, wall_ms=wall_ms)))
     except (RepositoryError, SnapshotError) as error:

@@ -41,7 +41,7 @@ class TrimStep:
     asked: Asked
 
     def shelf(self, world: World, task: TaskId) -> Shelf:
-        return world.repository.shelf(world.application, task)
+        return world.shelf(task)
 
 
 class HoldSnapshots(TrimStep):

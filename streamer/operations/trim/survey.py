@@ -10,7 +10,7 @@ from typing import Any
 import msgspec
 
 from streamer.errors import OperationRefusedError
-from streamer.ids import TaskId, TopicPartition, changelog_topic
+from streamer.ids import TaskId, TopicPartition, is_changelog_of
 from streamer.operations.trim.facts import Rules
 from streamer.operations.trim.floors import Floor, floors_of
 from streamer.operations.trim.request import PARTITIONS_MAX, Asked
@@ -107,9 +107,14 @@ def survey(
         for task in sorted(seen.logs)
         for floor in floors_of(task, seen, world.rules).values()
     ]
-    wanted = {changelog_topic(world.application, store): store for store in stores}
     known = {floor.place.topic for _task, floor in floors}
-    if missing := sorted(store for topic, store in wanted.items() if topic not in known):
+    wanted = {
+        topic: store
+        for store in stores
+        for topic in known
+        if is_changelog_of(topic, world.application, store)
+    }
+    if missing := sorted(set(stores) - set(wanted.values())):
         raise OperationRefusedError(
             f"no task tells of a changelog of {', '.join(missing)}",
             hint=f"changelogs are: {', '.join(sorted(known)) or 'none'}",
@@ -117,7 +122,7 @@ def survey(
     chosen = [
         (task, floor)
         for task, floor in floors
-        if (not wanted or floor.place.topic in wanted)
+        if (not stores or floor.place.topic in wanted)
         and (not partitions or floor.place.partition in partitions)
     ]
     parts = _measured(chosen, world.rules, is_capped=is_capped, sizes=sizes)

@@ -6,24 +6,27 @@ world.look([TaskId(0, 3)])  one of them, as before each deletion
 
 from __future__ import annotations
 
+import re
 from collections import defaultdict
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from contextlib import suppress
 
-from streamer.errors import RepositoryError, SnapshotError
+from streamer.errors import InternalTopicError, RepositoryError, SnapshotError
 from streamer.ids import TaskId, TopicPartition
+from streamer.layout import ApplicationLayout
 from streamer.operations.trim.copies import busy_of, cluster_of
 from streamer.operations.trim.facts import Cluster, Log, Rules, Seen, ShelfSeen, Unknown
-from streamer.operations.trim.ports import Control, Logs
+from streamer.operations.trim.ports import Control, Logs, Told
 from streamer.operations.trim.shelves import not_known, read_shelf
 from streamer.snapshot.repository import Repository
+from streamer.snapshot.shelf import Shelf
 from streamer.snapshot.transfer import each
 
 __all__ = ["Tells", "World"]
 
 Tells = Callable[[int, int], None]
 
-_SUFFIX = "-changelog"
+_CHANGELOG = re.compile(r"-changelog(\.layout-[0-9]+)?$")
 _NOT_SET = ShelfSeen(
     unknown=Unknown(
         "the repository",
@@ -52,6 +55,7 @@ class World:
         self._control = control
         self._repository = repository
         self._wall_ms = wall_ms
+        self._layout: ApplicationLayout | None = None
 
     @property
     def repository(self) -> Repository:
@@ -63,8 +67,22 @@ class World:
             )
         return self._repository
 
+    def shelf(self, task: TaskId) -> Shelf:
+        """A task's snapshots, of the layout that its state was built for."""
+        since = self._current().since(task.subtopology)
+        return self.repository.shelf(self.application, task, since)
+
     def wall_ms(self) -> int:
         return self._wall_ms()
+
+    def _current(self) -> ApplicationLayout:
+        """The layout as it was told last."""
+        return self._told().layout if self._layout is None else self._layout
+
+    def _told(self) -> Told:
+        told = self._control.read()
+        self._layout = told.layout
+        return told
 
     def look(self, tasks: Collection[TaskId], tells: Tells = lambda _done, _total: None) -> Seen:
         """Everything that decides how far the changelogs of these tasks may be trimmed; `tells` is
@@ -74,11 +92,21 @@ class World:
         KafkaUnavailableError and InternalTopicError; a repository that does not answer is told as
         not known.
         """
+        before = self._current()
         shelves, otherwise = self._shelves(tasks, tells)
         existing = self.logs.topics()
-        told = self._control.read()
+        told = self._told()
+        if told.layout != before:
+            raise InternalTopicError(
+                f"layout {told.layout.number} was recorded meanwhile, after {before.number}",
+                hint="look again: it has other changelogs. Nothing was changed",
+            )
         cluster = cluster_of(
-            self.application, told.assignments, told.statuses, refused=told.refused
+            self.application,
+            told.assignments,
+            told.statuses,
+            refused=told.refused,
+            layout=told.layout,
         )
         wanted = set(tasks)
         places, doubts = self._places(cluster, shelves, existing)
@@ -91,8 +119,10 @@ class World:
 
     def tasks(self, partitions: Collection[int] = ()) -> list[TaskId]:
         """All tasks that have state, or those of these partitions."""
-        told = self._control.read()
-        cluster = cluster_of(self.application, told.assignments, told.statuses, refused={})
+        told = self._told()
+        cluster = cluster_of(
+            self.application, told.assignments, told.statuses, refused={}, layout=told.layout
+        )
         known = {
             task
             for task, copies in cluster.copies.items()
@@ -102,7 +132,12 @@ class World:
             # Where it does not answer, `look` says so.
             with suppress(RepositoryError, SnapshotError):
                 shelves = self._repository.shelves(self.application)
-                known |= {shelf.task for shelf in shelves}
+                # Shelves of other layouts are of other changelogs, which nobody reads any more.
+                known |= {
+                    shelf.task
+                    for shelf in shelves
+                    if shelf.layout == told.layout.since(shelf.task.subtopology)
+                }
         return sorted(task for task in known if not partitions or task.partition in partitions)
 
     def strangers(self, seen: Seen) -> list[TopicPartition]:
@@ -113,7 +148,7 @@ class World:
         return sorted(
             place
             for topic, count in self.logs.topics().items()
-            if topic.startswith(prefix) and topic.endswith(_SUFFIX)
+            if topic.startswith(prefix) and _is_changelog(topic)
             for place in (TopicPartition(topic, number) for number in range(count))
             if place not in known
         )
@@ -135,9 +170,8 @@ class World:
         found: dict[TaskId, ShelfSeen] = {}
 
         def read(task: TaskId) -> None:
-            found[task] = read_shelf(
-                repository, self.application, task, now_ms=now_ms, wall_ms=wall_ms
-            )
+            shelf = self.shelf(task)
+            found[task] = read_shelf(repository, shelf, now_ms=now_ms, wall_ms=wall_ms)
             tells(len(found), len(tasks))
 
         each(sorted(set(tasks)), read, parallel=repository.transfers.parallel)
@@ -181,7 +215,7 @@ class World:
         return found, doubts
 
     def _is_own(self, task: TaskId, place: TopicPartition) -> bool:
-        named = place.topic.startswith(f"{self.application}-") and place.topic.endswith(_SUFFIX)
+        named = place.topic.startswith(f"{self.application}-") and _is_changelog(place.topic)
         return named and place.partition == task.partition
 
     def _logs_of(
@@ -207,6 +241,11 @@ class World:
             }
             for task, own in places.items()
         }
+
+
+def _is_changelog(topic: str) -> bool:
+    """Whether it is called as changelogs are, of whatever layout."""
+    return _CHANGELOG.search(topic) is not None
 
 
 def _of_snapshots(

@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import json
 from typing import Any
 
 import pytest
 
 from streamer.cli import show
+from streamer.cli.main import main
 from streamer.control.client import TaskInfo, WorkerInfo
+from streamer.control.layouts import layout_record
+from streamer.ids import Layout
+from streamer.layout import ApplicationLayout, InputLayout, SubtopologyLayout
 
 
 class Told:
@@ -83,3 +88,37 @@ def test_the_rows_of_a_store_are_not_counted_again_in_its_copies(
     told: Any = Told()
     full, (row,), _columns = show._stores(told)
     assert (row["tasks"], row["rows"], len(full[0]["tasks"])) == (1, 50, 2)
+
+
+def test_a_layout_is_shown_by_its_parts(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    one = SubtopologyLayout(3, Layout(2), {"in": InputLayout(12), "old": InputLayout(6)})
+    record = layout_record("shop", ApplicationLayout(Layout(2), {0: one}), operation="fold-1")
+    monkeypatch.setattr("streamer.control.current.current_record", lambda *_: record)
+    where = ("--app", "shop", "--bootstrap-servers", "127.0.0.1:9")
+    assert main(["show", "layout", *where]) == 0
+    shown = capsys.readouterr().out
+    assert shown.splitlines()[0] == "layout 2, by operation fold-1"
+    assert "in:12 old:6" in shown
+    assert main(["show", "layout", "--json", *where]) == 0
+    told = json.loads(capsys.readouterr().out)
+    assert (told["number"], told["is_recorded"]) == (2, True)
+    assert told["subtopologies"][0]["inputs"][1] == {
+        "topic": "old",
+        "partitions": 6,
+        "partitioner": "murmur2",
+        "internal": False,
+    }
+
+
+def test_without_a_record_the_first_layout_is_shown(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr("streamer.control.current.current_record", lambda *_: None)
+    where = ("--app", "shop", "--bootstrap-servers", "127.0.0.1:9")
+    assert main(["show", "layout", *where]) == 0
+    assert "a task for each partition" in capsys.readouterr().out
+    assert main(["show", "layout", "--json", *where]) == 0
+    found = json.loads(capsys.readouterr().out)
+    assert found == {"number": 1, "is_recorded": False, "subtopologies": []}

@@ -61,8 +61,10 @@ def test_assignments_get_as_many_partitions_as_are_wanted_and_keep_them(wanted: 
         "shop.status": True,
         "shop.operations": True,
         "shop.orders": True,
+        "shop.layout": True,
     }
     sizes = {"shop_assignments": 7, "shop_status": 1, "shop_operations": 1, "shop_orders": 1}
+    sizes["shop_layout"] = 1
     there: Any = Topics(shop_members=1, **sizes)
     assert ControlTopics.prepare(config, there).assignment_partitions == 7
     assert [spec.name for spec in there.asked] == ["shop.members"]

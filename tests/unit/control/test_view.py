@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from msgspec.structs import replace
+
 from streamer.control.messages import AssignmentRecord, StandbyReport, StatusRecord, TaskReport
 from streamer.control.view import TaskInfo, lags_of, tasks_of, workers_of
 from streamer.ids import TopicPartition
@@ -132,6 +134,19 @@ def test_nobody_knows_the_lag_of_a_task_that_does_not_run() -> None:
         ("0_0", None, None),
         ("0_1", None, 0),
     ]
+
+
+def test_nobody_waits_for_the_tasks_of_a_former_layout() -> None:
+    here = replace(granted("a", "0_0"), shape="later")
+    same, former = (
+        replace(granted("b", "0_1", "0_7"), ended=True, shape=shape)
+        for shape in ("later", "former")
+    )
+    members = {("a", "as"): True}
+    _workers, tasks = look([here, same], [status("a", "0_0")], members)
+    assert tasks.keys() == {"0_0", "0_1", "0_7"}
+    _workers, tasks = look([here, former], [status("a", "0_0")], members)
+    assert tasks.keys() == {"0_0"}
 
 
 def test_the_lag_of_a_stopped_application_is_what_its_group_left_unread() -> None:

@@ -15,6 +15,7 @@ from streamer.http import queries
 from streamer.http.server import Server
 from streamer.http.serving import Health, Rows, ServedTask
 from streamer.ids import TaskId
+from streamer.layout import Partitioner
 from streamer.store.keys import partition_key, row, session_key, window_key
 from streamer.store.pool import MemoryPool
 from streamer.store.rocks import TaskDatabase
@@ -50,6 +51,7 @@ class Worker:
     topology: Topology
     directory: Path
     counts: int = 1
+    by: Partitioner = "murmur2"
     served: dict[TaskId, ServedTask] = field(default_factory=dict)
     owners: dict[TaskId, str] = field(default_factory=dict)
     copies: dict[TaskId, list[tuple[str, int]]] = field(default_factory=dict)
@@ -65,6 +67,9 @@ class Worker:
 
     def task_count(self, subtopology: int) -> int:
         return self.counts
+
+    def partitioner(self, subtopology: int) -> Partitioner:
+        return self.by
 
     def owner(self, task: TaskId) -> str | None:
         return self.owners.get(task)

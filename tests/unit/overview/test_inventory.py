@@ -8,7 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from streamer.ids import TaskId, TopicPartition
+from streamer.ids import Layout, TaskId, TopicPartition
+from streamer.layout import ApplicationLayout, InputLayout, SubtopologyLayout
 from streamer.overview.inventory import SnapshotRow, StoreRow, Surveyor, weigh
 from streamer.overview.seen import Seen
 from streamer.snapshot.checkpoint import Checkpoint
@@ -131,6 +132,20 @@ def test_what_is_not_reached_in_time_is_not_forgotten(shelves: Shelves) -> None:
     rows = shelves.look()
     assert rows["0_1"].count == 1
     assert "0_2" not in rows or rows["0_2"].count == 0
+
+
+def test_snapshots_are_those_of_the_layout_that_runs(shelves: Shelves) -> None:
+    shelves.make(TaskId(0, 1))
+    assert shelves.look()["0_1"].count == 1
+    one = SubtopologyLayout(4, Layout(2), {"in": InputLayout(8)})
+    later = replace(seen(), layout=ApplicationLayout(Layout(2), {0: one}))
+    shelves.surveyor._look(shelves.place, later)
+    assert shelves.surveyor._known["0_1"] == SnapshotRow(task="0_1")
+    source = checkpoint(shelves._directory / "later", {"1.sst": content(2_000, 9)})
+    shelf = shelves.place.shelf("shop", TaskId(0, 1), Layout(2))
+    made = create(shelves.place, shelf, Checkpoint(source, None), about=ABOUT).manifest
+    shelves.surveyor._look(shelves.place, later)
+    assert shelves.surveyor._known["0_1"].stem == made.stem
 
 
 def damage(shelves: Shelves, key: str) -> None:

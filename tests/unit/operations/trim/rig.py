@@ -20,6 +20,7 @@ from streamer.control.messages import (
 from streamer.control.orders import Order
 from streamer.ids import TaskId, TopicPartition, changelog_topic
 from streamer.kafka.fake import FakeBroker
+from streamer.layout import ApplicationLayout
 from streamer.operations.books import read_books
 from streamer.operations.fake import FakeTable
 from streamer.operations.trim.facts import Rules
@@ -93,13 +94,19 @@ class FakeControl:
     statuses: dict[str, StatusRecord] = field(default_factory=dict)
     orders: list[Order] = field(default_factory=list)
     refused: dict[str, Any] = field(default_factory=dict)
+    layout: ApplicationLayout = field(default_factory=ApplicationLayout)
     before: Callable[[str], None] = lambda _what: None
 
     def read(self) -> Told:
         self.before("control")
         books = read_books(APPLICATION, self.table.read(to_end=True))
         return Told(
-            dict(self.assignments), dict(self.statuses), tuple(self.orders), books, self.refused
+            dict(self.assignments),
+            dict(self.statuses),
+            tuple(self.orders),
+            books,
+            self.refused,
+            self.layout,
         )
 
     def close(self) -> None:

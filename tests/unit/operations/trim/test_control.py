@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import pytest
+
+from streamer.control.layouts import LAYOUT_KEY, encode_layout, layout_record
 from streamer.control.messages import AssignmentRecord, StatusRecord, encode
 from streamer.control.orders import (
     FORMAT,
@@ -12,10 +15,12 @@ from streamer.control.orders import (
     rebuild_key,
 )
 from streamer.control.topics import ControlTopics
-from streamer.ids import TaskId, TopicPartition
+from streamer.errors import InternalTopicError
+from streamer.ids import Layout, TaskId, TopicPartition
 from streamer.kafka.fake import FakeBroker
+from streamer.layout import ApplicationLayout, InputLayout, SubtopologyLayout
 from streamer.operations.fake import FakeTable
-from streamer.operations.trim.control import told_of
+from streamer.operations.trim.control import _refuse_unseen_layout, told_of
 from streamer.operations.trim.ports import Told
 
 TOPICS = ControlTopics("app", 1, 1)
@@ -29,6 +34,7 @@ def told(**rows: bytes) -> Told:
         "status": TOPICS.statuses()[0],
         "assignment": TOPICS.assignments()[0],
         "order": TOPICS.orders,
+        "layout": TOPICS.layout,
     }
     found: dict[tuple[TopicPartition, str], bytes] = {}
     for name, value in rows.items():
@@ -60,3 +66,18 @@ def test_what_cannot_be_read_is_told_by_its_key_and_topic() -> None:
         "w2 in app.assignments",
     ]
     assert "format version 9" in str(found.refused["w2 in app.assignments"])
+
+
+def test_the_layout_is_told_and_one_that_cannot_be_read_is_not_known() -> None:
+    one = SubtopologyLayout(2, Layout(2), {"in": InputLayout(8)})
+    layout = ApplicationLayout(Layout(2), {0: one})
+    value = encode_layout(layout_record("app", layout))
+    assert told(**{f"layout__{LAYOUT_KEY}": value}).layout == layout
+    found = told(**{f"layout__{LAYOUT_KEY}": b"{"})
+    assert list(found.refused) == ["current in app.layout"]
+
+
+def test_a_layout_that_is_not_seen_is_not_taken_for_the_first() -> None:
+    _refuse_unseen_layout(TOPICS, ["app-a-changelog", "app2-a-changelog.layout-2", "x.layout-2"])
+    with pytest.raises(InternalTopicError, match=r"app-a-changelog\.layout-3 is of a later layout"):
+        _refuse_unseen_layout(TOPICS, ["app-a-changelog", "app-a-changelog.layout-3"])
