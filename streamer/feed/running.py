@@ -1,0 +1,62 @@
+"""Feeds at work, each in a thread of its own, until they are told to stop or one fails."""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from collections.abc import Callable, Sequence
+
+from streamer.closable import Closable
+from streamer.errors import StreamerError
+from streamer.feed.feed import Feed
+from streamer.feed.pace import FeedProgress
+
+__all__ = ["RunningFeeds"]
+
+_log = logging.getLogger(__name__)
+STOP_S = 1.0
+
+
+class RunningFeeds(Closable):
+    """`stopping` is that of the feeds' ports. One that fails stops the others: none of them is of
+    use alone."""
+
+    def __init__(self, feeds: Sequence[Feed], stopping: threading.Event) -> None:
+        self._feeds = list(feeds)
+        self._stopping = stopping
+        self._failures: list[BaseException] = []
+        self._threads = [
+            threading.Thread(target=self._in_thread, args=(feed.run, feed), daemon=True)
+            for feed in self._feeds
+        ]
+        for thread in self._threads:
+            thread.start()
+
+    @property
+    def progress(self) -> list[FeedProgress]:
+        return [feed.progress for feed in self._feeds]
+
+    def check(self) -> None:
+        """Raise what a feed has failed with."""
+        for error in self._failures:
+            raise error
+
+    def close(self) -> None:
+        """Have them stop, and return within a second. What waits for brokers then is left behind:
+        it commits nothing that was not on its way, and whoever begins again fences it."""
+        self._stopping.set()
+        deadline = time.monotonic() + STOP_S
+        for thread in self._threads:
+            thread.join(max(deadline - time.monotonic(), 0.0))
+
+    def _in_thread(self, run: Callable[[], None], feed: Feed) -> None:
+        try:
+            run()
+        except Exception as error:
+            said = error.describe() if isinstance(error, StreamerError) else repr(error)
+            _log.error("a feed has failed, all of them stop: %s", said)
+            self._failures.append(error)
+            self._stopping.set()
+        finally:
+            feed.close()
