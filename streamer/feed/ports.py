@@ -18,7 +18,7 @@ from streamer.kafka.producer import WorkerProducer
 __all__ = ["KafkaPorts", "Ports"]
 
 # Who asks tries again, and looks after its own deadline between two tries.
-_ASK_S = 5.0
+_ASK_S = 10.0
 
 
 class Ports(Protocol):

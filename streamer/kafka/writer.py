@@ -56,12 +56,14 @@ class Writer:
         stopping: threading.Event | None = None,
         is_over: Callable[[], bool] | None = None,
     ) -> None:
-        """Once `is_over` says so, waiting for brokers ends with StoppedError."""
+        """Once `is_over` says so, waiting for brokers ends with StoppedError; and who can say so
+        begins again by itself where they do not answer at the begin."""
         self._is_over = is_over
         self._over_s: float | None = None
         self._producer = Producer(dict(made))
         where = str(made["bootstrap.servers"])
-        self._init = Attempts(_AWAY_S_MAX, where, stopping=stopping, client=lambda: self._producer)
+        away_s = _AWAY_S_MAX if is_over is None else _STEP_S
+        self._init = Attempts(away_s, where, stopping=stopping, client=lambda: self._producer)
         self._group = group
         self.transactional_id = transactional_id
         self.produce = self._producer.produce
