@@ -229,10 +229,13 @@ class Feed(Closable):
         try:
             self.step(fetch_ms)
             self._waits_for = ""
-        except KafkaUnavailableError as error:
+        except (KafkaUnavailableError, AbortableError) as error:
+            # A commit without records may fail like any other.
             self.close()
+            if isinstance(error, AbortableError) and self._failed() >= _TRIES:
+                raise
             self._waits_for = str(error)
-            _log.warning("feed %s waits for brokers: %s", self._name, error)
+            _log.warning("feed %s begins again: %s", self._name, error)
             self._ports.stopping.wait(_AGAIN_S)
         except StoppedError:
             self.close()
@@ -294,12 +297,16 @@ class Feed(Closable):
         assert self._clients is not None
         reader, producer = self._clients
         producer.abort()
-        self._tries += 1
-        if isinstance(error, RecordRefusedError) or self._tries >= _TRIES:
+        if isinstance(error, RecordRefusedError) or self._failed() >= _TRIES:
             raise error
         _log.warning("feed %s takes a batch back and feeds it again: %s", self._name, error)
         reader.seek({place: self._state.positions[one] for one, place in self._sources.items()})
         self._ports.stopping.wait(_AGAIN_S)
+
+    def _failed(self) -> int:
+        """How many times one after the other."""
+        self._tries += 1
+        return self._tries
 
     def _passed(self, ends: Mapping[TopicPartition, int]) -> None:
         """Ends that were read to: markers lie before them, and nothing that is to be fed."""

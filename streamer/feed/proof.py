@@ -13,6 +13,7 @@ from __future__ import annotations
 import time
 from bisect import bisect_left
 from collections.abc import Iterable, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from typing import Annotated
 
 import msgspec
@@ -59,6 +60,7 @@ a week a cut is too old to be proven from, and a newer one is needed."""
 
 _FETCH_RECORDS, _FETCH_MS = 10_000, 50
 _LOOK_S = 0.1
+_ASKED_AT_ONCE = 8
 _CUT_VERSION = 1
 Offset = Annotated[int, Meta(ge=0)]
 
@@ -134,16 +136,16 @@ _decoder = msgspec.json.Decoder(FeedCut)
 
 
 def states(plan: FeedPlan, ports: Ports) -> dict[int, FeedState]:
-    """Of every feed, as committed; one that has not begun has no positions. Asks the brokers once
-    for each."""
-    return {
-        task.partition: FeedState.decode(
-            plan,
-            task.partition,
-            ports.committed(plan.name(task.partition), places(plan, task.partition)),
-        )
-        for task in plan.tasks
-    }
+    """Of every feed, as committed; one that has not begun has no positions. Each is a question to
+    the brokers, of which some are asked at once: it may be inside a pause."""
+
+    def state(task: int) -> FeedState:
+        committed = ports.committed(plan.name(task), places(plan, task))
+        return FeedState.decode(plan, task, committed)
+
+    tasks = range(plan.source.tasks)
+    with ThreadPoolExecutor(_ASKED_AT_ONCE) as pool:
+        return dict(zip(tasks, pool.map(state, tasks), strict=True))
 
 
 def take_cut(plan: FeedPlan, ports: Ports, *, timeout_s: float) -> FeedCut:

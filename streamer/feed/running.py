@@ -37,6 +37,11 @@ class RunningFeeds(Closable):
     def progress(self) -> list[FeedProgress]:
         return [feed.progress for feed in self._feeds]
 
+    @property
+    def is_working(self) -> bool:
+        """Whether one of them has not ended yet."""
+        return any(thread.is_alive() for thread in self._threads)
+
     def check(self) -> None:
         """Raise what a feed has failed with."""
         for error in self._failures:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import threading
+import time
 from typing import Any
 
 import pytest
@@ -12,8 +14,10 @@ from streamer import failpoints
 from streamer.errors import (
     FencedError,
     KafkaUnavailableError,
+    ProcessingError,
     UnfinishedError,
 )
+from streamer.feed.running import RunningFeeds
 from streamer.ids import TopicPartition
 from streamer.kafka.api import AbortableError
 from streamer.kafka.fake_log import Transaction
@@ -216,3 +220,24 @@ def test_a_limit_makes_it_wait_and_a_stop_is_heard() -> None:
     # A portion is of half a second, by the size of the records before it.
     assert max(waits) < 1
     assert feed.progress.bytes_per_s == pytest.approx(100, rel=0.2)
+
+
+def test_feeds_run_side_by_side_and_end_together() -> None:
+    world = filled(World())
+    world.ports.stopping = threading.Event()
+    running = RunningFeeds([world.feed(task) for task in range(2)], world.ports.stopping)
+    deadline = time.monotonic() + 60
+    while not all(one.lag == 0 for one in running.progress):
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
+    running.check()
+    assert running.is_working
+    world.broker.append(TopicPartition("spend-plain-changelog", 1), None, b"of somebody else")
+    while running.is_working:
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
+    running.close()
+    with pytest.raises(ProcessingError, match="no key"):
+        running.check()
+    world.broker.log(TopicPartition("spend-plain-changelog", 1)).entries.pop()
+    check(world)
