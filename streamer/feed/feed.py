@@ -1,10 +1,8 @@
 """`Feed`: copies the changelogs of one old task into those of the next layout, exactly once.
 
-    claim its id -> read its positions -> ( fetch -> route -> write -> commit with positions )*
-
 Whoever begins with the id of a feed ends an earlier one, whose open transaction is aborted; only
-then are the positions read. A batch is one transaction. All records of a key lie in one partition
-and go to one, in their order. Nothing is kept on this host: it may be killed anywhere.
+then are the positions read. Nothing is kept on this host: it may be killed anywhere, and go on
+anywhere. Brokers that are away are waited for.
 """
 
 from __future__ import annotations
@@ -12,27 +10,17 @@ from __future__ import annotations
 import logging
 from collections.abc import Iterable, Mapping
 
-from streamer import failpoints
 from streamer.clock import Clock, SystemClock
 from streamer.closable import Closable
-from streamer.errors import (
-    KafkaUnavailableError,
-    RecordRefusedError,
-    StoppedError,
-    StreamerError,
-    TaskCorruptedError,
-    UnfinishedError,
-)
-from streamer.feed.opening import begun, check_reach, check_topics
+from streamer.errors import KafkaUnavailableError, StoppedError, UnfinishedError
+from streamer.feed.copying import Copying
 from streamer.feed.pace import FeedProgress, Pace
 from streamer.feed.plan import FeedPlan
 from streamer.feed.ports import Ports
 from streamer.feed.routes import routes
-from streamer.feed.sums import Cell, FeedState, added, places, sums_of
+from streamer.feed.sums import FeedState
 from streamer.ids import TopicPartition
-from streamer.kafka.api import AbortableError, InputReader, ResultProducer
-from streamer.record import RawBatch
-from streamer.split.fingerprint import Totals
+from streamer.kafka.api import AbortableError
 from streamer.topology.stores import StoreSpec
 
 __all__ = ["Feed"]
@@ -43,14 +31,12 @@ _RECORDS_MAX = 10_000
 _FETCH_MS = 200
 # Inside a pause: what comes is few, and somebody waits for each commit.
 _DRAIN_MS = 20
-_TRIES = 10
+_TRIES = 3
 _AGAIN_S = 0.2
-# Brokers forget positions that are not committed for offsets.retention.minutes, an hour at least.
-_COMMIT_AGAIN_MS = 20 * 60_000
 
 
 class Feed(Closable):
-    """Used by one thread, but for `progress` and `state`. `ports.stopping` ends it."""
+    """Used by one thread, but for `progress`, `state` and `limit`. `ports.stopping` ends it."""
 
     def __init__(
         self,
@@ -75,24 +61,20 @@ class Feed(Closable):
         self._pace = Pace(self._clock, bytes_per_s)
         self._name = plan.name(task)
         self._sources = {one.name: TopicPartition(one.source, task) for one in plan.stores}
-        self._clients: tuple[InputReader, ResultProducer] | None = None
+        self._copying: Copying | None = None
         self._state = FeedState()
-        self._ends: dict[str, int] = {}
-        self._committed_ms = 0
+        self._ends: Mapping[str, int] = {}
         self._deadline_ms: int | None = None
         self._waits_for = ""
         self._tries = 0
 
-    # -- what others see -------------------------------------------------------------------------
-
     @property
     def state(self) -> FeedState:
-        """As it was committed last, and where it has read to since."""
+        """Totals as they were committed last, and where it has read to since."""
         return self._state
 
     @property
     def progress(self) -> FeedProgress:
-        """May be asked by another thread."""
         state, ends = self._state, self._ends
         totals = state.totals
         known = ends.keys() >= self._sources.keys() and state.positions.keys() >= ends.keys()
@@ -118,8 +100,6 @@ class Feed(Closable):
         """From now on so many bytes in a second, None for any."""
         self._pace.bytes_per_s = bytes_per_s
 
-    # -- feeding ---------------------------------------------------------------------------------
-
     def run(self) -> None:
         """Feed until it is told to stop; brokers that are away are waited for. Raises as `open` and
         `step` do, but for StoppedError."""
@@ -131,7 +111,8 @@ class Feed(Closable):
 
     def drain_to(self, ends: Mapping[str, int], *, timeout_s: float) -> None:
         """Feed until all before these ends (by store, high watermarks) is committed, as fast as it
-        can. Raises UnfinishedError where that takes longer, StoppedError when told to stop."""
+        can. Raises UnfinishedError where that takes longer, StoppedError when told to stop. While
+        brokers are away one question to them may outlast the time by ten seconds."""
         self._deadline_ms = self._clock.monotonic_ms() + int(timeout_s * 1000)
         try:
             while behind := self._behind(ends):
@@ -162,67 +143,39 @@ class Feed(Closable):
         ChangelogTrimmedError for a changelog that does not reach back to them.
         """
         self.close()
-        check_topics(self._plan, self._ports)
-        topics = [one.target for one in self._plan.stores]
-        producer = self._ports.producer(self._name, topics, is_over=self._is_over)
-        try:
-            producer.init()
-            committed = self._ports.committed(self._name, places(self._plan, self._task))
-            found = FeedState.decode(self._plan, self._task, committed)
-            state = begun(found, self._sources, self._name, starts=self._starts)
-            positions = {place: state.positions[one] for one, place in self._sources.items()}
-            check_reach(self._ports, self._name, positions)
-            reader = self._ports.reader(self._name)
-        except BaseException:
-            producer.close()
-            raise
-        self._clients = reader, producer
-        self._state = state
-        if not found.positions:
-            # From here on nobody needs to be told where it began.
-            producer.begin()
-            producer.commit(state.entries(self._plan, self._task), reader.group())
-        self._committed_ms = self._clock.monotonic_ms()
-        reader.add(positions)
-        _log.info("feed %s begins at %s", self._name, _shown(positions))
+        self._copying = Copying(
+            self._plan,
+            self._task,
+            self._ports,
+            routes=self._routes,
+            starts=self._starts,
+            clock=self._clock,
+            is_over=self._is_over,
+        )
+        self._state = self._copying.state
 
     def step(self, fetch_ms: int = _FETCH_MS) -> int:
         """Feed what comes in so long as one transaction; the number of its records.
 
         Raises what cannot be mended by trying again: ProcessingError for a record whose home
         cannot be told, RecordRefusedError for one that brokers refuse, FencedError where another
-        process feeds this task.
+        process feeds this task, ChangelogTrimmedError.
         """
-        if self._clients is None:
+        if self._copying is None:
             self.open()
-        assert self._clients is not None
-        reader, _producer = self._clients
-        fetched = reader.fetch(self._pace.records_max(_RECORDS_MAX), fetch_ms)
-        for place, error in fetched.failures.items():
-            raise self._unreadable(place, error)
-        count = 0
-        if fetched.batches:
-            count = self._feed(fetched.batches)
-        elif self._clock.monotonic_ms() - self._committed_ms > _COMMIT_AGAIN_MS:
-            self._commit(self._state, None)
-        if count or not fetched.batches:
-            self._passed(fetched.ends)
-        self._ends = {
-            store: max(end, self._state.positions[store])
-            for store, place in self._sources.items()
-            if (end := reader.known_end(place)) >= 0
-        }
-        return count
+        assert self._copying is not None
+        copied = self._copying.step(self._pace.records_max(_RECORDS_MAX), fetch_ms)
+        self._state, self._ends = self._copying.state, self._copying.ends
+        if copied.records:
+            self._tries = 0
+            self._pace.fed(*copied)
+        return copied.records
 
     def close(self) -> None:
-        """Let go of the clients; what is not committed is read again. May be called twice."""
-        if self._clients is not None:
-            reader, producer = self._clients
-            self._clients = None
-            producer.close()
-            reader.close()
-
-    # -- inside ----------------------------------------------------------------------------------
+        """Let go of the clients; what is not committed is fed again. May be called twice."""
+        copying, self._copying = self._copying, None
+        if copying is not None:
+            copying.close()
 
     def _turn(self, fetch_ms: int) -> None:
         """A step, or a wait for brokers that are away. A deadline or a stop is for who called."""
@@ -230,10 +183,10 @@ class Feed(Closable):
             self.step(fetch_ms)
             self._waits_for = ""
         except (KafkaUnavailableError, AbortableError) as error:
-            # A commit without records may fail like any other.
             self.close()
-            if isinstance(error, AbortableError) and self._failed() >= _TRIES:
+            if isinstance(error, AbortableError) and self._tries >= _TRIES:
                 raise
+            self._tries += isinstance(error, AbortableError)
             self._waits_for = str(error)
             _log.warning("feed %s begins again: %s", self._name, error)
             self._ports.stopping.wait(_AGAIN_S)
@@ -242,81 +195,6 @@ class Feed(Closable):
         except BaseException:
             self.close()
             raise
-
-    def _feed(self, batches: list[RawBatch]) -> int:
-        assert self._clients is not None
-        # Before anything is written: a record that cannot be fed leaves no transaction open.
-        routed = [(self._routes[batch.topic], batch) for batch in batches]
-        targets = [route.homes(batch)[1] for route, batch in routed]
-        _reader, producer = self._clients
-        try:
-            failpoints.hit("feed.before_produce")
-            producer.begin()
-            for (route, batch), homes in zip(routed, targets, strict=True):
-                headers = batch.headers
-                producer.send(
-                    route.store.target,
-                    batch.keys,
-                    batch.values,
-                    timestamps=batch.timestamps,
-                    headers=None if headers is None else [each or [] for each in headers],
-                    partitions=homes.tolist(),
-                )
-            failpoints.hit("feed.after_produce")
-            each = zip(routed, targets, strict=True)
-            fed = added(
-                *(sums_of(self._plan, one.store.name, batch, to) for (one, batch), to in each)
-            )
-            positions = {route.store.name: batch.position for route, batch in routed}
-            self._commit(self._state.advanced(positions, fed), fed)
-        except (AbortableError, RecordRefusedError) as error:
-            self._take_back(error)
-            return 0
-        self._tries = 0
-        count = sum(map(len, batches))
-        self._pace.fed(count, sum(one.size for one in fed.values()))
-        return count
-
-    def _commit(self, state: FeedState, cells: Mapping[Cell, Totals] | None) -> None:
-        """`cells` are those that have changed; None commits all again."""
-        assert self._clients is not None
-        reader, producer = self._clients
-        failpoints.hit("feed.before_commit")
-        now = self._clock.monotonic_ms()
-        if now - self._committed_ms > _COMMIT_AGAIN_MS:
-            cells = None
-        producer.begin()
-        producer.commit(state.entries(self._plan, self._task, cells), reader.group())
-        failpoints.hit("feed.after_commit")
-        self._state = state
-        if cells is None:
-            self._committed_ms = now
-
-    def _take_back(self, error: StreamerError) -> None:
-        """Read the batch again, after a failure that may pass."""
-        assert self._clients is not None
-        reader, producer = self._clients
-        producer.abort()
-        if isinstance(error, RecordRefusedError) or self._failed() >= _TRIES:
-            raise error
-        _log.warning("feed %s takes a batch back and feeds it again: %s", self._name, error)
-        reader.seek({place: self._state.positions[one] for one, place in self._sources.items()})
-        self._ports.stopping.wait(_AGAIN_S)
-
-    def _failed(self) -> int:
-        """How many times one after the other."""
-        self._tries += 1
-        return self._tries
-
-    def _passed(self, ends: Mapping[TopicPartition, int]) -> None:
-        """Ends that were read to: markers lie before them, and nothing that is to be fed."""
-        passed = {
-            store: max(ends[place], self._state.positions[store])
-            for store, place in self._sources.items()
-            if place in ends
-        }
-        if passed:
-            self._state = self._state.advanced(passed, {})
 
     def _behind(self, ends: Mapping[str, int]) -> dict[str, tuple[int, int]]:
         at = self._state.positions
@@ -327,17 +205,6 @@ class Feed(Closable):
             return True
         return self._deadline_ms is not None and self._clock.monotonic_ms() >= self._deadline_ms
 
-    def _unreadable(self, place: TopicPartition, error: StreamerError) -> StreamerError:
-        """What a reader cannot read any more, in words of a feed."""
-        if isinstance(error, TaskCorruptedError):
-            store = self._plan.store(place.topic).name
-            check_reach(self._ports, self._name, {place: self._state.positions[store]})
-        return error
-
 
 def _listed(behind: Mapping[str, tuple[int, int]]) -> str:
     return ", ".join(f"{store} at {at} of {end}" for store, (at, end) in sorted(behind.items()))
-
-
-def _shown(positions: Mapping[TopicPartition, int]) -> str:
-    return ", ".join(f"{place}@{at}" for place, at in positions.items()) or "nothing to read"

@@ -26,6 +26,7 @@ from streamer.errors import (
     StoppedError,
     UnfinishedError,
 )
+from streamer.feed.opening import check_topics
 from streamer.feed.plan import FeedPlan
 from streamer.feed.ports import Ports
 from streamer.feed.routes import Route, routes
@@ -150,7 +151,8 @@ def states(plan: FeedPlan, ports: Ports) -> dict[int, FeedState]:
 
 def take_cut(plan: FeedPlan, ports: Ports, *, timeout_s: float) -> FeedCut:
     """Note where all feeds stand, which are to be stopped or idle meanwhile. Raises UnfinishedError
-    where they go on writing."""
+    where they go on writing, and as `check_topics` does."""
+    check_topics(plan, ports)
     targets = _targets(plan)
     deadline = time.monotonic() + timeout_s
     before = states(plan, ports)

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import TypedDict
 
 from streamer.changelog.format import check_rows
-from streamer.errors import ProcessingError
+from streamer.errors import ProcessingError, StreamerError
 from streamer.feed.plan import FeedPlan, FeedStore
 from streamer.record import RawBatch
 from streamer.split.homes import Homes
@@ -49,7 +49,7 @@ class Route:
         where it was found, and InternalTopicError or TaskCorruptedError for rows that no store of
         this kind has written.
         """
-        check_rows(batch.place, self.store.kind, batch.values)
+        self._check_rows(batch)
         keys = self._stored_keys(batch)
         try:
             here, there = tasks_of(self.keys_of(keys), self.here, self.there)
@@ -58,6 +58,19 @@ class Route:
         if (strays := here != batch.partition).any():
             raise self._astray(batch, int(strays.argmax()), int(strays.sum()))
         return here, there
+
+    def _check_rows(self, batch: RawBatch) -> None:
+        try:
+            check_rows(batch.place, self.store.kind, batch.values)
+        except StreamerError as error:
+            for value, offset in zip(batch.values, batch.offsets, strict=True):
+                try:
+                    check_rows(batch.place, self.store.kind, [value])
+                except StreamerError as first:
+                    raise type(first)(
+                        f"{first.message}, first at offset {offset}", hint=first.hint
+                    ) from error
+            raise
 
     def _stored_keys(self, batch: RawBatch) -> Sequence[bytes]:
         keys = batch.keys

@@ -14,8 +14,8 @@ from streamer.feed.feed import Feed
 from streamer.feed.plan import FeedPlan
 from streamer.feed.ports import KafkaPorts
 
-# Some hundred records in a transaction.
-BYTES_PER_S = 200_000
+# At most some hundred records in a transaction, so that a kill is in the middle.
+BYTES_PER_S = 20_000
 
 
 def config(plan: FeedPlan, bootstrap_servers: str) -> Config:

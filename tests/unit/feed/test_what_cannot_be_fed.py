@@ -17,7 +17,7 @@ from streamer.errors import (
     TopicMissingError,
 )
 from streamer.ids import TopicPartition
-from streamer.kafka.api import Committed
+from streamer.kafka.api import AbortableError, Committed
 from streamer.topology.stores import Store
 from tests.unit.feed.rig import KEYS, PLAIN, World, filled, plan
 
@@ -58,12 +58,12 @@ def test_a_record_whose_home_cannot_be_told_is_named() -> None:
     )
     refused(
         InternalTopicError,
-        "holds rows of a window store",
+        "holds rows of a window store, .* first at offset 0",
         fill=lambda world: append(world, b"key", b"\x11" + bytes(8)),
     )
     refused(
         TaskCorruptedError,
-        "rows of form none",
+        "rows of form none, .* first at offset 0",
         fill=lambda world: append(world, b"key", b""),
     )
 
@@ -133,6 +133,15 @@ def test_topics_that_are_not_those_of_the_plan_are_named() -> None:
     del world.broker._topics["spend-plain-changelog.layout-2"]
     with pytest.raises(TopicMissingError, match="layout-2"):
         world.feed(0).run()
+    # Also while it runs, where it looks like brokers that do not answer.
+    world.broker.create("spend-plain-changelog.layout-2", 3)
+    feed = world.feed(0)
+    feed.open()
+    del world.broker._topics["spend-plain-changelog.layout-2"]
+    world.broker.fail_next("send", AbortableError("not delivered"))
+    append(world, next(key for key in KEYS if world.plan.homes()[0].home(key) == 0), ROW)
+    with pytest.raises(TopicMissingError, match="layout-2"):
+        feed.run()
 
 
 def test_positions_that_were_lost_are_not_begun_anew() -> None:
