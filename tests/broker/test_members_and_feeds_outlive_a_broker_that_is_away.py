@@ -79,10 +79,9 @@ def test_a_feed_that_is_held_up_in_its_commit_hears_a_stop(
     kafka.create(store.target, partitions=2)
     kafka.produce(store.source, [(f"key-{number}", row(1, b"v")) for number in range(500)])
 
-    def run() -> tuple[Feed, RunningFeeds]:
+    def made() -> tuple[Feed, threading.Event]:
         ports = KafkaPorts(config(plan, own.bootstrap_servers), stopping=threading.Event())
-        feed = Feed(plan, 0, ports, starts={"plain": 0})
-        return feed, RunningFeeds([feed], ports.stopping)
+        return Feed(plan, 0, ports, starts={"plain": 0}), ports.stopping
 
     reached = threading.Event()
 
@@ -90,8 +89,10 @@ def test_a_feed_that_is_held_up_in_its_commit_hears_a_stop(
         own.pause()
         reached.set()
 
+    feed, stopping = made()
+    feed.open()
     with failpoints.armed("feed.before_commit", go_away):
-        feed, running = run()
+        running = RunningFeeds([feed], stopping)
         assert reached.wait(90)
     began = time.monotonic()
     running.close()
@@ -101,7 +102,8 @@ def test_a_feed_that_is_held_up_in_its_commit_hears_a_stop(
     assert feed.state.totals.rows == 0
 
     # One that is not told to stop says what it waits for, and goes on by itself.
-    feed, running = run()
+    feed, stopping = made()
+    running = RunningFeeds([feed], stopping)
     wait_until(lambda: feed.progress.waits_for, what="word of what it waits for", timeout=90)
     own.resume()
     wait_until(lambda: feed.progress.lag == 0, what="no lag")
