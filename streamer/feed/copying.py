@@ -137,10 +137,8 @@ class Copying(Closable):
                     partitions=homes.tolist(),
                 )
             failpoints.hit("feed.after_produce")
-            each = zip(routed, targets, strict=True)
-            fed = added(
-                *(sums_of(self._plan, one.store.name, batch, to) for (one, batch), to in each)
-            )
+            each = zip(batches, targets, strict=True)
+            fed = added(*(sums_of(self._plan, batch, homes) for batch, homes in each))
             positions = {route.store.name: batch.position for route, batch in routed}
             self._commit(self.state.advanced(positions, fed), fed)
         except (AbortableError, RecordRefusedError) as error:

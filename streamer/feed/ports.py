@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from functools import partial
 from typing import Protocol
 
 from streamer.config import Config
@@ -14,6 +15,7 @@ from streamer.kafka.api import Committed, InputReader, ResultProducer
 from streamer.kafka.consumer import InputConsumer
 from streamer.kafka.positions import committed
 from streamer.kafka.producer import WorkerProducer
+from streamer.kafka.writer import Writer
 
 __all__ = ["KafkaPorts", "Ports"]
 
@@ -86,8 +88,7 @@ class KafkaPorts:
             limits=lambda: self._admin.message_limits(topics),
             stopping=self._stopping,
             queues=self._shares,
-            group=name,
-            is_over=is_over,
+            writer=partial(Writer, group=name, is_over=is_over),
         )
 
     def committed(

@@ -242,7 +242,7 @@ def read_back(
 
 def _counted(plan: FeedPlan, route: Route, batch: RawBatch) -> dict[Cell, Totals]:
     here, _there = route.homes(batch)
-    return sums_of(plan, route.store.name, batch, here)
+    return sums_of(plan, batch, here)
 
 
 class _Reading:

@@ -121,8 +121,9 @@ def places(plan: FeedPlan, task: int) -> list[TopicPartition]:
     ]
 
 
-def sums_of(plan: FeedPlan, store: str, batch: RawBatch, targets: Numbers) -> dict[Cell, Totals]:
+def sums_of(plan: FeedPlan, batch: RawBatch, targets: Numbers) -> dict[Cell, Totals]:
     """Of the records of a batch, by the task that they go to or are in."""
+    store = plan.store(batch.topic).name
     ledger = Ledger(plan.target.tasks, plan.salt)
     rows = [value or b"" for value in batch.values]
     ledger.add(targets, [key or b"" for key in batch.keys], rows)

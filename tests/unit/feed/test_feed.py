@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -211,7 +212,7 @@ def test_a_limit_makes_it_wait_and_a_stop_is_heard() -> None:
             world.clock.advance(int(timeout * 1000) + 1)
             if feed.caught_up():
                 self.set()
-            return self.is_set()
+            return bool(self.is_set())
 
     world.ports.stopping = Counting()
     feed = world.feed(0, bytes_per_s=100)
@@ -228,15 +229,17 @@ def test_feeds_run_side_by_side_and_end_together() -> None:
     world.ports.stopping = threading.Event()
     running = RunningFeeds([world.feed(task) for task in range(2)], world.ports.stopping)
     deadline = time.monotonic() + 60
-    while not all(one.lag == 0 for one in running.progress):
-        assert time.monotonic() < deadline
-        time.sleep(0.01)
+
+    def awaited(is_true: Callable[[], bool]) -> None:
+        while not is_true():
+            assert time.monotonic() < deadline
+            time.sleep(0.01)
+
+    awaited(lambda: all(one.lag == 0 for one in running.progress))
     running.check()
     assert running.is_working
     world.broker.append(TopicPartition("spend-plain-changelog", 1), None, None)
-    while running.is_working:
-        assert time.monotonic() < deadline
-        time.sleep(0.01)
+    awaited(lambda: not running.is_working)
     running.close()
     with pytest.raises(ProcessingError, match="no key"):
         running.check()

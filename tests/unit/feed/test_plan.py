@@ -9,6 +9,7 @@ import pytest
 
 from streamer.errors import InternalTopicError, OperationRefusedError, TopologyError
 from streamer.feed.plan import FeedPlan
+from streamer.ids import Layout
 from streamer.layout import SubtopologyLayout
 from streamer.split.homes import Homes
 from streamer.topology.app import App
@@ -70,7 +71,7 @@ def test_a_plan_is_made_from_layouts_of_a_topology() -> None:
     app.stream("in", key=str, value=int).group_by_key().count(store="totals").to("out")
     source = SubtopologyLayout(4)
     made = FeedPlan.of(
-        app.topology(), 0, operation="op-1", source=source, target=source.folded(2, 3)
+        app.topology(), 0, operation="op-1", source=source, target=source.folded(2, Layout(3))
     )
     assert [(one.source, one.target) for one in made.stores] == [
         ("spend-totals-changelog", "spend-totals-changelog.layout-3")
