@@ -23,7 +23,7 @@ from streamer.ids import TopicPartition
 from streamer.kafka.api import AbortableError
 from streamer.topology.stores import StoreSpec
 
-__all__ = ["Feed"]
+__all__ = ["Feed", "listed"]
 
 _log = logging.getLogger(__name__)
 
@@ -33,10 +33,13 @@ _FETCH_MS = 200
 _DRAIN_MS = 20
 _TRIES = 3
 _AGAIN_S = 0.2
+_HEARD_S = 0.1
 
 
 class Feed(Closable):
-    """Used by one thread, but for `progress`, `state` and `limit`. `ports.stopping` ends it."""
+    """Used by one thread, but for `state`, `behind`, `progress`, `limit` and `is_hurried`.
+    `ports.stopping` ends it. While `is_hurried` it knows no limit and commits what comes at once,
+    as inside a pause."""
 
     def __init__(
         self,
@@ -53,7 +56,8 @@ class Feed(Closable):
         `partition_key`. `starts` are positions by store, taken where the feed has none of its own:
         without them it refuses to begin. Raises as `routes` does."""
         self._plan = plan
-        self._task = task
+        self.task = task
+        self.is_hurried = False
         self._ports = ports
         self._routes = routes(plan, specs)
         self._starts = starts
@@ -83,7 +87,7 @@ class Feed(Closable):
         mean = totals.size / totals.rows if totals.rows else 0.0
         records_per_s, bytes_per_s = self._pace.rates()
         return FeedProgress(
-            task=self._task,
+            task=self.task,
             positions=dict(state.positions),
             ends=dict(ends),
             lag=lag,
@@ -103,11 +107,9 @@ class Feed(Closable):
     def run(self) -> None:
         """Feed until it is told to stop; brokers that are away are waited for. Raises as `open` and
         `step` do, but for StoppedError."""
-        stopping = self._ports.stopping
-        while not stopping.is_set():
-            self._turn(_FETCH_MS)
-            if left_s := self._pace.wait_s():
-                stopping.wait(left_s)
+        while not self._ports.stopping.is_set():
+            self._turn(_DRAIN_MS if self.is_hurried else _FETCH_MS)
+            self._rest()
 
     def drain_to(self, ends: Mapping[str, int], *, timeout_s: float) -> None:
         """Feed until all before these ends (by store, high watermarks) is committed, as fast as it
@@ -115,13 +117,13 @@ class Feed(Closable):
         brokers are away one question to them may outlast the time by ten seconds."""
         self._deadline_ms = self._clock.monotonic_ms() + int(timeout_s * 1000)
         try:
-            while behind := self._behind(ends):
+            while behind := self.behind(ends):
                 if self._ports.stopping.is_set():
-                    raise StoppedError(f"{self._name}: asked to stop at {_listed(behind)}")
+                    raise StoppedError(f"{self._name}: asked to stop at {listed(behind)}")
                 if self._is_over():
                     raise UnfinishedError(
                         f"feed {self._name} was not at the end in {timeout_s:g} s:"
-                        f" {_listed(behind)}" + f", {self._waits_for}" * bool(self._waits_for),
+                        f" {listed(behind)}" + f", {self._waits_for}" * bool(self._waits_for),
                         hint="it goes on from there; a transaction that is open in a changelog"
                         " holds it back until its worker ends it or transaction_timeout_ms is over",
                     )
@@ -133,7 +135,12 @@ class Feed(Closable):
         """Whether all that had been written when this was asked is fed and committed. Raises
         KafkaUnavailableError while brokers are away."""
         ends = self._ports.ends(self._sources.values())
-        return not self._behind({store: ends[place] for store, place in self._sources.items()})
+        return not self.behind({store: ends[place] for store, place in self._sources.items()})
+
+    def behind(self, ends: Mapping[str, int]) -> dict[str, tuple[int, int]]:
+        """Of these ends, by store, those that are not reached yet, each with where the feed is."""
+        at = self._state.positions
+        return {one: (at.get(one, -1), end) for one, end in ends.items() if at.get(one, -1) < end}
 
     def open(self) -> None:
         """Take over the feed's id, and go on where it was committed.
@@ -145,7 +152,7 @@ class Feed(Closable):
         self.close()
         self._copying = Copying(
             self._plan,
-            self._task,
+            self.task,
             self._ports,
             routes=self._routes,
             starts=self._starts,
@@ -164,7 +171,9 @@ class Feed(Closable):
         if self._copying is None:
             self.open()
         assert self._copying is not None
-        copied = self._copying.step(self._pace.records_max(_RECORDS_MAX), fetch_ms)
+        is_draining = self.is_hurried or self._deadline_ms is not None
+        records_max = _RECORDS_MAX if is_draining else self._pace.records_max(_RECORDS_MAX)
+        copied = self._copying.step(records_max, fetch_ms)
         self._state, self._ends = self._copying.state, self._copying.ends
         if copied.records:
             self._tries = 0
@@ -196,9 +205,11 @@ class Feed(Closable):
             self.close()
             raise
 
-    def _behind(self, ends: Mapping[str, int]) -> dict[str, tuple[int, int]]:
-        at = self._state.positions
-        return {one: (at.get(one, -1), end) for one, end in ends.items() if at.get(one, -1) < end}
+    def _rest(self) -> None:
+        """Keep to the limit. Another one is heard of soon, and a stop at once."""
+        while not self.is_hurried and (left_s := self._pace.wait_s()):
+            if self._ports.stopping.wait(min(left_s, _HEARD_S)):
+                return
 
     def _is_over(self) -> bool:
         if self._ports.stopping.is_set():
@@ -206,5 +217,6 @@ class Feed(Closable):
         return self._deadline_ms is not None and self._clock.monotonic_ms() >= self._deadline_ms
 
 
-def _listed(behind: Mapping[str, tuple[int, int]]) -> str:
+def listed(behind: Mapping[str, tuple[int, int]]) -> str:
+    """What `Feed.behind` gives, in words."""
     return ", ".join(f"{store} at {at} of {end}" for store, (at, end) in sorted(behind.items()))

@@ -5,17 +5,18 @@ from __future__ import annotations
 import logging
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 from streamer.closable import Closable
-from streamer.errors import StreamerError
-from streamer.feed.feed import Feed
+from streamer.errors import StoppedError, StreamerError, UnfinishedError
+from streamer.feed.feed import Feed, listed
 from streamer.feed.pace import FeedProgress
 
 __all__ = ["RunningFeeds"]
 
 _log = logging.getLogger(__name__)
 STOP_S = 1.0
+_LOOK_S = 0.01
 
 
 class RunningFeeds(Closable):
@@ -46,6 +47,36 @@ class RunningFeeds(Closable):
         """Raise what a feed has failed with."""
         for error in self._failures:
             raise error
+
+    def drain_to(self, ends: Mapping[int, Mapping[str, int]], *, timeout_s: float) -> None:
+        """Wait until all before these ends, by old task and store, is committed; until then feeds
+        know no limit. Raises what a feed has failed with, UnfinishedError where it takes longer,
+        StoppedError where they do not run any more."""
+        deadline = time.monotonic() + timeout_s
+        try:
+            for feed in self._feeds:
+                feed.is_hurried = True
+            while behind := self._behind(ends):
+                self.check()
+                if self._stopping.is_set():
+                    # One that fails says so before it stops the others.
+                    self.check()
+                    raise StoppedError(f"feeds were asked to stop: {behind}")
+                if time.monotonic() >= deadline:
+                    raise UnfinishedError(
+                        f"feeds were not at the end in {timeout_s:g} s: {behind}",
+                        hint="they go on from there; a transaction that is open in a changelog holds"
+                        " one back until its worker ends it or transaction_timeout_ms is over",
+                    )
+                time.sleep(_LOOK_S)
+        finally:
+            for feed in self._feeds:
+                feed.is_hurried = False
+
+    def _behind(self, ends: Mapping[int, Mapping[str, int]]) -> str:
+        """Empty where all are there."""
+        left = {feed.task: feed.behind(ends.get(feed.task, {})) for feed in self._feeds}
+        return "; ".join(f"task {task}: {listed(one)}" for task, one in left.items() if one)
 
     def close(self) -> None:
         """Have them stop, and return within a second. What waits for brokers then is left behind:
