@@ -65,8 +65,8 @@ class RunningFeeds(Closable):
                 if time.monotonic() >= deadline:
                     raise UnfinishedError(
                         f"feeds were not at the end in {timeout_s:g} s: {behind}",
-                        hint="they go on from there; a transaction that is open in a changelog holds"
-                        " one back until its worker ends it or transaction_timeout_ms is over",
+                        hint="they go on from there; an open transaction in a changelog holds one"
+                        " back until its worker ends it or transaction_timeout_ms is over",
                     )
                 time.sleep(_LOOK_S)
         finally:
