@@ -38,11 +38,16 @@ _REQUEST_TIMEOUT_S = 30.0
 class InputConsumer:
     """Reads input partitions. Used by one thread."""
 
-    def __init__(self, config: Config) -> None:
+    def __init__(
+        self, config: Config, made: Mapping[str, Any] | None = None, *, shares: int = 1
+    ) -> None:
+        """`made` are the settings of a client that is not the application's own, `shares` how many
+        readers have the memory for a batch between them."""
         self._config = config
-        self._consumer = Consumer(settings.input_consumer(config))
-        self._group = config.application_id
-        self._portions = Portions(budget(config).batch_bytes)
+        self._settings = dict(settings.input_consumer(config) if made is None else made)
+        self._consumer = Consumer(self._settings)
+        self._group = str(self._settings["group.id"])
+        self._portions = Portions(max(budget(config).batch_bytes // shares, 1))
         self._denied: ConfigError | None = None
         self._at: dict[TopicPartition, int] = {}
         self._paused: set[TopicPartition] = set()
@@ -111,7 +116,7 @@ class InputConsumer:
             self._replace()
 
     def _replace(self) -> None:
-        fresh = Consumer(settings.input_consumer(self._config))
+        fresh = Consumer(self._settings)
         let_go(self._consumer)
         self._consumer = fresh
         fresh.incremental_assign(_addresses(self._at))

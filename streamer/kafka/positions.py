@@ -2,19 +2,54 @@
 
 from __future__ import annotations
 
+import threading
 import time
+from collections.abc import Iterable
 from typing import Any
 
 from confluent_kafka import Consumer, KafkaError, KafkaException
 from confluent_kafka import TopicPartition as Address
 
 from streamer.config import Config
+from streamer.ids import TopicPartition
 from streamer.kafka import settings
+from streamer.kafka.api import Committed
+from streamer.kafka.attempts import Attempts
 from streamer.kafka.faults import error_of
+from streamer.kafka.rights import on_group, on_topics
 
-__all__ = ["positions"]
+__all__ = ["committed", "positions"]
 
 _LOOK_S = 2.0
+
+
+def committed(
+    config: Config,
+    group: str,
+    places: Iterable[TopicPartition],
+    *,
+    timeout_s: float,
+    stopping: threading.Event | None = None,
+) -> dict[TopicPartition, Committed]:
+    """The group's committed positions and what was written beside them, once no transaction is
+    open on them; places without one are left out.
+
+    Raises KafkaUnavailableError after `timeout_s`, StoppedError once `stopping` is set.
+    """
+    addresses = [Address(*each) for each in places]
+    if not addresses:
+        return {}
+    found = Attempts(timeout_s, config.bootstrap_servers, stopping=stopping)(
+        f"asking for the positions of {group}",
+        lambda left_s: positions(config, group, addresses, left_s=left_s),
+        on_group("Describe", group),
+        on_topics("Describe", {address.topic for address in addresses}),
+    )
+    return {
+        TopicPartition(one.topic, one.partition): Committed(one.offset, one.metadata or "")
+        for one in found
+        if one.offset >= 0
+    }
 
 
 def positions(config: Config, group: str, addresses: list[Address], *, left_s: float) -> Any:

@@ -55,19 +55,20 @@ class WorkerProducer:
         limits: Callable[[], Limits] = dict,
         stopping: threading.Event | None = None,
         queues: int = 1,
+        writer: Callable[..., Writer] | None = None,
     ) -> None:
         """`limits` asks for the largest batch that each written topic takes, in bytes. Once
         `stopping` is set, `init` waits for brokers no longer and raises StoppedError. `queues` is
-        how many producers share the memory for records that are under way."""
+        how many producers share the memory for records that are under way. `writer` makes the
+        client beneath, which by default commits positions of the application's group."""
         made = settings.producer(config, transactional_id)
         self._refusals = Refusals(limits, made)
         made["batch.size"] = self._refusals.batch_bytes
         # One record always fits.
         queue = "queue.buffering.max.kbytes"
         made[queue] = max(int(made[queue]) // queues, 2 * self._refusals.client_limit // 1024)
-        self._writer = Writer(
-            made, transactional_id, group=config.application_id, stopping=stopping
-        )
+        beneath = writer or partial(Writer, group=config.application_id)
+        self._writer = beneath(made, transactional_id, stopping=stopping)
         self._records_max = int(made["queue.buffering.max.messages"]) - 2 * _CHUNK_RECORDS
         self._bytes_max = int(made[queue]) * 1024 // 2
         self._queued_bytes = 0

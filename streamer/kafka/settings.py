@@ -24,6 +24,7 @@ __all__ = [
     "check",
     "control_consumer",
     "control_group",
+    "feed_consumer",
     "input_consumer",
     "lifeline_consumer",
     "producer",
@@ -123,6 +124,14 @@ def restore_consumer(config: Config) -> Settings:
     settings["fetch.wait.max.ms"] = _RESTORE_WAIT_MS
     queue_bytes = budget(config).restore_queue_bytes * 2 // 3
     return settings | _queue(queue_bytes) | _user(config, "consumer")
+
+
+def feed_consumer(config: Config, group: str, *, shares: int = 1) -> Settings:
+    """Reads changelogs to copy them, by assign(), in the group that keeps its positions. `shares`
+    is how many such readers have the memory of the input between them."""
+    queue_bytes = budget(config).input_queue_bytes // shares
+    settings = _consumer(config, group) | _queue(queue_bytes)
+    return settings | _user(config, "consumer")
 
 
 def standby_consumer(config: Config) -> Settings:

@@ -12,11 +12,11 @@ import time
 from collections.abc import Callable, Mapping
 from concurrent.futures import Future
 from contextlib import suppress
-from typing import Any
+from typing import Any, TypeVar
 
 from confluent_kafka import KafkaException, Producer
 
-from streamer.errors import FencedError, KafkaUnavailableError
+from streamer.errors import FencedError, KafkaUnavailableError, StoppedError
 from streamer.ids import TopicPartition
 from streamer.kafka.api import Committed
 from streamer.kafka.attempts import Attempts, reported
@@ -27,6 +27,8 @@ from streamer.kafka.stuck import ANSWER_S, Stuck, answers_others
 
 __all__ = ["Writer"]
 
+T = TypeVar("T")
+
 # Brokers may be away this long before a worker gives up; a commit whose outcome is not known can
 # only be tried again.
 _AWAY_S_MAX = 300.0
@@ -36,6 +38,10 @@ _ADD_S = 5.0
 _STEP_S = 10.0
 _CLOSE_S = 3.0
 _STALLED_S = 0.2
+# For those who are told to leave: how soon they hear it, and how long what is under way may take
+# then. A transaction that is left open holds its readers back, so one that can end does.
+_HEARD_S = 0.2
+_LEAVING_S = 0.5
 
 
 class Writer:
@@ -48,15 +54,23 @@ class Writer:
         *,
         group: str = "",
         stopping: threading.Event | None = None,
+        is_over: Callable[[], bool] | None = None,
     ) -> None:
+        """Once `is_over` says so, waiting for brokers ends with StoppedError; and who can say so
+        begins again by itself where they do not answer at the begin."""
+        self._is_over = is_over
+        self._over_s: float | None = None
         self._producer = Producer(dict(made))
         where = str(made["bootstrap.servers"])
-        self._init = Attempts(_AWAY_S_MAX, where, stopping=stopping, client=lambda: self._producer)
+        away_s = _AWAY_S_MAX if is_over is None else _STEP_S
+        self._init = Attempts(away_s, where, stopping=stopping, client=lambda: self._producer)
         self._group = group
         self.transactional_id = transactional_id
         self.produce = self._producer.produce
         self._is_closed = False
-        self._stuck = Stuck(self._is_answered, lambda: answers_others(made))
+        self._stuck = Stuck(
+            self._is_answered, lambda: answers_others(made), beside=is_over is not None
+        )
 
     def __len__(self) -> int:
         """How many records wait for their delivery."""
@@ -109,6 +123,7 @@ class Writer:
                 moved = now
                 self.check()
                 self._stuck.check("writing")
+            self._leave("writing")
             if now - began > _AWAY_S_MAX:
                 raise _not_written(left)
             waiting = left
@@ -129,6 +144,7 @@ class Writer:
             else:
                 self.check()
                 self._stuck.check("writing")
+                self._leave("writing")
             if left and time.monotonic() > deadline:
                 raise _not_written(left)
             waiting = left
@@ -152,19 +168,35 @@ class Writer:
             send = self._producer.send_offsets_to_transaction
             waiting = _started(lambda: send(offsets, group, left_s), "positions")
             is_known_to_answer = False
+            deadline = time.monotonic() + _ADD_S
             while True:
                 try:
-                    return waiting.result(_ADD_S)
+                    left = max(deadline - time.monotonic(), 0.0)
+                    return waiting.result(left if self._is_over is None else min(left, _HEARD_S))
                 except TimeoutError:
+                    self._leave(what)
+                    if time.monotonic() < deadline:
+                        continue
+                    deadline = time.monotonic() + _ADD_S
                     if is_known_to_answer:
                         raise FencedError(
                             f"{what}: no end in {_ADD_S:.0f} s, though brokers answer",
                             hint="the worker joins again with a new producer",
                         ) from None
-                    is_known_to_answer = self._is_answered()
+                    is_known_to_answer = self._answers(what)
                     self._stuck.check(what)
 
         self._repeat(add, what, *needed)
+
+    def _answers(self, what: str) -> bool:
+        if self._is_over is None:
+            return self._is_answered()
+        asked = _started(self._is_answered, "asking")
+        while True:
+            try:
+                return asked.result(_HEARD_S)
+            except TimeoutError:
+                self._leave(what)
 
     def _is_answered(self) -> bool:
         try:
@@ -218,7 +250,18 @@ class Writer:
     def _in_steps(self, name: str) -> Callable[[float], None]:
         """A call that goes on when it is made again, made for no longer than a step at a time."""
         call = getattr(self._producer, name)
-        return lambda left_s: call(min(left_s, _STEP_S))
+        step_s = _STEP_S if self._is_over is None else _HEARD_S
+        return lambda left_s: call(min(left_s, step_s))
+
+    def _leave(self, what: str) -> None:
+        """Raise StoppedError where it has been over for long enough."""
+        if self._is_over is None or not self._is_over():
+            self._over_s = None
+            return
+        now = time.monotonic()
+        self._over_s = self._over_s or now
+        if now - self._over_s >= _LEAVING_S:
+            raise StoppedError(f"{what}: asked to stop while waiting for brokers")
 
     def _repeat(self, call: Callable[[float], Any], what: str, *needed: Right) -> None:
         """Call until it succeeds, or until a deadline for what may be tried again."""
@@ -234,19 +277,20 @@ class Writer:
                 said = reported(error)
                 if not error_of(said).retriable() or time.monotonic() >= deadline:
                     raise producer_fault(said, what, *needed) from error
+                self._leave(what)
                 self._stuck.check(what)
                 self.poll(_RETRY_PAUSE_S)
 
 
-def _started(call: Callable[[], None], name: str) -> Future[None]:
+def _started(call: Callable[[], T], name: str) -> Future[T]:
     """A call in a thread that may be left behind, which no executor allows at the end."""
-    future: Future[None] = Future()
+    future: Future[T] = Future()
 
     def run() -> None:
         try:
             with as_exception:
-                call()
-            future.set_result(None)
+                found = call()
+            future.set_result(found)
         except BaseException as error:
             future.set_exception(error)
 

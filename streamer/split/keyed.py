@@ -16,7 +16,7 @@ from streamer.store.reading import StoredDatabase
 from streamer.store.schema import family_name
 from streamer.topology.stores import StoreKind, StoreSpec
 
-__all__ = ["Family", "KeysOf", "families_of", "order_family"]
+__all__ = ["Family", "KeysOf", "families_of", "keys_of_rows", "order_family"]
 
 KeysOf = Callable[[Sequence[bytes]], Sequence[bytes]]
 
@@ -50,11 +50,19 @@ def families_of(database: StoredDatabase, specs: Iterable[StoreSpec]) -> list[Fa
             )
         kind = kinds[store][0] if store in kinds else _kind_in(database, store)
         is_index = name == family_name(store, index=True)
-        keys_of = _keys_of(kind, is_index=is_index)
-        if store in known and known[store].partition_key is not None:
-            keys_of = _named(known[store], keys_of)
+        keys_of = keys_of_rows(kind, known.get(store), is_index=is_index)
         found.append(Family(name, store, kind, is_index, keys_of))
     return found
+
+
+def keys_of_rows(
+    kind: StoreKind, spec: StoreSpec | None = None, *, is_index: bool = False
+) -> KeysOf:
+    """What gives the partition keys of stored keys; `spec` is the store's, where it is known."""
+    keys_of = _keys_of(kind, is_index=is_index)
+    if spec is not None and spec.partition_key is not None:
+        return _named(spec, keys_of)
+    return keys_of
 
 
 def order_family(store: str, kind: StoreKind) -> str:
