@@ -22,6 +22,7 @@
     ├── InternalTopicError        1
     ├── TopologyChangedError      1
     ├── LayoutChangedError        1   a newer layout was recorded: close, and begin with that one
+    ├── PauseError                1   a pause did not come about, or was over too soon
     ├── RepositoryError           1   where snapshots are kept refuses: a missing right, a full disk
     │   └── RepositoryUnavailableError  1   outside: retried until a deadline
     ├── SnapshotError             1   one snapshot cannot be made or used; others may be
@@ -51,6 +52,7 @@ __all__ = [
     "LayoutChangedError",
     "OperationRefusedError",
     "PartitionsChangedError",
+    "PauseError",
     "ProcessingError",
     "RecordRefusedError",
     "RecordTooLargeError",

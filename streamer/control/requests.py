@@ -114,6 +114,7 @@ class PauseRecord(Struct, frozen=True, kw_only=True, omit_defaults=True):
     is_over: bool = False
     by: str = ""
     at_ms: Whole = 0
+    application: str = ""
 
 
 class MoveRecord(Struct, frozen=True, kw_only=True, omit_defaults=True):

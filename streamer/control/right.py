@@ -175,7 +175,7 @@ class LayoutRight:
             by=by,
             at_ms=SystemClock().now_ms(),
         )
-        return self._place, key_of(PauseRecord), encode(record)
+        return self._place, key_of(PauseRecord), encode(record, self._config.application_id)
 
 
 _MISSING = (

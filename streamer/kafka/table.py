@@ -41,6 +41,7 @@ __all__ = ["ExclusiveWriter", "Positions", "Row", "TableReader", "TableWriter", 
 _log = logging.getLogger(__name__)
 
 _BATCH = 1_000
+_ASKED_MAX = 16
 _WRITE_S = 10.0
 
 
@@ -147,8 +148,10 @@ class TableReader(Closable):
         client = Consumer(settings.control_consumer(self._config, wait_ms=self._wait_ms))
         places = self._reached.items()
         # "The beginning" is a question for each partition, which takes a reader of a thousand of
-        # them longer than all it has to read. Where 0 is gone, the broker says so.
-        parts = [Address(*one, at) for one, at in places]
+        # them longer than all it has to read. Where 0 is gone, the broker says so. Of a few the
+        # questions keep the order: whoever waits for the first must not wait for another one.
+        is_asked = len(places) <= _ASKED_MAX
+        parts = [Address(*one, at) if at or not is_asked else _beginning(one) for one, at in places]
         # Given all at once, it would begin with the last.
         client.assign(parts[:1])
         if parts[1:]:

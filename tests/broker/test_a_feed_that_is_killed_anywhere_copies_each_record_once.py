@@ -89,6 +89,8 @@ class Shelf:
             if self.turn % 3:
                 producer.commit_transaction(30)
             else:
+                # A transaction that has not reached the broker yet is none to take back there.
+                producer.flush(30)
                 producer.abort_transaction(30)
 
     def feed(self, task: int, *, failpoints: str = "") -> int:

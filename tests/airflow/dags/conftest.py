@@ -192,6 +192,8 @@ def answers() -> Iterator[Callable[..., None]]:
             for choice in choices:
                 if not _answered(dag, task, choice, over):
                     return
+            # The last one, too, may have come in the moment of parking.
+            _answered(dag, task, None, over)
 
         thread = threading.Thread(target=go, daemon=True)
         threads.append(thread)
@@ -203,7 +205,10 @@ def answers() -> Iterator[Callable[..., None]]:
         thread.join(10)
 
 
-def _answered(dag: str, task: str, choice: str | Callable[[], str], over: threading.Event) -> bool:
+def _answered(
+    dag: str, task: str, choice: str | Callable[[], str] | None, over: threading.Event
+) -> bool:
+    """Whether the next question was answered; without a choice none is, until all is over."""
     from airflow.api_fastapi.core_api.datamodels.hitl import UpdateHITLDetailPayload
     from airflow.api_fastapi.core_api.routes.public.hitl import update_hitl_detail
     from airflow.models.hitl import HITLDetail
@@ -227,7 +232,7 @@ def _answered(dag: str, task: str, choice: str | Callable[[], str], over: thread
             if waiting is not None and responded_at is not None:
                 # It was parked by DAG.test in the moment of the answer, and would wait for ever.
                 waiting.state = TaskInstanceState.SCHEDULED
-            elif waiting is not None:
+            elif waiting is not None and choice is not None:
                 run = waiting.run_id
                 chosen = choice if isinstance(choice, str) else choice()
                 update_hitl_detail(

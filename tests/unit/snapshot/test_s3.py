@@ -55,7 +55,8 @@ def test_credentials_that_expire_half_way_cost_nothing_that_was_sent(
     old = own_server.secret_key
 
     def expire(progress: Progress) -> None:
-        if progress.files_done == 3 and own_server.secret_key == old:
+        is_half_way = progress.phase == "send" and progress.files_done == 3
+        if is_half_way and own_server.secret_key == old:
             own_server.stop()
             own_server.secret_key = "another"
             own_server.start()
@@ -80,7 +81,7 @@ def test_a_server_that_dies_and_comes_back_is_waited_for(
     died = threading.Event()
 
     def die(progress: Progress) -> None:
-        if progress.files_done == 3 and not died.is_set():
+        if progress.phase == "send" and progress.files_done == 3 and not died.is_set():
             died.set()
             assert own_server._process is not None
             own_server._process.send(signal.SIGKILL)
