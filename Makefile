@@ -76,11 +76,11 @@ lint: setup
 # In the order of tests/conftest.py: the plugin would begin with the files of many tests.
 SPREAD := --dist loadfile --no-loadscope-reorder
 
-# Scenarios use a fifth of a core each: they wait for sessions to end and processes to start. One of
-# the processes begins with what only computes (tests/division.py).
+# Scenarios use a fifth of a core each: they wait for sessions to end and processes to start. Two of
+# the processes begin with what only computes (tests/division.py).
 test: lint servers  ## linters, types and all tests, a real Kafka included
 	$(PY) -m pytest tests $(wildcard examples/tests) -m "not chaos and not bench and not celery" \
-	  --numprocesses 7 $(SPREAD) $(ARGS)
+	  --numprocesses 8 $(SPREAD) $(ARGS)
 
 test-fast: setup  ## tests without Kafka, sshd and S3 that need no second each: less than a minute
 	STREAMER_TEST_HURRY=1 $(PY) -m pytest tests/unit tests/tidy $(wildcard tests/simulation examples/tests) -m "not broker and not chaos and not bench and not slow" \

@@ -1,4 +1,4 @@
-"""How the tests of a run are divided among processes (`-n 7`)."""
+"""How the tests of a run are divided among processes (`-n 8`)."""
 
 from __future__ import annotations
 
@@ -17,15 +17,15 @@ __all__ = ["Scheduling", "prepare_asserts"]
 
 # Where each test is a scenario that waits more than it computes.
 SCENARIOS = ("tests/broker/", "tests/airflow/")
-# So many processes may wait for each other's processor before one is set apart.
-PROCESSES_TO_SPARE = 5
+# So many processes may wait for each other's processor before others are set apart.
+PROCESSES_TO_SPARE = 6
 
 
 class Scheduling(LoadFileScheduling):
     """A file's tests stay together, which share what a module's fixtures start. So do all of tidy,
     which share the text of all files.
 
-    Where there are many processes, the last one begins with the first file that is no scenario:
+    Where there are many processes, the last ones begin with the first file that is no scenario:
     what only computes fills the time in which scenarios wait, rather than to come after them all.
     """
 
@@ -34,7 +34,7 @@ class Scheduling(LoadFileScheduling):
         return "tests/tidy" if file.startswith("tests/tidy/") else file
 
     def _assign_work_unit(self, node: Any) -> None:
-        if node.gateway.id == f"gw{self.numnodes - 1}" and self.numnodes > PROCESSES_TO_SPARE:
+        if int(node.gateway.id.removeprefix("gw")) >= PROCESSES_TO_SPARE:
             computes = (scope for scope in self.workqueue if not scope.startswith(SCENARIOS))
             if (scope := next(computes, None)) is not None:
                 self.workqueue.move_to_end(scope, last=False)
