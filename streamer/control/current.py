@@ -25,7 +25,14 @@ from streamer.kafka.admin import Admin
 from streamer.kafka.table import ExclusiveWriter, TableReader
 from streamer.layout import ApplicationLayout
 
-__all__ = ["current_layout", "current_record", "layout_row", "layout_writer", "write_layout"]
+__all__ = [
+    "check_successor",
+    "current_layout",
+    "current_record",
+    "layout_row",
+    "layout_writer",
+    "write_layout",
+]
 
 _READ_S = 30.0
 
@@ -64,6 +71,18 @@ def layout_writer(application: str) -> str:
     return control_topic(application, "layout")
 
 
+def check_successor(
+    application: str, layout: ApplicationLayout, recorded: ApplicationLayout | None
+) -> None:
+    """Raise OperationRefusedError for a layout that does not follow the one that holds."""
+    number = FIRST_LAYOUT if recorded is None else recorded.number
+    if layout.number != number + 1:
+        raise OperationRefusedError(
+            f"layout {layout.number} cannot follow layout {number}, which {application} runs",
+            hint="plan again from the layout that holds: streamer show layout; nothing was changed",
+        )
+
+
 def layout_row(
     application: str, layout: ApplicationLayout, *, operation: str = "", at_ms: int = 0
 ) -> tuple[TopicPartition, str, bytes]:
@@ -97,15 +116,8 @@ def write_layout(
         recorded = current_layout(config, admin)
         if recorded == layout:
             return
-        number = FIRST_LAYOUT if recorded is None else recorded.number
-        is_first = recorded is None and layout.number == FIRST_LAYOUT
-        if layout.number != number + 1 and not is_first:
-            raise OperationRefusedError(
-                f"layout {layout.number} cannot follow layout {number}, which"
-                f" {config.application_id} runs",
-                hint="plan again from the layout that holds: streamer show layout; nothing was"
-                " changed",
-            )
+        if recorded is not None or layout.number != FIRST_LAYOUT:
+            check_successor(config.application_id, layout, recorded)
         writer.write([(place, key, value)])
     finally:
         writer.close()

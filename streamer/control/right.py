@@ -20,11 +20,16 @@ from typing import Self
 
 from streamer.clock import SystemClock
 from streamer.config import Config
-from streamer.control.current import current_layout, layout_row, layout_writer
+from streamer.control.current import (
+    check_successor,
+    current_layout,
+    layout_row,
+    layout_writer,
+)
 from streamer.control.requests import PauseRecord, PlanRecord, decode, encode, key_of
 from streamer.control.topics import make_layout_topic
-from streamer.errors import FencedError, OperationRefusedError, PauseError
-from streamer.ids import FIRST_LAYOUT, TopicPartition, control_topic
+from streamer.errors import FencedError, PauseError
+from streamer.ids import TopicPartition, control_topic
 from streamer.kafka.admin import Admin
 from streamer.kafka.api import Committed
 from streamer.kafka.consumer import InputConsumer
@@ -33,6 +38,8 @@ from streamer.layout import ApplicationLayout
 
 __all__ = ["LayoutRight"]
 
+# Requests of operators and positions of tasks wait behind a switch that died on its way.
+_TRANSACTION_MS = 10_000
 _POLL_S = 0.05
 _READ_S = 30.0
 
@@ -53,7 +60,9 @@ class LayoutRight:
     def claim(cls, config: Config, admin: Admin, *, timeout_s: float = 30.0) -> Self:
         """Raises KafkaUnavailableError."""
         make_layout_topic(config, admin)
-        writer = ExclusiveWriter(config, layout_writer(config.application_id))
+        writer = ExclusiveWriter(
+            config, layout_writer(config.application_id), transaction_ms_max=_TRANSACTION_MS
+        )
         try:
             writer.claim(timeout_s)
         except BaseException:
@@ -135,15 +144,9 @@ class LayoutRight:
         the lease was over or somebody else has the right, KafkaUnavailableError where it is not
         known what became of it: the record says so.
         """
-        recorded = current_layout(self._config, self._admin)
-        number = FIRST_LAYOUT if recorded is None else recorded.number
-        if layout.number != number + 1:
-            raise OperationRefusedError(
-                f"layout {layout.number} cannot follow layout {number}, which"
-                f" {self._config.application_id} runs",
-                hint="plan again from the layout that holds: streamer show layout; nothing was"
-                " changed",
-            )
+        check_successor(
+            self._config.application_id, layout, current_layout(self._config, self._admin)
+        )
         row = layout_row(
             self._config.application_id,
             layout,
@@ -154,7 +157,7 @@ class LayoutRight:
         try:
             self._writer.write(
                 [row, self._asking(is_over=True)],
-                positions=Positions(positions, reader.group()),
+                positions=Positions(positions, self._config.application_id, reader.group()),
             )
         except FencedError as error:
             raise FencedError(

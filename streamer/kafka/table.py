@@ -33,7 +33,7 @@ from streamer.kafka.api import Committed
 from streamer.kafka.attempts import Attempts, reported, unless_away
 from streamer.kafka.consumer import with_metadata
 from streamer.kafka.faults import as_exception, error_of, translated
-from streamer.kafka.rights import is_only_the_group, on_id, on_topics
+from streamer.kafka.rights import is_only_the_group, on_group, on_id, on_topics
 from streamer.kafka.stuck import let_go, stuck
 
 __all__ = ["ExclusiveWriter", "Positions", "Row", "TableReader", "TableWriter", "newest"]
@@ -282,9 +282,10 @@ class TableWriter:
 
 
 class Positions(NamedTuple):
-    """Of a group, `group` being what its consumer says of it."""
+    """Of the group called `name`, `group` being what its consumer says of it."""
 
     of: Mapping[TopicPartition, Committed]
+    name: str
     group: Any
 
 
@@ -330,7 +331,6 @@ class ExclusiveWriter:
                 for place, key, value in rows:
                     self._producer.produce(place.topic, value, key.encode(), place.partition)
                 if positions is not None:
-                    # The first request of the transaction may be this one.
                     self._producer.send_offsets_to_transaction(
                         with_metadata(positions.of), positions.group, _WRITE_S
                     )
@@ -338,7 +338,9 @@ class ExclusiveWriter:
                 self._producer.commit_transaction(_WRITE_S)
         except (KafkaException, SystemError) as error:
             what, found = f"writing as {self._id}", reported(error)
-            needed = on_id(self._id), on_topics("Write", (place.topic for place, *_row in rows))
+            needed = [on_id(self._id), on_topics("Write", (place.topic for place, *_row in rows))]
+            if positions is not None:
+                needed.append(on_group("Read", positions.name))
             self._failure = unless_away(error_of(found), what, *needed)
             self._failure = self._failure or translated(found, what, *needed)
             raise self._failure from error

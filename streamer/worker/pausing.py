@@ -100,43 +100,51 @@ class Pausing:
                 self._kept.keep(desired.paused, now_ms, desired.pause_ms)
                 _log.info("pause %s: committed, nothing is read", desired.paused)
             case "resume":
+                # What was read meanwhile is read again, so its transaction must not stay open.
+                if not commit():
+                    return False
                 _log.info("pause %s is over", self._kept.number)
                 self._kept.begin()
                 self._tasks.release()
-            case "end":
-                self._end(now_ms)
+            case "end" if self._is_void(now_ms):
+                if not commit():
+                    return False
+                _log.warning(
+                    "pause %s is over: nobody ended it within its lease, and nothing came of it",
+                    self._kept.number,
+                )
+                self._kept.end()
+                self._tasks.release()
         return True
 
-    def _end(self, now_ms: int) -> None:
-        """Nobody has ended it: find out whether it led to anything, beside everything else."""
-        if self._look is None:
-            if now_ms >= self._again_ms:
-                self._look = _Look(self._recorded)
-            return
-        if not self._look.is_done:
-            return
-        look, self._look = self._look, None
+    def _is_void(self, now_ms: int) -> bool:
+        """Nobody has ended it: whether it is sure that nothing came of it, and that nothing can.
+        That is found out beside everything else. Raises LayoutChangedError."""
+        look = self._look
+        if look is None or look.number != self._kept.number:
+            # What was seen for an earlier pause says nothing of whoever asked for this one.
+            if look is not None or now_ms >= self._again_ms:
+                self._look = _Look(self._kept.number, self._recorded)
+            return False
+        if not look.is_done:
+            return False
         if look.failure is not None:
-            _log.warning("pause %s cannot be ended yet: %s", self._kept.number, look.failure)
-            self._again_ms = now_ms + _AGAIN_MS
-            return
+            _log.warning("pause %s cannot be ended yet: %s", look.number, look.failure)
+            self._look, self._again_ms = None, now_ms + _AGAIN_MS
+            return False
         if look.layout > self._running:
             raise LayoutChangedError(
                 f"layout {look.layout} was recorded; this worker runs layout {self._running}",
                 hint="nothing is to be done: it closes its tasks and begins anew with that layout",
             )
-        _log.warning(
-            "pause %s is over: nobody ended it within its lease, and nothing came of it",
-            self._kept.number,
-        )
-        self._kept.end()
-        self._tasks.release()
+        return True
 
 
 class _Look:
-    """One call of `Recorded` in a thread of its own."""
+    """One call of `Recorded` for a pause, in a thread of its own."""
 
-    def __init__(self, recorded: Recorded) -> None:
+    def __init__(self, number: str, recorded: Recorded) -> None:
+        self.number = number
         self.layout: Layout = FIRST_LAYOUT
         self.failure: StreamerError | None = None
         self._recorded = recorded
