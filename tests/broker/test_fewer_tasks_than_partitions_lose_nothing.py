@@ -48,6 +48,17 @@ def folded(made: Application) -> ApplicationLayout:
     )
 
 
+def shop(application: Any) -> Application:
+    """12 partitions of purchases and 6 of a table, which has all its customers."""
+    made: Application = application("shop", partitions=12)
+    made.kafka.create(
+        made.topic("customers"), partitions=6, retention_ms="-1", cleanup_policy="compact"
+    )
+    rows = [(f"c{one}", json.dumps({"city": f"city-{one % CITIES}"})) for one in range(CUSTOMERS)]
+    made.kafka.produce(made.topic("customers"), rows, timestamp_ms=START_MS)
+    return made
+
+
 def found(made: Application) -> dict[str, tuple[int, int]]:
     """The sums, which never go back."""
     sums: dict[str, tuple[int, int]] = {}
@@ -65,12 +76,7 @@ def running(workers: list[Worker]) -> set[str]:
 def test_the_sums_are_right_through_a_kill_and_a_change_of_a_layout(
     application: Any, wait_until: Any
 ) -> None:
-    made: Application = application("shop", partitions=12)
-    made.kafka.create(
-        made.topic("customers"), partitions=6, retention_ms="-1", cleanup_policy="compact"
-    )
-    rows = [(f"c{one}", json.dumps({"city": f"city-{one % CITIES}"})) for one in range(CUSTOMERS)]
-    made.kafka.produce(made.topic("customers"), rows, timestamp_ms=START_MS)
+    made = shop(application)
     records = purchases(0)
     made.kafka.produce(made.topic("in"), records, timestamp_ms=START_MS + 1_000)
     config = Config(application_id=made.name, bootstrap_servers=made.kafka.bootstrap_servers)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from typing import Any
 
@@ -16,10 +15,13 @@ from streamer.ids import Layout, TopicPartition
 from streamer.kafka.admin import Admin
 from streamer.kafka.api import Committed
 from streamer.kafka.consumer import InputConsumer
-from tests.broker.test_fewer_tasks_than_partitions_lose_nothing import folded, found, running
+from tests.broker.test_fewer_tasks_than_partitions_lose_nothing import (
+    folded,
+    found,
+    running,
+    shop,
+)
 from tests.broker.test_records_are_rekeyed_and_joined_exactly_once import (
-    CITIES,
-    CUSTOMERS,
     START_MS,
     purchases,
     totals,
@@ -41,12 +43,7 @@ def positions(made: Application, config: Config) -> Mapping[TopicPartition, Comm
 def test_it_holds_through_kills_and_ends_in_a_switch_or_in_nothing(
     application: Any, wait_until: Any
 ) -> None:
-    made: Application = application("shop", partitions=12)
-    made.kafka.create(
-        made.topic("customers"), partitions=6, retention_ms="-1", cleanup_policy="compact"
-    )
-    rows = [(f"c{one}", json.dumps({"city": f"city-{one % CITIES}"})) for one in range(CUSTOMERS)]
-    made.kafka.produce(made.topic("customers"), rows, timestamp_ms=START_MS)
+    made = shop(application)
     config = Config(application_id=made.name, bootstrap_servers=made.kafka.bootstrap_servers)
     layout, admin = folded(made), Admin(config)
     write_layout(config, admin, layout)

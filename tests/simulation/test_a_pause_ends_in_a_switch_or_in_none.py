@@ -21,6 +21,7 @@ from streamer.errors import TopologyChangedError
 from streamer.ids import Layout
 from streamer.topology.shape import Shape
 from tests.simulation.kafka import RECORDER, Kafka
+from tests.simulation.lives import lived
 from tests.simulation.process import Process, work_of
 from tests.simulation.world import World
 
@@ -127,12 +128,7 @@ class Switching(World):
 
 
 def live(seed: int) -> Switching:
-    world = Switching(seed)
-    try:
-        world.live(STEPS)
-    except AssertionError as error:
-        raise AssertionError(f"--seed {seed} after {world.steps} steps: {error}") from error
-    return world
+    return lived(Switching(seed), STEPS)
 
 
 def live_all(seeds: Iterable[int]) -> list[Switching]:

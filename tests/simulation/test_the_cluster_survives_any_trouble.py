@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from tests.simulation.lives import lived
 from tests.simulation.world import RELEASES, World
 
 ROUNDS = 60
@@ -12,12 +13,7 @@ STEPS = 4_000
 
 
 def live(seed: int, *, mixed: bool = False) -> World:
-    world = World(seed, mixed=mixed)
-    try:
-        world.live(STEPS)
-    except AssertionError as error:
-        raise AssertionError(f"--seed {seed} after {world.steps} steps: {error}") from error
-    return world
+    return lived(World(seed, mixed=mixed), STEPS)
 
 
 def test_a_few_lives() -> None:

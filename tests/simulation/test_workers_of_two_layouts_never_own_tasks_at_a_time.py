@@ -20,6 +20,7 @@ from streamer.errors import TopologyChangedError
 from streamer.layout import ApplicationLayout
 from streamer.topology.partitions import partitions
 from streamer.topology.shape import shape_of
+from tests.simulation.lives import lived
 from tests.simulation.process import Process, work_of
 from tests.simulation.world import World
 
@@ -87,12 +88,7 @@ class Switching(World):
 
 
 def live(seed: int) -> Switching:
-    world = Switching(seed)
-    try:
-        world.live(STEPS)
-    except AssertionError as error:
-        raise AssertionError(f"--seed {seed} after {world.steps} steps: {error}") from error
-    return world
+    return lived(Switching(seed), STEPS)
 
 
 def live_all(seeds: Iterable[int]) -> list[Switching]:

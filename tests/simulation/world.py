@@ -47,6 +47,7 @@ class World:
     """`mixed` starts workers of two releases, as nobody should."""
 
     def __init__(self, seed: int, *, mixed: bool = False) -> None:
+        self.seed = seed
         self.chance = random.Random(seed)
         # Apart from the other dice, which fall the same without them.
         self.release = random.Random(f"release {seed}") if mixed else None
