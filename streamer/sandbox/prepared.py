@@ -26,8 +26,8 @@ from streamer.sandbox.settings import LOGGING, server_properties
 
 __all__ = ["copy", "format_data", "is_copied", "java", "prepare"]
 
-# Some 6 s on two idle cores.
-PREPARE_TIMEOUT = 120.0
+# Some 6 s on two idle cores, two minutes on two that a dozen others want as well.
+PREPARE_TIMEOUT = 300.0
 HEAP_MIB = 256
 CLASSES = "classes.aot"
 META = "meta.properties"

@@ -33,7 +33,7 @@ def test_two_that_start_at_once_prepare_once(tmp_path: Path) -> None:
     )
     command = [sys.executable, "-c", program, str(tmp_path)]
     both = [subprocess.Popen(command, stdout=subprocess.PIPE, text=True) for _ in range(2)]
-    first, second = (Path(one.communicate(timeout=200)[0].strip()) for one in both)
+    first, second = (Path(one.communicate(timeout=280)[0].strip()) for one in both)
     assert first == second == prepare(fetch(), cache=tmp_path)
     assert {path.name for path in first.iterdir()} == {CLASSES, "data"}
     assert {path.name for path in first.parent.iterdir()} == {".lock", first.name}
