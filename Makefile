@@ -13,7 +13,7 @@ ARGS   ?=
 export PYTHONDONTWRITEBYTECODE :=
 
 .DEFAULT_GOAL := help
-.PHONY: help setup servers demo airflow test test-fast test-celery lint chaos bench lock format clean distclean
+.PHONY: help setup servers demo airflow test tests test-fast test-celery lint style types chaos bench lock format clean distclean
 
 help:  ## show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-11s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -68,21 +68,30 @@ demo: setup  ## run the demonstration; KEEP=1 leaves it running
 airflow: setup  ## Airflow for an application whose Kafka runs: ARGS="--app ID --bootstrap-servers HOST:PORT"
 	@$(PY) -m demo.airflow $(ARGS)
 
-lint: setup
+lint: setup style types
+
+style: setup
 	$(PY) -m ruff check .
 	$(PY) -m ruff format --check .
+
+types: setup
 	$(PY) -m mypy --num-workers 2 $(CODE)
 
 # In the order of tests/conftest.py: the plugin would begin with the files of many tests.
 SPREAD := --dist loadfile --no-loadscope-reorder
 
+# Types are checked while servers are fetched and the first scenarios wait; a mistake there fails the
+# run as well.
+test: style  ## linters, types and all tests, a real Kafka included
+	@$(MAKE) --no-print-directory --jobs 2 types tests
+
 # Scenarios use a fifth of a core each: they wait for sessions to end and processes to start. Two of
 # the processes begin with what only computes (tests/division.py).
-test: lint servers  ## linters, types and all tests, a real Kafka included
+tests: servers
 	$(PY) -m pytest tests $(wildcard examples/tests) -m "not chaos and not bench and not celery" \
 	  --numprocesses 8 $(SPREAD) $(ARGS)
 
-test-fast: setup  ## tests without Kafka, sshd and S3 that need no second each: less than a minute
+test-fast: setup  ## tests without Kafka, sshd and S3 that need no half second each: less than a minute
 	STREAMER_TEST_HURRY=1 $(PY) -m pytest tests/unit tests/tidy $(wildcard tests/simulation examples/tests) -m "not broker and not chaos and not bench and not slow" \
 	  --numprocesses 3 $(SPREAD) $(ARGS)
 

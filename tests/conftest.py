@@ -13,6 +13,7 @@ import shutil
 import tempfile
 from collections import Counter
 from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -101,9 +102,10 @@ def pytest_configure(config: pytest.Config) -> None:
         from tests.session import session_broker
 
         # Thorough compiling would not pay: brokers of single scenarios live for seconds, and that
-        # of the session took 42 s of a processor in four minutes with it, 32 without.
+        # of the session took 42 s of a processor in four minutes with it, 32 without. Nor would it
+        # pay to collect garbage beside the work, on cores that are never idle.
         if "JAVA_TOOL_OPTIONS" not in os.environ:
-            os.environ["JAVA_TOOL_OPTIONS"] = "-XX:TieredStopAtLevel=1"
+            os.environ["JAVA_TOOL_OPTIONS"] = "-XX:TieredStopAtLevel=1 -XX:+UseSerialGC"
             config.add_cleanup(lambda: os.environ.pop("JAVA_TOOL_OPTIONS"))
         sandbox = session_broker().start()
         config.add_cleanup(sandbox.stop)
@@ -111,12 +113,20 @@ def pytest_configure(config: pytest.Config) -> None:
         config.add_cleanup(lambda: os.environ.pop(BROKER))
 
 
+def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:
+    from tests.division import is_for_others
+
+    return is_for_others(collection_path, config) or None
+
+
+@cache
+def _directory(path: Path) -> str:
+    return path.relative_to(TESTS).parts[0] if path.is_relative_to(TESTS) else ""
+
+
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
-        if not item.path.is_relative_to(TESTS):
-            continue
-        directory = item.path.relative_to(TESTS).parts[0]
-        if directory in MARKED_DIRECTORIES:
+        if (directory := _directory(item.path)) in MARKED_DIRECTORIES:
             item.add_marker(directory)
     # Scenarios with sessions of seconds go before what only computes, and long files before others:
     # else one process would still be at them when the rest have nothing left.
@@ -165,7 +175,7 @@ def pytest_sessionfinish(session: pytest.Session, exitstatus: int) -> None:
 
 @pytest.hookimpl(optionalhook=True)
 def pytest_testnodedown(node: Any) -> None:
-    # Each process has seen all tests.
+    # Some processes, or each of them, have seen all tests.
     _deselected.update(Counter(getattr(node, "workeroutput", {}).get("deselected")) - _deselected)
 
 

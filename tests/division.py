@@ -6,6 +6,7 @@ import multiprocessing
 import os
 import sys
 from collections.abc import Sequence
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -13,12 +14,36 @@ import pytest
 from _pytest.assertion import rewrite
 from xdist.scheduler import LoadFileScheduling
 
-__all__ = ["Scheduling", "prepare_asserts"]
+__all__ = ["Scheduling", "is_for_others", "prepare_asserts"]
+
+TESTS = Path(__file__).parent
 
 # Where each test is a scenario that waits more than it computes.
 SCENARIOS = ("tests/broker/", "tests/airflow/")
 # So many processes may wait for each other's processor before others are set apart.
 PROCESSES_TO_SPARE = 6
+
+
+def is_for_others(path: Path, config: pytest.Config) -> bool:
+    """Whether this process leaves what lies there to others.
+
+    Collecting all is eight seconds of a CPU. So where a run of all tests has processes to spare,
+    only those collect what computes, and the others scenarios alone.
+    """
+    own = getattr(config, "workerinput", None)
+    if own is None or own["workercount"] <= PROCESSES_TO_SPARE or _is_spared(own["workerid"]):
+        return False
+    if path.parent != TESTS or not path.is_dir() or TESTS not in map(_resolved, config.args):
+        return False
+    return f"tests/{path.name}/" not in SCENARIOS
+
+
+def _resolved(arg: str) -> Path:
+    return Path(arg.partition("::")[0]).resolve()
+
+
+def _is_spared(worker: str) -> bool:
+    return int(worker.removeprefix("gw")) >= PROCESSES_TO_SPARE
 
 
 class Scheduling(LoadFileScheduling):
@@ -27,17 +52,49 @@ class Scheduling(LoadFileScheduling):
 
     Where there are many processes, the last ones begin with the first file that is no scenario:
     what only computes fills the time in which scenarios wait, rather than to come after them all.
+    Each process is given what it has collected.
     """
+
+    def add_node_collection(self, node: Any, collection: Sequence[str]) -> None:
+        self.registered_collections[node] = list(collection)
+
+    def schedule(self) -> None:
+        if self.collection is not None:
+            super().schedule()
+            return
+        self.collection = list(dict.fromkeys(chain(*self.registered_collections.values())))
+        for test in self.collection:
+            self.workqueue.setdefault(self._split_scope(test), {})[test] = False
+        self._refuse_differences()
+        for node in self.nodes:
+            self._assign_work_unit(node)
+        # A process runs a test once it knows the one after it.
+        for node in self.nodes:
+            self._reschedule(node)
+
+    def _refuse_differences(self) -> None:
+        """A test whose name is another one in each process would run more than once, or never."""
+        for node, collection in self.registered_collections.items():
+            own = set(collection)
+            for scope in {self._split_scope(test) for test in collection}:
+                if other := self.workqueue[scope].keys() - own:
+                    raise pytest.UsageError(
+                        f"{node.gateway.id} has not collected {min(other)}, others have"
+                    )
 
     def _split_scope(self, nodeid: str) -> str:
         file = str(super()._split_scope(nodeid))
         return "tests/tidy" if file.startswith("tests/tidy/") else file
 
     def _assign_work_unit(self, node: Any) -> None:
-        if int(node.gateway.id.removeprefix("gw")) >= PROCESSES_TO_SPARE:
-            computes = (scope for scope in self.workqueue if not scope.startswith(SCENARIOS))
-            if (scope := next(computes, None)) is not None:
-                self.workqueue.move_to_end(scope, last=False)
+        own = set(map(self._split_scope, self.registered_collections[node]))
+        scopes = [scope for scope in self.workqueue if scope in own]
+        if not scopes:
+            node.shutdown()
+            return
+        computes = (scope for scope in scopes if not scope.startswith(SCENARIOS))
+        first = next(computes, scopes[0]) if _is_spared(node.gateway.id) else scopes[0]
+        self.workqueue.move_to_end(first, last=False)
         super()._assign_work_unit(node)
 
 

@@ -21,7 +21,16 @@ from typing import Any
 
 from streamer.errors import SandboxError
 
-__all__ = ["KAFKA_LOCK", "Jar", "cache_directory", "digest", "fetch", "maven", "read_lock"]
+__all__ = [
+    "KAFKA_LOCK",
+    "Jar",
+    "cache_directory",
+    "digest",
+    "fetch",
+    "maven",
+    "only_one",
+    "read_lock",
+]
 
 KAFKA_LOCK = Path(__file__).with_name("kafka.lock")
 DOWNLOADS_AT_ONCE = 6
@@ -70,7 +79,7 @@ def fetch(lock: Path = KAFKA_LOCK, *, cache: Path | None = None) -> list[Path]:
     if _missing(jars, directory):
         try:
             directory.mkdir(parents=True, exist_ok=True)
-            with _only_one(directory / ".lock"):
+            with only_one(directory / ".lock"):
                 _download_all(_missing(jars, directory), directory)
         except OSError as error:
             raise SandboxError(
@@ -91,7 +100,8 @@ def _missing(jars: list[Jar], directory: Path) -> list[Jar]:
 
 
 @contextmanager
-def _only_one(path: Path) -> Iterator[None]:
+def only_one(path: Path) -> Iterator[None]:
+    """One process at a time is here, among those that name this file; the others wait."""
     with path.open("w") as file:
         fcntl.flock(file, fcntl.LOCK_EX)  # the kernel gives it back when its holder dies
         yield

@@ -141,7 +141,7 @@ def test_there_and_back(shelf: Shelf, wait_until: Callable[..., None]) -> None:
         wait_until(lambda: all(one.lag == 0 for one in running.progress), what="no lag")
         running.check()
         began = time.monotonic()
-    assert time.monotonic() - began < 4.0
+    assert time.monotonic() - began < 20
     now = shelf.ports()
     for task in range(2):
         places = {one.name: TopicPartition(one.source, task) for one in plan.stores}

@@ -193,6 +193,7 @@ def lifted_unseen(patch: pytest.MonkeyPatch) -> None:
 
 
 # One life each that notices it soon, or one of those that follow.
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("broken", "first"),
     [

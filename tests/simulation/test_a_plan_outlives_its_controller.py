@@ -14,10 +14,11 @@ from streamer.control.requests import (
     RebalanceRecord,
 )
 from streamer.ids import TaskId
+from tests.hurry import examples
 from tests.simulation.world import World
 
 # Of these each begins with three workers at most.
-SEEDS = (2, *range(5, 16))
+SEEDS = (2, *range(5, 16))[: examples(12)]
 Placed = dict[str, tuple[str, frozenset[str]]]
 
 

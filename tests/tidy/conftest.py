@@ -6,6 +6,7 @@ import ast
 import shutil
 import subprocess
 from collections.abc import Collection, Mapping
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -25,6 +26,13 @@ def listed(found: Collection[str] | Mapping[str, int]) -> str:
     if isinstance(found, Mapping):
         found = [f"{where}: {size}" for where, size in found.items()]
     return "\n" + "\n".join(sorted(found))
+
+
+@cache
+def definitions(tree: ast.Module) -> list[ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef]:
+    """All of a module, looked for once: that takes as long as to parse it."""
+    kinds = (ast.ClassDef, ast.FunctionDef, ast.AsyncFunctionDef)
+    return [node for node in ast.walk(tree) if isinstance(node, kinds)]
 
 
 @pytest.fixture(scope="session")

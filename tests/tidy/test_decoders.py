@@ -42,8 +42,8 @@ def test_no_type_is_met_while_decoding() -> None:
     found = [
         f"{path.relative_to(STREAMER)}:{node.lineno}"
         for path in sorted(STREAMER.rglob("*.py"))
-        if str(path.relative_to(STREAMER)) not in OTHERS
-        for node in ast.walk(ast.parse(path.read_text()))
+        if str(path.relative_to(STREAMER)) not in OTHERS and ".decode" in (text := path.read_text())
+        for node in ast.walk(ast.parse(text))
         if isinstance(node, ast.Call)
         and ast.unparse(node.func).endswith(("json.decode", "msgpack.decode"))
         and any(each.arg == "type" for each in node.keywords)

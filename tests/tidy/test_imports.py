@@ -155,10 +155,10 @@ def test_what_the_product_imports_is_declared(modules: dict[Path, ast.Module]) -
 def names_of(package: str) -> set[str]:
     """What an installed package lets others import; nothing where it is not installed."""
     try:
-        files = distribution(package).files
+        record = distribution(package).read_text("RECORD") or ""
     except PackageNotFoundError:
         return set()
-    return {file.parts[0].partition(".")[0] for file in files or ()}
+    return {re.split(r"[/.,]", line)[0] for line in record.splitlines()}
 
 
 def test_the_names_of_a_package_are_those_of_its_modules() -> None:

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.tidy.conftest import listed
+from tests.tidy.conftest import definitions, listed
 
 BANNED_WORDS = {"Manager", "Handler", "Impl", "Base", "Abstract", "Util", "Utils", "Helper"}
 BANNED_MODULES = {"util", "utils", "common", "helper", "helpers", "misc", "base", "impl"}
@@ -48,7 +48,7 @@ def test_names_are_plain_nouns(modules: dict[Path, ast.Module]) -> None:
     found = [
         f"{file}: {node.name}"
         for file, tree in modules.items()
-        for node in ast.walk(tree)
+        for node in definitions(tree)
         if isinstance(node, ast.ClassDef) and words(node.name) & BANNED_WORDS
     ]
     found += [str(file) for file in modules if set(file.with_suffix("").parts) & BANNED_MODULES]

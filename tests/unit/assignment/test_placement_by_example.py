@@ -344,6 +344,7 @@ def test_a_joining_worker_gets_its_share_while_another_is_away() -> None:
 # Scale
 
 
+@pytest.mark.slow
 def test_the_size_of_a_large_fleet_is_planned_in_seconds() -> None:
     workers = {
         f"host{number:03}-{each}": Site(zone(f"eu/{number % 3}"), host=f"host{number:03}")

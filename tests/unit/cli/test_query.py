@@ -93,7 +93,7 @@ def test_a_prefix_and_a_range_are_gathered_from_both_workers_in_order(shell: She
     assert (page["next"], page["missing"]) == (None, [])
 
 
-@pytest.mark.parametrize("limit", [1, 7, 59, 60, 100])
+@pytest.mark.parametrize("limit", [pytest.param(1, marks=pytest.mark.slow), 7, 59, 60, 100])
 def test_pages_over_both_workers_hold_every_row_once(shell: Shell, limit: int) -> None:
     seen: list[str] = []
     after: tuple[str, ...] = ()

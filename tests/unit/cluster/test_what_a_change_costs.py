@@ -12,6 +12,7 @@ from collections import Counter, defaultdict
 from collections.abc import Iterable
 from zlib import compress, crc32
 
+import pytest
 from msgspec.structs import replace
 
 from streamer.cluster.attendance import SETTLE_MS
@@ -164,6 +165,7 @@ def stored(*values: bytes) -> int:
     return HEAD + len(compress(b"".join(b"a-100-1" + value for value in values)))
 
 
+@pytest.mark.slow
 def test_the_loss_of_one_of_1200_workers_costs_little() -> None:
     fleet = Fleet(133)
     fleet.lose(["b-100-1"])

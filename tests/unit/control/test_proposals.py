@@ -86,11 +86,11 @@ def test_one_of_another_application_or_release_is_refused() -> None:
 
 
 def test_each_task_that_changes_has_its_reason() -> None:
-    tasks = {TaskId(0, number): Load(1_000, 10) for number in range(900)}
+    tasks = {TaskId(0, number): Load(1_000, 10) for number in range(540)}
     target = {task: Copies(f"w{at % 2}") for at, task in enumerate(tasks)}
     sites = {f"w{at}": Site(host=f"h{at}") for at in range(4)}
     found = proposal(Facts(workers=sites, tasks=tasks, previous=target), target)
-    assert len(found.after) > 400
+    assert len(found.after) > PAGE_MOVES
     assert {move.task for move in found.moves} == found.after.keys()
     assert all(move.why and move.bytes for move in found.moves)
     read = joined(dict(pages_of(replace(found, number="n"))), TOPIC)

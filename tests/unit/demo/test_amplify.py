@@ -42,6 +42,7 @@ def test_one_turn_holds_every_purchase_once_per_copy(history: list[Purchase]) ->
     assert bought(0) == bought(CUSTOMERS) == bought(2 * CUSTOMERS)
 
 
+@pytest.mark.slow
 def test_days_never_go_back_and_copies_differ(history: list[Purchase]) -> None:
     stream = list(amplify(history, copies=2))
     assert all(one.day <= other.day for one, other in pairwise(stream))

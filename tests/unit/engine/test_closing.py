@@ -14,6 +14,7 @@ from streamer.failpoints import InjectedError
 from streamer.ids import TaskId
 from streamer.store.closing import Closing
 from streamer.testing import TopologyTestDriver
+from tests.hurry import examples
 from tests.unit.engine.rig import Rig
 
 ALL = 10**9
@@ -72,7 +73,7 @@ def run(rig: Rig, records: list[Any], ends: set[int], chance: random.Random | No
     rig.commit()
 
 
-@pytest.mark.parametrize("seed", range(30))
+@pytest.mark.parametrize("seed", range(examples(30)))
 @pytest.mark.parametrize("windows", WINDOWS)
 def test_many_commits_give_what_one_gives(
     windows: Any, seed: int, monkeypatch: pytest.MonkeyPatch

@@ -272,7 +272,7 @@ def test_the_end_waits_for_no_client_longer_than_a_second(worker: Worker, monkey
     began = time.monotonic()
     worker.server.close()
     # Half a second each for the thread and for what is being answered; a client has ten.
-    assert time.monotonic() - began < 5
+    assert time.monotonic() - began < 9
     for client in clients:
         # One that was not accepted yet is reset, the others come to their end.
         with contextlib.suppress(ConnectionResetError):
@@ -298,9 +298,9 @@ def test_a_request_that_is_being_answered_ends_before_the_server_does(
     assert worker.server is not None
     with ThreadPoolExecutor(1) as threads:
         reply = threads.submit(worker.get, "/healthz")
-        assert asked.wait(5)
+        assert asked.wait(30)
         worker.server.close()
-        assert reply.result(5).status == 200
+        assert reply.result(30).status == 200
         assert reply.result().headers["Connection"] == "close"
 
 

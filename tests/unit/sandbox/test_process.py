@@ -26,7 +26,7 @@ def start(program: str, log: Path, bound: signal.Signals | None = None) -> Serve
 
 
 def wait_until(is_true: Callable[[], bool]) -> bool:
-    deadline = time.monotonic() + 20
+    deadline = time.monotonic() + 60
     while not is_true() and time.monotonic() < deadline:
         time.sleep(0.02)
     return is_true()

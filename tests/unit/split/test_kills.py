@@ -95,6 +95,7 @@ def check(root: Path, whole: Path) -> None:
     assert names[0] == names[1]
 
 
+@pytest.mark.slow
 def test_a_stop_anywhere_and_a_resume_are_as_if_nothing_had_been(tmp_path: Path) -> None:
     sources = fill(tmp_path / "cut" / "a", BEFORE, ENTRIES)
     shutil.copytree(tmp_path / "cut" / "a", tmp_path / "whole" / "a")

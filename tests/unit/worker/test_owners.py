@@ -119,14 +119,14 @@ def test_nothing_is_read_before_somebody_asks_and_then_again_and_again(owners: O
 def test_where_brokers_are_away_queries_wait_for_the_first_map_once(
     owners: Owners, monkeypatch: Any
 ) -> None:
-    monkeypatch.setattr(owners_module, "_FIRST_S", 1.5)
+    monkeypatch.setattr(owners_module, "_FIRST_S", 3.0)
     Told.is_away = True
     began = time.monotonic()
     assert owners.owner(TASK) is None
-    assert 1.4 < time.monotonic() - began < 20
+    assert 2.9 < time.monotonic() - began < 20
     began = time.monotonic()
     assert [owners.owner(TASK), *owners.standbys(TASK)] == [None]
-    assert time.monotonic() - began < 1.2
+    assert time.monotonic() - began < 2.8
     Told.is_away = False
     ends = time.monotonic() + 30
     while owners.owner(TASK) != "owner:8080":
@@ -153,5 +153,5 @@ def test_many_may_ask_at_once(owners: Owners) -> None:
     for thread in threads:
         thread.start()
     for thread in threads:
-        thread.join(5)
+        thread.join(30)
     assert found == ["owner:8080"] * 16

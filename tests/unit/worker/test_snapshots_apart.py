@@ -81,6 +81,19 @@ def awaited(is_true: Callable[[], object]) -> None:
         time.sleep(0.01)
 
 
+def one_made_by(parent: int, until: Callable[[Callable[[], object]], None]) -> int:
+    """The first that is seen. It has no command line for a moment, when another program takes the
+    place of its first."""
+    seen: list[int] = []
+
+    def is_seen() -> bool:
+        seen.extend(made_by(parent))
+        return bool(seen)
+
+    until(is_seen)
+    return seen[0]
+
+
 @pytest.fixture
 def held(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[Path]:
     """The process stands before its commit until the path is there."""
@@ -192,8 +205,7 @@ def test_a_worker_goes_on_after_it_was_killed(host: Host) -> None:
     os.environ["STREAMER_FAILPOINTS"] = "snapshot.after_pending=sleep:60000"
     try:
         host.order()
-        host.until(lambda: made_by(os.getpid()))
-        os.kill(made_by(os.getpid())[0], signal.SIGKILL)
+        os.kill(one_made_by(os.getpid(), host.until), signal.SIGKILL)
         host.until(lambda: (chore := host.chore(one.task)) and chore.state == "failed")
     finally:
         del os.environ["STREAMER_FAILPOINTS"]
@@ -202,6 +214,7 @@ def test_a_worker_goes_on_after_it_was_killed(host: Host) -> None:
     assert len(host.manifests(one)) == 1
 
 
+@pytest.mark.slow
 def test_what_goes_wrong_there_is_told_here(
     job: Job, tmp_path: Path, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -249,8 +262,7 @@ def test_it_dies_with_the_worker(job: Job, held: Path, tmp_path: Path) -> None:
 
     (tmp_path / "job").write_bytes(pickle.dumps(job))
     worker = subprocess.Popen([sys.executable, "-c", _WORKER, str(tmp_path / "job")])
-    awaited(lambda: made_by(worker.pid))
-    [pid] = made_by(worker.pid)
+    pid = one_made_by(worker.pid, awaited)
     worker.kill()
     worker.wait()
     awaited(lambda: not Path(f"/proc/{pid}").exists())
@@ -266,6 +278,7 @@ exec sleep 600
 """
 
 
+@pytest.mark.slow
 def test_what_it_asks_for_credentials_has_no_part_in_the_line_and_goes_with_it(
     job: Job, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -46,6 +46,7 @@ def hasty() -> Iterator[None]:
     sys.setswitchinterval(before)
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("hasty")
 def test_tasks_may_be_looked_at_while_they_come_and_go() -> None:
     tasks = _task_set()

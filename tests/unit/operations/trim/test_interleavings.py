@@ -198,6 +198,7 @@ def test_no_restore_ever_breaks_in_many_random_orders() -> None:
     assert trimmed > ROUNDS // 4
 
 
+@pytest.mark.slow
 def test_the_orders_show_what_a_trim_without_its_second_look_would_break() -> None:
     """A copy on an old disk that begins between the plan and the deletion."""
     broken = 0
