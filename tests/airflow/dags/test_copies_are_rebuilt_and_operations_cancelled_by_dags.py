@@ -6,6 +6,7 @@ import signal
 import threading
 import time
 from collections.abc import Callable
+from datetime import UTC, datetime
 
 import pytest
 
@@ -35,7 +36,8 @@ def test_a_copy_is_made_anew_and_a_task_without_one_is_named(
     keeper = here.made.workers[1]
     answers("rebuild_standby", "Approve")
     form = {"tasks": ["0_0"], "source": "changelog", "approval": "ask"}
-    done = here.run("rebuild_standby", **form, zone="az=b")
+    at = datetime.now(tz=UTC)
+    done = here.run("rebuild_standby", at=at, **form, zone="az=b")
     assert done.state == "success", states(done)
     assert states(done) == {
         "targets": "success",
@@ -50,6 +52,12 @@ def test_a_copy_is_made_anew_and_a_task_without_one_is_named(
     assert "was made anew from its changelogs" in operation.steps[1].said
     assert keeper.is_alive
     assert xcom(done, "approve")[0]["approved_by"] == "Ann"
+
+    # Cleared from any stage on, it finds what is done: nobody is asked, and nothing is made anew.
+    for task in ("targets", "plan", "approve", "rebuild", "settle"):
+        again = here.again_from("rebuild_standby", task, at=at)
+        assert again.state == "success", (task, states(again))
+        assert list(here.operations().values()) == [operation]
 
     for wrong in ({"tasks": ["0_7"]}, {"tasks": ["0_0"], "zone": "az=a"}):
         failed = here.run("rebuild_standby", **wrong)
