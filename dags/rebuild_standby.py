@@ -5,7 +5,7 @@ rest of the changelogs. Started by hand, for one task or several.
 
 - `targets` makes one unit for each task of the form.
 - `plan` chooses the worker and says what would be done. *It is refused*: no worker keeps a copy of
-  the task, or a rebuild of it is at work, which is named.
+  the task, or none in that zone; or a rebuild of it is at work, which is named.
 - `approve` shows the plans, and asks if the form says so. *No answer in time*: they are taken out.
 - `rebuild` orders it and waits until the copy is warm; no slot is taken while the worker works.
   *It stops*: each try goes on with it, and the old copy serves meanwhile.
@@ -22,13 +22,14 @@ from streamer_airflow.operators.operation import OperationOperator, PlanOperator
 from streamer_airflow.operators.settle import SettleOperator
 from streamer_airflow.operators.targets import TargetsOperator
 
-TAKES = ("worker", "source")
+TAKES = ("worker", "zone", "source")
 
 
 def build(application: Application) -> DAG:
     params = {
         "tasks": application.tasks(at_least=1),
         "worker": application.worker(),
+        "zone": application.zone(),
         "source": Param(
             "auto",
             enum=["auto", "s3", "ssh", "file", "active", "changelog"],

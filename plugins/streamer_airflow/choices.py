@@ -35,6 +35,7 @@ def choices_of(config: Config) -> Choices:
         stores=tuple(sorted(stores)),
         tasks=tuple(sorted((each.task for each in tasks), key=TaskId.parse)),
         workers=tuple(each.worker for each in workers),
+        zones=tuple(sorted({each.zone for each in workers if each.zone})),
         repositories=(repository,) if repository else (),
     )
 

@@ -124,6 +124,18 @@ class Application:
             + _listed("workers", self.choices.workers),
         )
 
+    def zone(self) -> Param:
+        return Param(
+            "",
+            type="string",
+            pattern=r"^$|^[^=,\s]+=[^=,\s]+(,[^=,\s]+=[^=,\s]+)*$",
+            **_offered(self.choices.zones),
+            title="Zone",
+            section="What",
+            description_md="Only a copy of a worker in this zone, by its tags, such as `az=eu-1`."
+            " Empty: in any. " + _listed("workers", self.choices.zones),
+        )
+
     def repository(self) -> Param:
         return Param(
             "",

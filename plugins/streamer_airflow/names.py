@@ -32,7 +32,7 @@ def nearest(wanted: Collection[str], known: Collection[str]) -> str:
 @contextmanager
 def with_nearest_names(config: Config, wanted: Mapping[str, Any]) -> Iterator[None]:
     """Adds them to a refusal. `wanted` has what is asked for: `task`, `tasks`, `stores`,
-    `worker`."""
+    `worker`, `zone`."""
     try:
         yield
     except OperationRefusedError as refused:
@@ -46,7 +46,8 @@ def with_nearest_names(config: Config, wanted: Mapping[str, Any]) -> Iterator[No
 def _looked(config: Config, wanted: Mapping[str, Any]) -> str:
     tasks = [*(wanted.get("tasks") or ()), *filter(None, [wanted.get("task")])]
     stores, workers = wanted.get("stores") or (), list(filter(None, [wanted.get("worker")]))
-    if not (tasks or stores or workers):
+    zones = list(filter(None, [wanted.get("zone")]))
+    if not (tasks or stores or workers or zones):
         return ""
     try:
         known = choices_of(config)
@@ -57,5 +58,6 @@ def _looked(config: Config, wanted: Mapping[str, Any]) -> str:
         nearest(tasks, known.tasks),
         nearest(stores, known.stores),
         nearest(workers, known.workers),
+        nearest(zones, known.zones),
     )
     return " ".join(filter(None, found))

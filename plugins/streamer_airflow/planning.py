@@ -159,6 +159,7 @@ def _request(asked: Asked, name: str) -> dict[str, Any]:
         return {
             "task": wanted["task"],
             "on": wanted.get("worker") or "",
+            "zone": wanted.get("zone") or "",
             "from": wanted.get("source") or "auto",
             "number": name,
         }

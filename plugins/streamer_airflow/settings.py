@@ -21,6 +21,7 @@ class Choices:
     stores: tuple[str, ...] = ()
     tasks: tuple[str, ...] = ()
     workers: tuple[str, ...] = ()
+    zones: tuple[str, ...] = ()
     repositories: tuple[str, ...] = ()
 
 

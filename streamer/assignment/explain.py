@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterator, Mapping
 
 from streamer.assignment.board import NOBODY, Board
 from streamer.assignment.facts import Copies, Facts, Kind, Mode, Move, Placement, Presence
+from streamer.ids import TaskId
 
-__all__ = ["explain"]
+__all__ = ["described", "explain"]
 
 _NAMED = 5
 
@@ -28,6 +29,17 @@ def explain(board: Board, facts: Facts) -> Placement:
         if board.before[at] != copies[task]:
             moves += _Changes(board, at, copies[task], newcomers=newcomers).moves()
     return Placement(copies, tuple(moves), tuple(_modes(board, facts)), _idle(board))
+
+
+def described(facts: Facts, copies: Mapping[TaskId, Copies]) -> Placement:
+    """A placement that was chosen elsewhere, and in which ways it is less than it should be."""
+    board = Board(facts)
+    for at, task in enumerate(board.tasks):
+        chosen = copies.get(task, Copies(None))
+        for name in chosen.workers:
+            if (worker := board.index.get(name)) is not None:
+                board.give(at, worker, is_active=name == chosen.active)
+    return Placement(dict(copies), modes=tuple(_modes(board, facts)), idle=_idle(board))
 
 
 class _Changes:

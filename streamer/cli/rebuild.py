@@ -18,6 +18,7 @@ rest of the changelogs. It may be killed anywhere: streamer operations resume ID
 
   streamer rebuild --task 0_3 --app shop.stream:app
   streamer rebuild --task 0_3 --on eu-host-7 --from active --app shop.stream:app
+  streamer rebuild --task 0_3 --zone az=eu-2 --app shop.stream:app
 """
 _COLUMNS = ("step", "what")
 # As operations.rebuild_target has them; it is imported when the command runs.
@@ -40,6 +41,12 @@ def add(commands: Commands) -> None:
         help="the worker whose copy it is; without it a copy that has failed, or the first by name",
     )
     command.add_argument(
+        "--zone",
+        metavar="TAGS",
+        default="",
+        help="only a copy of a worker in this zone, such as az=eu-2",
+    )
+    command.add_argument(
         "--from",
         choices=_SOURCES,
         default="auto",
@@ -60,6 +67,7 @@ def _rebuild(arguments: argparse.Namespace) -> int:
     request = {
         "task": arguments.task,
         "on": arguments.on,
+        "zone": arguments.zone,
         "from": arguments.source,
         "number": number,
     }

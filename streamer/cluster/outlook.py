@@ -10,7 +10,8 @@ from collections.abc import Iterable, Iterator, Mapping
 
 from msgspec.structs import replace
 
-from streamer.assignment.facts import Copies, Facts, Load, Mode, Move, Presence
+from streamer.assignment.explain import described
+from streamer.assignment.facts import Copies, Facts, Load, Mode, Move, Placement, Presence
 from streamer.assignment.place import place
 from streamer.cluster.drains import staying
 from streamer.cluster.goal import is_same, names
@@ -18,7 +19,7 @@ from streamer.cluster.plan import Plan, World
 from streamer.control.requests import ModeRecord, MoveRecord, PlanRecord, ProposalRecord
 from streamer.ids import TaskId
 
-__all__ = ["outlook", "proposal"]
+__all__ = ["judged", "outlook", "proposal"]
 
 # A record of a fleet that has lost a zone would have thousands.
 _MOVES_MAX = 200
@@ -63,8 +64,19 @@ def outlook(
     )
 
 
-def proposal(facts: Facts, target: Mapping[TaskId, Copies]) -> ProposalRecord:
-    """What would change by the placement that follows from the facts of this moment."""
+def judged(plan: Plan) -> Placement | None:
+    """The placement as its target is now, where that was not computed but adopted or halted: what
+    was told of the computed one may be mended by then, or more may be amiss."""
+    if plan.placement is None:
+        return None
+    return described(plan.facts(plan.workers, World()), plan.target)
+
+
+def proposal(
+    facts: Facts, target: Mapping[TaskId, Copies], *, modes: Iterable[Mode] = ()
+) -> ProposalRecord:
+    """What would change by the placement that follows from the facts of this moment. `modes` are
+    those of the target."""
     placement = place(facts)
     changed = [
         task
@@ -82,6 +94,7 @@ def proposal(facts: Facts, target: Mapping[TaskId, Copies]) -> ProposalRecord:
         after=after,
         moves=tuple(map(_told, moves)),
         moved_bytes=sum(move.bytes for move in moves),
+        modes_before=_modes(modes, {}),
         modes=_modes(placement.modes, {}),
         spread_before=_spread(target, facts),
         spread_after=_spread(placement.copies, facts),

@@ -8,7 +8,7 @@ from msgspec.structs import replace
 
 from streamer.cluster.drains import Drain
 from streamer.cluster.goal import copies_named
-from streamer.cluster.outlook import outlook, proposal
+from streamer.cluster.outlook import judged, outlook, proposal
 from streamer.cluster.plan import Plan, World
 from streamer.config.cluster import zone_tags
 from streamer.control.requests import (
@@ -82,6 +82,7 @@ class Wishes:
             return False
         self._rebalance = None
         plan.halt()
+        plan.placement = judged(plan)
         self.outcome = (request.number, "stopped")
         return True
 
@@ -96,7 +97,10 @@ class Wishes:
         self._rebalance = None
         refusal = self._adopt(request.id, plan)
         self.outcome = (request.number, f"refused: {refusal}" if refusal else "adopted")
-        return not refusal
+        if refusal:
+            return False
+        plan.placement = judged(plan)
+        return True
 
     def _adopt(self, wanted: str, plan: Plan) -> str:
         """Why not, or ""."""
@@ -120,7 +124,8 @@ class Wishes:
         if asked is None or not plan.target:
             return None
         self._propose = None
-        made = proposal(plan.facts(plan.workers, world), plan.target)
+        modes = plan.placement.modes if plan.placement else ()
+        made = proposal(plan.facts(plan.workers, world), plan.target, modes=modes)
         self.proposal = replace(made, number=asked.number, at_ms=wall_ms)
         return self.proposal
 

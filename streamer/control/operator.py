@@ -133,10 +133,10 @@ class Operator(Closable):
 
         return self._wait(made, timeout_s)
 
-    def proposal(self) -> ProposalRecord | None:
-        """The placement that was proposed last; None where none ever was."""
+    def answers(self) -> tuple[ProposalRecord | None, PlanRecord | None]:
+        """What was proposed last, and what the controller told last: of one look."""
         self._read()
-        return self._said.get(ProposalRecord)
+        return self._said.get(ProposalRecord), self._said.get(PlanRecord)
 
     def apply(self, proposal: str, *, timeout_s: float) -> str:
         """Have the controller go towards a proposal; returns the number of this request.

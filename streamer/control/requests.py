@@ -143,8 +143,9 @@ class ModeRecord(Struct, frozen=True, kw_only=True, omit_defaults=True):
 
 class ProposalRecord(Struct, frozen=True, kw_only=True, omit_defaults=True):
     """A placement to look at, and to have applied as it is. `before` and `after` name the active
-    and the standbys of the tasks that change; `id` is the hash of both. `spread_before` and
-    `spread_after` tell by measure how far the fullest worker is above its share, in per cent.
+    and the standbys of the tasks that change; `id` is the hash of both. `modes` are the degraded
+    modes that would be left of `modes_before`. `spread_before` and `spread_after` tell by measure
+    how far the fullest worker is above its share, in per cent. All of it is of one moment.
     Further `moves` are in so many `pages` (proposals.py)."""
 
     format: Whole = FORMAT
@@ -154,6 +155,7 @@ class ProposalRecord(Struct, frozen=True, kw_only=True, omit_defaults=True):
     after: dict[str, tuple[str, ...]] = {}
     moves: tuple[MoveRecord, ...] = ()
     moved_bytes: Whole = 0
+    modes_before: tuple[ModeRecord, ...] = ()
     modes: tuple[ModeRecord, ...] = ()
     spread_before: dict[str, Whole] = {}
     spread_after: dict[str, Whole] = {}

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any, Protocol
 
 from streamer.config import Config
+from streamer.config.cluster import zone_tags
 from streamer.config.repositories import parse_repository
 from streamer.control.messages import ChoreReport, StandbyReport, StatusRecord
 from streamer.control.orders import (
@@ -147,7 +148,8 @@ def target_of(world: World, request: Request) -> Target:
         raise OperationRefusedError(
             f"{source!r} is not where a copy can come from", hint="one of " + ", ".join(SOURCES)
         )
-    worker = _keeper(task, str(request.get("on") or ""), statuses)
+    on, zone = str(request.get("on") or ""), str(request.get("zone") or "")
+    worker = _keeper(task, on, statuses, zone=zone)
     active = next((name for name, one in sorted(statuses.items()) if task in one.tasks), "")
     standing = world.orders().get(rebuild_key(TaskId.parse(task)))
     if isinstance(standing, RebuildOrder) and standing.operation != number:
@@ -164,26 +166,43 @@ def target_of(world: World, request: Request) -> Target:
     return Target(number, task, worker, source, active, directory, repository)
 
 
-def _keeper(task: str, on: str, statuses: Mapping[str, StatusRecord]) -> str:
+def _within(zone: str, statuses: Mapping[str, StatusRecord]) -> Mapping[str, StatusRecord]:
+    """The workers of a zone, which has all of these tags; "" is all of them."""
+    wanted = set(zone_tags(zone))
+    found = {name: one for name, one in statuses.items() if wanted <= set(zone_tags(one.zone))}
+    if zone and not found:
+        known = sorted({one.zone for one in statuses.values() if one.zone})
+        raise OperationRefusedError(
+            f"no worker that lives is in zone {zone}",
+            hint="zones are: " + ("; ".join(known) or "none, workers have no tags"),
+        )
+    return found
+
+
+def _keeper(task: str, on: str, statuses: Mapping[str, StatusRecord], *, zone: str) -> str:
     """The worker whose copy is made anew: the given one, else one whose copy has failed, else the
-    first by name."""
-    keepers = {name: one.standbys[task] for name, one in statuses.items() if task in one.standbys}
+    first by name; of a zone, where one is given."""
+    every = {name: one.standbys[task] for name, one in statuses.items() if task in one.standbys}
+    keepers = {name: every[name] for name in _within(zone, statuses) if name in every}
+    where = f" in zone {zone}" if zone else ""
     if on and on in statuses and task in statuses[on].tasks:
         raise OperationRefusedError(
             f"task {task} is processed by worker {on}, and only a copy can be rebuilt",
             hint="move the task first (streamer drain --worker), or name a worker with a copy: "
-            + (", ".join(sorted(keepers)) or "none has one"),
+            + (", ".join(sorted(every)) or "none has one"),
         )
     if on and on not in keepers:
         raise OperationRefusedError(
-            f"worker {on} keeps no copy of task {task}"
+            f"worker {on} keeps no copy of task {task}{where}"
             + ("" if on in statuses else " and is gone"),
-            hint="workers with a copy: " + (", ".join(sorted(keepers)) or "none"),
+            hint=f"workers with a copy{where}: " + (", ".join(sorted(keepers)) or "none"),
         )
     if not keepers:
         raise OperationRefusedError(
-            f"no worker that lives keeps a copy of task {task}",
-            hint="set standby_replicas to 1 or more, and wait until a copy is being built",
+            f"no worker that lives keeps a copy of task {task}{where}",
+            hint=f"workers with a copy elsewhere: {', '.join(sorted(every))}"
+            if every
+            else "set standby_replicas to 1 or more, and wait until a copy is being built",
         )
     return on or min(keepers, key=lambda name: (keepers[name].state != "failed", name))
 

@@ -114,13 +114,14 @@ class RebalanceApproval(PlanApproval):
     def change(self, shown: Told, params: Mapping[str, Any]) -> str:
         wanted = _proposed(shown)
         with Operator(ApplicationHook(self.conn_id).config()) as operator:
-            found, plan, by = operator.proposal(), operator.plan(), operator.stopped_by(wanted)
+            (found, plan), by = operator.answers(), operator.stopped_by(wanted)
         if by:
             return f"{by} had every task stay where it is since it was proposed"
         if found is None or found.id != wanted.id:
             return f"the controller has made another proposal than {wanted.id} since"
-        spread = int(params[self.spread])
-        if not (params[self.always] or violations(plan, found, spread_percent_max=spread)):
+        spread, standing = int(params[self.spread]), plan.modes if plan is not None else ()
+        mended = violations(found, spread_percent_max=spread, standing=standing)
+        if not (params[self.always] or mended):
             return "what it would mend is not violated any more"
         return ""
 
@@ -240,5 +241,4 @@ def _looked(
 ) -> tuple[ProposalRecord, list[str]]:
     """A proposal of this moment, and what it mends."""
     proposal = operator.propose(timeout_s=_ANSWER_S)
-    found = violations(operator.plan(), proposal, spread_percent_max=int(params[spread]))
-    return proposal, found
+    return proposal, violations(proposal, spread_percent_max=int(params[spread]))

@@ -1,7 +1,8 @@
 """docker-compose.yml without containers: its commands, variables and configuration files.
 
-What differs: addresses are on loopback, directories are temporary, and there are no servers of
-logs, which would listen on every interface. PostgreSQL and Redis are those of the system.
+What differs: addresses are on loopback, directories are temporary, workers make snapshots at their
+own priority, and there are no servers of logs, which would listen on every interface. PostgreSQL
+and Redis are those of the system.
 """
 
 from __future__ import annotations
@@ -191,6 +192,8 @@ class Installation:
             "STREAMER_APPLICATION_SERVER": f"127.0.0.1:{port}",
             "STREAMER_STATE_DIR": str(self._directory / f"state-{name}"),
             "STREAMER_SNAPSHOT_EXPORT_DIR": str(self._directory / f"export-{name}"),
+            # Of all that is on one host here, a snapshot would get what nobody else wants: nothing.
+            "STREAMER_SNAPSHOT_NICENESS": "0",
         }
         # Keys of a host are files of its container.
         variables = {key: value for key, value in variables.items() if "_SSH_" not in key}

@@ -14,6 +14,7 @@ from streamer.config import Config
 from streamer.operations.catalog import all_kinds
 from streamer.operations.executor import Executor
 from streamer.operations.table import KafkaTable
+from streamer.operations.words import step_line
 from streamer.sandbox import Sandbox
 from tests.airflow.celery.installation import Installation, missing
 from tests.broker.conftest import Kafka, wait_until
@@ -88,11 +89,16 @@ def test_celery_workers_make_snapshots_and_the_operation_is_done(
     wait_for(installation, "snapshot_stores")
     runs.unpause("snapshot_stores")
     run = runs.trigger("snapshot_stores")
-    state = runs.follow(run, timeout=300)
-    assert state == "success", f"{runs.tasks(run)}\n{installation.logs()}"
-
+    try:
+        state = runs.follow(run, timeout=300)
+    except TimeoutError as late:
+        state = str(late)
     with executor(servers) as operations:
         found = list(operations.books().operations.values())
+    if state != "success":
+        told = "\n".join(f"{one.state}, {step_line(one)}" for one in found)
+        raise AssertionError(f"{state}\n{told}\n{runs.tasks(run)}\n{installation.logs()}")
+
     assert [(one.kind, one.state) for one in found] == [("snapshot", "done")]
     tasks = installation.api.get(f"{run.path}/taskInstances")["task_instances"]
     queues = {(one["task_id"], one["queue"]) for one in tasks}

@@ -6,6 +6,7 @@ import signal
 import threading
 import time
 from collections.abc import Callable
+from datetime import UTC, datetime
 
 import pytest
 
@@ -18,8 +19,8 @@ pytestmark = [pytest.mark.broker, pytest.mark.long, pytest.mark.timeout(240)]
 def warm(runs: Callable[..., Runs]) -> Runs:
     """A worker with the only task, and one with its copy."""
     here = runs(partitions=1, standby_replicas=1)
-    here.made.worker("a", worker_id="owner").wait_started(1)
-    keeper = here.made.worker("b", worker_id="keeper")
+    here.made.worker("a", worker_id="owner", zone="az=a").wait_started(1)
+    keeper = here.made.worker("b", worker_id="keeper", zone="az=b")
     here.send(range(1, 4))
     deadline = time.monotonic() + 30
     while keeper.standbys() != {"0_0": 0}:
@@ -34,7 +35,9 @@ def test_a_copy_is_made_anew_and_a_task_without_one_is_named(
     here = warm(runs)
     keeper = here.made.workers[1]
     answers("rebuild_standby", "Approve")
-    done = here.run("rebuild_standby", tasks=["0_0"], source="changelog", approval="ask")
+    form = {"tasks": ["0_0"], "source": "changelog", "approval": "ask"}
+    at = datetime.now(tz=UTC)
+    done = here.run("rebuild_standby", at=at, **form, zone="az=b")
     assert done.state == "success", states(done)
     assert states(done) == {
         "targets": "success",
@@ -50,9 +53,16 @@ def test_a_copy_is_made_anew_and_a_task_without_one_is_named(
     assert keeper.is_alive
     assert xcom(done, "approve")[0]["approved_by"] == "Ann"
 
-    failed = here.run("rebuild_standby", tasks=["0_7"])
-    assert failed.state == "failed"
-    assert states(failed)["plan[0]"] == "failed"
+    # Cleared from any stage on, it finds what is done: nobody is asked, and nothing is made anew.
+    for task in ("targets", "plan", "approve", "rebuild", "settle"):
+        again = here.again_from("rebuild_standby", task, at=at)
+        assert again.state == "success", (task, states(again))
+        assert list(here.operations().values()) == [operation]
+
+    for wrong in ({"tasks": ["0_7"]}, {"tasks": ["0_0"], "zone": "az=a"}):
+        failed = here.run("rebuild_standby", **wrong)
+        assert failed.state == "failed"
+        assert states(failed)["plan[0]"] == "failed"
     assert here.operations().keys() == {operation.id}
 
 

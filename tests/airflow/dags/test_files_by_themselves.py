@@ -159,6 +159,7 @@ def test_tasks_that_read_whole_snapshots_may_have_a_queue_of_their_own(
 def test_forms_offer_what_was_told_of_the_application(forked: Ask) -> None:
     """Lists are typed in, one a line: with examples Airflow's form takes nothing else there."""
     known = {"tasks": [f"0_{at}" for at in range(40)], "stores": ["totals"], "workers": ["w1"]}
+    known["zones"] = ["az=a"]
     program = (
         f"{PATH} import rebuild_standby, snapshot_stores;"
         "both = [vars(snapshot_stores)['snapshot_stores'],"
@@ -172,6 +173,7 @@ def test_forms_offer_what_was_told_of_the_application(forked: Ask) -> None:
     assert "lists them; when this form was made: `totals`." in told["stores"]["description_md"]
     assert "`0_29` and 10 more." in told["tasks"]["description_md"]
     assert rebuild["worker"]["examples"] == ["w1"]
+    assert rebuild["zone"]["examples"] == ["az=a"]
     assert not {"tasks", "stores"} & {one for one in told if "examples" in told[one]}
     told, _rebuild = forked(program, AIRFLOW__STREAMER__CHOICES="")
     assert "`streamer show stores --app APP` lists them." in told["stores"]["description_md"]

@@ -179,6 +179,7 @@ def test_scheduled_ones_have_a_form_that_is_filled_in(bag: Any) -> None:
         ("rebuild_standby", "tasks", []),
         ("rebuild_standby", "tasks", ["0-3"]),
         ("rebuild_standby", "source", "tape"),
+        ("rebuild_standby", "zone", "eu-1"),
         ("snapshot_stores", "repository", "ftp://x"),
         ("trim_changelogs", "bytes_max", -1),
         ("trim_changelogs", "bytes_max", (10 << 30) + 1),

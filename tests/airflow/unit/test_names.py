@@ -12,7 +12,12 @@ from streamer_airflow.names import nearest, with_nearest_names
 from streamer_airflow.settings import Choices
 
 CONFIG = Config(application_id="shop")
-KNOWN = Choices(stores=("totals", "closed"), tasks=("0_0", "0_1", "0_3"), workers=("eu-a", "eu-b"))
+KNOWN = Choices(
+    stores=("totals", "closed"),
+    tasks=("0_0", "0_1", "0_3"),
+    workers=("eu-a", "eu-b"),
+    zones=("az=eu-1", "az=eu-2"),
+)
 
 
 @pytest.fixture
@@ -54,6 +59,7 @@ def test_the_nearest_is_one_that_is_alike(wanted: list[str], said: str) -> None:
         ({"tasks": ["0_33"], "stores": []}, "0_33: is it 0_3? look there"),
         ({"task": "0_33", "worker": "eu-bb"}, "0_33: is it 0_3? eu-bb: is it eu-b? look there"),
         ({"stores": ["total"]}, "total: is it totals? look there"),
+        ({"zone": "az=eu2"}, "az=eu2: is it az=eu-2? look there"),
         ({"stores": ["totals"]}, "look there"),
     ],
 )
@@ -66,7 +72,7 @@ def test_a_refusal_says_what_was_probably_meant(
 
 
 def test_nobody_is_asked_where_no_name_is_given_or_nothing_is_refused(looks: list[Config]) -> None:
-    assert refused({"tasks": [], "worker": ""}).hint == "look there"
+    assert refused({"tasks": [], "worker": "", "zone": ""}).hint == "look there"
     with with_nearest_names(CONFIG, {"tasks": ["0_33"]}):
         pass
     assert looks == []

@@ -41,8 +41,8 @@ def desk(monkeypatch: pytest.MonkeyPatch) -> Desk:
 
 
 def approved(desk: Desk) -> Any:
-    """What the approval gives to the next task; the controller has told of a violation before."""
-    desk.operator().stop(timeout_s=5)
+    """What the approval gives to the next task."""
+    desk.tell()
     return approval().execute(context(**FORM))
 
 
@@ -121,6 +121,16 @@ def test_what_is_not_violated_any_more_is_neither_offered_nor_approved(desk: Des
     assert offered.told[0]["proposal"] == "p1"
     desk.operator().stop(timeout_s=5)
     assert "had every task stay" in approval().change(offered.told, FORM | {"always": True})
+
+
+def test_what_is_violated_is_of_the_moment_of_the_proposal(desk: Desk) -> None:
+    desk.tell()
+    desk.modes = ()
+    assert approval().offer(context(**FORM)) is None, "the last plan was of another moment"
+    desk.modes = VIOLATED
+    offered = approval().offer(context(**FORM))
+    assert offered is not None
+    assert "zone_violations: 2 (0_1), 0 would be left" in offered.body
 
 
 def test_a_task_that_is_killed_after_it_has_asked_is_asked_for_once(desk: Desk) -> None:

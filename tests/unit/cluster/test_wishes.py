@@ -15,6 +15,7 @@ from streamer.control.requests import (
     decode,
     encode,
 )
+from streamer.control.violations import violations
 from streamer.ids import TaskId
 
 TASKS = frozenset(TaskId(0, number) for number in range(4))
@@ -139,6 +140,54 @@ def test_a_proposal_is_refused_when_the_placement_has_changed_since() -> None:
     office.settle()
     assert office.plan.target == before
     assert office.wishes.outcome[1].startswith("refused: the placement of task")
+
+
+def in_one_zone(office: Office) -> RebalanceRecord:
+    """The wish to have both copies of the first task in one zone, as somebody has proposed it."""
+    first = TaskId(0, 0)
+    copies = office.plan.target[first]
+    before, after = (str(copies.active), *copies.standbys), ("a", "b")
+    office.wishes.proposal = ProposalRecord(
+        id="p", before={str(first): before}, after={str(first): after}
+    )
+    return RebalanceRecord(number="1", id="p")
+
+
+def test_what_was_adopted_is_told_as_it_is_and_a_proposal_says_what_it_mends() -> None:
+    office = Office("a", "b", "c", "d", standbys=1)
+    assert not office.propose().modes_before
+    office.wishes.hear(in_one_zone(office), office.plan)
+    office.settle()
+    told = office.tell()
+    assert told is not None
+    assert [(mode.name, mode.concerns) for mode in told.modes] == [("zone_violations", 1)]
+    made = office.propose()
+    assert made.modes_before[0].examples == ("0_0",)
+    assert not made.modes
+    assert len(violations(made, spread_percent_max=1_000)) == 1
+    office.wishes.hear(RebalanceRecord(number="2", id=made.id), office.plan)
+    office.settle()
+    told = office.tell()
+    assert told is not None
+    assert not told.modes
+    assert not office.propose().after
+
+
+def test_what_a_stop_leaves_amiss_is_told_and_proposed_to_be_mended() -> None:
+    office = Office("a", "b", "c", "d", standbys=1)
+    office.wishes.hear(in_one_zone(office), office.plan)
+    office.settle()
+    made = office.propose()
+    office.wishes.hear(RebalanceRecord(number="2", id=made.id), office.plan)
+    assert office.wishes.fulfil(office.plan)
+    office.wishes.hear(RebalanceRecord(number="3", stops=True), office.plan)
+    assert office.wishes.fulfil(office.plan)
+    office.settle()
+    told = office.tell()
+    assert told is not None
+    assert told.rebalance == ("3", "stopped")
+    assert [mode.name for mode in told.modes] == ["zone_violations"]
+    assert office.propose().modes_before[0].name == "zone_violations"
 
 
 def test_a_proposal_that_nobody_made_is_refused() -> None:

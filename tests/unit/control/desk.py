@@ -82,7 +82,11 @@ class Desk:
         if key == key_of(ProposeRecord):
             asked = decode(ProposeRecord, PLACE.topic, value)
             after = {"0_1": ("w2",)} if self.proposed else {}
-            self._tell(ProposalRecord(id=self.proposed, number=asked.number, after=after))
+            self._tell(
+                ProposalRecord(
+                    id=self.proposed, number=asked.number, after=after, modes_before=self.modes
+                )
+            )
         elif key == key_of(RebalanceRecord):
             wish = decode(RebalanceRecord, PLACE.topic, value)
             self.adopted.append("stopped" if wish.stops else wish.id)

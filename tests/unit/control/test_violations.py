@@ -4,51 +4,58 @@ from __future__ import annotations
 
 import pytest
 
-from streamer.control.requests import ModeRecord, PlanRecord, ProposalRecord
+from streamer.control.requests import ModeRecord, ProposalRecord
 from streamer.control.violations import violations
 
 
-def plan(**modes: int) -> PlanRecord:
-    found = tuple(ModeRecord(name=name, concerns=count) for name, count in modes.items())
-    return PlanRecord(controller="w1", modes=found)
+def modes(**counts: int) -> tuple[ModeRecord, ...]:
+    return tuple(ModeRecord(name=name, concerns=count) for name, count in counts.items())
 
 
-def proposal(before: int = 0, after: int = 0, moves: bool = True, **modes: int) -> ProposalRecord:
+def proposal(
+    standing: tuple[ModeRecord, ...], *spread: int, moves: bool = True, **left: int
+) -> ProposalRecord:
+    """`spread` is that of the bytes, before and after."""
+    before, after = spread or (0, 0)
     return ProposalRecord(
         id="p",
         after={"0_0": ("a",)} if moves else {},
-        modes=tuple(ModeRecord(name=name, concerns=count) for name, count in modes.items()),
+        modes_before=standing,
+        modes=modes(**left),
         spread_before={"bytes": before},
         spread_after={"bytes": after},
     )
 
 
 @pytest.mark.parametrize(
-    ("seen", "made", "count"),
+    ("made", "count"),
     [
-        (plan(), proposal(), 0),
-        (None, proposal(before=90, after=10), 1),
-        (plan(zones_shared=4), proposal(zones_shared=4), 0),
-        (plan(zones_shared=4), proposal(zones_shared=1), 1),
-        (plan(zones_shared=4), proposal(), 1),
-        (plan(zones_shared=4), proposal(moves=False), 0),
-        (plan(), proposal(before=30, after=0), 0),
-        (plan(), proposal(before=31, after=0), 1),
-        (plan(), proposal(before=60, after=58), 0),
-        (plan(zones_shared=1), proposal(before=80, after=10), 2),
+        (proposal(()), 0),
+        (proposal((), 90, 10), 1),
+        (proposal(modes(zones_shared=4), zones_shared=4), 0),
+        (proposal(modes(zones_shared=4), zones_shared=1), 1),
+        (proposal(modes(zones_shared=4)), 1),
+        (proposal(modes(zones_shared=4), moves=False), 0),
+        (proposal((), 30, 0), 0),
+        (proposal((), 31, 0), 1),
+        (proposal((), 60, 58), 0),
+        (proposal(modes(zones_shared=1), 80, 10), 2),
     ],
 )
-def test_violations_are_what_would_be_better(
-    seen: PlanRecord | None, made: ProposalRecord, count: int
-) -> None:
-    found = violations(seen, made, spread_percent_max=30)
-    assert len(found) == count
+def test_violations_are_what_would_be_better(made: ProposalRecord, count: int) -> None:
+    assert len(violations(made, spread_percent_max=30)) == count
+
+
+def test_a_later_look_counts_for_whoever_asks_whether_it_is_still_of_use() -> None:
+    made = proposal(modes(zones_shared=4), zones_shared=1)
+    assert not violations(made, spread_percent_max=30, standing=())
+    assert not violations(made, spread_percent_max=30, standing=modes(zones_shared=1))
+    assert violations(made, spread_percent_max=30, standing=modes(zones_shared=2))
 
 
 def test_they_are_told_with_what_is_left() -> None:
-    found = violations(
-        plan(zones_shared=4), proposal(80, 10, zones_shared=1), spread_percent_max=30
-    )
+    made = proposal(modes(zones_shared=4), 80, 10, zones_shared=1)
+    found = violations(made, spread_percent_max=30)
     assert found == [
         "zones_shared: 4 (), 1 would be left",
         "the fullest worker is 80 % above its share of bytes, and would be 10 %",

@@ -85,6 +85,7 @@ class Cluster:
                 tasks=tasks,
                 standbys=standbys,
                 host=f"host-{name}",
+                zone=f"cloud=x,az={name}",
             )
             for name, (tasks, standbys) in workers.items()
             if name not in self.is_gone
@@ -262,6 +263,10 @@ def test_what_failed_is_tried_again_when_it_is_resumed() -> None:
         ({"on": "a"}, {}, "task 0_3 is processed by worker a, and only a copy can be rebuilt"),
         ({"on": "z"}, {}, "worker z keeps no copy of task 0_3 and is gone"),
         ({"task": "0_9"}, {}, "no worker that lives keeps a copy of task 0_9"),
+        ({"zone": "az=a"}, {}, "no worker that lives keeps a copy of task 0_3 in zone az=a"),
+        ({"zone": "az=z"}, {}, "no worker that lives is in zone az=z"),
+        ({"zone": "az=c", "on": "b"}, {}, "worker b keeps no copy of task 0_3 in zone az=c"),
+        ({"zone": "cloud=y,az=c"}, {}, "no worker that lives is in zone cloud=y,az=c"),
         ({"from": "active"}, {}, "snapshot_export_dir and snapshot_export_address are not both"),
         ({"from": "moon"}, {}, "'moon' is not where a copy can come from"),
         ({"from": "s3"}, {"snapshot_repository": "file:///srv/x"}, "is not of s3"),
@@ -286,6 +291,14 @@ def test_a_copy_that_has_failed_comes_first() -> None:
     cluster = Cluster()
     cluster.copies["c"] = StandbyReport(state="failed", lag_records=-1)
     assert cluster.executor().plan("rebuild", request()).seen == {"worker": "c", "active": "a"}
+
+
+@pytest.mark.parametrize(
+    ("zone", "worker"), [("", "b"), ("az=c", "c"), ("cloud=x", "b"), ("az=c,cloud=x", "c")]
+)
+def test_of_a_zone_it_is_a_copy_in_it(zone: str, worker: str) -> None:
+    found = Cluster().executor().plan("rebuild", request(zone=zone))
+    assert found.seen["worker"] == worker
 
 
 def test_one_at_a_time() -> None:
