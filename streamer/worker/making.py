@@ -158,6 +158,8 @@ class Maker(Closable):
                 about=sending.about,
                 is_fit=True,
                 is_limited=bool(pace.bytes_per_s),
+                # A copy without a state waits for what it pulls from here.
+                cpu_percent=100 if self._is_pulled(want) else self._config.snapshot_cpu_percent,
                 layout=shelf.layout,
                 log_level=logging.getLogger().getEffectiveLevel(),
             )
@@ -209,10 +211,8 @@ class Maker(Closable):
         looks after a repository that an order names."""
         config = self._config
         if want.repository:
-            directory = config.snapshot_export_dir
-            is_export = directory and want.repository == f"file://{directory.absolute()}"
             # For one rebuild each. Who still reads an older one has a lease on it.
-            return Policy(keep_last=1) if is_export else None
+            return Policy(keep_last=1) if self._is_pulled(want) else None
         if not config.snapshot_keep_last:
             return None
         return Policy(
@@ -222,6 +222,11 @@ class Maker(Closable):
             keep_verified=config.trim_snapshots_min,
             level=config.trim_verified_level,  # type: ignore[arg-type]
         )
+
+    def _is_pulled(self, want: Want) -> bool:
+        """Whether it stays on this host for another one that rebuilds a copy from it."""
+        directory = self._config.snapshot_export_dir
+        return directory is not None and want.repository == f"file://{directory.absolute()}"
 
     def _shelf(self, want: Want) -> tuple[Repository, Shelf]:
         address = want.repository
