@@ -33,9 +33,10 @@ from streamer.errors import (
 from streamer.ids import TaskId, TopicPartition
 from streamer.kafka.changelog import Bounds
 from streamer.restore.choice import Choice, Facts, Offer, Rates, choose
-from streamer.restore.usable import check_inside, check_usable, left_offsets, stored_times
+from streamer.restore.usable import check_inside, check_usable, left_offsets
 from streamer.snapshot.adopt import staging_of
 from streamer.snapshot.fetch import Fetched
+from streamer.snapshot.listing import stored_times
 from streamer.snapshot.manifest import Manifest
 from streamer.snapshot.newest import fetch_newest
 from streamer.snapshot.repository import Repository

@@ -13,19 +13,10 @@ from streamer.errors import SnapshotMismatchError
 from streamer.ids import TopicPartition
 from streamer.kafka.changelog import Bounds
 from streamer.snapshot.manifest import Manifest, check_positions
-from streamer.snapshot.repository import Repository
-from streamer.snapshot.shelf import Shelf
 
-__all__ = ["check_inside", "check_usable", "left_offsets", "stored_times"]
+__all__ = ["check_inside", "check_usable", "left_offsets"]
 
 _DAY_MS = 86_400_000
-
-
-def stored_times(repository: Repository, shelf: Shelf, now_ms: int) -> dict[str, int]:
-    """When each snapshot was stored, by stem, on the clock that says `now_ms`. How long ago that
-    was the repository says: it has one clock, whoever made a snapshot and whoever reads it."""
-    place_ms = repository.now_ms()
-    return {entry.stem: now_ms - (place_ms - entry.modified_ms) for entry in shelf.entries()}
 
 
 def check_usable(

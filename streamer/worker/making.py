@@ -30,7 +30,7 @@ from streamer.errors import (
 from streamer.layout import ApplicationLayout
 from streamer.snapshot.apart import Job, Make, make_apart
 from streamer.snapshot.create import About
-from streamer.snapshot.listing import made_for, readable
+from streamer.snapshot.listing import made_for, readable, stored_times
 from streamer.snapshot.manifest import Manifest
 from streamer.snapshot.opening import open_repository
 from streamer.snapshot.pace import Pace
@@ -100,13 +100,16 @@ class Maker(Closable):
         self._make = make
         self._opened: tuple[str, Repository] | None = None
 
-    def look(self, want: Want) -> Found:
+    def look(self, want: Want, now_ms: int) -> Found:
         """Whether the snapshot is there already, such as one of this worker before it died, or of
         another one that had the task. One that nobody has looked at is looked at, and one of which
         an object was found damaged is none: its names and sizes say nothing of that."""
         repository, shelf = self._shelf(want)
-        newest = next(readable(shelf), None)
-        newest_ms = newest.created_ms if newest else -1
+        newest, newest_ms = next(readable(shelf), None), -1
+        if newest is not None:
+            # A maker whose clock was ahead must not keep others from making any for as long.
+            stored_ms = stored_times(repository, shelf, now_ms).get(newest.stem, now_ms)
+            newest_ms = min(newest.created_ms, stored_ms)
         found = made_for(shelf, want.operation) if want.operation else newest
         if found is None:
             return Found("", newest_ms)
