@@ -87,7 +87,7 @@ def run(options: Options, emit: Callable[[list[Row]], None]) -> None:
         for turn in range(1, options.runs + 1):
             for load in loads:
                 say(f"run {turn} of {options.runs}: {load.title}, {keys:,} keys")
-                events = options.events or 6_000_000
+                events = options.events or 8_000_000
                 row: dict[str, object] = {"case": load.title}
                 try:
                     row |= _Run(bootstrap, changelog, load=load, events=events).row()

@@ -1,12 +1,11 @@
 """Which task a snapshot is made of next, and for whom: pure, apart from the clock it is given.
 
-What was ordered goes first, in the order of the tasks; then what is due by the schedule, of that
-what was made the longest time ago. Several
-orders may stand: each task is busy with one of them, the one that names the fewest tasks, so that a
-rebuild from the active waits for no order that is about all. A task
-that failed waits before it is tried again, ever longer, and holds up no other. Whether a task is
-through for an order, and how old its newest snapshot is, the repository knows: after a start or a
-move it is looked up there, and what this worker makes is remembered.
+What was ordered goes first, in the order of the tasks; then what is due by the schedule, the oldest
+first. Several orders may stand: each task is busy with one of them, the one that names the fewest
+tasks, so that a rebuild from the active waits for no order that is about all. A task that failed
+waits before it is tried again, ever longer, and holds up no other. Whether a task is through for an
+order, and how old its newest snapshot is, the repository knows: after a start or a move it is
+looked up there, and what this worker makes is remembered.
 """
 
 from __future__ import annotations
