@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -109,13 +110,13 @@ def test_what_another_host_waits_for_is_made_without_a_rest(tmp_path: Path) -> N
         host.begin()
         one = host.task(1)
         one.commit(rows(10))
+
+        def is_done(operation: str) -> bool:
+            return host.is_done(one) and host.snapshots.chores[one.task].operation == operation
+
         for operation, address in (("own", ""), ("pull", f"file://{export}")):
             host.orders = (SnapshotOrder(format=1, operation=operation, repository=address),)
-            host.until(
-                lambda operation=operation: (
-                    host.is_done(one) and host.snapshots.chores[one.task].operation == operation
-                )
-            )
+            host.until(partial(is_done, operation))
         assert percents == [7, 100]
     finally:
         host.close()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -115,11 +116,15 @@ def test_a_maker_whose_clock_was_wrong_keeps_nobody_from_the_schedule(
         host.clock.jump_to(right_ms + off_ms)
         host.until(lambda: counted_ids(host, one) == 1 and host.snapshots._job is None)
         host.snapshots.close()
+
+        def is_made(count: int) -> bool:
+            return counted_ids(host, one) == count
+
         host.clock.jump_to(right_ms)
         host.begin()
         for count in (2, 3):
             host.clock.advance(HOUR_MS)
-            host.until(lambda count=count: counted_ids(host, one) == count)
+            host.until(partial(is_made, count))
         host.until(lambda: host.snapshots._job is None)
         for _ in range(50):
             host.turn()
