@@ -20,6 +20,7 @@ import uuid
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import NamedTuple
 from urllib.request import urlopen
 
 from bench.broker import running_broker
@@ -48,6 +49,8 @@ COLUMNS = (
     Column("events_per_s", "events/s", ",.0f", spread=True),
     Column("events_per_s_during", "during snapshots", ",.0f", spread=True),
     Column("throughput_percent", "%", ".1f", spread=True),
+    Column("cpu_s_per_million", "CPU s per million", ".1f", spread=True),
+    Column("cpu_s_per_million_during", "during snapshots", ".1f", spread=True),
     Column("pause_p99_ms", "pause p99 at most, ms", ".1f", spread=True),
     Column("checkpoints", "checkpoints", ","),
     Column("seconds", "seconds of snapshots", ".1f", spread=True),
@@ -87,7 +90,7 @@ def run(options: Options, emit: Callable[[list[Row]], None]) -> None:
         for turn in range(1, options.runs + 1):
             for load in loads:
                 say(f"run {turn} of {options.runs}: {load.title}, {keys:,} keys")
-                events = options.events or 6_000_000
+                events = options.events or 8_000_000
                 row: dict[str, object] = {"case": load.title}
                 try:
                     row |= _Run(bootstrap, changelog, load=load, events=events).row()
@@ -142,21 +145,35 @@ class Feeder:
             self._filler.flush()
 
 
+class Look(NamedTuple):
+    """The time, how many events were processed by then, and what the worker has taken for them:
+    user and system time, without that of other processes."""
+
+    at_s: float
+    events: float
+    cpu_s: float
+
+
 @dataclass
 class Work:
     """Events over seconds, summed up over several stretches of time."""
 
     events: float = 0.0
     seconds: float = 0.0
+    cpu_s: float = 0.0
 
-    def add(self, before: tuple[float, float], after: tuple[float, float]) -> None:
-        """Two looks, each a time and how many events were processed by then."""
-        self.seconds += after[0] - before[0]
-        self.events += after[1] - before[1]
+    def add(self, before: Look, after: Look) -> None:
+        self.seconds += after.at_s - before.at_s
+        self.events += after.events - before.events
+        self.cpu_s += after.cpu_s - before.cpu_s
 
     @property
     def per_s(self) -> float:
         return self.events / self.seconds
+
+    @property
+    def cpu_s_per_million(self) -> float:
+        return self.cpu_s / self.events * 1e6
 
 
 def percentile_ms(buckets: dict[float, float], share: float) -> float:
@@ -165,10 +182,10 @@ def percentile_ms(buckets: dict[float, float], share: float) -> float:
     return 1000 * min((end for end, below in buckets.items() if below >= share * count), default=0)
 
 
-def _children_s(pid: int) -> float:
-    """User and system time of the children of a process that have ended."""
-    stat = Path(f"/proc/{pid}/stat").read_text()
-    return sum(map(int, stat.rpartition(")")[2].split()[13:15])) / TICKS
+def _times_s(pid: int) -> tuple[float, float]:
+    """User and system time of a process, and of its children that have ended."""
+    stat = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    return sum(map(int, stat[11:13])) / TICKS, sum(map(int, stat[13:15])) / TICKS
 
 
 class _Run:
@@ -186,7 +203,7 @@ class _Run:
             bootstrap_servers=bootstrap,
             snapshot_repository=f"file://{self._home / 'repository'}",
         )
-        self._address = ""
+        self._address, self._pid = "", 0
         self._feeder = Feeder(bootstrap, f"{self._name}-events", keys=changelog.keys)
 
     def row(self) -> dict[str, object]:
@@ -219,12 +236,12 @@ class _Run:
                 self._snapshot()
                 look = self._look()
                 busy.add(after, look)
-                behind_s = max(behind_s, (self._feeder.sent - look[1]) / quiet.per_s)
+                behind_s = max(behind_s, (self._feeder.sent - look.events) / quiet.per_s)
                 worker.check()
-            if not self._load.share and look[1] >= self._events:
+            if not self._load.share and look.events >= self._events:
                 raise MeasureError(f"{self._events:,} events were too few: give more with --events")
             pauses = dict(self._pauses())
-            children_s = _children_s(worker.pid)
+            _own_s, children_s = _times_s(worker.pid)
         finally:
             worker.terminate()
             worker.wait()
@@ -239,6 +256,8 @@ class _Run:
             "events_per_s": quiet.per_s,
             "events_per_s_during": busy.per_s,
             "throughput_percent": 100 * busy.per_s / quiet.per_s,
+            "cpu_s_per_million": quiet.cpu_s_per_million,
+            "cpu_s_per_million_during": busy.cpu_s_per_million,
             "pause_p99_ms": percentile_ms(pauses, 0.99),
             "checkpoints": int(max(pauses.values(), default=0.0)),
             "seconds": busy.seconds,
@@ -277,7 +296,7 @@ class _Run:
         found = _ADDRESS.search(log)
         if found is None:
             raise MeasureError(f"the worker does not say where its metrics are\n{child.tail()}")
-        self._address = found[1]
+        self._address, self._pid = found[1], child.pid
         return child
 
     def _begin_load(self) -> None:
@@ -287,7 +306,7 @@ class _Run:
         work.add(look, self._look())
         say(f"{work.per_s:,.0f} events a second, of which {self._load.share:.0%} will come")
         deadline = time.monotonic() + _START_S
-        while self._look()[1] < self._feeder.sent:
+        while self._look().events < self._feeder.sent:
             if time.monotonic() > deadline:
                 raise MeasureError(f"{self._feeder.sent:,} events were not processed in time")
             time.sleep(0.5)
@@ -313,9 +332,9 @@ class _Run:
                 if series.partition("{")[0] == name:
                     yield series, float(number)
 
-    def _look(self) -> tuple[float, float]:
+    def _look(self) -> Look:
         events = sum(number for _labels, number in self._lines(_PROCESSED))
-        return time.monotonic(), events
+        return Look(time.monotonic(), events, _times_s(self._pid)[0])
 
     def _pauses(self) -> Iterator[tuple[float, float]]:
         for labels, below in self._lines(_PAUSES):

@@ -76,7 +76,7 @@ _SECTIONS: Mapping[str, tuple[str, ...]] = {
     "Snapshots": (
         *("snapshot_repository", "snapshot_interval_ms", "snapshot_keep_last"),
         *("snapshot_keep_ms", "snapshot_key_file", "snapshot_parallel_transfers"),
-        "snapshot_niceness",
+        *("snapshot_niceness", "snapshot_cpu_percent"),
         *("snapshot_bytes_per_second", "snapshot_patience_ms"),
         *("snapshot_s3_endpoint", "snapshot_s3_region", "snapshot_s3_profile"),
         *("snapshot_s3_access_key", "snapshot_s3_secret_key"),

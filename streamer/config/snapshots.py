@@ -65,6 +65,17 @@ class SnapshotSettings:
         low=0,
         high=20,
     )
+    snapshot_cpu_percent: int = setting(
+        10,
+        "Most of one core's time that the process that makes a worker's snapshots takes; it rests"
+        " between the pieces of its work. Above that it shows in what processing does, also where"
+        " cores are free that share caches or a limit with it. 10: some 30 s for a GB. 100: it"
+        " never rests.",
+        kind="integer",
+        unit="percent",
+        low=1,
+        high=100,
+    )
     snapshot_bytes_per_second: int = setting(
         0,
         "Most that one process sends to or fetches from the repository, and reads of files whose"

@@ -36,6 +36,7 @@ from streamer.restore.choice import Choice, Facts, Offer, Rates, choose
 from streamer.restore.usable import check_inside, check_usable, left_offsets
 from streamer.snapshot.adopt import staging_of
 from streamer.snapshot.fetch import Fetched
+from streamer.snapshot.listing import stored_times
 from streamer.snapshot.manifest import Manifest
 from streamer.snapshot.newest import fetch_newest
 from streamer.snapshot.repository import Repository
@@ -116,6 +117,7 @@ class Bootstrap:
     source: str = ""
     # What is still to be read while it waits, which falls.
     left_offsets: int | None = None
+    _stored_ms: dict[str, int] = field(default_factory=dict)
     _is_cancelled: bool = False
 
     def cancel(self) -> None:
@@ -207,6 +209,7 @@ class Bootstrap:
     def _with_offer(self, facts: Facts, bounds: Mapping[TopicPartition, Bounds]) -> Facts:
         repository, shelf = self.around.shelf(self.wanted.repository, self.wanted.task)
         self.source = repository.address
+        self._stored_ms = stored_times(repository, shelf, self.around.clock.now_ms())
         manifest = self._newest(shelf, bounds)
         offer = Offer(
             manifest.stem,
@@ -233,7 +236,17 @@ class Bootstrap:
         )
 
     def _usable(self, manifest: Manifest, bounds: Mapping[TopicPartition, Bounds]) -> None:
-        check_usable(manifest, bounds, kinds=self.wanted.kinds, oldest_ms=self._oldest_ms())
+        check_usable(
+            manifest,
+            bounds,
+            kinds=self.wanted.kinds,
+            oldest_ms=self._oldest_ms(),
+            stored_ms=self._stored(manifest),
+        )
+
+    def _stored(self, manifest: Manifest) -> int:
+        """One that came since it was looked for is new."""
+        return self._stored_ms.get(manifest.stem, self.around.clock.now_ms())
 
     # -- fetching --------------------------------------------------------------------------------
 
@@ -298,6 +311,7 @@ class Bootstrap:
             {store: bounds[place] for store, place in wanted.changelogs.items()},
             expected={store: stated.get(place, 0) for store, place in wanted.changelogs.items()},
             oldest_ms=self._oldest_ms(),
+            stored_ms=self._stored(manifest),
         )
 
     def _report(self, progress: Progress) -> None:

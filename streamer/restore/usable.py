@@ -25,11 +25,13 @@ def check_usable(
     *,
     kinds: Mapping[str, str],
     oldest_ms: int,
+    stored_ms: int,
 ) -> None:
     """Raise SnapshotMismatchError unless the changelogs have all that came after the snapshot.
 
     `bounds` are those of all changelogs of the task, `kinds` those of its stores; removals of rows
-    that are older than `oldest_ms` may have left the changelogs.
+    that are older than `oldest_ms` may have left the changelogs. It is no younger than it says, and
+    no younger than `stored_ms`: its maker's clock may be ahead.
     """
     check_positions(manifest, {place: (one.start, one.end) for place, one in bounds.items()})
     known = {TopicPartition(each.topic, each.partition): each for each in manifest.changelog}
@@ -54,7 +56,8 @@ def check_usable(
                 f" {kinds[store]} store",
                 hint="rows of one kind cannot be read as another; choose a newer snapshot",
             )
-    _check_age(str(manifest), left_offsets(manifest, bounds), manifest.created_ms, oldest_ms)
+    as_of_ms = min(manifest.created_ms, stored_ms)
+    _check_age(str(manifest), left_offsets(manifest, bounds), as_of_ms, oldest_ms)
 
 
 def check_inside(
@@ -64,9 +67,11 @@ def check_inside(
     *,
     expected: Mapping[str, int],
     oldest_ms: int,
+    stored_ms: int,
 ) -> None:
     """Raise SnapshotMismatchError unless the positions inside of a fetched database are as far as
-    its manifest says, and can be continued from. `bounds` and `expected` are by store."""
+    its manifest says, and can be continued from. `bounds` and `expected` are by store; the times
+    are those of `check_usable`."""
     behind = 0
     for store, bound in bounds.items():
         at = max(positions.changelogs.get(store, 0), 0)
@@ -91,7 +96,7 @@ def check_inside(
             )
         behind += bound.end - at if at else 0
     if positions.as_of_ms >= 0:
-        _check_age(what, behind, positions.as_of_ms, oldest_ms)
+        _check_age(what, behind, min(positions.as_of_ms, stored_ms), oldest_ms)
 
 
 def left_offsets(manifest: Manifest, bounds: Mapping[TopicPartition, Bounds]) -> int:

@@ -45,7 +45,7 @@ _NICE_MAX = 19
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Job:
     """A checkpoint, and where its snapshot belongs. `address` is empty for the repository that is
-    set; `is_fit` says that the place was tried before."""
+    set; `is_fit` says that the place was tried before. `cpu_percent` is of one core's time."""
 
     config: Config
     address: str
@@ -55,6 +55,7 @@ class Job:
     about: About
     is_fit: bool = False
     is_limited: bool = False
+    cpu_percent: int = 100
     layout: Layout = FIRST_LAYOUT
     log_level: int = logging.WARNING
 

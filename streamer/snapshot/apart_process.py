@@ -20,6 +20,7 @@ from streamer.errors import SnapshotError, StoppedError, StreamerError
 from streamer.snapshot.apart import Job, Said, Take
 from streamer.snapshot.checkpoint import Checkpoint, Digests
 from streamer.snapshot.create import Created, create
+from streamer.snapshot.duty import DutyCycle
 from streamer.snapshot.opening import open_repository
 from streamer.snapshot.pace import Pace
 from streamer.snapshot.transfer import Progress, Report
@@ -84,6 +85,11 @@ class _Line:
             except (EOFError, OSError) as error:
                 raise self._over() from error
 
+    def wait(self, seconds: float) -> None:
+        """Do nothing for so long. Raises StoppedError as soon as nobody listens."""
+        if self._is_over.wait(seconds):
+            raise self._over()
+
     def watch(self) -> None:
         """Notice that nobody listens also where nothing is to be said."""
 
@@ -104,15 +110,18 @@ class _Line:
         return StoppedError("nobody waits for the snapshot any more")
 
 
-class _Asked(Pace):
-    """The pace of the worker, which is asked where it has one."""
+class _Restful(Pace):
+    """Rests between chunks. How fast they may move the worker is asked, where it has a limit."""
 
-    def __init__(self, ask: Callable[[int], None]) -> None:
+    def __init__(self, duty: DutyCycle, ask: Callable[[int], None] | None) -> None:
         super().__init__()
+        self._duty = duty
         self._ask = ask
 
     def take(self, count: int, meanwhile: Callable[[], object] | None = None) -> None:
-        self._ask(count)
+        if self._ask is not None:
+            self._ask(count)
+        self._duty.rest()
 
 
 class _Forward(logging.Handler):
@@ -158,7 +167,8 @@ def _line() -> int:
 
 
 def _made(job: Job, line: _Line) -> Created | StreamerError:
-    pace = _Asked(line.take) if job.is_limited else Pace()
+    duty = DutyCycle(job.cpu_percent, sleep=line.wait)
+    pace = _Restful(duty, line.take if job.is_limited else None)
     try:
         return make(job, pace, line.tell)
     except StoppedError:

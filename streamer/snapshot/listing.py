@@ -9,9 +9,10 @@ from itertools import islice
 
 from streamer.errors import SnapshotError, SnapshotMissingError
 from streamer.snapshot.manifest import Manifest
+from streamer.snapshot.repository import Repository
 from streamer.snapshot.shelf import Shelf
 
-__all__ = ["made_for", "readable"]
+__all__ = ["made_for", "readable", "stored_times"]
 
 _log = logging.getLogger(__name__)
 
@@ -40,3 +41,11 @@ def made_for(shelf: Shelf, operation: str) -> Manifest | None:
     """The snapshot that an operation has asked for, None where there is none yet."""
     found = islice(readable(shelf), _LOOKED_AT_MAX)
     return next((manifest for manifest in found if manifest.made_for == operation), None)
+
+
+def stored_times(repository: Repository, shelf: Shelf, now_ms: int) -> dict[str, int]:
+    """When each snapshot was stored, by stem, on the clock that says `now_ms`. How long ago that
+    was the repository says: it has one clock, whoever made a snapshot and whoever reads it. Raises
+    RepositoryError."""
+    place_ms = repository.now_ms()
+    return {entry.stem: now_ms - (place_ms - entry.modified_ms) for entry in shelf.entries()}

@@ -1,11 +1,11 @@
 """Which task a snapshot is made of next, and for whom: pure, apart from the clock it is given.
 
-What was ordered goes first, in the order of the tasks; then what is due by the schedule. Several
-orders may stand: each task is busy with one of them, the one that names the fewest tasks, so that a
-rebuild from the active waits for no order that is about all. A task
-that failed waits before it is tried again, ever longer, and holds up no other. Whether a task is
-through for an order, and how old its newest snapshot is, the repository knows: after a start or a
-move it is looked up there, and what this worker makes is remembered.
+What was ordered goes first, in the order of the tasks; then what is due by the schedule, the oldest
+first. Several orders may stand: each task is busy with one of them, the one that names the fewest
+tasks, so that a rebuild from the active waits for no order that is about all. A task that failed
+waits before it is tried again, ever longer, and holds up no other. Whether a task is through for an
+order, and how old its newest snapshot is, the repository knows: after a start or a move it is
+looked up there, and what this worker makes is remembered.
 """
 
 from __future__ import annotations
@@ -156,7 +156,9 @@ class Agenda:
     def _due(self, running: Collection[TaskId], now_ms: int) -> list[Want]:
         if not self.interval_ms:
             return []
-        return [Want(task) for task in sorted(running) if self.is_due(task, now_ms)]
+        # Where they take longer than the interval all are due, and each must have its turn.
+        due = [(self._newest_ms.get(task, -1), task) for task in running]
+        return [Want(task) for _newest_ms, task in sorted(due) if self.is_due(task, now_ms)]
 
     def _may(self, want: Want, now_ms: int) -> bool:
         return now_ms >= self._again_ms(want)

@@ -30,7 +30,7 @@ from streamer.errors import (
 from streamer.layout import ApplicationLayout
 from streamer.snapshot.apart import Job, Make, make_apart
 from streamer.snapshot.create import About
-from streamer.snapshot.listing import made_for, readable
+from streamer.snapshot.listing import made_for, readable, stored_times
 from streamer.snapshot.manifest import Manifest
 from streamer.snapshot.opening import open_repository
 from streamer.snapshot.pace import Pace
@@ -100,13 +100,16 @@ class Maker(Closable):
         self._make = make
         self._opened: tuple[str, Repository] | None = None
 
-    def look(self, want: Want) -> Found:
+    def look(self, want: Want, now_ms: int) -> Found:
         """Whether the snapshot is there already, such as one of this worker before it died, or of
         another one that had the task. One that nobody has looked at is looked at, and one of which
         an object was found damaged is none: its names and sizes say nothing of that."""
         repository, shelf = self._shelf(want)
-        newest = next(readable(shelf), None)
-        newest_ms = newest.created_ms if newest else -1
+        newest, newest_ms = next(readable(shelf), None), -1
+        if newest is not None:
+            # A maker whose clock was ahead must not keep others from making any for as long.
+            stored_ms = stored_times(repository, shelf, now_ms).get(newest.stem, now_ms)
+            newest_ms = min(newest.created_ms, stored_ms)
         found = made_for(shelf, want.operation) if want.operation else newest
         if found is None:
             return Found("", newest_ms)
@@ -158,6 +161,8 @@ class Maker(Closable):
                 about=sending.about,
                 is_fit=True,
                 is_limited=bool(pace.bytes_per_s),
+                # A copy without a state waits for what it pulls from here.
+                cpu_percent=100 if self._is_pulled(want) else self._config.snapshot_cpu_percent,
                 layout=shelf.layout,
                 log_level=logging.getLogger().getEffectiveLevel(),
             )
@@ -209,10 +214,8 @@ class Maker(Closable):
         looks after a repository that an order names."""
         config = self._config
         if want.repository:
-            directory = config.snapshot_export_dir
-            is_export = directory and want.repository == f"file://{directory.absolute()}"
             # For one rebuild each. Who still reads an older one has a lease on it.
-            return Policy(keep_last=1) if is_export else None
+            return Policy(keep_last=1) if self._is_pulled(want) else None
         if not config.snapshot_keep_last:
             return None
         return Policy(
@@ -222,6 +225,11 @@ class Maker(Closable):
             keep_verified=config.trim_snapshots_min,
             level=config.trim_verified_level,  # type: ignore[arg-type]
         )
+
+    def _is_pulled(self, want: Want) -> bool:
+        """Whether it stays on this host for another one that rebuilds a copy from it."""
+        directory = self._config.snapshot_export_dir
+        return directory is not None and want.repository == f"file://{directory.absolute()}"
 
     def _shelf(self, want: Want) -> tuple[Repository, Shelf]:
         address = want.repository

@@ -310,7 +310,7 @@ class Snapshots(Closable):
     def _work(self, job: _Job) -> Stage:
         """Do what the stage asks for; the next one."""
         if job.stage == "look":
-            found = self._maker.look(job.want)
+            found = self._maker.look(job.want, self._clock.now_ms())
             if found.made or not (job.want.operation or self._is_due(job, found)):
                 job.found = found
                 return "over"

@@ -19,7 +19,12 @@ def test_each_snapshot_has_the_fold_of_the_input_up_to_its_positions(
     application: Make, tmp_path: Path
 ) -> None:
     running = application(
-        "counts", outputs=OUTPUTS, partitions=3, snapshot_repository=f"file://{tmp_path / 'place'}"
+        "counts",
+        outputs=OUTPUTS,
+        partitions=3,
+        snapshot_repository=f"file://{tmp_path / 'place'}",
+        # Each rests for half a second at least.
+        snapshot_cpu_percent=20,
     )
     snapshots = Snapshots(running)
     with Feeder(running, rate=3_000, keys=500) as feeder:

@@ -44,6 +44,7 @@ DEFAULTS: Mapping[str, object] = {
     "memory_bytes_max": "128MiB",
     # What stands behind everything else waits for ever where several tests run at a time.
     "snapshot_niceness": 0,
+    "snapshot_cpu_percent": 100,
     "log_format": "json",
 }
 _STARTED = re.compile(r"task (\S+) runs: restored (\d+) records, goes on at (.*)")

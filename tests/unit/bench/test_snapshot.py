@@ -7,7 +7,7 @@ import pytest
 from bench import snapshot
 from bench.options import Options
 from bench.report import Row
-from bench.snapshot import COLUMNS, Work, percentile_ms
+from bench.snapshot import COLUMNS, Look, Work, percentile_ms
 
 
 def test_rows_have_the_keys_that_are_promised() -> None:
@@ -25,9 +25,10 @@ def test_a_percentile_is_the_upper_end_of_its_bucket() -> None:
 
 def test_work_is_summed_up_over_stretches() -> None:
     work = Work()
-    work.add((0.0, 0.0), (2.0, 100.0))
-    work.add((10.0, 500.0), (12.0, 700.0))
-    assert (work.events, work.seconds, work.per_s) == (300.0, 4.0, 75.0)
+    work.add(Look(0.0, 0.0, 1.0), Look(2.0, 100.0, 2.0))
+    work.add(Look(10.0, 500.0, 5.0), Look(12.0, 700.0, 7.0))
+    assert (work.events, work.seconds, work.cpu_s, work.per_s) == (300.0, 4.0, 3.0, 75.0)
+    assert work.cpu_s_per_million == 10_000
 
 
 def test_a_run_that_fails_has_an_error(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -133,6 +133,45 @@ def test_one_that_a_trim_has_passed_is_not_taken(around: Around) -> None:
     assert "stands at 3000 of spend-totals-changelog/3, which begins at 3001" in one.error.message
 
 
+DAY_MS = 86_400_000
+
+
+@pytest.mark.parametrize(
+    ("said_ms", "here_ms"),
+    [
+        pytest.param(NOW + 30 * DAY_MS, NOW + 2 * DAY_MS, id="its maker was ahead"),
+        pytest.param(NOW, NOW - 30 * DAY_MS, id="this host is behind"),
+        pytest.param(NOW, NOW + 2 * DAY_MS, id="all clocks are right"),
+    ],
+)
+def test_a_wrong_clock_makes_no_snapshot_young_enough(
+    around: Around, tmp_path: Path, said_ms: int, here_ms: int
+) -> None:
+    """Removals are kept for a day. By the clock of the repository it is two days old."""
+    files = {"4.sst": content(1_000, 4)}
+    at = Position(PLACE.topic, PLACE.partition, 4_000, "topic-id")
+    about = replace(ABOUT, changelog=(at,), stores={"totals": "key_value"}, created_ms=said_ms)
+    snapshot(around.place, checkpoint(tmp_path / "4", files), about=about)
+    around.backend.disk.now_ms += 2 * DAY_MS
+    around.clock.jump_to(here_ms)
+    around.limits = Bounds(500, 10_000, "topic-id")
+    one = around.run()
+    assert one.phase is Phase.FAILED
+    assert str(one.error).count("too old to be continued from") == 4
+    assert not staging_of(around.target).exists()
+
+
+@pytest.mark.parametrize("off_ms", [-3_600_000, 3_600_000])
+def test_clocks_that_differ_a_little_cost_no_young_snapshot(around: Around, off_ms: int) -> None:
+    around.clock.jump_to(NOW + off_ms)
+    around.inside = lambda directory: replace(around._inside(directory), as_of_ms=NOW - off_ms)
+    around.limits = Bounds(500, 10_000, "topic-id")
+    one = around.run()
+    assert one.phase is Phase.READY
+    assert one.fetched is not None
+    assert one.fetched.manifest.sequence == 3
+
+
 def test_a_trim_during_the_fetch_is_noticed_before_anything_is_replaced(around: Around) -> None:
     def inside(directory: Path) -> Positions:
         around.limits = Bounds(3_500, 10_000, "topic-id")

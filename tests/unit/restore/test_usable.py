@@ -17,6 +17,7 @@ from streamer.snapshot.manifest import File, Manifest, Position
 TOTALS = TopicPartition("spend-totals-changelog", 3)
 HOURLY = TopicPartition("spend-hourly-changelog", 3)
 NOW = 1_700_000_000_000
+DAY_MS = 86_400_000
 BOUNDS = {TOTALS: Bounds(500, 2_000, "id-1")}
 
 
@@ -40,8 +41,16 @@ def manifest(**changes: Any) -> Manifest:
     return Manifest(**given)
 
 
-def check(one: Manifest, bounds: dict[TopicPartition, Bounds] = BOUNDS, age_ms: int = 0) -> None:
-    check_usable(one, bounds, kinds={"totals": "key_value"}, oldest_ms=NOW + age_ms)
+def check(
+    one: Manifest,
+    bounds: dict[TopicPartition, Bounds] = BOUNDS,
+    *,
+    age_ms: int = 0,
+    stored_ms: int = NOW,
+) -> None:
+    check_usable(
+        one, bounds, kinds={"totals": "key_value"}, oldest_ms=NOW + age_ms, stored_ms=stored_ms
+    )
 
 
 def test_one_that_the_changelog_reaches_is_taken() -> None:
@@ -78,20 +87,34 @@ def test_a_store_that_was_added_since_is_read_from_the_begin_of_its_changelog() 
 def test_an_old_one_is_good_while_nothing_came_after_it() -> None:
     check(manifest(), age_ms=0)
     with pytest.raises(SnapshotMismatchError, match=r"is 1\.0 days too old"):
-        check(manifest(), age_ms=86_400_000)
-    check(manifest(changelog=[Position(*TOTALS, 2_000)]), age_ms=86_400_000)
+        check(manifest(), age_ms=DAY_MS)
+    check(manifest(changelog=[Position(*TOTALS, 2_000)]), age_ms=DAY_MS)
+
+
+def test_the_maker_s_clock_makes_none_younger_than_its_place_in_the_repository() -> None:
+    ahead = manifest(created_ms=NOW + 10 * DAY_MS)
+    check(ahead, age_ms=DAY_MS, stored_ms=NOW + DAY_MS)
+    with pytest.raises(SnapshotMismatchError, match=r"is 1\.0 days too old"):
+        check(ahead, age_ms=DAY_MS, stored_ms=NOW)
+    # A copy is stored long after the snapshot was made.
+    with pytest.raises(SnapshotMismatchError, match=r"is 1\.0 days too old"):
+        check(manifest(), age_ms=DAY_MS, stored_ms=NOW + DAY_MS)
+    look(replace(INSIDE, as_of_ms=NOW + 10 * DAY_MS))
+    with pytest.raises(SnapshotMismatchError, match=r"is 1\.0 days too old"):
+        look(replace(INSIDE, as_of_ms=NOW + 10 * DAY_MS), stored_ms=NOW - DAY_MS)
 
 
 INSIDE = Positions(changelogs={"totals": 1_000}, topic_ids={"totals": "id-1"}, as_of_ms=NOW)
 
 
-def look(positions: Positions, oldest_ms: int = NOW) -> None:
+def look(positions: Positions, oldest_ms: int = NOW, stored_ms: int = NOW) -> None:
     check_inside(
         "it",
         positions,
         {"totals": BOUNDS[TOTALS]},
         expected={"totals": 1_000},
         oldest_ms=oldest_ms,
+        stored_ms=stored_ms,
     )
 
 
@@ -107,7 +130,7 @@ def test_what_is_inside_decides() -> None:
         ({"changelogs": {}}, "and inside it stands at 0"),
         ({"changelogs": {"totals": 2_001}}, "whose changelog has 500 to 2000"),
         ({"topic_ids": {"totals": "id-2"}}, "its id was id-2 and is id-1"),
-        ({"as_of_ms": NOW - 86_400_000}, r"is 1\.0 days too old"),
+        ({"as_of_ms": NOW - DAY_MS}, r"is 1\.0 days too old"),
     ],
 )
 def test_what_is_inside_is_refused(changes: dict[str, Any], why: str) -> None:

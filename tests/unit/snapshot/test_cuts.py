@@ -19,6 +19,7 @@ from streamer.errors import (
     RepositoryUnavailableError,
     SnapshotDamagedError,
     SnapshotError,
+    SnapshotMissingError,
 )
 from streamer.failpoints import InjectedError
 from streamer.snapshot.checkpoint import Checkpoint
@@ -29,6 +30,7 @@ from streamer.snapshot.prune import Policy, prune
 from streamer.snapshot.remote.directory import DirectoryBackend
 from streamer.snapshot.remote.steady import SteadyBackend
 from streamer.snapshot.transfer import Transfers
+from streamer.snapshot.verify import verify
 from tests.unit.snapshot.memory import Disk, MemoryBackend
 from tests.unit.snapshot.rig import (
     ABOUT,
@@ -120,6 +122,35 @@ def test_a_source_that_changes_is_not_stored(source: Path) -> None:
     assert shelf(place).entries() == []
     assert isinstance(place.backend, MemoryBackend)
     assert place.backend.disk.keys("/pending/") == []
+
+
+@pytest.mark.parametrize("whose", ["its own", "one that was there"])
+def test_what_something_else_deletes_meanwhile_leaves_no_snapshot_that_lacks_it(
+    source: Path, whose: str
+) -> None:
+    """A lifecycle rule that was set later, or a person who tidies up."""
+    disk = Disk()
+    backend = MemoryBackend(disk)
+    place = repository(backend)
+    before = [] if whose == "its own" else [snapshot(place, source).manifest.stem]
+    (source / "000009.sst").write_bytes(b"z" * 20_000)
+    deleted: list[str] = []
+
+    def rule(call: str, key: str) -> None:
+        if call == "has put" and "/objects/" in key and not deleted:
+            others = [each for each in disk.keys("/objects/") if each != key]
+            deleted.append(others[0] if before else key)
+            del disk.objects[deleted[0]]
+
+    backend.before = rule
+    with pytest.raises(SnapshotMissingError, match="is not there as it was stored") as raised:
+        snapshot(place, source)
+    assert "a lifecycle rule" in (raised.value.hint or "")
+    assert len(deleted) == 1
+    assert [each.stem for each in shelf(place).entries()] == before
+    made = snapshot(place, source)
+    assert verify(place, shelf(place), made.manifest.stem).is_whole
+    assert made.sent_files == 1
 
 
 @pytest.mark.parametrize("encrypted", [False, True])

@@ -70,6 +70,18 @@ def test_what_failed_waits_ever_longer_and_holds_up_no_other() -> None:
     assert agenda.chores({ONE}, {})[ONE].state == "done"
 
 
+def test_where_they_take_longer_than_the_interval_each_task_has_its_turn() -> None:
+    agenda = Agenda(HOUR_MS)
+    made: list[TaskId] = []
+    for turn in range(6):
+        now_ms = NOW_MS + turn * 2 * HOUR_MS
+        want = agenda.next({ONE, TWO, THREE}, now_ms)
+        assert want is not None
+        agenda.made(want, "a" * 32, now_ms)
+        made.append(want.task)
+    assert made == [ONE, TWO, THREE] * 2
+
+
 def test_an_order_that_is_given_again_is_a_new_chance() -> None:
     agenda = Agenda()
     agenda.follow(order())

@@ -4,18 +4,22 @@ from __future__ import annotations
 
 import threading
 import time
+from functools import partial
 from pathlib import Path
 
 import pytest
 
 from streamer.changelog.format import Positions
 from streamer.clock import ManualClock
+from streamer.control.orders import SnapshotOrder
 from streamer.errors import StoppedError
 from streamer.ids import TaskId
 from streamer.restore.bootstraps import KafkaSurroundings
-from streamer.snapshot.apart import Take, _heard
+from streamer.snapshot.apart import Job, Take, _heard
+from streamer.snapshot.apart_process import make
+from streamer.snapshot.create import Created
 from streamer.snapshot.pace import Pace
-from streamer.snapshot.transfer import Progress
+from streamer.snapshot.transfer import Progress, Report
 from streamer.worker.agenda import Want
 from streamer.worker.making import Maker
 from tests.unit.worker.snapshotting import Host, rows
@@ -89,6 +93,33 @@ def test_one_that_is_not_wanted_any_more_ends_while_it_waits_to_go_on() -> None:
     slept.clear()
     pace.take(1_000)
     assert sum(slept) <= 1.0
+
+
+def test_what_another_host_waits_for_is_made_without_a_rest(tmp_path: Path) -> None:
+    export = tmp_path / "export"
+    host = Host(tmp_path, snapshot_cpu_percent=7, snapshot_export_dir=export)
+    percents: list[int] = []
+
+    def noted(job: Job, pace: Pace, report: Report) -> Created:
+        percents.append(job.cpu_percent)
+        return make(job, pace, report)
+
+    try:
+        host.snapshots.close()
+        host.make = noted
+        host.begin()
+        one = host.task(1)
+        one.commit(rows(10))
+
+        def is_done(operation: str) -> bool:
+            return host.is_done(one) and host.snapshots.chores[one.task].operation == operation
+
+        for operation, address in (("own", ""), ("pull", f"file://{export}")):
+            host.orders = (SnapshotOrder(format=1, operation=operation, repository=address),)
+            host.until(partial(is_done, operation))
+        assert percents == [7, 100]
+    finally:
+        host.close()
 
 
 def test_all_that_a_worker_sends_and_fetches_keeps_one_limit(host: Host, tmp_path: Path) -> None:

@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import time
+from functools import partial
 from pathlib import Path
+
+import pytest
 
 from streamer import metrics
 from streamer.snapshot.verified import forget_verified, note_verified, verified
 from tests.unit.worker.snapshotting import Host, Task, rows
 
 HOUR_MS = 3_600_000
+DAY_MS = 24 * HOUR_MS
 
 
 def test_the_schedule_makes_one_in_each_interval_and_removes_old_ones(tmp_path: Path) -> None:
@@ -96,5 +100,34 @@ def test_a_restart_does_not_begin_the_schedule_anew(tmp_path: Path) -> None:
         age_s = metrics.REGISTRY.get_sample_value("streamer_snapshot_age_seconds", {"task": "0_1"})
         assert age_s is not None
         assert age_s < 3_600
+    finally:
+        host.close()
+
+
+@pytest.mark.parametrize("off_ms", [30 * DAY_MS, -30 * DAY_MS])
+def test_a_maker_whose_clock_was_wrong_keeps_nobody_from_the_schedule(
+    tmp_path: Path, off_ms: int
+) -> None:
+    host = Host(tmp_path, snapshot_interval_ms=HOUR_MS)
+    try:
+        one = host.task(1)
+        one.commit(rows(50))
+        right_ms = host.clock.now_ms()
+        host.clock.jump_to(right_ms + off_ms)
+        host.until(lambda: counted_ids(host, one) == 1 and host.snapshots._job is None)
+        host.snapshots.close()
+
+        def is_made(count: int) -> bool:
+            return counted_ids(host, one) == count
+
+        host.clock.jump_to(right_ms)
+        host.begin()
+        for count in (2, 3):
+            host.clock.advance(HOUR_MS)
+            host.until(partial(is_made, count))
+        host.until(lambda: host.snapshots._job is None)
+        for _ in range(50):
+            host.turn()
+        assert counted_ids(host, one) == 3
     finally:
         host.close()

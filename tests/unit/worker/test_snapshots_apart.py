@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
+import resource
 import signal
 import subprocess
 import sys
@@ -19,6 +20,7 @@ import pytest
 
 from streamer.errors import RepositoryError, SnapshotError, StoppedError
 from streamer.ids import TaskId
+from streamer.snapshot import apart
 from streamer.snapshot.apart import Job, Said, _put_behind, make_apart
 from streamer.snapshot.apart_process import _Forward
 from streamer.snapshot.create import About
@@ -151,6 +153,39 @@ def test_it_moves_as_fast_as_the_worker_lets_it(job: Job) -> None:
 
     made = make_apart(replace(job, is_limited=True), Counting(), lambda _progress: None)
     assert sum(passed) >= 2 * made.sent_bytes, "hashed, and sent"
+
+
+def test_it_rests_between_the_pieces_of_its_work(job: Job) -> None:
+    began, before = time.monotonic(), resource.getrusage(resource.RUSAGE_CHILDREN)
+    made = make_apart(replace(job, cpu_percent=25), Pace(), lambda _progress: None)
+    seconds, after = time.monotonic() - began, resource.getrusage(resource.RUSAGE_CHILDREN)
+    used_s = after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
+    assert 0.05 < used_s < 0.4 * seconds, "what comes after its last piece is not waited for"
+    assert stems(job) == [made.manifest.stem]
+
+
+def test_it_does_not_rest_any_longer_when_nobody_wants_the_snapshot(
+    job: Job, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(apart, "_GRACE_S", 60.0)
+    seen: list[tuple[float, str]] = []
+    stopped: list[float] = []
+
+    def report(_progress: Progress) -> None:
+        for pid in made_by(os.getpid()):
+            with suppress(OSError):
+                used = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[11:13]
+                if not seen or seen[-1][1] != str(used):
+                    seen.append((time.monotonic(), str(used)))
+        if seen and time.monotonic() - seen[-1][0] > 1:
+            stopped.append(time.monotonic())
+            raise StoppedError("it is not wanted")
+
+    # What it takes to start is a tenth of a second at least, and so ten seconds of rest.
+    with pytest.raises(StoppedError):
+        make_apart(replace(job, cpu_percent=1), Pace(), report)
+    assert time.monotonic() - stopped[0] < 5
+    assert made_by(os.getpid()) == []
 
 
 def test_it_ends_when_nobody_wants_the_snapshot_and_withdraws_it(job: Job, held: Path) -> None:
