@@ -145,7 +145,7 @@ class ProposalRecord(Struct, frozen=True, kw_only=True, omit_defaults=True):
     """A placement to look at, and to have applied as it is. `before` and `after` name the active
     and the standbys of the tasks that change; `id` is the hash of both. `spread_before` and
     `spread_after` tell by measure how far the fullest worker is above its share, in per cent.
-    Further `moves` are in so many `pages` (proposals.py)."""
+    Further tasks and `moves` are in so many `pages` (proposals.py)."""
 
     format: Whole = FORMAT
     id: str
@@ -157,7 +157,6 @@ class ProposalRecord(Struct, frozen=True, kw_only=True, omit_defaults=True):
     modes: tuple[ModeRecord, ...] = ()
     spread_before: dict[str, Whole] = {}
     spread_after: dict[str, Whole] = {}
-    is_partial: bool = False
     pages: Whole = 0
     at_ms: Whole = 0
     application: str = ""

@@ -43,6 +43,7 @@ _log = logging.getLogger(__name__)
 _BATCH = 1_000
 _ASKED_MAX = 16
 _WRITE_S = 10.0
+_FULL_S = 0.1
 
 
 class Row(NamedTuple):
@@ -329,7 +330,7 @@ class ExclusiveWriter:
             with as_exception:
                 self._producer.begin_transaction()
                 for place, key, value in rows:
-                    self._producer.produce(place.topic, value, key.encode(), place.partition)
+                    self._put(place, key.encode(), value)
                 if positions is not None:
                     self._producer.send_offsets_to_transaction(
                         with_metadata(positions.of), positions.group, _WRITE_S
@@ -344,6 +345,14 @@ class ExclusiveWriter:
             self._failure = unless_away(error_of(found), what, *needed)
             self._failure = self._failure or translated(found, what, *needed)
             raise self._failure from error
+
+    def _put(self, place: TopicPartition, key: bytes, value: bytes | None) -> None:
+        while True:
+            try:
+                return self._producer.produce(place.topic, value, key, place.partition)
+            except BufferError:
+                # More than the queue takes at once: the brokers empty it, or it fails in the end.
+                self._producer.poll(_FULL_S)
 
     def close(self) -> None:
         # A fenced client says so at every call.

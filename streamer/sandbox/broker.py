@@ -16,8 +16,6 @@ import signal
 import subprocess
 import tempfile
 import time
-import uuid
-from base64 import urlsafe_b64encode
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import IO, Self
@@ -34,7 +32,7 @@ from streamer.sandbox.directory import (
 from streamer.sandbox.jars import fetch
 from streamer.sandbox.ports import free_ports
 from streamer.sandbox.process import ServerProcess, cluster_id, tail, wait_until_it_answers
-from streamer.sandbox.settings import LOGGING, server_properties
+from streamer.sandbox.settings import LOGGING, Seat, fresh_cluster, server_properties
 
 __all__ = ["Sandbox"]
 
@@ -48,7 +46,8 @@ class Sandbox:
 
     `settings` are the broker's own, by their names, and win over the sandbox's. `port` 0 means a
     free one. `listeners` are further ones by the protocol that each speaks, such as SASL_SSL.
-    `bound` ties the broker's life to this process.
+    `bound` ties the broker's life to this process. `seat` is the place of one among several, which
+    answers only while most of them run (cluster.py); it says the ports.
     """
 
     def __init__(
@@ -61,11 +60,13 @@ class Sandbox:
         listeners: Sequence[str] = (),
         bound: bool = True,
         cache: Path | None = None,
+        seat: Seat | None = None,
     ) -> None:
         self._given = Path(directory).absolute() if directory is not None else None
         self._directory: Path | None = self._given
-        self._ports: list[int] = [port] if port else []
-        self._port_is_given = port != 0
+        self._seat = seat
+        self._ports = list(seat.ports) if seat else [port] if port else []
+        self._port_is_given = bool(self._ports)
         self._heap_mib = heap_mib
         self._settings = dict(settings or {})
         self._listeners = tuple(listeners)
@@ -166,8 +167,13 @@ class Sandbox:
         self._running()
         self._end_process(timeout)
 
+    def kill(self) -> None:
+        """End the process as a crash of its machine would; its data and port are for `restart`."""
+        self._running().send(signal.SIGKILL)
+        self._end_process(STOP_TIMEOUT)
+
     def restart(self, *, timeout: float = START_TIMEOUT) -> Self:
-        """Start again on the same port and data, after `shut` or from a running broker."""
+        """Start again on the same port and data, after `shut`, `kill`, or from a running broker."""
         if self._directory is None:
             raise OperationRefusedError("the sandbox was never started", hint="call start()")
         self._end_process(STOP_TIMEOUT)
@@ -189,8 +195,9 @@ class Sandbox:
         return self._process
 
     def _end_process(self, timeout: float) -> None:
-        if self._process is not None and self._process.exit_status is None:
-            self._process.stop(timeout)
+        if self._process is not None:
+            if self._process.exit_status is None:
+                self._process.stop(timeout)
             write_description(self.directory, Description(0, *self._ports[:2]))
         self._process = None
 
@@ -221,6 +228,7 @@ class Sandbox:
             controller_port=self._ports[1],
             overrides=self._settings,
             listeners=self._further(),
+            seat=self._seat,
         )
         properties.write_text(text, encoding="utf-8")
         (self.directory / "log4j2.properties").write_text(LOGGING, encoding="ascii")
@@ -270,10 +278,11 @@ class Sandbox:
         ]
 
     def _format(self, jars: list[Path], properties: Path, timeout: float) -> str:
-        cluster = urlsafe_b64encode(uuid.uuid4().bytes).rstrip(b"=").decode("ascii")
+        cluster = self._seat.cluster if self._seat else fresh_cluster()
         command = [*self._java(jars), "-XX:TieredStopAtLevel=1", "kafka.tools.StorageTool"]
         # One word, since one id in 64 begins with a dash and would be taken for an option.
-        command += ["format", "--standalone", f"--cluster-id={cluster}", "-c", str(properties)]
+        command += ["format", f"--cluster-id={cluster}", "-c", str(properties)]
+        command += [] if self._seat else ["--standalone"]
         with self.log.open("ab") as log:
             try:
                 done = subprocess.run(
