@@ -81,10 +81,11 @@ def assert_copies(kafka: Kafka, application: Application, copies: int) -> None:
 
 
 def whole(workers: list[Worker]) -> bool:
-    """An owner and a copy for every task."""
-    owned = [task for worker in workers for task in worker.running()]
-    copies = [task for worker in workers for task in worker.standbys()]
-    return sorted(owned) == sorted(TASKS) and sorted(copies) == sorted(TASKS)
+    """An owner and a copy for every task, and as many for every worker: nothing is on the move."""
+    owned, copies = ([*map(kind, workers)] for kind in (Worker.running, Worker.standbys))
+    share = PARTITIONS // len(workers)
+    is_even = {len(each) for each in (*owned, *copies)} == {share}
+    return is_even and set().union(*owned) == set().union(*copies) == TASKS
 
 
 def outlive(
@@ -103,6 +104,8 @@ def outlive(
         partitions=PARTITIONS,
         standby_replicas=1,
         replication_factor=3,
+        # As it is by default: a broker that is killed is given up in half that time.
+        session_timeout_ms=6_000,
         **settings,
     )
     workers = [_start(made, zone) for zone in ZONES]
@@ -175,7 +178,7 @@ def _hand_over(made: Application, workers: list[Worker], wait_until: Callable[..
     print(f"the tasks of one that left run after {time.monotonic() - began:.1f} s")
     workers.append(_start(made, ZONES[-1]))
     began = time.monotonic()
-    wait_until(lambda: whole(workers) and workers[-1].running(), what="a share for one that came")
+    wait_until(lambda: whole(workers), what="a share for one that came")
     print(f"one that came has its share after {time.monotonic() - began:.1f} s")
 
 

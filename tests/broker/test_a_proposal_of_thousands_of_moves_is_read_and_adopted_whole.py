@@ -54,8 +54,8 @@ def adopted(proposal: ProposalRecord) -> int:
 
 def test_nothing_of_it_is_missing(broker: str, names: Names) -> None:
     config = Config(application_id=names.application, bootstrap_servers=broker, worker_id="w1")
-    # Twice as much as the controller's producer holds at a time.
-    largest = made(3 * TASKS, name=LONGEST)
+    # More than the controller's producer holds at a time.
+    largest = made(10_000, name=LONGEST)
     few = made(10, number="few")
     with controlling(config) as ports:
         ports.tell(largest)
