@@ -55,8 +55,8 @@ class SandboxCluster:
             raise OperationRefusedError("the sandbox has no ports yet", hint="call start()")
         return ",".join(broker.bootstrap_servers for broker in self._brokers.values())
 
-    def start(self, *, timeout: float = START_TIMEOUT) -> Self:
-        """Returns when all of them answer.
+    def start(self, *, timeout: float = 2 * START_TIMEOUT) -> Self:
+        """Returns when all of them answer; they share the processors of this machine meanwhile.
 
         Raises:
             SandboxError: one could not be started; carries the end of its log.

@@ -1,4 +1,8 @@
-"""One of three brokers is killed under busy workers and comes back: nobody loses a task."""
+"""One of three brokers is killed under busy workers and comes back: nobody loses a task.
+
+`make chaos` has it three times, with the time that Kafka takes by default, and with a worker that
+leaves and one that comes meanwhile.
+"""
 
 from __future__ import annotations
 
@@ -13,8 +17,6 @@ from tests.broker.several import outlive
 
 pytestmark = pytest.mark.long
 
-GAP_S_MAX = 30.0
-
 
 @pytest.fixture
 def own() -> Iterator[SandboxCluster]:
@@ -27,7 +29,8 @@ def kafka(own: SandboxCluster) -> Kafka:
     return Kafka(own.bootstrap_servers)
 
 
+@pytest.mark.timeout(600)
 def test_the_history_is_exact_and_nobody_loses_a_task(
     own: SandboxCluster, application: Any, wait_until: Callable[..., None]
 ) -> None:
-    outlive(own, application, rounds=1, gap_s_max=GAP_S_MAX, wait_until=wait_until)
+    outlive(own, application, rounds=1, wait_until=wait_until)
