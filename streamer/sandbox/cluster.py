@@ -35,8 +35,8 @@ class SandboxCluster:
     ) -> None:
         if size < 3 or size % 2 == 0:
             raise ConfigError(
-                f"a cluster of {size} brokers cannot lose any: most of them have to run",
-                hint="three is the least, and an odd number as good as the next even one",
+                f"a sandbox of several brokers has 3 of them, 5 or 7, and not {size}",
+                hint="most of them have to run: of three one may be away, of four no more",
             )
         self._size = size
         self._heap_mib = heap_mib
