@@ -14,7 +14,6 @@ import os
 import shutil
 import signal
 import subprocess
-import tempfile
 import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -22,11 +21,11 @@ from typing import IO, Self
 
 from streamer.errors import OperationRefusedError, SandboxError
 from streamer.sandbox.directory import (
-    TEMPORARY_PREFIX,
     Description,
     describe,
     hold,
     remove_abandoned,
+    temporary,
     write_description,
 )
 from streamer.sandbox.jars import fetch
@@ -206,8 +205,9 @@ class Sandbox:
             return
         if self._directory is None:
             remove_abandoned()
-            self._directory = Path(tempfile.mkdtemp(prefix=TEMPORARY_PREFIX))
-        self._lock = hold(self._directory)
+            self._directory, self._lock = temporary()
+        else:
+            self._lock = hold(self._directory)
         before = describe(self._directory)
         if before is not None and not self._ports:
             self._ports = [before.port, before.controller_port]
