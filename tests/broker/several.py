@@ -12,11 +12,14 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Self
 
+from confluent_kafka.admin import AdminClient
+
+from streamer.kafka.attempts import Attempts
 from streamer.sandbox import Sandbox, SandboxCluster
 from tests.broker.away import is_owners
 from tests.broker.exact import assert_exact
 from tests.broker.feeder import OUTPUTS, Feeder
-from tests.broker.workers import Application, Worker
+from tests.broker.workers import PATIENCE_S, Application, Worker
 
 ZONES = "abc"
 PARTITIONS = 6
@@ -182,8 +185,16 @@ class Fleet:
 
 def coordinator(made: Application) -> int:
     """The broker that has the group in which the controller is elected."""
-    [described] = made.kafka.admin.describe_consumer_groups([made.topic("members")]).values()
-    return int(described.result(30).coordinator.id)
+    where = made.kafka.bootstrap_servers
+
+    def ask(left_s: float) -> int:
+        # A client may go on to ask a broker that has the group no more.
+        client = AdminClient({"bootstrap.servers": where, "log_level": 2})
+        asked = client.describe_consumer_groups([made.topic("members")], request_timeout=left_s)
+        [described] = asked.values()
+        return int(described.result(left_s + 1).coordinator.id)
+
+    return Attempts(PATIENCE_S, where)("asking for a coordinator", ask)
 
 
 def outlive(
