@@ -45,8 +45,7 @@ class Sandbox:
 
     `settings` are the broker's own, by their names, and win over the sandbox's. `port` 0 means a
     free one. `listeners` are further ones by the protocol that each speaks, such as SASL_SSL.
-    `bound` ties the broker's life to this process. `seat` is the place of one among several, which
-    answers only while most of them run (cluster.py); it says the ports.
+    `bound` ties the broker's life to this process. `seat` is its place among several (cluster.py).
     """
 
     def __init__(
@@ -62,7 +61,7 @@ class Sandbox:
         seat: Seat | None = None,
     ) -> None:
         self._given = Path(directory).absolute() if directory is not None else None
-        self._directory: Path | None = self._given
+        self._directory = self._given
         self._seat = seat
         self._ports = list(seat.ports) if seat else [port] if port else []
         self._port_is_given = bool(self._ports)
@@ -282,7 +281,7 @@ class Sandbox:
         command = [*self._java(jars), "-XX:TieredStopAtLevel=1", "kafka.tools.StorageTool"]
         # One word, since one id in 64 begins with a dash and would be taken for an option.
         command += ["format", f"--cluster-id={cluster}", "-c", str(properties)]
-        command += [] if self._seat else ["--standalone"]
+        command += ["--standalone"] * (self._seat is None)
         with self.log.open("ab") as log:
             try:
                 done = subprocess.run(

@@ -76,7 +76,7 @@ def test_nobody_loses_a_task(
     }
     assert copies == {(3, 3)}
     # Twice by three workers, then by two.
-    written = [record.value or b"" for record in kafka.read(results)]
+    written = [record.key or b"" for record in kafka.read(results)]
     assert sorted(written) == sorted(3 * [task.encode() for task in cluster.every])
 
 
