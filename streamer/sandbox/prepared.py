@@ -15,14 +15,12 @@ import shutil
 import signal
 import subprocess
 import tempfile
-import uuid
-from base64 import urlsafe_b64encode
 from collections.abc import Iterable, Sequence
 from contextlib import suppress
 from pathlib import Path
 
 from streamer.sandbox.jars import KAFKA_LOCK, cache_directory, only_one
-from streamer.sandbox.settings import LOGGING, server_properties
+from streamer.sandbox.settings import LOGGING, Seat, fresh_cluster, server_properties
 
 __all__ = ["copy", "format_data", "is_copied", "java", "prepare"]
 
@@ -60,11 +58,15 @@ def java(jars: Sequence[Path], logging: Path, *, heap_mib: int, prepared: Path |
     ]
 
 
-def format_data(java: Sequence[str], properties: Path, *, log: Path, timeout: float) -> str:
+def format_data(
+    java: Sequence[str], properties: Path, *, log: Path, timeout: float, seat: Seat | None = None
+) -> str:
     """Have Kafka's tool format what the settings name; an empty string, or what went wrong."""
+    cluster = seat.cluster if seat else fresh_cluster()
     command = [*java, "-XX:TieredStopAtLevel=1", "kafka.tools.StorageTool"]
     # One word, since one id in 64 begins with a dash and would be taken for an option.
-    command += ["format", "--standalone", f"--cluster-id={_new_id()}", "-c", str(properties)]
+    command += ["format", f"--cluster-id={cluster}", "-c", str(properties)]
+    command += ["--standalone"] * (seat is None)
     with log.open("ab") as output:
         tool = subprocess.Popen(
             command, stdin=subprocess.DEVNULL, stdout=output, stderr=output, start_new_session=True
@@ -93,7 +95,7 @@ def copy(prepared: Path, data: Path) -> None:
     shutil.copytree(source, data, ignore=shutil.ignore_patterns(META), dirs_exist_ok=True)
     lines = (source / META).read_text(encoding="ascii").splitlines()
     is_id = "cluster.id="
-    lines = [f"{is_id}{_new_id()}" if line.startswith(is_id) else line for line in lines]
+    lines = [f"{is_id}{fresh_cluster()}" if line.startswith(is_id) else line for line in lines]
     (data / META).write_text("".join(f"{line}\n" for line in lines), encoding="ascii")
 
 
@@ -141,7 +143,3 @@ def _key(jars: Sequence[Path]) -> str:
     parts = [(JAVA_HOME / "release").read_text(), KAFKA_LOCK.read_text(), _settings(Path("data"))]
     parts += [f"{jar.name} {jar.stat().st_mtime_ns}" for jar in jars]
     return hashlib.sha256("\n".join(parts).encode()).hexdigest()[:16]
-
-
-def _new_id() -> str:
-    return urlsafe_b64encode(uuid.uuid4().bytes).rstrip(b"=").decode("ascii")
