@@ -61,9 +61,6 @@ def _print_proposal(proposal: ProposalRecord) -> None:
         print("nothing is to be moved: the placement is as good as it can be")
     else:
         print_table([_plain(move) for move in proposal.moves], _COLUMNS)
-        more = len(proposal.after) - len({move.task for move in proposal.moves})
-        if more > 0:
-            print(f"... and {more} more tasks; --json says where each of them goes")
         print(f"\nplan {proposal.id}: {len(proposal.after)} tasks change,", end=" ")
         print(
             f"{proposal.moved_bytes:,} bytes are moved; nothing is dropped before others are warm"
@@ -71,8 +68,6 @@ def _print_proposal(proposal: ProposalRecord) -> None:
         for measure, before in proposal.spread_before.items():
             after = proposal.spread_after.get(measure, 0)
             print(f"  fullest worker above its share of {measure}: {before} % -> {after} %")
-        if proposal.is_partial:
-            print("  there is more to do: plan again when this is done")
         print(f"\nstreamer rebalance apply {proposal.id}")
     for mode in proposal.modes:
         print(f"{mode.name}: {mode.concerns} ({', '.join(mode.examples)}); ends when {mode.until}")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import time
 
 from streamer import metrics
 from streamer.cluster.layouts import Layouts
@@ -18,11 +19,21 @@ from streamer.kafka.admin import Admin
 from streamer.kafka.settings import FOLLOW_WAIT_MS
 from streamer.kafka.table import TableReader, newest
 
-__all__ = ["Hearing"]
+__all__ = ["Hearing", "wait_ms_of"]
 
 _POLL_S = 0.1
 # Until the first assignment has come, nothing waits behind a request that waits for news.
-_FIRST_WAIT_MS = 500
+_SOON_MS = 500
+# Nor while brokers elect other leaders: who leads is a question to a broker too, and may stand
+# behind what it was asked for before, several times. One that has died is given up after 9 s by
+# default; the others have its partitions some seconds later.
+_TROUBLED_S = 30.0
+
+
+def wait_ms_of(has_assignment: bool, trouble_s: float | None, *, now_s: float) -> int:
+    """How long a broker may wait for news; `trouble_s` is when one was last found to be gone."""
+    is_troubled = trouble_s is not None and now_s - trouble_s < _TROUBLED_S
+    return _SOON_MS if is_troubled or not has_assignment else FOLLOW_WAIT_MS
 
 
 class Hearing:
@@ -39,16 +50,16 @@ class Hearing:
         self, config: Config, topics: ControlTopics, *, admin: Admin, stopped: threading.Event
     ) -> None:
         """Until it is stopped. One client for all topics: what seldom comes is seldom asked for,
-        once this worker has an assignment.
+        once this worker has an assignment and its brokers are there.
 
         Raises InternalTopicError for an assignment that cannot be read.
         """
         worker = config.worker_id or ""
         place = topics.assignment(worker)
         proof = Proof(self._lease, end_of(admin, place))
-        has_assignment = is_patient = False
+        has_assignment = False
         places = [place, topics.orders, topics.layout]
-        with TableReader(config, places, wait_ms=_FIRST_WAIT_MS) as reader:
+        with TableReader(config, places, wait_ms=_SOON_MS) as reader:
             while not stopped.is_set():
                 for row in newest(reader.read(_POLL_S)):
                     if row.place == topics.orders:
@@ -59,9 +70,9 @@ class Hearing:
                         record = decode_assignment(place.topic, row.key, row.value)
                         has_assignment = self._hear(record)
                 proof.look(reader.reached(place))
-                if has_assignment and not is_patient:
-                    is_patient = True
-                    reader.ask_less(FOLLOW_WAIT_MS)
+                wait_ms = wait_ms_of(has_assignment, reader.trouble_s, now_s=time.monotonic())
+                if wait_ms != reader.wait_ms:
+                    reader.ask_after(wait_ms)
 
     def _hear(self, record: AssignmentRecord) -> bool:
         """Whether this worker has an assignment."""

@@ -23,9 +23,6 @@ __all__ = ["judged", "outlook", "proposal"]
 
 # A record of a fleet that has lost a zone would have thousands.
 _MOVES_MAX = 200
-# And one that moves as many tasks would not fit into a message, however its moves are split over
-# pages: the rest takes another turn.
-_TASKS_MAX = 2_000
 _NONE: frozenset[str] = frozenset()
 _NOBODY = Copies(None)
 
@@ -78,16 +75,15 @@ def proposal(
     """What would change by the placement that follows from the facts of this moment. `modes` are
     those of the target."""
     placement = place(facts)
-    changed = [
+    changed = sorted(
         task
         for task, copies in placement.copies.items()
         if not is_same(target.get(task, _NOBODY), copies)
-    ]
-    taken = sorted(changed)[:_TASKS_MAX]
-    is_taken = frozenset(taken)
-    moves = [move for move in placement.moves if move.task in is_taken]
-    before = {str(task): names(target[task]) for task in taken if task in target}
-    after = {str(task): names(placement.copies[task]) for task in taken}
+    )
+    is_changed = frozenset(changed)
+    moves = [move for move in placement.moves if move.task in is_changed]
+    before = {str(task): names(target[task]) for task in changed if task in target}
+    after = {str(task): names(placement.copies[task]) for task in changed}
     return ProposalRecord(
         id=_digest(before, after),
         before=before,
@@ -98,7 +94,6 @@ def proposal(
         modes=_modes(placement.modes, {}),
         spread_before=_spread(target, facts),
         spread_after=_spread(placement.copies, facts),
-        is_partial=len(taken) < len(changed),
     )
 
 

@@ -146,7 +146,7 @@ class ProposalRecord(Struct, frozen=True, kw_only=True, omit_defaults=True):
     and the standbys of the tasks that change; `id` is the hash of both. `modes` are the degraded
     modes that would be left of `modes_before`. `spread_before` and `spread_after` tell by measure
     how far the fullest worker is above its share, in per cent. All of it is of one moment.
-    Further `moves` are in so many `pages` (proposals.py)."""
+    Further tasks and `moves` are in so many `pages` (proposals.py)."""
 
     format: Whole = FORMAT
     id: str
@@ -159,7 +159,6 @@ class ProposalRecord(Struct, frozen=True, kw_only=True, omit_defaults=True):
     modes: tuple[ModeRecord, ...] = ()
     spread_before: dict[str, Whole] = {}
     spread_after: dict[str, Whole] = {}
-    is_partial: bool = False
     pages: Whole = 0
     at_ms: Whole = 0
     application: str = ""

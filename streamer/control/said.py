@@ -43,8 +43,11 @@ class Said:
         newest = {row.key: row for row in rows}
         for kind in (*get_args(Request), *get_args(Answer)):
             last = newest.get(key_of(kind))
-            if last is not None and last.value is not None:
-                self._found[last.key] = self._decoded(kind, topic, last.value)
+            if last is None or last.value is None:
+                continue
+            found = self._decoded(kind, topic, last.value)
+            if found is not None:
+                self._found[last.key] = found
                 self._offsets[last.key] = last.offset
 
     def get(self, kind: type[Kind]) -> Kind | None:
@@ -82,9 +85,10 @@ class Said:
         elif row.key == key_of(RebalanceRecord) and row.value:
             self._rebalances.add(decode(RebalanceRecord, topic, row.value).number)
 
-    def _decoded(self, kind: type[Request | Answer], topic: str, value: bytes) -> Request | Answer:
+    def _decoded(
+        self, kind: type[Request | Answer], topic: str, value: bytes
+    ) -> Request | Answer | None:
+        """None for a proposal of which another one has overwritten pages: that one comes next."""
         if kind is ProposalRecord:
-            whole = joined(self._pages | {key_of(kind): value}, topic)
-            if whole is not None:
-                return whole
+            return joined(self._pages | {key_of(kind): value}, topic)
         return decode(kind, topic, value)

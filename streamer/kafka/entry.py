@@ -12,7 +12,7 @@ from typing import NamedTuple
 
 from confluent_kafka import KafkaError
 
-__all__ = ["last_trouble", "listener", "turned_away"]
+__all__ = ["is_of_member", "last_trouble", "listener", "turned_away"]
 
 # Connections are tried at least every two seconds, with a pause after a refused password.
 _AGAIN_S = 5.0
@@ -67,6 +67,12 @@ def last_trouble(where: str, since_s: float) -> str:
     """The last that was heard since then; empty when nothing was."""
     last = _troubles.get(where)
     return last.said if last is not None and last.at_s >= since_s else ""
+
+
+def is_of_member(error: KafkaError) -> bool:
+    """Whether it is about a broker that is known as one of the cluster, and not about an address by
+    which a client looks for the first one: that may be dead for long without harm to anybody."""
+    return "/bootstrap" not in error.str()
 
 
 def _is_refusal(error: KafkaError) -> bool:

@@ -32,6 +32,7 @@ from streamer.kafka import settings
 from streamer.kafka.api import Committed
 from streamer.kafka.attempts import Attempts, reported, unless_away
 from streamer.kafka.consumer import with_metadata
+from streamer.kafka.entry import is_of_member
 from streamer.kafka.faults import as_exception, error_of, translated
 from streamer.kafka.rights import is_only_the_group, on_group, on_id, on_topics
 from streamer.kafka.stuck import let_go, stuck
@@ -43,6 +44,7 @@ _log = logging.getLogger(__name__)
 _BATCH = 1_000
 _ASKED_MAX = 16
 _WRITE_S = 10.0
+_FULL_S = 0.1
 
 
 class Row(NamedTuple):
@@ -81,13 +83,15 @@ class TableReader(Closable):
         self._where = ", ".join(sorted(topics))
         self._needed = on_topics("Read", topics)
         self._group = settings.control_group(config)
-        self._wait_ms = wait_ms
+        self.wait_ms = wait_ms
+        self.trouble_s: float | None = None
+        """When a broker was last found to be gone, by `time.monotonic`."""
         self._begin()
 
-    def ask_less(self, wait_ms: int) -> None:
-        """Go on where it is, and ask again only after so long when nothing comes."""
+    def ask_after(self, wait_ms: int) -> None:
+        """Go on where it is, with a client that asks again after so long when nothing comes."""
         let_go(self._consumer, after=self._stuck.looking)
-        self._wait_ms = wait_ms
+        self.wait_ms = wait_ms
         self._begin()
 
     def _begin(self) -> None:
@@ -99,7 +103,7 @@ class TableReader(Closable):
             lambda: made,
             # One with one partition: the answer about assignments names a thousand.
             lambda: control_topic(self._config.application_id, "members"),
-            wait_s=self._wait_ms / 1000,
+            wait_s=self.wait_ms / 1000,
             # It would stand behind a fetch of one broker while another has an assignment.
             beside=True,
         )
@@ -145,7 +149,8 @@ class TableReader(Closable):
 
     def _client(self) -> Consumer:
         """One that reads on from where this reader is."""
-        client = Consumer(settings.control_consumer(self._config, wait_ms=self._wait_ms))
+        made = settings.control_consumer(self._config, wait_ms=self.wait_ms)
+        client = Consumer(made | {"error_cb": self._hears_trouble(made["error_cb"])})
         places = self._reached.items()
         # "The beginning" is a question for each partition, which takes a reader of a thousand of
         # them longer than all it has to read. Where 0 is gone, the broker says so. Of a few the
@@ -157,6 +162,14 @@ class TableReader(Closable):
         if parts[1:]:
             client.incremental_assign(parts[1:])
         return client
+
+    def _hears_trouble(self, listener: Callable[[KafkaError], None]) -> Callable[..., None]:
+        def heard(error: KafkaError) -> None:
+            listener(error)
+            if is_of_member(error):
+                self.trouble_s = time.monotonic()
+
+        return heard
 
     def _row(self, message: Message) -> Row | None:
         error = message.error()
@@ -329,7 +342,7 @@ class ExclusiveWriter:
             with as_exception:
                 self._producer.begin_transaction()
                 for place, key, value in rows:
-                    self._producer.produce(place.topic, value, key.encode(), place.partition)
+                    self._put(place, key.encode(), value)
                 if positions is not None:
                     self._producer.send_offsets_to_transaction(
                         with_metadata(positions.of), positions.group, _WRITE_S
@@ -344,6 +357,14 @@ class ExclusiveWriter:
             self._failure = unless_away(error_of(found), what, *needed)
             self._failure = self._failure or translated(found, what, *needed)
             raise self._failure from error
+
+    def _put(self, place: TopicPartition, key: bytes, value: bytes | None) -> None:
+        while True:
+            try:
+                return self._producer.produce(place.topic, value, key, place.partition)
+            except BufferError:
+                # More than the queue takes at once: the brokers empty it, or it fails in the end.
+                self._producer.poll(_FULL_S)
 
     def close(self) -> None:
         # A fenced client says so at every call.

@@ -33,8 +33,11 @@ T = TypeVar("T")
 # only be tried again.
 _AWAY_S_MAX = 300.0
 _RETRY_PAUSE_S = 0.1
-# Adding positions to a transaction takes milliseconds, and seconds behind a new coordinator.
+# Adding positions to a transaction takes milliseconds. Where the coordinator's broker has died it
+# takes until another one has its place: brokers wait for 9 s (broker.session.timeout.ms), and the
+# other one reads what the first knew. Only after 20 s is it the client that is lost.
 _ADD_S = 5.0
+_ANSWERS = 3
 _STEP_S = 10.0
 _CLOSE_S = 3.0
 _STALLED_S = 0.2
@@ -161,13 +164,14 @@ class Writer:
     def _add(self, offsets: list[Any], group: Any, *needed: Right) -> None:
         """Librdkafka remembers a coordinator that it has dropped, as after all brokers were away,
         and waits for it whatever timeout it was given (its issue 5511). So where brokers answer
-        and this does not end, a new client is needed, which comes with joining again."""
+        again and again and this does not end, a new client is needed, which comes with joining
+        again."""
         what = "adding positions to the transaction"
 
         def add(left_s: float) -> None:
             send = self._producer.send_offsets_to_transaction
             waiting = _started(lambda: send(offsets, group, left_s), "positions")
-            is_known_to_answer = False
+            answers = 0
             deadline = time.monotonic() + _ADD_S
             while True:
                 try:
@@ -178,12 +182,12 @@ class Writer:
                     if time.monotonic() < deadline:
                         continue
                     deadline = time.monotonic() + _ADD_S
-                    if is_known_to_answer:
+                    if answers == _ANSWERS:
                         raise FencedError(
-                            f"{what}: no end in {_ADD_S:.0f} s, though brokers answer",
+                            f"{what}: no end in {_ANSWERS * _ADD_S:.0f} s, though brokers answer",
                             hint="the worker joins again with a new producer",
                         ) from None
-                    is_known_to_answer = self._answers(what)
+                    answers = answers + 1 if self._answers(what) else 0
                     self._stuck.check(what)
 
         self._repeat(add, what, *needed)

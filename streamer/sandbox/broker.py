@@ -12,7 +12,6 @@ from __future__ import annotations
 import atexit
 import shutil
 import signal
-import tempfile
 import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -20,18 +19,18 @@ from typing import IO, Self
 
 from streamer.errors import OperationRefusedError, SandboxError
 from streamer.sandbox.directory import (
-    TEMPORARY_PREFIX,
     Description,
     describe,
     hold,
     remove_abandoned,
+    temporary,
     write_description,
 )
 from streamer.sandbox.jars import fetch
 from streamer.sandbox.ports import free_ports
 from streamer.sandbox.prepared import copy, format_data, is_copied, java, prepare
 from streamer.sandbox.process import ServerProcess, cluster_id, tail, wait_until_it_answers
-from streamer.sandbox.settings import LOGGING, server_properties
+from streamer.sandbox.settings import LOGGING, Seat, server_properties
 
 __all__ = ["Sandbox"]
 
@@ -45,7 +44,7 @@ class Sandbox:
 
     `settings` are the broker's own, by their names, and win over the sandbox's. `port` 0 means a
     free one. `listeners` are further ones by the protocol that each speaks, such as SASL_SSL.
-    `bound` ties the broker's life to this process.
+    `bound` ties the broker's life to this process. `seat` is its place among several (cluster.py).
     """
 
     def __init__(
@@ -58,11 +57,13 @@ class Sandbox:
         listeners: Sequence[str] = (),
         bound: bool = True,
         cache: Path | None = None,
+        seat: Seat | None = None,
     ) -> None:
         self._given = Path(directory).absolute() if directory is not None else None
-        self._directory: Path | None = self._given
-        self._ports: list[int] = [port] if port else []
-        self._port_is_given = port != 0
+        self._directory = self._given
+        self._seat = seat
+        self._ports = list(seat.ports) if seat else [port] if port else []
+        self._port_is_given = bool(self._ports)
         self._heap_mib = heap_mib
         self._settings = dict(settings or {})
         self._listeners = tuple(listeners)
@@ -165,8 +166,13 @@ class Sandbox:
         self._running()
         self._end_process(timeout)
 
+    def kill(self) -> None:
+        """End the process as a crash of its machine would; its data and port are for `restart`."""
+        self._running().send(signal.SIGKILL)
+        self._end_process(STOP_TIMEOUT)
+
     def restart(self, *, timeout: float = START_TIMEOUT) -> Self:
-        """Start again on the same port and data, after `shut` or from a running broker."""
+        """Start again on the same port and data, after `shut`, `kill`, or from a running broker."""
         if self._directory is None:
             raise OperationRefusedError("the sandbox was never started", hint="call start()")
         self._end_process(STOP_TIMEOUT)
@@ -188,8 +194,9 @@ class Sandbox:
         return self._process
 
     def _end_process(self, timeout: float) -> None:
-        if self._process is not None and self._process.exit_status is None:
-            self._process.stop(timeout)
+        if self._process is not None:
+            if self._process.exit_status is None:
+                self._process.stop(timeout)
             write_description(self.directory, Description(0, *self._ports[:2]))
         self._process = None
 
@@ -198,8 +205,9 @@ class Sandbox:
             return
         if self._directory is None:
             remove_abandoned()
-            self._directory = Path(tempfile.mkdtemp(prefix=TEMPORARY_PREFIX))
-        self._lock = hold(self._directory)
+            self._directory, self._lock = temporary()
+        else:
+            self._lock = hold(self._directory)
         before = describe(self._directory)
         if before is not None and not self._ports:
             self._ports = [before.port, before.controller_port]
@@ -220,6 +228,7 @@ class Sandbox:
             controller_port=self._ports[1],
             overrides=self._settings,
             listeners=self._further(),
+            seat=self._seat,
         )
         properties.write_text(text, encoding="utf-8")
         logging = self.directory / "log4j2.properties"
@@ -227,9 +236,12 @@ class Sandbox:
         command = java(jars, logging, heap_mib=self._heap_mib, prepared=prepared)
         self.log.unlink(missing_ok=True)
         if not (data / "meta.properties").exists():
-            if prepared is not None and is_copied(self._settings):
+            cluster = self._seat.cluster if self._seat else ""
+            if prepared is not None and is_copied(self._settings) and not cluster:
                 copy(prepared, data)
-            elif problem := format_data(command, properties, log=self.log, timeout=timeout):
+            elif problem := format_data(
+                command, properties, log=self.log, timeout=timeout, cluster=cluster
+            ):
                 return problem
         self._process = ServerProcess(
             [*command, "kafka.Kafka", str(properties)],

@@ -24,6 +24,7 @@ __all__ = [
     "hold",
     "is_held",
     "remove_abandoned",
+    "temporary",
     "write_description",
 ]
 
@@ -63,6 +64,14 @@ def hold(directory: Path, *, patience: float = PATIENCE) -> IO[str]:
                     hint="stop that one, or name another directory",
                 ) from None
         time.sleep(0.01)
+
+
+def temporary() -> tuple[Path, IO[str]]:
+    """A new directory and its lock. It has its name from when it is held: before, who removes what
+    nobody holds would take it for such a one."""
+    made = Path(tempfile.mkdtemp(prefix=f".{TEMPORARY_PREFIX}"))
+    lock = hold(made)
+    return made.rename(made.with_name(made.name.removeprefix("."))), lock
 
 
 def is_held(directory: Path) -> bool:

@@ -22,7 +22,7 @@ from contextlib import suppress
 from pathlib import Path
 
 from streamer.sandbox.jars import KAFKA_LOCK, cache_directory, only_one
-from streamer.sandbox.settings import LOGGING, server_properties
+from streamer.sandbox.settings import LOGGING, fresh_cluster, server_properties
 
 __all__ = ["copy", "format_data", "is_copied", "java", "prepare"]
 
@@ -60,11 +60,15 @@ def java(jars: Sequence[Path], logging: Path, *, heap_mib: int, prepared: Path |
     ]
 
 
-def format_data(java: Sequence[str], properties: Path, *, log: Path, timeout: float) -> str:
-    """Have Kafka's tool format what the settings name; an empty string, or what went wrong."""
+def format_data(
+    java: Sequence[str], properties: Path, *, log: Path, timeout: float, cluster: str = ""
+) -> str:
+    """Have Kafka's tool format what the settings name; an empty string, or what went wrong. Without
+    a `cluster` whose other controllers they name it is one of its own."""
     command = [*java, "-XX:TieredStopAtLevel=1", "kafka.tools.StorageTool"]
     # One word, since one id in 64 begins with a dash and would be taken for an option.
-    command += ["format", "--standalone", f"--cluster-id={_new_id()}", "-c", str(properties)]
+    command += ["format", f"--cluster-id={cluster or fresh_cluster()}", "-c", str(properties)]
+    command += [] if cluster else ["--standalone"]
     with log.open("ab") as output:
         tool = subprocess.Popen(
             command, stdin=subprocess.DEVNULL, stdout=output, stderr=output, start_new_session=True
@@ -93,7 +97,7 @@ def copy(prepared: Path, data: Path) -> None:
     shutil.copytree(source, data, ignore=shutil.ignore_patterns(META), dirs_exist_ok=True)
     lines = (source / META).read_text(encoding="ascii").splitlines()
     is_id = "cluster.id="
-    lines = [f"{is_id}{_new_id()}" if line.startswith(is_id) else line for line in lines]
+    lines = [f"{is_id}{fresh_cluster()}" if line.startswith(is_id) else line for line in lines]
     (data / META).write_text("".join(f"{line}\n" for line in lines), encoding="ascii")
 
 
@@ -143,5 +147,5 @@ def _key(jars: Sequence[Path]) -> str:
     return hashlib.sha256("\n".join(parts).encode()).hexdigest()[:16]
 
 
-def _new_id() -> str:
+def fresh_cluster() -> str:
     return urlsafe_b64encode(uuid.uuid4().bytes).rstrip(b"=").decode("ascii")

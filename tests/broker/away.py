@@ -52,7 +52,7 @@ def outlive(
         _assert_copies(workers, feeder.keys[:8])
         bring_back()
         wait_until(
-            lambda: all(_is_owners(one, feeder.keys[0]) for one in workers),
+            lambda: all(is_owners(one, feeder.keys[0]) for one in workers),
             what="answers of owners again",
         )
         back_at = [one.processed() for one in workers]
@@ -90,7 +90,7 @@ def _assert_copies(workers: Iterable[Worker], keys: list[str]) -> None:
             assert _asked(worker, f"/stores/totals/{key}?max_lag=0") is None
 
 
-def _is_owners(worker: Worker, key: str) -> bool:
+def is_owners(worker: Worker, key: str) -> bool:
     told = _asked(worker, f"/stores/totals/{key}?max_lag=0")
     return told is not None and "role" not in told
 

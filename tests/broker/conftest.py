@@ -84,7 +84,7 @@ class Kafka:
     def create(self, *topics: str, partitions: int = 4, **config: str) -> None:
         """`config` takes Kafka's names with `_` for `.`: `cleanup_policy="compact"`."""
         settings = {name.replace("_", "."): value for name, value in config.items()}
-        wanted = [NewTopic(topic, partitions, 1, config=settings) for topic in topics]
+        wanted = [NewTopic(topic, partitions, -1, config=settings) for topic in topics]
         for made in self.admin.create_topics(wanted, operation_timeout=30).values():
             made.result(60)
         for topic in topics:

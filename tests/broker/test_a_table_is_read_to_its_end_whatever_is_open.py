@@ -161,7 +161,7 @@ def test_a_reader_that_asks_less_goes_on_where_it_is(table: Fixture) -> None:
             writer.put(place, "k", b"1")
         writer.flush(30)
         assert len(reader.read_to(table.ends(), timeout_s=30)) == 2
-        reader.ask_less(500)
+        reader.ask_after(500)
         for place in table.places:
             writer.put(place, "k", b"2")
         writer.flush(30)

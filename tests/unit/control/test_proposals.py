@@ -7,33 +7,14 @@ from msgspec.structs import replace
 
 from streamer.assignment.facts import Copies, Facts, Load, Site
 from streamer.cluster.outlook import proposal
-from streamer.control.proposals import PAGE_MOVES, joined, pages_of
-from streamer.control.requests import MoveRecord, ProposalRecord
+from streamer.control.proposals import PAGE_SIZE, joined, pages_of
 from streamer.errors import InternalTopicError
 from streamer.ids import TaskId
+from tests.unit.control.moving import LONGEST, TASKS, made
 
 TOPIC = "app.operations"
-# As many tasks as one proposal has at most, each with a copy that goes as well.
-TASKS = 2_000
-
-
-def made(tasks: int = TASKS, number: str = "n") -> ProposalRecord:
-    name = "a-long-name-of-a-worker-in-a-zone-{}"
-    after = {f"0_{at}": (name.format(at % 1_200), name.format(at % 1_199)) for at in range(tasks)}
-    moves = tuple(
-        MoveRecord(
-            task=task,
-            kind=kind,
-            source=name.format(7),
-            target=target,
-            bytes=1 << 40,
-            why=f"balance: {target} has 12 % less bytes than its share, {name.format(7)} has more",
-        )
-        for task, targets in after.items()
-        for kind, target in zip(("active", "standby"), targets, strict=True)
-    )
-    before = dict.fromkeys(after, (name.format(7), name.format(8)))
-    return ProposalRecord(id="p", number=number, before=before, after=after, moves=moves)
+# What brokers take by default.
+MESSAGE_BYTES_MAX = 1_000_000
 
 
 def test_each_record_fits_and_all_moves_are_there() -> None:
@@ -43,17 +24,31 @@ def test_each_record_fits_and_all_moves_are_there() -> None:
         "proposal"
     ]
     sizes = [len(value or b"") for _, value in rows]
-    # Kafka takes 1,000,000 by default.
-    assert max(sizes) < 600_000
+    assert max(sizes) < MESSAGE_BYTES_MAX // 4
     read = joined(dict(rows), TOPIC)
     assert read is not None
-    assert read.moves == whole.moves
-    assert len(rows) == -(-len(whole.moves) // PAGE_MOVES)
+    assert read == replace(whole, pages=len(rows) - 1, application="app")
+    assert len(rows) == -(-len(whole.moves) // PAGE_SIZE)
+
+
+def test_each_record_fits_with_the_longest_names_and_many_copies() -> None:
+    whole = made(PAGE_SIZE * 2 + 1, name=LONGEST, copies=6)
+    rows = dict(pages_of(whole, application="app"))
+    assert max(len(value or b"") for value in rows.values()) < MESSAGE_BYTES_MAX
+    assert joined(rows, TOPIC) == replace(whole, pages=len(rows) - 1, application="app")
+
+
+@pytest.mark.parametrize("count", [0, 1, PAGE_SIZE, PAGE_SIZE + 1])
+def test_tasks_are_there_where_there_are_fewer_moves(count: int) -> None:
+    whole = replace(made(count), moves=made(count).moves[: count // 2])
+    rows = dict(pages_of(whole))
+    assert joined(rows, TOPIC) == replace(whole, pages=len(rows) - 1)
+    assert len(rows) == max(1, -(-count // PAGE_SIZE))
 
 
 def test_what_a_smaller_one_leaves_of_a_larger_one_is_taken_back() -> None:
     first = dict(pages_of(made()))
-    few = made(200, "later")
+    few = made(150, "later")
     rows = pages_of(few, standing=[key for key in first if key != "proposal"])
     log = first | dict(rows)
     assert {key for key, value in log.items() if value} == {"proposal", "proposal/1"}
@@ -66,9 +61,8 @@ def test_what_a_smaller_one_leaves_of_a_larger_one_is_taken_back() -> None:
 def test_pages_of_a_later_one_are_not_taken_for_its_own() -> None:
     whole = made(400)
     log = dict(pages_of(made(400, "later"))) | {"proposal": dict(pages_of(whole))["proposal"]}
-    read = joined(log, TOPIC)
-    assert read is not None
-    assert read.moves == whole.moves[:PAGE_MOVES]
+    assert joined(log, TOPIC) is None
+    assert joined(log | {"proposal/1": None}, TOPIC) is None
     assert joined({}, TOPIC) is None
 
 
@@ -90,9 +84,28 @@ def test_each_task_that_changes_has_its_reason() -> None:
     target = {task: Copies(f"w{at % 2}") for at, task in enumerate(tasks)}
     sites = {f"w{at}": Site(host=f"h{at}") for at in range(4)}
     found = proposal(Facts(workers=sites, tasks=tasks, previous=target), target)
-    assert len(found.after) > PAGE_MOVES
+    assert len(found.after) > PAGE_SIZE
     assert {move.task for move in found.moves} == found.after.keys()
     assert all(move.why and move.bytes for move in found.moves)
     read = joined(dict(pages_of(replace(found, number="n"))), TOPIC)
     assert read is not None
     assert read.moves == found.moves
+
+
+def test_a_whole_zone_is_moved_by_one_proposal() -> None:
+    """400 hosts with three workers each, and all tasks in one of three zones."""
+    zones = ((("az", "a"),), (("az", "b"),), (("az", "c"),))
+    sites = {
+        f"w{host}-{at}": Site(zones[host % 3], f"h{host}") for host in range(400) for at in range(3)
+    }
+    crowded = [name for name, site in sites.items() if site.zone == zones[0]]
+    tasks = {TaskId(0, number): Load(1_000, 10) for number in range(12_000)}
+    target = {task: Copies(crowded[at % len(crowded)]) for at, task in enumerate(tasks)}
+    found = proposal(Facts(workers=sites, tasks=tasks, previous=target), target)
+    assert len(found.after) >= TASKS
+    assert {move.task for move in found.moves} == found.after.keys()
+    rows = pages_of(replace(found, number="n"))
+    read = joined(dict(rows), TOPIC)
+    assert read is not None
+    assert (read.id, read.before, read.after) == (found.id, found.before, found.after)
+    assert max(len(value or b"") for _, value in rows) < MESSAGE_BYTES_MAX // 4

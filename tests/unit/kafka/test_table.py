@@ -51,6 +51,28 @@ def test_a_key_that_is_no_text_is_a_row_all_the_same(client: MagicMock) -> None:
     assert row.key == "w\\xff1"
 
 
+def test_a_reader_knows_when_a_broker_was_last_gone(monkeypatch: pytest.MonkeyPatch) -> None:
+    client = MagicMock()
+    monkeypatch.setattr(table, "Consumer", client)
+    reader = TableReader(CONFIG, [PLACE])
+
+    def hear(said: str) -> float | None:
+        client.call_args.args[0]["error_cb"](KafkaError(KafkaError._TRANSPORT, said))
+        return reader.trouble_s
+
+    gone = "127.0.0.1:9092/{}: Connect to ipv4#127.0.0.1:9092 failed: Connection refused"
+    # An address of bootstrap_servers may be dead for long, and another one does.
+    assert hear(gone.format("bootstrap")) is None
+    first_s = hear(gone.format(3))
+    assert first_s is not None
+    reader.ask_after(500)
+    assert client.call_args.args[0]["fetch.wait.max.ms"] == reader.wait_ms == 500
+    # The next client tells it too.
+    next_s = hear(gone.format(1))
+    assert next_s is not None
+    assert next_s > first_s
+
+
 def test_who_may_not_look_at_the_group_reads_all_the_same(
     client: MagicMock, caplog: pytest.LogCaptureFixture
 ) -> None:

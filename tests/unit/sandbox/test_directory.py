@@ -3,6 +3,7 @@ from __future__ import annotations
 import subprocess
 import sys
 import tempfile
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -16,6 +17,7 @@ from streamer.sandbox.directory import (
     hold,
     is_held,
     remove_abandoned,
+    temporary,
     write_description,
 )
 
@@ -94,3 +96,21 @@ def test_only_abandoned_directories_are_removed(
     assert not abandoned.exists()
     assert used.exists()
     assert foreign.exists(), "without a lock file it may be a start that has just begun"
+
+
+def test_starts_at_the_same_time_leave_each_others_directories(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+
+    def start(_number: int) -> bool:
+        remove_abandoned()
+        directory, lock = temporary()
+        remove_abandoned()
+        with lock:
+            return (directory / "lock").exists()
+
+    with ThreadPoolExecutor(8) as pool:
+        assert all(pool.map(start, range(400)))
+    remove_abandoned()
+    assert not list(tmp_path.iterdir())
