@@ -15,8 +15,6 @@ import shutil
 import signal
 import subprocess
 import tempfile
-import uuid
-from base64 import urlsafe_b64encode
 from collections.abc import Iterable, Sequence
 from contextlib import suppress
 from pathlib import Path
@@ -145,7 +143,3 @@ def _key(jars: Sequence[Path]) -> str:
     parts = [(JAVA_HOME / "release").read_text(), KAFKA_LOCK.read_text(), _settings(Path("data"))]
     parts += [f"{jar.name} {jar.stat().st_mtime_ns}" for jar in jars]
     return hashlib.sha256("\n".join(parts).encode()).hexdigest()[:16]
-
-
-def fresh_cluster() -> str:
-    return urlsafe_b64encode(uuid.uuid4().bytes).rstrip(b"=").decode("ascii")

@@ -48,7 +48,7 @@ def test_a_copy_that_was_killed_is_made_again(
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patched:
-        patched.setattr(prepared, "_new_id", killed)
+        patched.setattr(prepared, "fresh_cluster", killed)
         with pytest.raises(KeyboardInterrupt):
             prepared.copy(home, tmp_path / "a")
     assert (tmp_path / "a" / "__cluster_metadata-0").exists()
