@@ -84,7 +84,7 @@ def test_each_task_that_changes_has_its_reason() -> None:
     target = {task: Copies(f"w{at % 2}") for at, task in enumerate(tasks)}
     sites = {f"w{at}": Site(host=f"h{at}") for at in range(4)}
     found = proposal(Facts(workers=sites, tasks=tasks, previous=target), target)
-    assert len(found.after) > PAGE_MOVES
+    assert len(found.after) > PAGE_SIZE
     assert {move.task for move in found.moves} == found.after.keys()
     assert all(move.why and move.bytes for move in found.moves)
     read = joined(dict(pages_of(replace(found, number="n"))), TOPIC)
