@@ -97,8 +97,10 @@ class Attendance:
             for each, since_ms in self.away.items()
             if now_ms - since_ms >= self.delay_ms and each not in ready
         )
-        is_begun = self._is_scant and not self._beginning & coming
-        is_due = self._is_settled(joined, now_ms) or bool(gone or given_up) or is_begun
+        has_come = self._is_settled(joined, now_ms) or self._is_scant
+        # Others would be given what those that are not back yet have on their disks.
+        has_come = has_come and not self._beginning & coming
+        is_due = has_come or bool(gone or given_up)
         return Change(frozenset(ready | coming), joined, gone, given_up, is_due)
 
     def _is_settled(self, joined: frozenset[str], now_ms: int) -> bool:

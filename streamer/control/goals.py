@@ -87,7 +87,8 @@ def goal_rows(
     standbys: Mapping[str, Collection[TaskId]] = _NOBODY,
 ) -> list[tuple[TopicPartition, str, bytes | None]]:
     """Where the tasks of a layout shall begin, by worker: for who switches to it, beside the record
-    of it (`LayoutRight.switch`). Tasks that are left out are placed as new ones are."""
+    of it (`LayoutRight.switch`). All tasks are to be named, also those that no change touches: what
+    is left out is placed as a new task is, wherever its state may be."""
     copies: dict[TaskId, list[str]] = {}
     for worker, tasks in sorted(actives.items()):
         copies |= {task: [worker] for task in tasks}

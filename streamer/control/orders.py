@@ -153,16 +153,19 @@ def _check(order: Order, topic: str, key: str) -> None:
 
 
 def _check_shadows(order: ShadowOrder, application: str) -> None:
-    """Raise for a layout that cannot be right, and for a task that is not new in it: its state
-    would be where the one of the layout that holds is."""
+    """Raise for a layout that cannot be right, and for a task that is not new in it, whose state
+    is that of the layout that holds, or keeps none."""
     layout = check_layout(order.layout, application)
     new = {
         str(task)
         for task in layout.tasks
-        if layout.subtopologies[task.subtopology].since == layout.number
+        for part in [layout.subtopologies[task.subtopology]]
+        if part.since == layout.number and part.keeps_state
     }
     if other := sorted(set(order.tasks) - new):
-        raise InternalTopicError(f"task {other[0]} is not one that layout {layout.number} brings")
+        raise InternalTopicError(
+            f"task {other[0]} is not one that layout {layout.number} brings with a state"
+        )
 
 
 def _foreign(topic: str, key: str, reason: Exception) -> InternalTopicError:

@@ -63,6 +63,18 @@ def test_tasks_begin_where_their_copies_are_and_wait_for_who_is_not_back_yet() -
     assert all(each.copies == {} for each in made.goal.values())
 
 
+def test_nobody_else_is_given_what_is_on_the_disk_of_who_is_not_back_yet() -> None:
+    made = fleet("w1", "w2")
+    made.lag = 500
+    switch(made, {"w1": [0], "w2": [1]}, {})
+    begin(made, "w1", "w3")
+    made.settle()
+    assert made.owners() == {"0_0": "w1"}
+    made.start("w2")
+    made.settle()
+    assert made.owners() == {"0_0": "w1", "0_1": "w2"}
+
+
 def test_who_does_not_come_back_is_given_up() -> None:
     made = fleet("w1", "w2")
     switch(made, {"w1": [1], "w2": [0]}, {})

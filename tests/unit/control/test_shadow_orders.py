@@ -52,9 +52,10 @@ def test_the_stored_order_is_read_and_written_as_it_was() -> None:
     ("old", "new", "said"),
     [
         (b'"w-1"', b'"w-2"', "belongs under 'shadow/w-2'"),
-        (b'"0_1"]', b'"0_2"]', "task 0_2 is not one that layout 2 brings"),
+        (b'"0_1"]', b'"0_2"]', "task 0_2 is not one that layout 2 brings with a state"),
         # Its state is where the one of the layout that holds is.
         (b'"0_1"]', b'"1_0"]', "task 1_0 is not one that layout 2 brings"),
+        (b'"keeps_state":true', b'"keeps_state":false', "0_0 is not one that layout 2 brings"),
         (b'"tasks":2', b'"tasks":3', "3 does not divide the partitions of in"),
         (b'"layout":{"format":1', b'"layout":{"format":2', "format version 2; this release reads"),
         (b'"application":"shop","number"', b'"application":"till","number"', "application 'till'"),
