@@ -19,6 +19,7 @@ from streamer.ids import FIRST_LAYOUT, Layout, TaskId, TopicPartition
 from streamer.layout import ApplicationLayout, InputLayout, SubtopologyLayout
 from streamer.store.directory import WorkerDirectory
 from streamer.worker import shadows as module
+from streamer.worker.shadow_marks import Mark, marks
 from streamer.worker.shadows import Shadows, Standing
 
 FIRST, SECOND = TaskId(0, 0), TaskId(0, 1)
@@ -125,18 +126,18 @@ class Host:
     def hear(self, *orders: Any, turns: int = 4) -> list[bool]:
         return [self.shadows.turn(orders) for _ in range(turns)]
 
-    def settle(self, *orders: Any) -> None:
-        """Turn until whatever is looked at has been seen."""
-        before = self.looks
+    def settle(self, *orders: Any, leaves: set[str]) -> None:
+        """Turn until these are left; where that is so before, until it was looked at twice."""
+        looks = self.looks + (2 if self.marked() == leaves else 1)
         deadline = time.monotonic() + 10
-        while self.looks < before + 2 and time.monotonic() < deadline and self.marked():
+        while (self.marked() != leaves or self.looks < looks) and time.monotonic() < deadline:
             self.shadows.turn(orders)
             time.sleep(0.001)
-        self.shadows.turn(orders)
+        assert self.marked() == leaves
+        assert self.looks >= looks
 
     def marked(self) -> set[str]:
-        tasks = self.directory.path / "tasks"
-        return {path.name for path in tasks.glob("*.layout-2")}
+        return {one.path.name for one in marks(self.directory.path / "tasks") if one.path.exists()}
 
 
 @pytest.fixture
@@ -191,10 +192,9 @@ def test_without_an_order_they_are_closed_and_removed(host: Host) -> None:
     host.ordered = order(FIRST, SECOND)
     host.hear(host.ordered)
     host.ordered = None
-    host.settle()
+    host.settle(leaves=set())
     assert all(one.is_closed for one in host.databases)
     assert host.restorer.followed == {}
-    assert host.marked() == set()
     assert host.shadows.told() == Shadowed()
     # Nothing is left to look for.
     looks = host.looks
@@ -206,19 +206,16 @@ def test_what_is_recorded_by_then_is_kept(host: Host) -> None:
     """The order is taken back after the switch, and the worker may hear of that first."""
     host.hear(order(FIRST))
     host.recorded = Layout(2)
-    host.settle()
+    host.settle(leaves={"0_0.layout-2"})
     assert host.databases[0].is_closed
-    assert host.marked() == {"0_0.layout-2"}
 
 
 def test_while_nobody_can_tell_they_are_kept(host: Host) -> None:
     host.hear(order(FIRST))
     host.away = StreamerError("the brokers are away")
-    host.settle()
-    assert host.marked() == {"0_0.layout-2"}
+    host.settle(leaves={"0_0.layout-2"})
     host.away = None
-    host.settle()
-    assert host.marked() == set()
+    host.settle(leaves=set())
 
 
 def test_after_a_start_they_are_kept_until_the_order_is_heard(host: Host) -> None:
@@ -226,8 +223,7 @@ def test_after_a_start_they_are_kept_until_the_order_is_heard(host: Host) -> Non
     host.hear(host.ordered)
     host.shadows.close()
     host.begin()
-    host.settle()
-    assert host.marked() == {"0_0.layout-2"}
+    host.settle(leaves={"0_0.layout-2"})
     host.hear(order(FIRST))
     assert not host.databases[-1].was_empty
     assert FIRST in host.restorer.followed
@@ -235,16 +231,14 @@ def test_after_a_start_they_are_kept_until_the_order_is_heard(host: Host) -> Non
     host.shadows.close()
     host.ordered = None
     host.begin()
-    host.settle()
-    assert host.marked() == set()
+    host.settle(leaves=set())
 
 
 def test_a_task_that_goes_to_another_worker_alone_is_given_up(host: Host) -> None:
     host.hear(order(FIRST, SECOND))
     host.ordered = order(SECOND)
-    host.settle(host.ordered)
+    host.settle(host.ordered, leaves={"0_1.layout-2"})
     assert [one.is_closed for one in host.databases] == [True, False]
-    assert host.marked() == {"0_1.layout-2"}
 
 
 def test_another_operation_begins_with_empty_ones(host: Host) -> None:
@@ -285,5 +279,16 @@ def test_what_the_disk_refuses_is_told_and_a_state_is_not_touched(host: Host) ->
     whys = {task: one.chore.why for task, one in told.items() if one.chore}
     assert whys[FIRST] == "the disk is full"
     assert "a state is there that is no copy for the next layout" in whys[SECOND]
-    host.settle()
+    host.hear()
     assert state.exists()
+
+
+def test_an_order_wants_its_own_copies_alone() -> None:
+    def wanted(standing: Standing) -> bool:
+        return standing.wants(Mark(Path("0_0.layout-2"), FIRST, Layout(2), "fold-1"))
+
+    assert wanted(Standing(FIRST_LAYOUT, order(FIRST)))
+    assert not wanted(Standing(FIRST_LAYOUT, order(SECOND)))
+    assert not wanted(Standing(FIRST_LAYOUT, order(FIRST, operation="fold-2")))
+    assert not wanted(Standing(FIRST_LAYOUT, None))
+    assert wanted(Standing(Layout(2), None))
