@@ -7,7 +7,7 @@ changelog is copied from its begin; one that does not begin at 0 is refused when
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 
 from streamer.closable import Closable
 from streamer.config import Config
@@ -30,8 +30,11 @@ work, and at most so much is left to be fed inside the pause."""
 class KafkaFeeding(Closable):
     """A `Feeding`. Used by one thread."""
 
-    def __init__(self, config: Config, plans: Iterable[FeedPlan]) -> None:
+    def __init__(
+        self, config: Config, plans: Iterable[FeedPlan], guard: Callable[[], None]
+    ) -> None:
         self._config = config
+        self._guard = guard
         self._plans = list(plans)
         self._running: list[tuple[FeedPlan, RunningFeeds]] = []
 
@@ -65,7 +68,10 @@ class KafkaFeeding(Closable):
         for plan in self._plans:
             ports = KafkaPorts(self._config, stopping=threading.Event(), shares=shares)
             starts = dict.fromkeys((one.name for one in plan.stores), 0)
-            feeds = [Feed(plan, task, ports, starts=starts) for task in range(plan.source.tasks)]
+            feeds = [
+                Feed(plan, task, ports, starts=starts, guard=self._guard)
+                for task in range(plan.source.tasks)
+            ]
             self._running.append((plan, RunningFeeds(feeds, ports.stopping)))
 
 

@@ -127,8 +127,9 @@ class World(Protocol):
     @property
     def workers(self) -> Workers: ...
 
-    def feeding(self, plans: Iterable[FeedPlan]) -> Feeding:
-        """The same for all steps of this process."""
+    def feeding(self, plans: Iterable[FeedPlan], guard: Callable[[], None]) -> Feeding:
+        """The same for all steps of this process. `guard` raises where another one has taken the
+        operation over: a feed looks there before it begins, also when it begins again."""
         ...
 
     def now_ms(self) -> int: ...

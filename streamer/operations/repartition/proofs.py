@@ -107,8 +107,8 @@ def noted(plan: FeedPlan, ports: Ports) -> FeedCut:
     return FeedCut.of(plan, {cell: one for cell, one in sums.items() if one != NOTHING}, ends)
 
 
-def note(plan: FeedPlan, ports: Ports, cut: FeedCut) -> None:
-    """All up to this cut is proven."""
+def note(plan: FeedPlan, ports: Ports, cut: FeedCut, *, guard: Callable[[], None]) -> None:
+    """All up to this cut is proven. `guard` as for a feed."""
     sums = cut.sums
     entries = {}
     for place, at in cut.positions(plan).items():
@@ -119,6 +119,7 @@ def note(plan: FeedPlan, ports: Ports, cut: FeedCut) -> None:
     producer = ports.producer(group, topics, is_over=ports.stopping.is_set)
     try:
         producer.init()
+        guard()
         reader = ports.reader(group)
         try:
             producer.begin()

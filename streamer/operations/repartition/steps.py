@@ -137,7 +137,7 @@ class CopyChangelogs(FoldStep):
         return all(one is not None and one <= _SLACK * LAG_MAX for one in left)
 
     def run(self, world: World, work: Work) -> str:
-        feeding = world.feeding(self.asked.feeds)
+        feeding = world.feeding(self.asked.feeds, work.ensure_held)
         while True:
             found = feeding.progress()
             lag = lags(found)
@@ -181,7 +181,7 @@ class KeepShadows(FoldStep):
         )
 
     def run(self, world: World, work: Work) -> str:
-        feeding = world.feeding(self.asked.feeds)
+        feeding = world.feeding(self.asked.feeds, work.ensure_held)
         while True:
             feeding.progress()
             shadows = self._order(world, work)
@@ -344,7 +344,7 @@ def _withdraw(world: World, asked: Asked, work: Work) -> None:
 
 def _forget(world: World, asked: Asked, work: Work) -> str:
     """End all feeds, also those of a process that stands still, and delete their groups."""
-    world.feeding(asked.feeds).halt()
+    world.feeding(asked.feeds, work.ensure_held).halt()
     groups = [group for plan in asked.feeds for group in (*feed_groups(plan), cut_group(plan))]
     work.check()
     world.topics.forget(groups)

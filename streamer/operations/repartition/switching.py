@@ -72,7 +72,7 @@ def unread(world: World, asked: Asked) -> int:
 
 def prove_all(world: World, asked: Asked, work: Work) -> int:
     """Take a cut, and prove all up to it while the feeds go on; the number of records."""
-    feeding = world.feeding(asked.feeds)
+    feeding = world.feeding(asked.feeds, work.ensure_held)
     feeding.progress()
     feeding.halt()
     cuts = [take_cut(plan, world.ports, timeout_s=_CUT_S) for plan in asked.feeds]
@@ -86,7 +86,7 @@ def prove_all(world: World, asked: Asked, work: Work) -> int:
         tick()
         since = proofs.noted(plan, world.ports)
         count += proofs.prove(plan, world, since=since, cut=cut, timeout_s=_READ_BACK_S, tick=tick)
-        proofs.note(plan, world.ports, cut)
+        proofs.note(plan, world.ports, cut, guard=work.ensure_held)
         failpoints.hit("repartition.after_proof")
     return count
 
@@ -138,7 +138,7 @@ class Switching:
     def _far(self) -> str:
         """What is too far from the end yet; "" where nothing is."""
         world, asked = self._world, self._asked
-        lag = lag_of(world.feeding(asked.feeds))
+        lag = lag_of(world.feeding(asked.feeds, self._work.ensure_held))
         if not 0 <= lag <= LAG_MAX:
             return f"the feeds, which have {lag:,} offsets to copy" if lag > 0 else "the feeds"
         statuses = world.workers.statuses()
@@ -170,7 +170,7 @@ class Switching:
         held = self._spent_ms()
         ends = self._worked_off()
         drained = self._spent_ms()
-        world.feeding(asked.feeds).drain_to(ends, timeout_s=self._left_s())
+        world.feeding(asked.feeds, work.ensure_held).drain_to(ends, timeout_s=self._left_s())
         self._prove()
         proven = self._spent_ms()
         positions = next_positions(asked, world.ports.committed(asked.application, read_by(asked)))

@@ -41,9 +41,9 @@ class KafkaWorld(Closable):
         self.workers = KafkaWorkers(config)
         self._feeding: KafkaFeeding | None = None
 
-    def feeding(self, plans: Iterable[FeedPlan]) -> KafkaFeeding:
+    def feeding(self, plans: Iterable[FeedPlan], guard: Callable[[], None]) -> KafkaFeeding:
         if self._feeding is None:
-            self._feeding = KafkaFeeding(self.config, plans)
+            self._feeding = KafkaFeeding(self.config, plans, guard)
         return self._feeding
 
     def now_ms(self) -> int:
