@@ -182,9 +182,9 @@ def _print_plan(asked: Asked, record: OperationRecord) -> None:
     print_table([{"step": one.id, "what": one.summary} for one in plan.steps], ("step", "what"))
     cost = plan.cost
     print(
-        f"\nplan {record.plan_id[:12]}: {cost.records:,} offsets of changelogs are copied; the state"
-        f" is {size(cost.bytes)}, which brokers and workers keep twice; about {span(cost.seconds)},"
-        f" with a pause of about {cost.pause_ms} ms"
+        f"\nplan {record.plan_id[:12]}: {cost.records:,} offsets of changelogs are copied; the"
+        f" state is {size(cost.bytes)}, which brokers and workers keep twice; about"
+        f" {span(cost.seconds)}, with a pause of about {cost.pause_ms} ms"
     )
     print(f"no way back after step {plan.no_return}: {'; '.join(plan.lost)}")
     print(f"\nstreamer repartition apply {record.id}")

@@ -178,14 +178,16 @@ def prove(
     ports: Ports,
     cut: FeedCut,
     *,
+    to: FeedCut | None = None,
     specs: Iterable[StoreSpec] = (),
     timeout_s: float,
 ) -> list[Difference]:
     """Compare what was fed since the cut with what the new changelogs hold; no difference where it
-    is the same. Feeds are to stand still; raises as `take_cut` and `read_back` do."""
+    is the same. Feeds are to stand still, unless a later cut is given, up `to` which it is done.
+    Raises as `take_cut` and `read_back` do."""
     begun = time.monotonic()
     begins = cut.positions(plan)
-    now = take_cut(plan, ports, timeout_s=timeout_s)
+    now = take_cut(plan, ports, timeout_s=timeout_s) if to is None else to
     left_s = max(timeout_s - (time.monotonic() - begun), 1.0)
     fed = subtracted(now.sums, cut.sums)
     ends = now.positions(plan)

@@ -9,10 +9,10 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 import time
 from collections import defaultdict
 from collections.abc import Iterator
-from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -54,7 +54,8 @@ class Conductor:
         return json.loads(self.ends("plan", *wanted, "--json")[1])  # type: ignore[no-any-return]
 
     def begin(self, verb: str, *given: str, failpoints: str = "") -> subprocess.Popen[str]:
-        command = [sys.executable, "-m", "streamer.cli.main", "repartition", verb, *given]
+        group = "operations" if verb == "resume" else "repartition"
+        command = [sys.executable, "-m", "streamer.cli.main", group, verb, *given]
         environment = {**os.environ, "STREAMER_TEST_APPLICATION": self._made.name}
         if failpoints:
             environment["STREAMER_FAILPOINTS"] = failpoints
@@ -80,8 +81,10 @@ class Conductor:
         assert code == 0, f"{out}\n{err}"
         return out
 
-    def dies(self, point: str, operation: str) -> None:
-        code, out, err = self.ends("apply", operation, failpoints=f"{point}=kill")
+    def dies(self, point: str, operation: str, verb: str = "resume") -> None:
+        """A process that is killed there; one that resumes takes it over from the last."""
+        given = [verb, operation, *(["--take-over"] if verb == "resume" else [])]
+        code, out, err = self.ends(*given, failpoints=f"{point}=kill")
         assert code == -signal.SIGKILL, f"{point}: {code}\n{out}\n{err}"
 
     def close(self) -> None:
@@ -132,11 +135,30 @@ def own(made: Application, layout: int) -> str:
     return f"{made.name}-by-group-repartition.layout-{layout}"
 
 
-def gaps(made: Application, name: str, began_ms: int) -> int:
-    """The longest time in which nothing was written to an output since then, in milliseconds."""
-    times = [one.timestamp_ms for one in made.kafka.read(made.topic(name))]
-    times = sorted(time for time in times if time >= began_ms)
-    return max(later - time for time, later in pairwise(times))
+class Gaps:
+    """The longest time in which the outputs of a running application did not grow."""
+
+    def __init__(self, made: Application) -> None:
+        self._made = made
+        self._stopping = threading.Event()
+        self.longest_ms = 0
+        self._thread = threading.Thread(target=self._run, daemon=True)
+
+    def __enter__(self) -> Gaps:
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_error: object) -> None:
+        self._stopping.set()
+        self._thread.join(30)
+
+    def _run(self) -> None:
+        before, since = -1, time.monotonic()
+        while not self._stopping.wait(0.05):
+            written = sum(self._made.ends(self._made.topic("groups")).values())
+            if written != before:
+                before, since = written, time.monotonic()
+            self.longest_ms = max(self.longest_ms, int((time.monotonic() - since) * 1000))
 
 
 @pytest.mark.timeout(600)
@@ -151,12 +173,14 @@ def test_it_goes_there_and_back(made: Application, conductor: Conductor, wait_un
         operation = planned["operation"]
         assert [one["then"] for one in planned["subtopologies"]] == [2, 2]
         # Killed before the switch, while everybody pauses: the application goes on by itself.
-        conductor.dies("repartition.after_topics", operation)
+        conductor.dies("repartition.after_topics", operation, "apply")
         conductor.dies("repartition.after_proof", operation)
         conductor.dies("repartition.before_switch", operation)
-        said = conductor.does("apply", "--wait", operation)
-        print(said)
-        assert "layout 2 is recorded; nothing was processed for" in said
+        conductor.does("resume", operation, "--take-over")
+        steps = told(made, operation)["steps"]
+        said = {step["id"]: step.get("said", "") for step in steps}
+        print(said["switch"])
+        assert "layout 2 is recorded; nothing was processed for" in said["switch"]
         recorded = current_record(config, admin)
         assert recorded is not None
         assert (recorded.number, recorded.operation) == (2, operation)
@@ -166,10 +190,10 @@ def test_it_goes_there_and_back(made: Application, conductor: Conductor, wait_un
         # Back, and killed right behind the record: it can only be finished.
         planned = conductor.plan("0=4", "1=4")
         operation = planned["operation"]
-        conductor.dies("repartition.after_switch", operation)
+        conductor.dies("repartition.after_switch", operation, "apply")
         code, _out, err = conductor.ends("cancel", operation)
         assert (code, "there is no way back after step switch" in err) == (3, True)
-        print(conductor.does("apply", "--wait", operation))
+        conductor.does("resume", operation, "--take-over")
         assert "done" in conductor.does("status", operation)
         wait_until(lambda: len(running(workers)) == 8, what="layout 3")
         check_settled(made, admin, operation)
@@ -181,12 +205,16 @@ def test_it_goes_there_and_back(made: Application, conductor: Conductor, wait_un
 
 def check_settled(made: Application, admin: Admin, operation: str) -> None:
     """Nothing is left that only the operation needed."""
-    told = answer("operations", "show", operation, "--app", made.name, *server(made))
-    assert told["state"] == "done"
-    number = told["plan"]["seen"]["layout"] + 1
+    record = told(made, operation)
+    assert record["state"] == "done"
+    number = record["plan"]["seen"]["layout"] + 1
     changelog = f"{made.changelog('totals')}.layout-{number}"
     settings = admin.topic_settings([changelog])[changelog]
     assert settings["max.compaction.lag.ms"] != WHILE_FED["max.compaction.lag.ms"]
+
+
+def told(made: Application, operation: str) -> Any:
+    return answer("operations", "show", operation, "--app", made.name, *server(made))
 
 
 def server(made: Application) -> tuple[str, str]:
@@ -207,10 +235,13 @@ def test_before_the_switch_it_is_cancelled_and_nothing_is_left(
     with Feeder(made, rate=200) as feeder:
         wait_until(lambda: len(running(workers)) == 8, what="all tasks of layout 1")
         planned = conductor.plan(INPUT, OWN)
-        conductor.dies("repartition.before_switch", planned["operation"])
-        code, _out, err = run(
-            "repartition", "cancel", "--app", made.name, *server(made), "--why", "a test"
-        )
+        conductor.dies("repartition.before_switch", planned["operation"], "apply")
+        code, out, _err = run("repartition", "status", "--app", made.name, *server(made))
+        assert code == 0
+        assert "carried out by" in out
+        where = ("--app", made.name, *server(made))
+        cancels = ("operations", "cancel", planned["operation"], "--take-over", *where)
+        code, _out, err = run(*cancels)
         assert code == 0, err
         left = sorted(topic for topic in admin.topics() if ".layout-2" in topic)
         assert [topic for topic in left if topic.startswith(made.name)] == []
@@ -219,10 +250,10 @@ def test_before_the_switch_it_is_cancelled_and_nothing_is_left(
             assert [path.name for path in tasks.iterdir() if "layout" in path.name] == []
         # Once more: nothing is in the way.
         operation = conductor.plan(INPUT, OWN)["operation"]
-        began_ms = int(time.time() * 1000)
-        print(conductor.does("apply", operation))
+        with Gaps(made) as gaps:
+            print(conductor.does("apply", operation))
         feeder.stop()
     made.wait_until_done(made.topic("in"), own(made, 2), watch=workers)
     judge(made, config)
-    print(f"pause as seen from outside: {gaps(made, 'totals', began_ms)} ms")
+    print(f"pause as seen from outside: {gaps.longest_ms} ms")
     assert [worker.stop() for worker in workers] == [0, 0]

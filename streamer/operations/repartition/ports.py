@@ -140,7 +140,7 @@ class World(Protocol):
     def wait_shortly(self) -> None:
         """The same where everybody stands still meanwhile."""
 
-    def beside(self, call: Callable[[], T], tick: Callable[[], None]) -> T:
-        """Have something done that takes long; `tick` is called meanwhile, and what it raises ends
-        it."""
+    def beside(self, calls: Sequence[Callable[[], T]], tick: Callable[[], None]) -> list[T]:
+        """Have these done at the same time; `tick` is called meanwhile, and what it raises ends
+        them. Raises what one of them raises."""
         ...

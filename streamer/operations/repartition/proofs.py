@@ -17,14 +17,13 @@ from collections.abc import Callable
 from streamer.errors import OperationRefusedError, TaskCorruptedError
 from streamer.feed.plan import FeedPlan
 from streamer.feed.ports import Ports
-from streamer.feed.proof import FeedCut, read_back
-from streamer.feed.sums import Cell, differing, subtracted
+from streamer.feed.proof import FeedCut, prove
+from streamer.feed.sums import Cell
 from streamer.ids import TopicPartition
 from streamer.kafka.api import Committed
-from streamer.operations.repartition.ports import World
 from streamer.split.fingerprint import NOTHING, Totals
 
-__all__ = ["cut_group", "is_noted", "note", "noted", "prove", "unproven"]
+__all__ = ["check_same", "cut_group", "is_noted", "note", "noted", "unproven"]
 
 _NOTE = re.compile(r"1 ([0-9a-f]{16}) ([0-9]{1,19}) ([0-9]{1,19}) ([0-9a-f]{32})")
 _SHOWN = 5
@@ -47,29 +46,12 @@ def unproven(plan: FeedPlan, ports: Ports, since: FeedCut) -> int:
     return sum(max(ends[place] - at, 0) for place, at in begins.items())
 
 
-def prove(
-    plan: FeedPlan,
-    world: World,
-    *,
-    since: FeedCut,
-    cut: FeedCut,
-    timeout_s: float,
-    tick: Callable[[], None],
-) -> int:
-    """Compare what was fed between two cuts with what is there; the number of records. Raises
-    TaskCorruptedError where it is not the same, and as `read_back`."""
-    fed = subtracted(cut.sums, since.sums)
-    read = world.beside(
-        lambda: read_back(
-            plan,
-            world.ports,
-            begins=since.positions(plan),
-            ends=cut.positions(plan),
-            timeout_s=timeout_s,
-        ),
-        tick,
-    )
-    if found := differing(fed, read):
+def check_same(
+    plan: FeedPlan, ports: Ports, since: FeedCut, *, to: FeedCut | None = None, timeout_s: float
+) -> None:
+    """Raise TaskCorruptedError where the next changelogs do not hold what was fed since a cut; else
+    as `prove` does."""
+    if found := prove(plan, ports, since, to=to, timeout_s=timeout_s):
         raise TaskCorruptedError(
             f"the next changelogs of subtopology {plan.subtopology} do not hold what was fed: "
             + "; ".join(map(str, found[:_SHOWN])),
@@ -77,7 +59,6 @@ def prove(
             " Nothing was switched, and both sides are as they were: look at them, then cancel the"
             " operation, which removes what it made",
         )
-    return sum(one.rows for one in fed.values())
 
 
 def _places(plan: FeedPlan) -> list[TopicPartition]:

@@ -248,7 +248,9 @@ class Prove(FoldStep):
 
     def run(self, world: World, work: Work) -> str:
         count = prove_all(world, self.asked, work)
-        return f"{count:,} records of the next changelogs were read back: all is as it was fed"
+        return (
+            f"{count:,} records were fed, and are read back from the next changelogs as they were"
+        )
 
     def undo(self, world: World, work: Work) -> str:
         if why := self.stays(world):

@@ -15,9 +15,11 @@ import logging
 import time
 from collections.abc import Mapping
 from contextlib import suppress
+from functools import partial
 
 from streamer import failpoints
 from streamer.errors import StreamerError, UnfinishedError
+from streamer.feed.plan import FeedPlan
 from streamer.feed.proof import FeedCut, take_cut
 from streamer.ids import TopicPartition
 from streamer.operations.repartition import proofs
@@ -71,24 +73,27 @@ def unread(world: World, asked: Asked) -> int:
 
 
 def prove_all(world: World, asked: Asked, work: Work) -> int:
-    """Take a cut, and prove all up to it while the feeds go on; the number of records."""
-    feeding = world.feeding(asked.feeds, work.ensure_held)
+    """Take a cut, and prove all up to it while feeds go on; how many records were fed by then."""
+    feeding, ports = world.feeding(asked.feeds, work.ensure_held), world.ports
     feeding.progress()
     feeding.halt()
-    cuts = [take_cut(plan, world.ports, timeout_s=_CUT_S) for plan in asked.feeds]
-    count = 0
+    cuts = [take_cut(plan, ports, timeout_s=_CUT_S) for plan in asked.feeds]
+
+    def prove(plan: FeedPlan, cut: FeedCut) -> None:
+        since = proofs.noted(plan, ports)
+        proofs.check_same(plan, ports, since, to=cut, timeout_s=_READ_BACK_S)
 
     def tick() -> None:
         feeding.progress()
-        work.progress(phase="read the next changelogs back", records_done=count)
+        work.progress(phase="read the next changelogs back")
 
-    for plan, cut in zip(asked.feeds, cuts, strict=True):
-        tick()
-        since = proofs.noted(plan, world.ports)
-        count += proofs.prove(plan, world, since=since, cut=cut, timeout_s=_READ_BACK_S, tick=tick)
-        proofs.note(plan, world.ports, cut, guard=work.ensure_held)
+    tick()
+    each = list(zip(asked.feeds, cuts, strict=True))
+    world.beside([partial(prove, *one) for one in each], tick)
+    for plan, cut in each:
+        proofs.note(plan, ports, cut, guard=work.ensure_held)
         failpoints.hit("repartition.after_proof")
-    return count
+    return sum(one.rows for cut in cuts for one in cut.sums.values())
 
 
 class Switching:
@@ -205,16 +210,16 @@ class Switching:
         return ends
 
     def _prove(self) -> None:
-        for plan in self._asked.feeds:
-            cut = take_cut(plan, self._world.ports, timeout_s=self._left_s() or 1.0)
-            proofs.prove(
-                plan,
-                self._world,
-                since=self._since[plan.subtopology],
-                cut=cut,
-                timeout_s=self._left_s() or 1.0,
-                tick=lambda: self._work.progress(phase="prove", number=3, of=4),
-            )
+        world, left_s = self._world, self._left_s() or 1.0
+
+        def prove(plan: FeedPlan) -> None:
+            since = self._since[plan.subtopology]
+            proofs.check_same(plan, world.ports, since, timeout_s=left_s)
+
+        world.beside(
+            [partial(prove, plan) for plan in self._asked.feeds],
+            lambda: self._work.progress(phase="prove", number=3, of=4),
+        )
 
     def _check_still(self, ends: Mapping[TopicPartition, int]) -> None:
         """What was drained must still be all that there is."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from concurrent.futures import FIRST_EXCEPTION, ThreadPoolExecutor, wait
 from contextlib import AbstractContextManager
 from typing import TypeVar
 
@@ -55,32 +56,19 @@ class KafkaWorld(Closable):
     def wait_shortly(self) -> None:
         time.sleep(_SHORTLY_S)
 
-    def beside(self, call: Callable[[], T], tick: Callable[[], None]) -> T:
-        """In a thread of its own."""
-        found: list[T] = []
-        failures: list[BaseException] = []
-
-        def run() -> None:
+    def beside(self, calls: Sequence[Callable[[], T]], tick: Callable[[], None]) -> list[T]:
+        with ThreadPoolExecutor(max(len(calls), 1)) as pool:
+            futures = [pool.submit(call) for call in calls]
             try:
-                found.append(call())
-            except BaseException as error:
-                failures.append(error)
-
-        thread = threading.Thread(target=run, daemon=True)
-        thread.start()
-        try:
-            while thread.is_alive():
-                thread.join(_TICK_S)
-                if thread.is_alive():
+                while wait(futures, _TICK_S, FIRST_EXCEPTION).not_done:
                     tick()
-        except BaseException:
-            self._stopping.set()
-            thread.join()
-            self._stopping.clear()
-            raise
-        for error in failures:
-            raise error
-        return found[0]
+                return [future.result() for future in futures]
+            except BaseException:
+                # Those that read look there, and the pool waits for them.
+                self._stopping.set()
+                wait(futures)
+                self._stopping.clear()
+                raise
 
     def close(self) -> None:
         if self._feeding is not None:

@@ -314,9 +314,9 @@ class Shopfront:
     def wait_shortly(self) -> None:
         self.wait()
 
-    def beside(self, call: Callable[[], T], tick: Callable[[], None]) -> T:
+    def beside(self, calls: Sequence[Callable[[], T]], tick: Callable[[], None]) -> list[T]:
         tick()
-        return call()
+        return [call() for call in calls]
 
     def recorded(self) -> tuple[ApplicationLayout | None, str]:
         return self.shop.told.layout, self.shop.told.by
