@@ -136,12 +136,14 @@ class FeedCut(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
 _decoder = msgspec.json.Decoder(FeedCut)
 
 
-def states(plan: FeedPlan, ports: Ports) -> dict[int, FeedState]:
+def states(plan: FeedPlan, ports: Ports, *, is_stable: bool = True) -> dict[int, FeedState]:
     """Of every feed, as committed; one that has not begun has no positions. Each is a question to
-    the brokers, of which some are asked at once: it may be inside a pause."""
+    the brokers, of which some are asked at once: it may be inside a pause. Where it need not be
+    `is_stable`, a transaction that a dead feed left open is not waited for."""
+    ask = ports.committed if is_stable else ports.known
 
     def state(task: int) -> FeedState:
-        committed = ports.committed(plan.name(task), places(plan, task))
+        committed = ask(plan.name(task), places(plan, task))
         return FeedState.decode(plan, task, committed)
 
     tasks = range(plan.source.tasks)

@@ -7,7 +7,7 @@ once one is ordered. So the copies are warm where the controller of the next lay
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Mapping
+from collections.abc import Mapping, Set
 from typing import cast
 
 from streamer.assignment.facts import Copies, Facts, Load, Policy
@@ -21,7 +21,7 @@ from streamer.ids import TaskId
 from streamer.operations.repartition.ports import Row
 from streamer.operations.repartition.request import Asked
 
-__all__ = ["Shadows", "goal_of", "is_kept", "is_warm", "ordered", "placed", "reports"]
+__all__ = ["Shadows", "goal_of", "is_kept", "is_warm", "ordered", "placed", "reports", "shadows_of"]
 
 Shadows = Mapping[str, frozenset[TaskId]]
 """The tasks of the next layout of which workers keep copies, by worker."""
@@ -50,10 +50,10 @@ def placed(
     warm: dict[TaskId, frozenset[str]] = {}
     for task in asked.after.layout.tasks:
         if task.subtopology in moved:
-            previous[task] = Copies(None, tuple(held[task]))
             warm[task] = frozenset(
                 worker for worker in held[task] if is_warm(known.get((worker, task)), config)
             )
+            previous[task] = _roles(task, held[task], warm[task])
         else:
             previous[task] = _stays(task, statuses)
             warm[task] = frozenset(previous[task].workers)
@@ -117,6 +117,14 @@ def is_warm(report: StandbyReport | None, config: Config, *, times: int = 1) -> 
     if report is None or not is_kept(report):
         return False
     return report.is_current or 0 <= report.lag_records <= times * config.acceptable_recovery_lag
+
+
+def _roles(task: TaskId, held: list[str], warm: Set[str]) -> Copies:
+    """As if one of those that keep a copy had the task, so that what is there stays: a warm one
+    where there is any, and not the same worker for all tasks."""
+    turn = task.partition % max(len(held), 1)
+    order = sorted(held[turn:] + held[:turn], key=lambda worker: worker not in warm)
+    return Copies(order[0], tuple(order[1:])) if order else Copies(None)
 
 
 def _stays(task: TaskId, statuses: Mapping[str, StatusRecord]) -> Copies:

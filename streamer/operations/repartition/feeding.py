@@ -81,9 +81,9 @@ def feed_groups(plan: FeedPlan) -> list[str]:
 
 
 def unfed(plan: FeedPlan, ports: Ports) -> int | None:
-    """Offsets of the old changelogs that are not fed yet, as it is committed; None where a feed has
-    not begun."""
-    found = states(plan, ports)
+    """Offsets of the old changelogs that are not fed yet, as was committed last; None where a feed
+    has not begun."""
+    found = states(plan, ports, is_stable=False)
     places = {
         TopicPartition(one.source, task): found[task].positions.get(one.name)
         for one in plan.stores

@@ -53,7 +53,7 @@ class Repartition:
         _check_layout(asked, world)
         _check_topics(asked, world)
         _check_workers(asked, world)
-        check_positions(asked, world.ports.committed(asked.application, read_by(asked)))
+        check_positions(asked, world.ports.known(asked.application, read_by(asked)))
         expected, number = asked.expected, asked.after.number
         cost = Cost(
             bytes=expected.bytes,

@@ -36,7 +36,7 @@ def cut_group(plan: FeedPlan) -> str:
 
 def is_noted(plan: FeedPlan, ports: Ports) -> bool:
     """Whether anything was proven."""
-    return bool(ports.committed(cut_group(plan), _places(plan)))
+    return bool(ports.known(cut_group(plan), _places(plan)))
 
 
 def unproven(plan: FeedPlan, ports: Ports, since: FeedCut) -> int:
@@ -72,7 +72,7 @@ def _places(plan: FeedPlan) -> list[TopicPartition]:
 def noted(plan: FeedPlan, ports: Ports) -> FeedCut:
     """The last cut up to which all was proven; the begin where there is none."""
     places = _places(plan)
-    committed = ports.committed(cut_group(plan), places)
+    committed = ports.known(cut_group(plan), places)
     sums: dict[Cell, Totals] = {}
     for place, one in committed.items():
         said = _NOTE.fullmatch(one.metadata)

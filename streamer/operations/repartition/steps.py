@@ -14,30 +14,23 @@ process that was given up may have made it a moment before.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from streamer import failpoints
 from streamer.changelog.topics import changelog_settings, changelog_spec, repartition_spec
 from streamer.config import Config
-from streamer.control.messages import StandbyReport
-from streamer.control.orders import FORMAT, ShadowOrder, encode_order, shadow_key
-from streamer.errors import InternalTopicError, TaskCorruptedError
+from streamer.errors import InternalTopicError
 from streamer.feed.proof import WHILE_FED
-from streamer.ids import TaskId
 from streamer.kafka.admin import TopicSpec
 from streamer.operations.kinds import Step
-from streamer.operations.ports import Effect
-from streamer.operations.repartition.copies import (
-    Shadows,
-    is_kept,
-    is_warm,
-    ordered,
-    placed,
-    reports,
-    shadows_of,
-)
+from streamer.operations.repartition.copies import ordered
 from streamer.operations.repartition.feeding import LAG_MAX, feed_groups, lags, unfed
+from streamer.operations.repartition.keeping import (
+    are_kept,
+    keep_shadows,
+    withdraw_shadows,
+)
 from streamer.operations.repartition.ports import World
 from streamer.operations.repartition.proofs import cut_group, is_noted
 from streamer.operations.repartition.request import Asked
@@ -52,7 +45,6 @@ STEPS = (RECORD, TOPICS, COPY, SHADOW, PROVE, SWITCH, SETTLE)
 
 # What was near enough when a step ended may be a little further when it is looked at again.
 _SLACK = 10
-_GONE_MS = 60_000
 
 
 @dataclass(frozen=True)
@@ -167,75 +159,28 @@ class KeepShadows(FoldStep):
     id = SHADOW
 
     def is_done(self, world: World) -> bool:
-        if self.is_switched(world):
-            return True
-        found = reports(self.asked, world.workers.statuses())
-        shadows = ordered(self.asked, world.workers.orders())
-        return all(
-            any(
-                is_warm(found.get((worker, task)), world.config, times=_SLACK)
-                for worker, tasks in shadows.items()
-                if task in tasks
-            )
-            for task in self.asked.shadows
-        )
+        return self.is_switched(world) or are_kept(world, self.asked, times=_SLACK)
 
     def run(self, world: World, work: Work) -> str:
         feeding = world.feeding(self.asked.feeds, work.ensure_held)
         while True:
             feeding.progress()
-            shadows = self._order(world, work)
-            statuses = world.workers.statuses()
-            found = reports(self.asked, statuses)
-            wanted = [(worker, task) for worker, tasks in shadows.items() for task in tasks]
-            _check_kept(wanted, found)
-            cold = [one for one in wanted if not is_warm(found.get(one), world.config)]
+            found = keep_shadows(world, self.asked, work)
             work.progress(
                 phase="warm copies",
-                records_done=len(wanted) - len(cold),
-                records_total=len(wanted),
-                held_by=_waited_for(wanted, cold),
+                records_done=found.warm,
+                records_total=found.total,
+                held_by=found.waits_for,
             )
-            if wanted and not cold:
-                break
+            if not found.waits_for:
+                return f"{found.total} copies of the next layout's tasks are warm"
             world.wait()
-        return f"{len(wanted)} copies of the next layout's tasks are warm on {len(shadows)} workers"
 
     def undo(self, world: World, work: Work) -> str:
         if why := self.stays(world):
             return why
-        _withdraw(world, self.asked, work)
+        withdraw_shadows(world, self.asked, work)
         return "the orders are taken back, and the workers have removed their copies"
-
-    def _order(self, world: World, work: Work) -> Shadows:
-        """Have every task's copies kept by workers that live; what is told already stays."""
-        statuses = world.workers.statuses()
-        standing = ordered(self.asked, world.workers.orders())
-        copies = placed(self.asked, world.config, statuses, standing)
-        wanted = shadows_of(self.asked, copies)
-        place = world.workers.place
-        effects = [
-            Effect(place, shadow_key(worker), self._encoded(world, worker, tasks))
-            for worker, tasks in wanted.items()
-            if standing.get(worker) != tasks
-        ]
-        effects += [
-            Effect(place, shadow_key(worker), None) for worker in standing.keys() - wanted.keys()
-        ]
-        if effects:
-            work.write(effects)
-        return wanted
-
-    def _encoded(self, world: World, worker: str, tasks: Iterable[TaskId]) -> bytes:
-        order = ShadowOrder(
-            format=FORMAT,
-            operation=self.asked.number,
-            worker=worker,
-            layout=self.asked.after,
-            tasks=tuple(str(task) for task in sorted(tasks)),
-            at_ms=world.now_ms(),
-        )
-        return encode_order(order, world.workers.place.topic)
 
 
 class Prove(FoldStep):
@@ -310,40 +255,6 @@ def made(asked: Asked) -> Sequence[Step[World]]:
     ]
 
 
-def _waited_for(wanted: Sequence[object], cold: Sequence[tuple[str, TaskId]]) -> str:
-    if not wanted:
-        return "a worker: none lives"
-    return f"worker {cold[0][0]}, whose copy of {cold[0][1]} is not warm yet" if cold else ""
-
-
-def _check_kept(
-    wanted: Iterable[tuple[str, TaskId]], found: Mapping[tuple[str, TaskId], StandbyReport]
-) -> None:
-    for worker, task in wanted:
-        report = found.get((worker, task))
-        if report is not None and not is_kept(report):
-            raise TaskCorruptedError(
-                f"the copy of task {task} of the next layout on worker {worker} has failed",
-                hint="the worker's log says why; mend that, and go on with the operation",
-            )
-
-
-def _withdraw(world: World, asked: Asked, work: Work) -> None:
-    """Take the orders back, and wait until nobody keeps a copy for them any more."""
-    place = world.workers.place
-    standing = ordered(asked, world.workers.orders())
-    if standing:
-        work.write([Effect(place, shadow_key(worker), None) for worker in standing])
-    failpoints.hit("repartition.after_withdraw")
-    until_ms = world.now_ms() + _GONE_MS
-    while world.now_ms() < until_ms:
-        left = [w for w, one in world.workers.statuses().items() if one.shadows_of == asked.number]
-        if not left:
-            return
-        work.progress(phase="wait for workers", held_by=f"worker {left[0]}")
-        world.wait()
-
-
 def _forget(world: World, asked: Asked, work: Work) -> str:
     """End all feeds, also those of a process that stands still, and delete their groups."""
     world.feeding(asked.feeds, work.ensure_held).halt()
@@ -365,7 +276,7 @@ def _unsettled(world: World, asked: Asked) -> list[str]:
 
 
 def _settle(world: World, asked: Asked, work: Work) -> None:
-    _withdraw(world, asked, work)
+    withdraw_shadows(world, asked, work)
     _forget(world, asked, work)
     ordinary = changelog_settings(world.config)
     changed = {name: ordinary.get(name) for name in WHILE_FED}

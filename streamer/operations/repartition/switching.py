@@ -23,14 +23,9 @@ from streamer.feed.plan import FeedPlan
 from streamer.feed.proof import FeedCut, take_cut
 from streamer.ids import TopicPartition
 from streamer.operations.repartition import proofs
-from streamer.operations.repartition.copies import (
-    goal_of,
-    is_warm,
-    ordered,
-    placed,
-    reports,
-)
+from streamer.operations.repartition.copies import goal_of, ordered, placed
 from streamer.operations.repartition.feeding import LAG_MAX, lag_of
+from streamer.operations.repartition.keeping import keep_shadows
 from streamer.operations.repartition.ports import Right, Row, World
 from streamer.operations.repartition.positions import next_positions, read_by
 from streamer.operations.repartition.request import Asked
@@ -58,11 +53,13 @@ def is_switched(world: World, asked: Asked) -> bool:
     return layout is not None and layout.number >= asked.after.number
 
 
-def unread(world: World, asked: Asked) -> int:
-    """Offsets that the application has sent to itself and not committed as read. Where it is 0
-    while nothing else is read, all of that is worked off: what is committed by now can add nothing
-    to a topic whose end is looked up after it."""
-    committed = world.ports.committed(asked.application, asked.own)
+def unread(world: World, asked: Asked, *, is_stable: bool) -> int:
+    """Offsets that the application has sent to itself and not committed as read; where that is to
+    be `is_stable`, once no transaction is open. Where it is 0 then, while nothing else is read, all
+    is worked off: what is committed by now can add nothing to a topic whose end is looked up after
+    it."""
+    ask = world.ports.committed if is_stable else world.ports.known
+    committed = ask(asked.application, asked.own)
     starts = world.ports.starts(asked.own)
     ends = world.ports.ends(asked.own)
     at = {
@@ -75,7 +72,10 @@ def unread(world: World, asked: Asked) -> int:
 def prove_all(world: World, asked: Asked, work: Work) -> int:
     """Take a cut, and prove all up to it while feeds go on; how many records were fed by then."""
     feeding, ports = world.feeding(asked.feeds, work.ensure_held), world.ports
-    feeding.progress()
+    # Those that have begun have ended what a dead process left open.
+    while not 0 <= (lag := lag_of(feeding)) <= LAG_MAX:
+        work.progress(phase="come near", held_by=f"the feeds, which are {lag:,} offsets behind")
+        world.wait()
     feeding.halt()
     cuts = [take_cut(plan, ports, timeout_s=_CUT_S) for plan in asked.feeds]
 
@@ -146,14 +146,9 @@ class Switching:
         lag = lag_of(world.feeding(asked.feeds, self._work.ensure_held))
         if not 0 <= lag <= LAG_MAX:
             return f"the feeds, which have {lag:,} offsets to copy" if lag > 0 else "the feeds"
-        statuses = world.workers.statuses()
-        known = reports(asked, statuses)
-        shadows = ordered(asked, world.workers.orders())
-        for task in asked.shadows:
-            keepers = [worker for worker, tasks in shadows.items() if task in tasks]
-            if not any(is_warm(known.get((one, task)), world.config) for one in keepers):
-                return f"a copy of task {task} of layout {asked.after.number} that is warm"
-        left = unread(world, asked)
+        if cold := keep_shadows(world, asked, self._work).waits_for:
+            return cold
+        left = unread(world, asked, is_stable=False)
         if left > _UNREAD_MAX:
             return f"the application's own topics, of which {left:,} offsets are not processed"
         return ""
@@ -197,7 +192,7 @@ class Switching:
         """Wait until nothing is left of what the application sent to itself; the ends of the old
         changelogs then, which stay."""
         world, asked = self._world, self._asked
-        while left := unread(world, asked):
+        while left := unread(world, asked, is_stable=True):
             if not self._left_s():
                 raise self._late(f"{left:,} offsets of the application's own topics were left")
             self._work.progress(phase="work off", number=2, of=4, held_by=f"{left:,} offsets")

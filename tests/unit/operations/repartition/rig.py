@@ -74,14 +74,25 @@ def planned(app: App, width: int = 4, layout: ApplicationLayout | None = None) -
     return partitions(app.topology(), {INPUT: width}, layout)
 
 
-def asked(tasks: Mapping[int, int], app: App | None = None, *, width: int = 4) -> Asked:
+def asked(
+    tasks: Mapping[int, int],
+    app: App | None = None,
+    *,
+    width: int = 4,
+    layout: ApplicationLayout | None = None,
+    number: str = "fold-1",
+) -> Asked:
     made = app or counting()
-    return ask(made.topology(), planned(made, width).layout, tasks, number="fold-1")
+    return ask(made.topology(), planned(made, width, layout).layout, tasks, number=number)
 
 
 def note(time_ms: int, topics: Iterable[str], topology: Topology, subtopology: int) -> str:
     known = marks(topics, topology.subtopologies[subtopology].stores)
     return Metadata(time_ms, known).encode()
+
+
+def _nothing() -> None:
+    pass
 
 
 @dataclass
@@ -99,13 +110,15 @@ class Told:
 class Shop:
     """The application and all that an operation needs of it; every process opens it anew."""
 
-    def __init__(self, tasks: Mapping[int, int] | None = None, *, width: int = 4) -> None:
+    def __init__(
+        self, tasks: Mapping[int, int] | None = None, *, width: int = 4, **settings: Any
+    ) -> None:
         self.width = width
         self.clock = ManualClock(1_000_000)
         self.broker = FakeBroker(partition_of=partition_of, now_ms=self.clock.now_ms)
         self.topology = counting().topology()
         self.asked = asked(tasks or {0: 2, 1: 2}, width=width)
-        self.config = Config(application_id=NAME, bootstrap_servers="127.0.0.1:9")
+        self.config = Config(application_id=NAME, bootstrap_servers="127.0.0.1:9", **settings)
         self.told = Told()
         self.settings: dict[str, dict[str, str]] = {}
         self.rights = 0
@@ -114,6 +127,11 @@ class Shop:
         self.kept: dict[str, dict[str, int]] = {}
         self.alive = set(WORKERS)
         self.refusal: Exception | None = None
+        self.broken: set[str] = set()
+        self.asked_shape = ""
+        self.at_pause: Callable[[], object] = _nothing
+        self.at_right: Callable[[], object] = _nothing
+        self.after_copy: Callable[[], object] = _nothing
         self._make()
 
     def _make(self) -> None:
@@ -128,6 +146,13 @@ class Shop:
                 self.broker.append(place, KEYS[partition], b"1")
                 said = note(100 + partition, [topic], self.topology, subtopology)
                 group[place] = Committed(1, said)
+        self.process()
+
+    def next(self, asked: Asked) -> None:
+        """Another operation, on what the last one has left."""
+        self.asked, self.rounds = asked, 0
+        for worker in WORKERS:
+            self.kept[worker] = {}
         self.process()
 
     # -- what the application does ---------------------------------------------------------------
@@ -188,6 +213,8 @@ class Shop:
         is_next = self.told.layout_is_next(self.asked)
         layout = (self.asked.after if is_next else self.asked.before).layout
         living = sorted(self.alive)
+        if not living:
+            return {}
         owned: dict[str, dict[str, TaskReport]] = {worker: {} for worker in living}
         for number, task in enumerate(layout.tasks):
             worker = living[number % len(living)]
@@ -205,10 +232,13 @@ class Shop:
                 shadows={}
                 if is_next
                 else {
-                    task: StandbyReport(lag_records=lag) for task, lag in self.kept[worker].items()
+                    task: StandbyReport(
+                        lag_records=lag, state="failed" if worker in self.broken else "standby"
+                    )
+                    for task, lag in self.kept[worker].items()
                 },
                 shadows_of=self.asked.number if standing and not is_next else "",
-                shape=self.asked.shape_after if is_next else self.asked.shape,
+                shape=self.asked_shape or (self.asked.shape_after if is_next else self.asked.shape),
                 host=f"host-{worker}",
             )
             for worker in living
@@ -326,6 +356,7 @@ class Shopfront:
 
     @contextmanager
     def right(self) -> Iterator[FakeRight]:
+        self.shop.at_right()
         self.shop.rights += 1
         yield FakeRight(self.shop, self.shop.rights)
 
@@ -340,6 +371,7 @@ class FakeRight:
     def pause(self, *, lease_ms: int, by: str = "") -> None:
         self._check()
         self._shop.paused = self._number
+        self._shop.at_pause()
 
     def wait_until_held(self, *, timeout_s: float) -> None:
         if self._shop.refusal is not None:
@@ -446,6 +478,8 @@ class Steps:
         feeds, self._feeds = self._feeds, []
         for _plan, feed in feeds:
             feed.close()
+        if feeds:
+            self._shop.after_copy()
 
     def drain_to(self, ends: Mapping[TopicPartition, int], *, timeout_s: float) -> None:
         self._begin()
