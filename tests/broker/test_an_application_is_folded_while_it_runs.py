@@ -19,6 +19,7 @@ from typing import Any
 import pytest
 
 from streamer.config import Config
+from streamer.control.client import Control
 from streamer.control.current import current_layout, current_record
 from streamer.feed.proof import WHILE_FED
 from streamer.kafka.admin import Admin
@@ -29,7 +30,7 @@ from tests.broker.applications.folding import group
 from tests.broker.commands import answer, run
 from tests.broker.exact import described
 from tests.broker.feeder import Feeder
-from tests.broker.workers import APPLICATIONS, PATIENCE_S, Application, Worker
+from tests.broker.workers import APPLICATIONS, PATIENCE_S, Application
 
 pytestmark = pytest.mark.long
 
@@ -166,8 +167,9 @@ def test_it_goes_there_and_back(made: Application, conductor: Conductor, wait_un
     config = Config(application_id=made.name, bootstrap_servers=made.kafka.bootstrap_servers)
     admin = Admin(config)
     workers = [made.worker("a"), made.worker("b")]
-    with Feeder(made, rate=400) as feeder:
-        wait_until(lambda: len(running(workers)) == 8, what="all tasks of layout 1")
+    workers[0].wait_for("tasks in all, layout 1")
+    with Feeder(made, rate=400) as feeder, Control(config) as control:
+        wait_until(lambda: len(running(control)) == 8, what="all tasks of layout 1")
 
         planned = conductor.plan(INPUT, OWN)
         operation = planned["operation"]
@@ -184,7 +186,7 @@ def test_it_goes_there_and_back(made: Application, conductor: Conductor, wait_un
         recorded = current_record(config, admin)
         assert recorded is not None
         assert (recorded.number, recorded.operation) == (2, operation)
-        wait_until(lambda: running(workers) == {"0_0", "0_1", "1_0", "1_1"}, what="layout 2")
+        wait_until(lambda: running(control) == {"0_0", "0_1", "1_0", "1_1"}, what="layout 2")
         check_settled(made, admin, operation)
 
         # Back, and killed right behind the record: it can only be finished.
@@ -195,7 +197,7 @@ def test_it_goes_there_and_back(made: Application, conductor: Conductor, wait_un
         assert (code, "there is no way back after step switch" in err) == (3, True)
         conductor.does("resume", operation, "--take-over")
         assert "done" in conductor.does("status", operation)
-        wait_until(lambda: len(running(workers)) == 8, what="layout 3")
+        wait_until(lambda: len(running(control)) == 8, what="layout 3")
         check_settled(made, admin, operation)
         feeder.stop()
     made.wait_until_done(made.topic("in"), own(made, 3), watch=workers)
@@ -221,8 +223,9 @@ def server(made: Application) -> tuple[str, str]:
     return "--bootstrap-servers", made.kafka.bootstrap_servers
 
 
-def running(workers: list[Worker]) -> set[str]:
-    return {task for worker in workers for task in worker.running()}
+def running(control: Control) -> set[str]:
+    """The tasks that run, as their workers say: an address of theirs changes with the layout."""
+    return {task for task, (_worker, one) in control.reports().items() if one.state == "running"}
 
 
 @pytest.mark.timeout(300)
@@ -232,8 +235,9 @@ def test_before_the_switch_it_is_cancelled_and_nothing_is_left(
     config = Config(application_id=made.name, bootstrap_servers=made.kafka.bootstrap_servers)
     admin = Admin(config)
     workers = [made.worker("a"), made.worker("b")]
-    with Feeder(made, rate=200) as feeder:
-        wait_until(lambda: len(running(workers)) == 8, what="all tasks of layout 1")
+    workers[0].wait_for("tasks in all, layout 1")
+    with Feeder(made, rate=200) as feeder, Control(config) as control:
+        wait_until(lambda: len(running(control)) == 8, what="all tasks of layout 1")
         planned = conductor.plan(INPUT, OWN)
         conductor.dies("repartition.before_switch", planned["operation"], "apply")
         code, out, _err = run("repartition", "status", "--app", made.name, *server(made))

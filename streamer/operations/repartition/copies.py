@@ -37,7 +37,7 @@ def ordered(asked: Asked, orders: Mapping[str, Order]) -> dict[str, frozenset[Ta
 
 
 def placed(
-    asked: Asked, config: Config, statuses: Mapping[str, StatusRecord], shadows: Shadows
+    asked: Asked, config: Config, statuses: Mapping[str, StatusRecord], *, shadows: Shadows
 ) -> dict[TaskId, Copies]:
     """Who shall have each task of the next layout, among the workers that live."""
     held: dict[TaskId, list[str]] = defaultdict(list)

@@ -92,7 +92,7 @@ def _order(world: World, asked: Asked, work: Work) -> Shadows:
     """What workers are to keep, having told those to whom it is news."""
     statuses = world.workers.statuses()
     standing = ordered(asked, world.workers.orders())
-    wanted = shadows_of(asked, placed(asked, world.config, statuses, standing))
+    wanted = shadows_of(asked, placed(asked, world.config, statuses, shadows=standing))
     place = world.workers.place
     effects = [
         Effect(place, shadow_key(worker), _encoded(world, asked, worker, tasks))

@@ -133,10 +133,9 @@ def ask(
     after = layout.folded(tasks)
     moved = [n for n, one in sorted(after.subtopologies.items()) if one.since == after.number]
     if not moved:
-        has = ", ".join(f"{n} has {layout.task_count(n)}" for n in sorted(tasks))
+        has = ", ".join(f"subtopology {n} has {layout.task_count(n)} tasks" for n in sorted(tasks))
         raise OperationRefusedError(
-            "nothing would change: each subtopology has as many tasks as it is to have",
-            hint=f"subtopology {has}: streamer show layout",
+            f"nothing would change: {has}", hint="streamer show layout tells what holds"
         )
     feeds = []
     for each in moved:

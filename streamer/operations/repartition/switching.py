@@ -115,7 +115,7 @@ class Switching:
             if is_switched(world, asked):
                 return f"layout {asked.after.number} was recorded before"
             statuses, orders = world.workers.statuses(), world.workers.orders()
-            copies = placed(asked, world.config, statuses, ordered(asked, orders))
+            copies = placed(asked, world.config, statuses, shadows=ordered(asked, orders))
             self._work.check()
             self._began_s = time.monotonic()
             try:
@@ -218,12 +218,13 @@ class Switching:
 
     def _check_still(self, ends: Mapping[TopicPartition, int]) -> None:
         """What was drained must still be all that there is."""
-        if dict(self._world.ports.ends(self._asked.sources)) != ends:
-            raise UnfinishedError(
-                "a changelog grew inside the pause",
-                hint="a worker went on, as after the lease was over: nothing was switched, go on"
-                " with the operation",
-            )
+        for place, end in self._world.ports.ends(self._asked.sources).items():
+            if end != ends[place]:
+                raise UnfinishedError(
+                    f"changelog {place} grew inside the pause",
+                    hint="a worker went on, as after the lease was over: nothing was switched, go"
+                    " on with the operation",
+                )
 
     def _spent_ms(self) -> int:
         return int((time.monotonic() - self._began_s) * 1000)

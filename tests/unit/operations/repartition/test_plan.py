@@ -11,7 +11,8 @@ from streamer.control.plans import check_plan
 from streamer.errors import OperationRefusedError
 from streamer.ids import TopicPartition
 from streamer.operations.repartition.steps import STEPS
-from tests.unit.operations.repartition.rig import INPUT, NAME, ORDERS, Shop, asked, started
+from tests.unit.operations.repartition.front import NAME, ORDERS
+from tests.unit.operations.repartition.rig import INPUT, Shop, asked, started
 
 
 def test_a_plan_is_the_same_however_often_it_is_made() -> None:

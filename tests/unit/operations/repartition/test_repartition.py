@@ -11,7 +11,8 @@ from streamer.errors import FencedError, PauseError
 from streamer.feed.proof import WHILE_FED
 from streamer.ids import TaskId, TopicPartition
 from streamer.operations.work import Work
-from tests.unit.operations.repartition.rig import INPUT, NAME, OWN, Shop, started
+from tests.unit.operations.repartition.front import NAME
+from tests.unit.operations.repartition.rig import INPUT, OWN, Shop, started
 
 
 def test_tasks_begin_where_their_copies_are_and_read_on_where_they_stood() -> None:

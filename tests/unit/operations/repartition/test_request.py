@@ -12,7 +12,8 @@ from streamer.errors import OperationRefusedError, TopologyError
 from streamer.ids import TaskId
 from streamer.operations.repartition.request import ask, internal_topics, read_request
 from streamer.operations.repartition.survey import subtopology_named
-from tests.unit.operations.repartition.rig import INPUT, NAME, asked, counting, final, planned
+from tests.unit.operations.repartition.front import NAME
+from tests.unit.operations.repartition.rig import INPUT, asked, counting, final, planned
 
 
 def test_a_fold_of_both_parts() -> None:
