@@ -167,7 +167,7 @@ def test_it_goes_there_and_back(made: Application, conductor: Conductor, wait_un
     config = Config(application_id=made.name, bootstrap_servers=made.kafka.bootstrap_servers)
     admin = Admin(config)
     workers = [made.worker("a"), made.worker("b")]
-    workers[0].wait_for("tasks in all, layout 1")
+    workers[0].wait_started(1)
     with Feeder(made, rate=400) as feeder, Control(config) as control:
         wait_until(lambda: len(running(control)) == 8, what="all tasks of layout 1")
 
@@ -235,7 +235,7 @@ def test_before_the_switch_it_is_cancelled_and_nothing_is_left(
     config = Config(application_id=made.name, bootstrap_servers=made.kafka.bootstrap_servers)
     admin = Admin(config)
     workers = [made.worker("a"), made.worker("b")]
-    workers[0].wait_for("tasks in all, layout 1")
+    workers[0].wait_started(1)
     with Feeder(made, rate=200) as feeder, Control(config) as control:
         wait_until(lambda: len(running(control)) == 8, what="all tasks of layout 1")
         planned = conductor.plan(INPUT, OWN)

@@ -15,13 +15,24 @@ from streamer.assignment.place import place
 from streamer.cluster.state import site_of
 from streamer.config import Config
 from streamer.control.goals import goal_rows
+from streamer.control.layouts import LayoutRecord
 from streamer.control.messages import StandbyReport, StatusRecord
 from streamer.control.orders import Order, ShadowOrder
 from streamer.ids import TaskId
 from streamer.operations.repartition.ports import Row
 from streamer.operations.repartition.request import Asked
 
-__all__ = ["Shadows", "goal_of", "is_kept", "is_warm", "ordered", "placed", "reports", "shadows_of"]
+__all__ = [
+    "Shadows",
+    "goal_of",
+    "is_kept",
+    "is_warm",
+    "not_running",
+    "ordered",
+    "placed",
+    "reports",
+    "shadows_of",
+]
 
 Shadows = Mapping[str, frozenset[TaskId]]
 """The tasks of the next layout of which workers keep copies, by worker."""
@@ -105,6 +116,20 @@ def reports(
         if one.shadows_of == asked.number
         for task, report in one.shadows.items()
     }
+
+
+def not_running(
+    record: LayoutRecord, statuses: Mapping[str, StatusRecord], shape: str
+) -> list[str]:
+    """The tasks of a layout that no worker of its shape says to run."""
+    running = {
+        task
+        for one in statuses.values()
+        if one.shape in ("", shape)
+        for task, report in one.tasks.items()
+        if report.state == "running"
+    }
+    return [str(task) for task in record.layout.tasks if str(task) not in running]
 
 
 def is_kept(report: StandbyReport | None) -> bool:

@@ -24,7 +24,7 @@ from streamer.errors import InternalTopicError
 from streamer.feed.proof import WHILE_FED
 from streamer.kafka.admin import TopicSpec
 from streamer.operations.kinds import Step
-from streamer.operations.repartition.copies import ordered
+from streamer.operations.repartition.copies import not_running, ordered
 from streamer.operations.repartition.feeding import LAG_MAX, feed_groups, lags, unfed
 from streamer.operations.repartition.keeping import (
     are_kept,
@@ -286,17 +286,13 @@ def _settle(world: World, asked: Asked, work: Work) -> None:
 
 def _await_running(world: World, asked: Asked, work: Work) -> None:
     """Until every task of the next layout is said to run."""
-    wanted = {str(task) for task in asked.after.layout.tasks}
+    total = len(asked.after.layout.tasks)
     while True:
-        said = [one for one in world.workers.statuses().values() if one.shape == asked.shape_after]
-        running = {
-            task for one in said for task, each in one.tasks.items() if each.state == "running"
-        }
-        left = sorted(wanted - running)
+        left = not_running(asked.after, world.workers.statuses(), asked.shape_after)
         work.progress(
             phase="begin with the next layout",
-            records_done=len(wanted) - len(left),
-            records_total=len(wanted),
+            records_done=total - len(left),
+            records_total=total,
             held_by=f"task {left[0]}, which does not run yet" if left else "",
         )
         if not left:

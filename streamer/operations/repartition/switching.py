@@ -23,7 +23,7 @@ from streamer.feed.plan import FeedPlan
 from streamer.feed.proof import FeedCut, take_cut
 from streamer.ids import TopicPartition
 from streamer.operations.repartition import proofs
-from streamer.operations.repartition.copies import goal_of, ordered, placed
+from streamer.operations.repartition.copies import goal_of, not_running, ordered, placed
 from streamer.operations.repartition.feeding import LAG_MAX, lag_of
 from streamer.operations.repartition.keeping import keep_shadows
 from streamer.operations.repartition.ports import Right, Row, World
@@ -36,9 +36,9 @@ __all__ = ["LEASE_MS", "Switching", "is_switched", "prove_all", "unread"]
 _log = logging.getLogger(__name__)
 
 # Twice what the pause may take: a worker counts it from when it began to keep it.
-LEASE_MS = 40_000
-_HELD_S = 15.0
-_PAUSE_S = 20.0
+LEASE_MS = 30_000
+_HELD_S = 10.0
+_PAUSE_S = 15.0
 _CUT_S = 30.0
 _READ_BACK_S = 86_400.0
 # Records that the application has sent to itself, and that are worked off inside the pause.
@@ -146,6 +146,8 @@ class Switching:
         lag = lag_of(world.feeding(asked.feeds, self._work.ensure_held))
         if not 0 <= lag <= LAG_MAX:
             return f"the feeds, which have {lag:,} offsets to copy" if lag > 0 else "the feeds"
+        if idle := not_running(asked.before, world.workers.statuses(), asked.shape):
+            return f"task {idle[0]}, which does not run"
         if cold := keep_shadows(world, asked, self._work).waits_for:
             return cold
         left = unread(world, asked, is_stable=False)

@@ -119,6 +119,7 @@ class Shop:
         self.refusal: Exception | None = None
         self.broken: set[str] = set()
         self.asked_shape = ""
+        self.restores_until_ms = 0
         self.at_pause: Callable[[], object] = _nothing
         self.at_right: Callable[[], object] = _nothing
         self.after_copy: Callable[[], object] = _nothing
@@ -210,7 +211,8 @@ class Shop:
             worker = living[number % len(living)]
             if is_next and task in self.told.goal:
                 worker = self.told.goal[task][0]
-            owned[worker][str(task)] = TaskReport(state="running")
+            is_late = number == 1 and self.clock.now_ms() < self.restores_until_ms
+            owned[worker][str(task)] = TaskReport(state="restoring" if is_late else "running")
         standing = any(isinstance(one, ShadowOrder) for one in self.orders().values())
         return {
             worker: StatusRecord(

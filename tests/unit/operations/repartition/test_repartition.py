@@ -80,6 +80,15 @@ def test_a_pause_that_is_not_held_switches_nothing_and_ends() -> None:
     assert shop.is_copied()
 
 
+def test_nothing_is_paused_while_a_task_does_not_run() -> None:
+    shop = Shop()
+    shop.restores_until_ms = shop.clock.now_ms() + 60_000
+    paused_ms: list[int] = []
+    shop.at_pause = lambda: paused_ms.append(shop.clock.now_ms())
+    assert started(shop).state == "done"
+    assert paused_ms[0] >= shop.restores_until_ms
+
+
 def test_who_lost_the_right_switches_nothing() -> None:
     shop = Shop()
 
