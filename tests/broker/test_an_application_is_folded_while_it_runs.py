@@ -35,33 +35,36 @@ from tests.broker.workers import APPLICATIONS, PATIENCE_S, Application
 pytestmark = pytest.mark.long
 
 ROOT = Path(__file__).parents[2]
-INPUT = "0=2"
-OWN = "1=2"
 
 
 class Conductor:
-    """Whoever carries the operations out: a process of the command line for each try."""
+    """Processes of the command line, which have the application at hand, or are killed."""
 
     def __init__(self, made: Application) -> None:
         self._made = made
         self.started: list[subprocess.Popen[str]] = []
 
-    @property
-    def where(self) -> tuple[str, ...]:
-        target = f"{APPLICATIONS}.{self._made.module}:app"
-        return ("--app", target, "--bootstrap-servers", self._made.kafka.bootstrap_servers)
-
     def plan(self, *wanted: str) -> dict[str, Any]:
-        return json.loads(self.ends("plan", *wanted, "--json")[1])  # type: ignore[no-any-return]
+        code, out, err = self._ends("plan", *wanted, "--json")
+        assert code == 0, f"{out}\n{err}"
+        return json.loads(out)  # type: ignore[no-any-return]
 
-    def begin(self, verb: str, *given: str, failpoints: str = "") -> subprocess.Popen[str]:
-        group = "operations" if verb == "resume" else "repartition"
-        command = [sys.executable, "-m", "streamer.cli.main", group, verb, *given]
+    def dies(self, point: str, operation: str) -> None:
+        """One that applies it, and is killed there."""
+        code, out, err = self._ends("apply", operation, failpoints=f"{point}=kill")
+        assert code == -signal.SIGKILL, f"{point}: {code}\n{out}\n{err}"
+
+    def _ends(self, *given: str, failpoints: str = "") -> tuple[int, str, str]:
         environment = {**os.environ, "STREAMER_TEST_APPLICATION": self._made.name}
         if failpoints:
             environment["STREAMER_FAILPOINTS"] = failpoints
+        target = f"{APPLICATIONS}.{self._made.module}:app"
+        servers = ("--bootstrap-servers", self._made.kafka.bootstrap_servers)
         one = subprocess.Popen(
-            [*command, *self.where],
+            [
+                *(sys.executable, "-m", "streamer.cli.main", "repartition"),
+                *(*given, "--app", target, *servers),
+            ],
             cwd=ROOT,
             env=environment,
             stdout=subprocess.PIPE,
@@ -69,24 +72,8 @@ class Conductor:
             text=True,
         )
         self.started.append(one)
-        return one
-
-    def ends(self, verb: str, *given: str, failpoints: str = "") -> tuple[int, str, str]:
-        one = self.begin(verb, *given, failpoints=failpoints)
         out, err = one.communicate(timeout=3 * PATIENCE_S)
         return one.returncode, out, err
-
-    def does(self, verb: str, *given: str) -> str:
-        """What it prints, having succeeded."""
-        code, out, err = self.ends(verb, *given)
-        assert code == 0, f"{out}\n{err}"
-        return out
-
-    def dies(self, point: str, operation: str, verb: str = "resume") -> None:
-        """A process that is killed there; one that resumes takes it over from the last."""
-        given = [verb, operation, *(["--take-over"] if verb == "resume" else [])]
-        code, out, err = self.ends(*given, failpoints=f"{point}=kill")
-        assert code == -signal.SIGKILL, f"{point}: {code}\n{out}\n{err}"
 
     def close(self) -> None:
         for one in self.started:
@@ -162,49 +149,6 @@ class Gaps:
             self.longest_ms = max(self.longest_ms, int((time.monotonic() - since) * 1000))
 
 
-@pytest.mark.timeout(600)
-def test_it_goes_there_and_back(made: Application, conductor: Conductor, wait_until: Any) -> None:
-    config = Config(application_id=made.name, bootstrap_servers=made.kafka.bootstrap_servers)
-    admin = Admin(config)
-    workers = [made.worker("a"), made.worker("b")]
-    workers[0].wait_started(1)
-    with Feeder(made, rate=400) as feeder, Control(config) as control:
-        wait_until(lambda: len(running(control)) == 8, what="all tasks of layout 1")
-
-        planned = conductor.plan(INPUT, OWN)
-        operation = planned["operation"]
-        assert [one["then"] for one in planned["subtopologies"]] == [2, 2]
-        # Killed before the switch, while everybody pauses: the application goes on by itself.
-        conductor.dies("repartition.after_topics", operation, "apply")
-        conductor.dies("repartition.after_proof", operation)
-        conductor.dies("repartition.before_switch", operation)
-        conductor.does("resume", operation, "--take-over")
-        steps = told(made, operation)["steps"]
-        said = {step["id"]: step.get("said", "") for step in steps}
-        print(said["switch"])
-        assert "layout 2 is recorded; nothing was processed for" in said["switch"]
-        recorded = current_record(config, admin)
-        assert recorded is not None
-        assert (recorded.number, recorded.operation) == (2, operation)
-        wait_until(lambda: running(control) == {"0_0", "0_1", "1_0", "1_1"}, what="layout 2")
-        check_settled(made, admin, operation)
-
-        # Back, and killed right behind the record: it can only be finished.
-        planned = conductor.plan("0=4", "1=4")
-        operation = planned["operation"]
-        conductor.dies("repartition.after_switch", operation, "apply")
-        code, _out, err = conductor.ends("cancel", operation)
-        assert (code, "there is no way back after step switch" in err) == (3, True)
-        conductor.does("resume", operation, "--take-over")
-        assert "done" in conductor.does("status", operation)
-        wait_until(lambda: len(running(control)) == 8, what="layout 3")
-        check_settled(made, admin, operation)
-        feeder.stop()
-    made.wait_until_done(made.topic("in"), own(made, 3), watch=workers)
-    judge(made, config)
-    assert [worker.stop() for worker in workers] == [0, 0]
-
-
 def check_settled(made: Application, admin: Admin, operation: str) -> None:
     """Nothing is left that only the operation needed."""
     record = told(made, operation)
@@ -216,11 +160,18 @@ def check_settled(made: Application, admin: Admin, operation: str) -> None:
 
 
 def told(made: Application, operation: str) -> Any:
-    return answer("operations", "show", operation, "--app", made.name, *server(made))
+    return answer("operations", "show", operation, *where(made))
 
 
-def server(made: Application) -> tuple[str, str]:
-    return "--bootstrap-servers", made.kafka.bootstrap_servers
+def where(made: Application) -> tuple[str, ...]:
+    return "--app", made.name, "--bootstrap-servers", made.kafka.bootstrap_servers
+
+
+def does(made: Application, *arguments: str) -> str:
+    """What a command prints, having succeeded in this process."""
+    code, out, err = run(*arguments, *where(made))
+    assert code == 0, f"{arguments}\n{out}\n{err}"
+    return out
 
 
 def running(control: Control) -> set[str]:
@@ -228,36 +179,54 @@ def running(control: Control) -> set[str]:
     return {task for task, (_worker, one) in control.reports().items() if one.state == "running"}
 
 
-@pytest.mark.timeout(300)
-def test_before_the_switch_it_is_cancelled_and_nothing_is_left(
-    made: Application, conductor: Conductor, wait_until: Any
-) -> None:
+@pytest.mark.timeout(600)
+def test_it_goes_there_and_back(made: Application, conductor: Conductor, wait_until: Any) -> None:
     config = Config(application_id=made.name, bootstrap_servers=made.kafka.bootstrap_servers)
     admin = Admin(config)
     workers = [made.worker("a"), made.worker("b")]
     workers[0].wait_started(1)
-    with Feeder(made, rate=200) as feeder, Control(config) as control:
+    with Feeder(made, rate=300) as feeder, Control(config) as control:
         wait_until(lambda: len(running(control)) == 8, what="all tasks of layout 1")
-        planned = conductor.plan(INPUT, OWN)
-        conductor.dies("repartition.before_switch", planned["operation"], "apply")
-        code, out, _err = run("repartition", "status", "--app", made.name, *server(made))
-        assert code == 0
-        assert "carried out by" in out
-        where = ("--app", made.name, *server(made))
-        cancels = ("operations", "cancel", planned["operation"], "--take-over", *where)
-        code, _out, err = run(*cancels)
-        assert code == 0, err
-        left = sorted(topic for topic in admin.topics() if ".layout-2" in topic)
-        assert [topic for topic in left if topic.startswith(made.name)] == []
+
+        # Killed while everybody pauses: the application goes on by itself. Then cancelled.
+        operation = conductor.plan("0=2", "1=2")["operation"]
+        conductor.dies("repartition.before_switch", operation)
+        assert "carried out by" in does(made, "repartition", "status")
+        does(made, "operations", "cancel", operation, "--take-over")
+        left = [topic for topic in admin.topics() if topic.startswith(f"{made.name}-")]
+        assert [topic for topic in left if ".layout-" in topic] == []
         for host in ("a", "b"):
             tasks = made.state_dir(host) / made.name / "worker-0" / "tasks"
             assert [path.name for path in tasks.iterdir() if "layout" in path.name] == []
-        # Once more: nothing is in the way.
-        operation = conductor.plan(INPUT, OWN)["operation"]
+
+        # Killed before the switch, and resumed by a process that knows nothing of the topology.
+        operation = conductor.plan("0=2", "1=2")["operation"]
+        conductor.dies("repartition.after_proof", operation)
         with Gaps(made) as gaps:
-            print(conductor.does("apply", operation))
+            does(made, "operations", "resume", operation, "--take-over")
+        said = {step["id"]: step.get("said", "") for step in told(made, operation)["steps"]}
+        print(f"{said['switch']}; as seen from outside: {gaps.longest_ms} ms")
+        assert "layout 2 is recorded; nothing was processed for" in said["switch"]
+        recorded = current_record(config, admin)
+        assert recorded is not None
+        assert (recorded.number, recorded.operation) == (2, operation)
+        assert running(control) == {"0_0", "0_1", "1_0", "1_1"}
+        for worker in workers:
+            # What the copy of a task had not read by the switch; the state is thousands.
+            for task, started in worker.started().items():
+                assert started.restored < 1_000, f"{task} of {worker.log.name}"
+        check_settled(made, admin, operation)
+
+        # Back, and killed right behind the record: it can only be finished.
+        operation = conductor.plan("0=4", "1=4")["operation"]
+        conductor.dies("repartition.after_switch", operation)
+        code, _out, err = run("repartition", "cancel", operation, *where(made))
+        assert (code, "there is no way back after step switch" in err) == (3, True)
+        does(made, "operations", "resume", operation, "--take-over")
+        assert f"operation {operation}: done" in does(made, "repartition", "status")
+        assert len(running(control)) == 8
+        check_settled(made, admin, operation)
         feeder.stop()
-    made.wait_until_done(made.topic("in"), own(made, 2), watch=workers)
+    made.wait_until_done(made.topic("in"), own(made, 3), watch=workers)
     judge(made, config)
-    print(f"pause as seen from outside: {gaps.longest_ms} ms")
     assert [worker.stop() for worker in workers] == [0, 0]
