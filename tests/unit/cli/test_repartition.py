@@ -61,7 +61,7 @@ def test_a_plan_shows_what_changes_and_what_it_costs(
     assert cities.split() == ["1", "app-cities-repartition", "4", "8", "cities"]
     cost = next(line for line in more if line.startswith("plan "))
     assert "1,500,000 offsets of changelogs are copied; the state is 3.0 GiB" in cost
-    assert "about 22 s, with a pause of about 2000 ms" in cost
+    assert "about 38 s, with a pause of about 2000 ms" in cost
     assert any(line.startswith("no way back after step switch: layout 1 is not") for line in more)
     assert more[-1].startswith("streamer repartition apply repartition-")
     assert shop.told.layout is None, "nothing was changed"
