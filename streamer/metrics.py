@@ -306,6 +306,13 @@ standby_lag_records = _declare(
     "Offsets of its changelogs that a copy has yet to read, as last known.",
     "task",
 )
+shadow_lag_records = _declare(
+    Gauge,
+    "shadow_lag_records",
+    "records",
+    "Offsets that a copy of a task of the layout to come has yet to read, by its directory.",
+    "task",
+)
 placement_moves = _declare(
     Gauge, "placement_moves", "moves", "Moves and copies under way, as the controller plans them."
 )

@@ -1,4 +1,4 @@
-"""How a changelog topic is set up, and why.
+"""How a changelog topic is set up, and why; and how a repartition topic is.
 
 Compaction keeps the last row of every key, so a changelog is about as large as its state; deletion
 is on besides, without any limit, because Kafka refuses to trim a topic that is `compact` only.
@@ -8,8 +8,9 @@ from __future__ import annotations
 
 from streamer.config import Config
 from streamer.errors import ConfigError
+from streamer.kafka.creation import TopicSpec
 
-__all__ = ["DELETE_RETENTION_MS", "changelog_settings"]
+__all__ = ["DELETE_RETENTION_MS", "changelog_settings", "changelog_spec", "repartition_spec"]
 
 _DAY_MS = 86_400_000
 # How long removals stay readable, and so how long a local state or a snapshot may lie unused and
@@ -65,6 +66,21 @@ def changelog_settings(config: Config) -> dict[str, str]:
                 hint=f"remove {name}; a store forgets rows by its ttl or retention",
             )
     return settings
+
+
+def changelog_spec(name: str, partitions: int, config: Config) -> TopicSpec:
+    """A changelog to create. Raises as `changelog_settings`."""
+    copies = config.replication_factor
+    return TopicSpec(name, partitions, changelog_settings(config), replication_factor=copies)
+
+
+def repartition_spec(name: str, partitions: int, config: Config) -> TopicSpec:
+    """A repartition topic to create. Its records stay until they were processed: nothing but a
+    purge may delete them."""
+    settings = {each: str(value) for each, value in config.internal_topics.items()}
+    settings |= {"cleanup.policy": "delete", "retention.ms": "-1", "retention.bytes": "-1"}
+    settings |= {"segment.bytes": str(config.changelog_segment_bytes)}
+    return TopicSpec(name, partitions, settings, replication_factor=config.replication_factor)
 
 
 def _shown(config: Config, name: str) -> str:

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from streamer.operations.books import Books
     from streamer.operations.executor import Executor
 
-__all__ = ["add", "ended", "executing"]
+__all__ = ["add", "cancelled", "ended", "executing", "print_operation"]
 
 _DETAILS = """\
 An operation is a piece of maintenance that may be killed anywhere and resumed from any machine: its
@@ -166,10 +166,15 @@ def _is_live(record: OperationRecord, books: Books) -> bool:
 def _show(arguments: argparse.Namespace) -> int:
     with executing(arguments) as (executor, _display):
         books = executor.books()
-    record = books.operation(arguments.id)
+    print_operation(arguments, books.operation(arguments.id), books)
+    return 0
+
+
+def print_operation(arguments: argparse.Namespace, record: OperationRecord, books: Books) -> None:
+    """Its plan, its steps and its trouble."""
     if arguments.json:
         print_json(_plain(record, books))
-        return 0
+        return
     print(f"operation {record.id}: {_state(record, books)}, scope {record.plan.scope}")
     print(f"asked for by {record.by or '-'} at {moment(record.planned_ms)}: {record.why or '-'}")
     if record.executor:
@@ -198,7 +203,6 @@ def _show(arguments: argparse.Namespace) -> int:
         print(f"\n{where}{record.trouble.message}\nhint: {record.trouble.hint}")
     elif not record.is_finished and record.state != "planned" and not _is_live(record, books):
         print(f"\nnobody carries it out: streamer operations resume {record.id}")
-    return 0
 
 
 def _print_plan(plan: Plan) -> None:
@@ -226,14 +230,23 @@ def _cancel(arguments: argparse.Namespace) -> int:
         if arguments.abandon:
             record = executor.abandon(arguments.id, **how)
         else:
-            record = executor.cancel(arguments.id, **how)
-            while not (record.is_finished or record.trouble or arguments.detach):
-                time.sleep(_LOOK_S)
-                record = _followed(executor, display, arguments.id)
+            waits = not arguments.detach
+            record = cancelled(executor, display, arguments.id, waits=waits, **how)
         if arguments.detach and not record.is_finished:
             print(f"operation {record.id} is asked to stop", file=sys.stderr)
             return 0
         return ended(arguments, record, executor.books(), wanted="cancelled")
+
+
+def cancelled(
+    executor: Executor, display: Display, operation: str, *, waits: bool = True, **how: Any
+) -> OperationRecord:
+    """Have it cancelled, whoever carries it out; `how` as `Executor.cancel` has it."""
+    record = executor.cancel(operation, **how)
+    while waits and not (record.is_finished or record.trouble):
+        time.sleep(_LOOK_S)
+        record = _followed(executor, display, operation)
+    return record
 
 
 def _followed(executor: Executor, display: Display, operation: str) -> OperationRecord:

@@ -27,7 +27,8 @@ class Goal:
         self._shape = ""
         self._pieces: dict[int, dict[TaskId, Copies]] = {}
         self._foreign: set[int] = set()
-        """Pieces of another shape, whose names mean something else today, or unreadable ones."""
+        """Pieces of another shape, whose names mean something else today, unreadable ones, and
+        those of whoever switched to this layout, who knew no shape: all are to be replaced."""
 
     def take(self, records: Mapping[int, GoalRecord] | None, shape: str) -> None:
         """What the predecessor left, None where that cannot be read. `shape` is the digest of the
@@ -37,9 +38,9 @@ class Goal:
             self._foreign = set(range(PIECES))
             return
         for piece, record in records.items():
-            if record.shape == self._shape:
+            if record.shape in ("", self._shape):
                 self._pieces[piece] = copies_named(record.copies)
-            else:
+            if record.shape != self._shape:
                 self._foreign.add(piece)
 
     @property
@@ -62,7 +63,8 @@ class Goal:
         for piece in self._pieces.keys() | wanted.keys() | self._foreign:
             now, due = self._pieces.get(piece, {}), wanted.get(piece, {})
             is_true = all(task in target and is_same(target[task], now[task]) for task in now)
-            if is_true and due.keys() <= now.keys() and bool(due) == bool(now):
+            is_kept = is_true and due.keys() <= now.keys() and bool(due) == bool(now)
+            if is_kept and not (now and piece in self._foreign):
                 continue
             named = {str(task): names(copies) for task, copies in sorted(due.items())}
             changed[piece] = GoalRecord(shape=self._shape, copies=named)

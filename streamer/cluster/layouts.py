@@ -19,7 +19,7 @@ class Layouts:
     must not process any more: the tasks that it has are of another layout than the others'."""
 
     def __init__(self, running: Layout) -> None:
-        self._running = running
+        self.running = running
         self.failure: StreamerError | None = None
 
     def hear(self, row: Row) -> None:
@@ -29,7 +29,7 @@ class Layouts:
                 "%s: somebody took the layout out; this worker goes on with layout %d, and none can"
                 " start where another than the first was recorded",
                 row.place.topic,
-                self._running,
+                self.running,
             )
             return
         try:
@@ -38,7 +38,7 @@ class Layouts:
             self.failure = error
             return
         try:
-            check_newer(record, self._running)
+            check_newer(record, self.running)
         except LayoutChangedError as error:
             self.failure = error
 

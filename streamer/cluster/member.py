@@ -26,7 +26,7 @@ from streamer.cluster.hearing import Hearing
 from streamer.cluster.lease import Lease, bound_ms
 from streamer.cluster.ports import KafkaPorts
 from streamer.cluster.rejoins import REJOINS_MAX, Rejoins
-from streamer.cluster.seat import Desired, Seat
+from streamer.cluster.seat import NO_SHADOWS, Desired, Seat, Shadowed
 from streamer.cluster.voice import Voice
 from streamer.cluster.work import Work
 from streamer.config import Config
@@ -159,12 +159,14 @@ class Member:
         standbys: Mapping[TaskId, StandbyReport],
         *,
         pause: tuple[str, str] = ("", ""),
+        shadows: Shadowed = NO_SHADOWS,
     ) -> None:
         """What the worker owns now, having acted on assignment `seen`: a task that was taken away
         up to there and is not listed is closed. `standbys` are the copies that it keeps, `pause`
-        names the pause that it keeps and the last one that it ended. News are published at once."""
+        names the pause that it keeps and the last one that it ended, `shadows` are copies for the
+        layout that is to follow. News are published at once."""
         with self._lock:
-            is_news = self._seat.report(seen, tasks, standbys, pause=pause)
+            is_news = self._seat.report(seen, tasks, standbys, pause=pause, shadows=shadows)
         if is_news:
             self._publish()
 
@@ -292,7 +294,8 @@ class Member:
         self._failure = self._failure or error
 
     def _ports(self) -> KafkaPorts:
-        return KafkaPorts(self._config, self._known_topics(), self._admin)
+        topics, layout = self._known_topics(), self._hearing.layouts.running
+        return KafkaPorts(self._config, topics, self._admin, layout=layout)
 
     def _known_topics(self) -> ControlTopics:
         if self._topics is None:

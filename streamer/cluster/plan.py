@@ -24,6 +24,7 @@ __all__ = ["Plan", "Policy", "World"]
 
 Tasks = frozenset[TaskId]
 _NOBODY: frozenset[str] = frozenset()
+_SCANT = "the layout has begun, and tasks have fewer copies than they should"
 
 
 @dataclass(frozen=True, slots=True)
@@ -307,6 +308,8 @@ class Plan:
 
 
 def _missing(tasks: Tasks, *, is_all: bool) -> str:
+    if not tasks:
+        return _SCANT
     if is_all:
         return f"{len(tasks)} tasks are placed anew: where they were to go is not known"
     return f"new, and without a place: {named(map(str, tasks))}"

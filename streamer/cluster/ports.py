@@ -23,7 +23,13 @@ from streamer.cluster.events import EndPause, Fence, Fenced, FenceFailed, PauseE
 from streamer.cluster.salvage import replacements
 from streamer.config import Config
 from streamer.control.current import current_record, layout_writer
-from streamer.control.goals import GoalRecord, decode_goal, encode_goal, goal_key
+from streamer.control.goals import (
+    GoalRecord,
+    decode_goal,
+    encode_goal,
+    former_goals,
+    goal_key,
+)
 from streamer.control.identity import Process
 from streamer.control.lifelines import sessions_kept
 from streamer.control.messages import (
@@ -45,7 +51,14 @@ from streamer.control.requests import (
 from streamer.control.requests import encode as encode_request
 from streamer.control.topics import ControlTopics
 from streamer.errors import InternalTopicError, KafkaUnavailableError, StreamerError
-from streamer.ids import FIRST_LAYOUT, TopicPartition, control_topic, is_worker_id, transactional_id
+from streamer.ids import (
+    FIRST_LAYOUT,
+    Layout,
+    TopicPartition,
+    control_topic,
+    is_worker_id,
+    transactional_id,
+)
 from streamer.kafka.admin import Admin
 from streamer.kafka.settings import CONTROLLER_WAIT_MS
 from streamer.kafka.table import ExclusiveWriter, Row, TableReader, newest
@@ -88,8 +101,19 @@ def _taken(queue: SimpleQueue[Item]) -> list[Item]:
 class KafkaPorts:
     """A term's way to Kafka. Used by one thread; fences run in others."""
 
-    def __init__(self, config: Config, topics: ControlTopics, admin: Admin) -> None:
+    def __init__(
+        self,
+        config: Config,
+        topics: ControlTopics,
+        admin: Admin,
+        *,
+        layout: Layout = FIRST_LAYOUT,
+    ) -> None:
+        """`layout` is the one whose tasks are placed."""
         self._config = config
+        self._layout = layout
+        self._former: list[str] = []
+        """The keys of pieces of former layouts, which are taken back."""
         self._topics = topics
         self._admin = admin
         self._writer = ExclusiveWriter(config, control_topic(config.application_id, "controller"))
@@ -199,12 +223,15 @@ class KafkaPorts:
         ]
         operations, plan = self._topics.operations, written.plan
         rows += [
-            (operations, goal_key(at), encode_goal(piece)) for at, piece in written.goal.items()
+            (operations, goal_key(at, self._layout), encode_goal(piece))
+            for at, piece in written.goal.items()
         ]
+        rows += [(operations, key, None) for key in self._former]
         if plan:
             told = encode_request(plan, self._config.application_id)
             rows.append((operations, key_of(PlanRecord), told))
         self._writer.write(rows)
+        self._former = []
         failpoints.hit("control.after_assignment")
 
     def forget(self, workers: Sequence[str]) -> None:
@@ -213,8 +240,9 @@ class KafkaPorts:
         self._writer.write([(place, worker, None) for place, worker in places])
 
     def goal(self) -> Mapping[int, GoalRecord] | None:
+        self._former = former_goals(self._asked, self._layout)
         try:
-            return decode_goal(self._asked, self._topics.operations.topic)
+            return decode_goal(self._asked, self._topics.operations.topic, self._layout)
         except InternalTopicError as error:
             _log.error("tasks are placed anew, since the goal is lost: %s", error.describe())
             return None

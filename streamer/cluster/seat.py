@@ -28,7 +28,7 @@ from streamer.errors import FencedError, StreamerError
 from streamer.ids import TaskId
 from streamer.topology.shape import Shape
 
-__all__ = ["Desired", "Seat"]
+__all__ = ["NO_SHADOWS", "Desired", "Seat", "Shadowed"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,6 +42,18 @@ class Desired:
     standbys: frozenset[TaskId] = frozenset()
     paused: str = ""
     pause_ms: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Shadowed:
+    """The copies that the worker keeps of tasks of the layout that is to follow, as `operation` has
+    ordered it; "" where none is ordered."""
+
+    operation: str = ""
+    reports: Mapping[TaskId, StandbyReport] = field(default_factory=dict)
+
+
+NO_SHADOWS = Shadowed()
 
 
 @dataclass(slots=True)
@@ -66,6 +78,8 @@ class Seat:
     _seen: int = 0
     _tasks: dict[str, TaskReport] = field(default_factory=dict)
     _standbys: dict[str, StandbyReport] = field(default_factory=dict)
+    _shadows: dict[str, StandbyReport] = field(default_factory=dict)
+    _shadows_of: str = ""
     _pause: tuple[str, str] = ("", "")
     _number: int = 0
     _was_seated: bool = False
@@ -108,9 +122,11 @@ class Seat:
         standbys: Mapping[TaskId, StandbyReport] | None = None,
         *,
         pause: tuple[str, str] = ("", ""),
+        shadows: Shadowed = NO_SHADOWS,
     ) -> bool:
-        """What the worker owns now, and its copies; which pause it keeps, with all committed that
-        it had processed, and which one it ended. Returns whether that must be published at once.
+        """What the worker owns now, its copies and its shadows; which pause it keeps, with all
+        committed that it had processed, and which one it ended. Returns whether that must be
+        published at once.
 
         A `seen` that was never handed out to this incarnation counts as nothing seen.
         """
@@ -118,12 +134,15 @@ class Seat:
         seen = seen if seen <= newest else 0
         named = {str(task): tasks[task] for task in sorted(tasks)}
         copies = {str(task): one for task, one in sorted((standbys or {}).items())}
+        shaded = {str(task): one for task, one in sorted(shadows.reports.items())}
         is_news = (
-            (seen, pause) != (self._seen, self._pause)
+            (seen, pause, shadows.operation) != (self._seen, self._pause, self._shadows_of)
             or _states(named) != _states(self._tasks)
             or self._conditions(copies) != self._conditions(self._standbys)
+            or self._conditions(shaded) != self._conditions(self._shadows)
         )
         self._seen, self._tasks, self._standbys = seen, named, copies
+        self._shadows, self._shadows_of = shaded, shadows.operation
         self._pause = pause
         self._is_changed = self._is_changed or is_news
         return is_news
@@ -144,6 +163,8 @@ class Seat:
             seen=self._seen,
             tasks=self._tasks,
             standbys=self._standbys,
+            shadows=self._shadows,
+            shadows_of=self._shadows_of,
             left=self.has_left,
             shape=self.shape.digest,
             zone=self.zone,
@@ -164,6 +185,7 @@ class Seat:
         self.incarnation = self.incarnation.next()
         self.desired, self.is_fenced = None, False
         self._seen, self._tasks, self._standbys = 0, {}, {}
+        self._shadows, self._shadows_of = {}, ""
         self._pause = "", ""
         self._is_changed = True
 
@@ -171,6 +193,7 @@ class Seat:
         """The last word: nothing is owned any more and nothing will be."""
         self.has_left = True
         self._seen, self._tasks, self._standbys = 0, {}, {}
+        self._shadows, self._shadows_of = {}, ""
         self._is_changed = True
 
     def _conditions(self, standbys: Mapping[str, StandbyReport]) -> dict[str, tuple[object, ...]]:

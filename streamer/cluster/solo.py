@@ -6,7 +6,7 @@ import threading
 from collections.abc import Mapping
 
 from streamer.clock import Clock
-from streamer.cluster.seat import Desired
+from streamer.cluster.seat import NO_SHADOWS, Desired, Shadowed
 from streamer.cluster.work import Work
 from streamer.config import Config
 from streamer.control.identity import Incarnation, fresh_session
@@ -57,8 +57,9 @@ class Solo:
         standbys: Mapping[TaskId, StandbyReport],
         *,
         pause: tuple[str, str] = ("", ""),
+        shadows: Shadowed = NO_SHADOWS,
     ) -> None:
-        del seen, standbys, pause
+        del seen, standbys, pause, shadows
         self.tasks = tasks
 
     def orders(self) -> tuple[Order, ...]:

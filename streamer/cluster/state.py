@@ -92,8 +92,11 @@ def load(
     if told:
         state.plan.drains.remember(told.halted)
     is_same = told is not None and told.settings == work.policy.named
-    if told and goal is not None and is_same and not work.shape.differs(told.shape):
-        _resume(state, told, now_ms)
+    if told and goal is not None and is_same:
+        if not work.shape.differs(told.shape):
+            _resume(state, told, now_ms)
+        elif state.goal.copies:
+            _begin(state, told, now_ms)
     return state
 
 
@@ -116,6 +119,35 @@ def _resume(state: State, told: PlanRecord, now_ms: int) -> None:
         away=told.away,
         why=told.why,
         now_ms=now_ms,
+    )
+    state.plan.drains.resume(told.drain)
+
+
+def _begin(state: State, told: PlanRecord, now_ms: int) -> None:
+    """The first controller of a layout: whoever switched to it has said where tasks have their
+    state. One that died after its first grants has left the rest of that, and the grants."""
+    granted = {
+        worker: view
+        for worker, view in state.workers.items()
+        if view.grant is not None and not state.shape.differs(view.grant.record.shape)
+    }
+    stands = {task: each for task, each in standing(granted).items() if each.active}
+    state.plan.resume(
+        stands | state.goal.copies,
+        sites={worker: site_of(view.heard) for worker, view in state.workers.items() if view.heard},
+        reasons={},
+        told=Placement({}),
+        away=(),
+        why=f"layout {state.layout} begins where copies were made for it",
+        now_ms=now_ms,
+    )
+    wanted = state.plan.policy.standby_replicas
+    state.plan.attendance.begin(
+        state.plan.workers,
+        is_scant=any(
+            len(copies.standbys) < wanted and task not in state.plan.stateless
+            for task, copies in state.plan.target.items()
+        ),
     )
     state.plan.drains.resume(told.drain)
 

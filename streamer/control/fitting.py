@@ -29,11 +29,13 @@ def fitted(status: StatusRecord, bytes_max: int = STATUS_BYTES_MAX) -> tuple[byt
         return value, "the positions in the inputs"
     bare = {name: replace(one, durable={}) for name, one in bare.items()}
     copies = {name: replace(one, durable={}) for name, one in status.standbys.items()}
-    value = encode(replace(status, tasks=bare, standbys=copies))
+    shadows = {name: replace(one, durable={}) for name, one in status.shadows.items()}
+    value = encode(replace(status, tasks=bare, standbys=copies, shadows=shadows))
     if len(value) <= bytes_max:
         return value, "the positions in inputs and changelogs"
+    count = len(status.standbys) + len(status.shadows)
     raise ConfigError(
         f"the status of worker {status.worker} takes {len(value)} bytes, for {len(status.tasks)}"
-        f" tasks and {len(status.standbys)} copies: at most {bytes_max} fit into a record",
+        f" tasks and {count} copies: at most {bytes_max} fit into a record",
         hint="start more workers, so that each has fewer tasks, or lower standby_replicas",
     )

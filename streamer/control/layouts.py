@@ -25,6 +25,7 @@ __all__ = [
     "InputRecord",
     "LayoutRecord",
     "SubtopologyRecord",
+    "check_layout",
     "decode_layout",
     "encode_layout",
     "layout_record",
@@ -128,10 +129,7 @@ def decode_layout(topic: str, key: str, value: bytes) -> LayoutRecord:
         record = _decoder.decode(value)
         if key != LAYOUT_KEY:
             raise TopologyError(f"it belongs under {LAYOUT_KEY!r}")
-        application = topic.rpartition(".")[0]
-        if record.application != application:
-            raise TopologyError(f"it is of application {record.application!r}")
-        _ = record.layout
+        check_layout(record, topic.rpartition(".")[0])
     except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError, TopologyError) as error:
         raise InternalTopicError(
             f"{topic}: the record of key {key!r} is no layout of this application: {error}",
@@ -140,6 +138,16 @@ def decode_layout(topic: str, key: str, value: bytes) -> LayoutRecord:
             " Nothing was changed",
         ) from error
     return record
+
+
+def check_layout(record: LayoutRecord, application: str) -> ApplicationLayout:
+    """The layout in a record. Raises TopologyError for another format version, one of another
+    application, and one that cannot be right."""
+    if record.format != FORMAT:
+        raise TopologyError(f"it has format version {record.format}; this release reads {FORMAT}")
+    if record.application != application:
+        raise TopologyError(f"it is of application {record.application!r}")
+    return record.layout
 
 
 def _value(record: SubtopologyRecord) -> SubtopologyLayout:

@@ -132,7 +132,8 @@ class StatusRecord(Struct, frozen=True, kw_only=True, omit_defaults=True):
     `shape` is the digest of its topology; "" where a release wrote it that did not tell. `standbys`
     are the copies it keeps of others' tasks, `capacity` is how much it can carry beside the others.
     `paused` is the pause that it keeps, having committed; `resumed` the last one that it has ended
-    by itself.
+    by itself. `shadows` are copies of tasks of the layout that is to follow, by the order of
+    operation `shadows_of`: their names mean something in that layout alone.
     """
 
     format: Whole
@@ -142,6 +143,8 @@ class StatusRecord(Struct, frozen=True, kw_only=True, omit_defaults=True):
     seen: Whole = 0
     tasks: dict[str, TaskReport] = {}
     standbys: dict[str, StandbyReport] = {}
+    shadows: dict[str, StandbyReport] = {}
+    shadows_of: str = ""
     left: bool = False
     shape: str = ""
     zone: str = ""
@@ -225,6 +228,8 @@ def _check(message: AssignmentRecord | StatusRecord) -> None:
     named = [*message.tasks, *message.standbys]
     if isinstance(message, AssignmentRecord):
         named += message.releasing
+    else:
+        named += message.shadows
     for name in named:
         if str(TaskId.parse(name)) != name:
             raise InternalTopicError(f"{name!r} is not a task id")

@@ -1,8 +1,9 @@
-"""What workers are asked to do with the tasks that they have: `<application>.orders`.
+"""What workers are asked to do beside their assignments: `<application>.orders`.
 
     snapshot            SnapshotOrder    make a snapshot of tasks that are active here
     snapshot/<number>   SnapshotOrder    the same, for a host that pulls it
     rebuild/<task>      RebuildOrder     make one copy anew from a source
+    shadow/<worker>     ShadowOrder      keep copies of tasks of the layout that is to follow
 
 One small compacted topic with one partition, which every worker reads beside its assignments. The
 operation that gives an order writes it in the transaction of its own lock, and takes it back when
@@ -13,12 +14,11 @@ its `application`, "" where a release wrote it that did not: one of another is r
 
 from __future__ import annotations
 
-from typing import TypeVar
-
 import msgspec
 from msgspec import Struct
 from msgspec.structs import replace
 
+from streamer.control.layouts import LayoutRecord, check_layout
 from streamer.control.numbers import Whole
 from streamer.control.requests import refuse_foreign
 from streamer.control.versions import check_format
@@ -30,16 +30,19 @@ __all__ = [
     "SNAPSHOT_KEY",
     "Order",
     "RebuildOrder",
+    "ShadowOrder",
     "SnapshotOrder",
     "decode_order",
     "encode_order",
     "export_key",
     "rebuild_key",
+    "shadow_key",
 ]
 
 FORMAT = 1
 SNAPSHOT_KEY = "snapshot"
 _REBUILD = "rebuild/"
+_SHADOW = "shadow/"
 
 
 class SnapshotOrder(Struct, frozen=True, kw_only=True, omit_defaults=True):
@@ -67,13 +70,27 @@ class RebuildOrder(Struct, frozen=True, kw_only=True, omit_defaults=True):
     application: str = ""
 
 
-Order = SnapshotOrder | RebuildOrder
-Kind = TypeVar("Kind", SnapshotOrder, RebuildOrder)
+class ShadowOrder(Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """This worker keeps copies of these tasks of a layout that is not recorded yet: shadows, which
+    follow its changelogs and are warm when it comes. The switch to it has to name the same
+    `operation`, and orders are taken back after it, or when it is certain that there is none: a
+    shadow that nobody wants is removed unless its layout is recorded by then."""
+
+    format: Whole
+    operation: str
+    worker: str
+    layout: LayoutRecord
+    tasks: tuple[str, ...] = ()
+    at_ms: Whole = 0
+    application: str = ""
+
+
+Order = SnapshotOrder | RebuildOrder | ShadowOrder
 
 
 _encoder = msgspec.json.Encoder()
 _decoders: dict[type[Order], msgspec.json.Decoder[Order]] = {
-    kind: msgspec.json.Decoder(kind) for kind in (SnapshotOrder, RebuildOrder)
+    kind: msgspec.json.Decoder(kind) for kind in (SnapshotOrder, RebuildOrder, ShadowOrder)
 }
 
 
@@ -87,6 +104,11 @@ def rebuild_key(task: TaskId) -> str:
     return f"{_REBUILD}{task}"
 
 
+def shadow_key(worker: str) -> str:
+    """The key of an order to keep shadows: one for each worker, with all of its tasks."""
+    return f"{_SHADOW}{worker}"
+
+
 def encode_order(order: Order, topic: str = "") -> bytes:
     """As it is written to this topic, whose application it names."""
     return _encoder.encode(replace(order, application=topic.rpartition(".")[0]))
@@ -95,12 +117,12 @@ def encode_order(order: Order, topic: str = "") -> bytes:
 def decode_order(topic: str, key: str, value: bytes) -> Order:
     """Raises InternalTopicError for another format version, an order of another application, or
     bytes of another kind."""
-    kind: type[Order] = RebuildOrder if key.startswith(_REBUILD) else SnapshotOrder
+    kind = _kind(key)
     try:
         check_format(value, FORMAT, topic=topic, key=key)
         order = _decoders[kind].decode(value)
         refuse_foreign(order.application, topic, key)
-        _check(order, key)
+        _check(order, topic, key)
     except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError, StreamerError) as error:
         if isinstance(error, InternalTopicError):
             raise
@@ -108,16 +130,42 @@ def decode_order(topic: str, key: str, value: bytes) -> Order:
     return order
 
 
-def _check(order: Order, key: str) -> None:
+def _kind(key: str) -> type[Order]:
+    if key.startswith(_REBUILD):
+        return RebuildOrder
+    return ShadowOrder if key.startswith(_SHADOW) else SnapshotOrder
+
+
+def _check(order: Order, topic: str, key: str) -> None:
     """Raise for a record that says something else than its key, or names no task."""
-    if isinstance(order, RebuildOrder):
-        expected = rebuild_key(TaskId.parse(order.task))
-    else:
-        expected = export_key(order.operation) if key != SNAPSHOT_KEY else SNAPSHOT_KEY
-        for task in order.tasks:
-            TaskId.parse(task)
+    match order:
+        case RebuildOrder():
+            expected = rebuild_key(TaskId.parse(order.task))
+        case ShadowOrder():
+            expected = shadow_key(order.worker)
+            _check_shadows(order, topic.rpartition(".")[0])
+        case SnapshotOrder():
+            expected = export_key(order.operation) if key != SNAPSHOT_KEY else SNAPSHOT_KEY
+            for task in order.tasks:
+                TaskId.parse(task)
     if key != expected:
         raise InternalTopicError(f"the record of key {key!r} belongs under {expected!r}")
+
+
+def _check_shadows(order: ShadowOrder, application: str) -> None:
+    """Raise for a layout that cannot be right, and for a task that is not new in it, whose state
+    is that of the layout that holds, or keeps none."""
+    layout = check_layout(order.layout, application)
+    new = {
+        str(task)
+        for task in layout.tasks
+        for part in [layout.subtopologies[task.subtopology]]
+        if part.since == layout.number and part.keeps_state
+    }
+    if other := sorted(set(order.tasks) - new):
+        raise InternalTopicError(
+            f"task {other[0]} is not one that layout {layout.number} brings with a state"
+        )
 
 
 def _foreign(topic: str, key: str, reason: Exception) -> InternalTopicError:

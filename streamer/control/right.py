@@ -15,7 +15,7 @@ from __future__ import annotations
 
 import time
 import uuid
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Self
 
 from streamer.clock import SystemClock
@@ -37,6 +37,8 @@ from streamer.kafka.table import ExclusiveWriter, Positions, TableReader, newest
 from streamer.layout import ApplicationLayout
 
 __all__ = ["LayoutRight"]
+
+Row = tuple[TopicPartition, str, bytes | None]
 
 # Requests of operators and positions of tasks wait behind a switch that died on its way.
 _TRANSACTION_MS = 10_000
@@ -136,9 +138,11 @@ class LayoutRight:
         positions: Mapping[TopicPartition, Committed],
         *,
         operation: str = "",
+        rows: Sequence[Row] = (),
     ) -> None:
-        """Record the layout that follows, commit where its tasks read on, and end the pause: all of
-        it, or nothing. After it, no worker processes under the former layout.
+        """Record the layout that follows, commit where its tasks read on, write `rows` (such as
+        where they shall go, `goal_rows`), and end the pause: all of it, or nothing. After it, no
+        worker processes under the former layout.
 
         Raises OperationRefusedError where another layout holds than it follows, FencedError where
         the lease was over or somebody else has the right, KafkaUnavailableError where it is not
@@ -156,7 +160,7 @@ class LayoutRight:
         reader = InputConsumer(self._config)
         try:
             self._writer.write(
-                [row, self._asking(is_over=True)],
+                [row, *rows, self._asking(is_over=True)],
                 positions=Positions(positions, self._config.application_id, reader.group()),
             )
         except FencedError as error:

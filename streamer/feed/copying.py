@@ -55,9 +55,10 @@ class Copying(Closable):
         starts: Mapping[str, int] | None,
         clock: Clock,
         is_over: Callable[[], bool],
+        guard: Callable[[], None],
     ) -> None:
         """Take over the feed's id, and go on where it was committed. Raises as `check_topics`,
-        `begun` and `check_reach` do."""
+        `guard`, `begun` and `check_reach` do."""
         self._plan = plan
         self._task = task
         self._ports = ports
@@ -73,6 +74,8 @@ class Copying(Closable):
         self._producer = ports.producer(self._name, topics, is_over=is_over)
         try:
             self._producer.init()
+            # Not before: whoever ends all feeds takes their ids over once more behind this look.
+            guard()
             committed = ports.committed(self._name, places(plan, task))
             found = FeedState.decode(plan, task, committed)
             self.state = begun(found, self._sources, self._name, starts=starts)

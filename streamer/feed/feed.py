@@ -8,7 +8,7 @@ anywhere. Brokers that are away are waited for.
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 
 from streamer.clock import Clock, SystemClock
 from streamer.closable import Closable
@@ -51,16 +51,19 @@ class Feed(Closable):
         starts: Mapping[str, int] | None = None,
         bytes_per_s: int | None = None,
         clock: Clock | None = None,
+        guard: Callable[[], None] = lambda: None,
     ) -> None:
         """`specs` are the subtopology's stores, with bound serdes where they have a
         `partition_key`. `starts` are positions by store, taken where the feed has none of its own:
-        without them it refuses to begin. Raises as `routes` does."""
+        without them it refuses to begin. `guard` raises where this
+        process is not the one any more that may feed. Raises as `routes` does."""
         self._plan = plan
         self.task = task
         self.is_hurried = False
         self._ports = ports
         self._routes = routes(plan, specs)
         self._starts = starts
+        self._guard = guard
         self._clock = clock or SystemClock()
         self._pace = Pace(self._clock, bytes_per_s)
         self._name = plan.name(task)
@@ -158,6 +161,7 @@ class Feed(Closable):
             starts=self._starts,
             clock=self._clock,
             is_over=self._is_over,
+            guard=self._guard,
         )
         self._state = self._copying.state
 

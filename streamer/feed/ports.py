@@ -46,6 +46,12 @@ class Ports(Protocol):
         """Once no transaction is open on them; places without one are left out."""
         ...
 
+    def known(
+        self, group: str, places: Sequence[TopicPartition]
+    ) -> Mapping[TopicPartition, Committed]:
+        """The same as they were before open transactions, such as of a process that has died."""
+        ...
+
     def starts(self, places: Iterable[TopicPartition]) -> Mapping[TopicPartition, int]: ...
 
     def ends(self, places: Iterable[TopicPartition]) -> Mapping[TopicPartition, int]:
@@ -95,6 +101,18 @@ class KafkaPorts:
         self, group: str, places: Sequence[TopicPartition]
     ) -> Mapping[TopicPartition, Committed]:
         return committed(self._config, group, places, timeout_s=_ASK_S, stopping=self._stopping)
+
+    def known(
+        self, group: str, places: Sequence[TopicPartition]
+    ) -> Mapping[TopicPartition, Committed]:
+        return committed(
+            self._config,
+            group,
+            places,
+            timeout_s=_ASK_S,
+            stopping=self._stopping,
+            is_stable=False,
+        )
 
     def starts(self, places: Iterable[TopicPartition]) -> Mapping[TopicPartition, int]:
         return self._admin.starts(places)

@@ -136,12 +136,14 @@ class FeedCut(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
 _decoder = msgspec.json.Decoder(FeedCut)
 
 
-def states(plan: FeedPlan, ports: Ports) -> dict[int, FeedState]:
+def states(plan: FeedPlan, ports: Ports, *, is_stable: bool = True) -> dict[int, FeedState]:
     """Of every feed, as committed; one that has not begun has no positions. Each is a question to
-    the brokers, of which some are asked at once: it may be inside a pause."""
+    the brokers, of which some are asked at once: it may be inside a pause. Where it need not be
+    `is_stable`, a transaction that a dead feed left open is not waited for."""
+    ask = ports.committed if is_stable else ports.known
 
     def state(task: int) -> FeedState:
-        committed = ports.committed(plan.name(task), places(plan, task))
+        committed = ask(plan.name(task), places(plan, task))
         return FeedState.decode(plan, task, committed)
 
     tasks = range(plan.source.tasks)
@@ -178,14 +180,16 @@ def prove(
     ports: Ports,
     cut: FeedCut,
     *,
+    to: FeedCut | None = None,
     specs: Iterable[StoreSpec] = (),
     timeout_s: float,
 ) -> list[Difference]:
     """Compare what was fed since the cut with what the new changelogs hold; no difference where it
-    is the same. Feeds are to stand still; raises as `take_cut` and `read_back` do."""
+    is the same. Feeds are to stand still, unless a later cut is given, up `to` which it is done.
+    Raises as `take_cut` and `read_back` do."""
     begun = time.monotonic()
     begins = cut.positions(plan)
-    now = take_cut(plan, ports, timeout_s=timeout_s)
+    now = take_cut(plan, ports, timeout_s=timeout_s) if to is None else to
     left_s = max(timeout_s - (time.monotonic() - begun), 1.0)
     fed = subtracted(now.sums, cut.sums)
     ends = now.positions(plan)

@@ -87,6 +87,10 @@ class FakeTopics:
         logs = self._topics.setdefault(topic, [])
         logs += [Log() for _ in range(partitions - len(logs))]
 
+    def delete(self, topic: str) -> None:
+        """Delete a topic with all that is in it; what is not there is none."""
+        self._topics.pop(topic, None)
+
     @property
     def topics(self) -> dict[str, int]:
         return {topic: len(logs) for topic, logs in self._topics.items()}

@@ -30,9 +30,11 @@ def committed(
     *,
     timeout_s: float,
     stopping: threading.Event | None = None,
+    is_stable: bool = True,
 ) -> dict[TopicPartition, Committed]:
     """The group's committed positions and what was written beside them, once no transaction is
-    open on them; places without one are left out.
+    open on them, or, where it need not be `is_stable`, as they were before those; places without
+    one are left out.
 
     Raises KafkaUnavailableError after `timeout_s`, StoppedError once `stopping` is set.
     """
@@ -41,7 +43,7 @@ def committed(
         return {}
     found = Attempts(timeout_s, config.bootstrap_servers, stopping=stopping)(
         f"asking for the positions of {group}",
-        lambda left_s: positions(config, group, addresses, left_s=left_s),
+        lambda left_s: positions(config, group, addresses, left_s=left_s, is_stable=is_stable),
         on_group("Describe", group),
         on_topics("Describe", {address.topic for address in addresses}),
     )
@@ -52,10 +54,18 @@ def committed(
     }
 
 
-def positions(config: Config, group: str, addresses: list[Address], *, left_s: float) -> Any:
+def positions(
+    config: Config,
+    group: str,
+    addresses: list[Address],
+    *,
+    left_s: float,
+    is_stable: bool = True,
+) -> Any:
     """By a consumer: the admin client crashes (librdkafka 2.16) when it is told that the group's
     coordinator still loads."""
-    made = settings.admin(config) | {"group.id": group, "isolation.level": "read_committed"}
+    level = "read_committed" if is_stable else "read_uncommitted"
+    made = settings.admin(config) | {"group.id": group, "isolation.level": level}
     consumer = Consumer(made)
     try:
         return _asked(consumer, addresses, time.monotonic() + left_s)

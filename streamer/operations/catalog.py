@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from streamer.operations.kinds import Kinds
 from streamer.operations.rebuild import Rebuild
 from streamer.operations.rebuild_world import KafkaWorld
+from streamer.operations.repartition.kind import Repartition
 from streamer.operations.snapshot import Snapshot
 from streamer.operations.trim.kind import Trim
 
@@ -22,7 +23,7 @@ _WATCHED = {"snapshot": {"wait"}, "rebuild": {"export", "warm"}}
 
 def all_kinds() -> Kinds:
     """What the command line and workers can carry out. A kind is added here with its module."""
-    return Kinds([Snapshot(), Rebuild(KafkaWorld), Trim()])
+    return Kinds([Snapshot(), Rebuild(KafkaWorld), Trim(), Repartition()])
 
 
 def is_left_to_workers(record: OperationRecord) -> bool:

@@ -83,3 +83,8 @@ class Work:
         can commit: a late one of an earlier epoch has no effect. Raises as `check`."""
         self._checks()
         self._writes(effects)
+
+    def ensure_held(self) -> None:
+        """Raise FencedError unless it is this process that carries the operation out, as a write
+        under its lock tells; `check` goes by the last one of late. May be called by any thread."""
+        self._writes(())

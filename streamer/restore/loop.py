@@ -81,12 +81,12 @@ class RestoreLoop:
         if self._restores.get(restore.task) is not restore:
             return
         self._forget(restore)
-        with task_context(restore.task):
+        with task_context(restore.label):
             try:
                 restore.cancel()
             except StreamerError as error:
                 # It goes on from what was saved before: nothing is lost but time.
-                _log.warning("task %s: restore cut short: %s", restore.task, error)
+                _log.warning("task %s: restore cut short: %s", restore.label, error)
 
     def fetch(self) -> Fetched:
         """What the changelogs bring next, after at most a moment."""
@@ -113,7 +113,7 @@ class RestoreLoop:
     def _arrive(self, restore: TaskRestore) -> None:
         if restore.is_standby:
             if restore.state is RestoreState.READING:
-                _log.info("task %s: the standby is at the end and follows", restore.task)
+                _log.info("task %s: the standby is at the end and follows", restore.label)
             self._gathered.is_flushed(restore)
             self._attempt(restore, restore.settle)
         else:
@@ -161,7 +161,7 @@ class RestoreLoop:
         aim(answer, times)
         if restore.state is RestoreState.READING:
             left = restore.progress().remaining_offsets
-            _log.info("task %s: restoring %d offsets", restore.task, left)
+            _log.info("task %s: restoring %d offsets", restore.label, left)
 
     def _look(self) -> None:
         """What the ends of those that follow are now, which no request is needed for."""
@@ -233,7 +233,7 @@ class RestoreLoop:
 
     def _attempt(self, restore: TaskRestore, action: Callable[[], object]) -> None:
         """Do something that concerns one task; its failure is that task's alone."""
-        with task_context(restore.task):
+        with task_context(restore.label):
             try:
                 action()
             except StreamerError as error:

@@ -45,7 +45,11 @@ class Restorer:
         *,
         delete_retention_ms: int,
         clock: Clock | None = None,
+        is_apart: bool = False,
     ) -> None:
+        """Apart are tasks of another layout than the worker runs: there are others of their names,
+        so metrics and the log call them by their directories."""
+        self._is_apart = is_apart
         self.beside_processing = False
         self._config = config
         self._clock = clock or SystemClock()
@@ -83,7 +87,8 @@ class Restorer:
         The database is the restorer's as with `start`; others may read it. A copy that cannot be
         kept is in `finished`, with the error; one that is well never is.
         """
-        restore = TaskRestore(task, database, dict(changelogs), is_standby=True)
+        label = database.directory.name if self._is_apart else ""
+        restore = TaskRestore(task, database, dict(changelogs), is_standby=True, label=label)
         if self._standby is None:
             # Made here, so that wrong settings are this call's error.
             self._standby = ChangelogConsumer(self._config, standby=True)

@@ -65,8 +65,11 @@ class TaskRestore:
         changelogs: Mapping[str, TopicPartition],
         *,
         is_standby: bool = False,
+        label: str = "",
     ) -> None:
+        """`label` is what metrics and the log call it, where that is not the task."""
         self.task = task
+        self.label = label or str(task)
         self.database = database
         self.changelogs = changelogs
         self.is_standby = is_standby
@@ -209,7 +212,7 @@ class TaskRestore:
             return
         self._tally.add(count, size_bytes)
         self._advance(one, records.position, now_ms)
-        labels = (str(self.task), one.store)
+        labels = (self.label, one.store)
         metrics.restore_records.labels(*labels).inc(count)
         metrics.restore_bytes.labels(*labels).inc(size_bytes)
 
@@ -226,9 +229,7 @@ class TaskRestore:
         one.position = position
         if follows:
             return
-        metrics.restore_remaining_records.labels(str(self.task), one.store).set(
-            one.remaining_offsets
-        )
+        metrics.restore_remaining_records.labels(self.label, one.store).set(one.remaining_offsets)
 
     @property
     def is_complete(self) -> bool:

@@ -1,13 +1,15 @@
-"""A worker's reports, with what became of the orders that it was given."""
+"""A worker's reports, with what became of the orders that it was given: chores of its tasks, and
+copies for the layout that is to follow."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import NamedTuple
+from typing import NamedTuple, Protocol
 
 from msgspec.structs import replace
 
 from streamer.cluster.member import Desired
+from streamer.cluster.seat import NO_SHADOWS, Shadowed
 from streamer.control.messages import ChoreReport, StandbyReport, TaskReport
 from streamer.control.orders import Order
 from streamer.errors import StreamerError
@@ -24,14 +26,32 @@ class _Said(NamedTuple):
     pause: tuple[str, str]
 
 
+class Speaker(Membership, Protocol):
+    """A membership that tells of copies for the layout that is to follow, too."""
+
+    def report(
+        self,
+        seen: int,
+        tasks: dict[TaskId, TaskReport],
+        standbys: dict[TaskId, StandbyReport],
+        *,
+        pause: tuple[str, str],
+        shadows: Shadowed = NO_SHADOWS,
+    ) -> None: ...
+
+
 class Chores:
     """A membership that adds the chores of tasks to each report. Used by the loop's thread."""
 
     def __init__(
-        self, member: Membership, chores: Callable[[], Mapping[TaskId, ChoreReport]]
+        self,
+        member: Speaker,
+        chores: Callable[[], Mapping[TaskId, ChoreReport]],
+        shadows: Callable[[], Shadowed] = Shadowed,
     ) -> None:
         self._member = member
         self._chores = chores
+        self._shadows = shadows
         self._last: _Said | None = None
 
     def desired(self) -> Desired | None:
@@ -51,7 +71,7 @@ class Chores:
             task: replace(report, chore=chores[task]) if task in chores else report
             for task, report in tasks.items()
         }
-        self._member.report(seen, told, standbys, pause=pause)
+        self._member.report(seen, told, standbys, pause=pause, shadows=self._shadows())
 
     def again(self) -> None:
         """Say what was said last, with the chores as they are now."""

@@ -6,7 +6,8 @@ from collections.abc import Mapping
 from typing import Protocol
 
 from streamer.config import Config
-from streamer.control.current import current_layout
+from streamer.control.current import current_record
+from streamer.control.layouts import LayoutRecord
 from streamer.errors import InternalTopicError
 from streamer.ids import changelog_topic
 from streamer.kafka.admin import Admin
@@ -20,14 +21,14 @@ class Topics(Protocol):
     def topics(self) -> Mapping[str, int]: ...
 
 
-def recorded_layout(topology: Topology, config: Config, admin: Admin) -> ApplicationLayout | None:
+def recorded_layout(topology: Topology, config: Config, admin: Admin) -> LayoutRecord | None:
     """What is recorded, None for nothing: then layout 1 holds.
 
     Raises InternalTopicError for a record that cannot be read, one that this release cannot run,
     and where there is none although topics tell of a later layout.
     """
-    found = current_layout(config, admin)
-    check_record(topology, found, admin)
+    found = current_record(config, admin)
+    check_record(topology, None if found is None else found.layout, admin)
     return found
 
 

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import NamedTuple, Protocol
 
-from streamer.changelog.topics import changelog_settings
+from streamer.changelog.topics import changelog_spec, repartition_spec
 from streamer.config import Config
 from streamer.errors import InternalTopicError, PartitionsChangedError, TopicMissingError
 from streamer.kafka.admin import Admin, TopicSpec
@@ -82,19 +82,11 @@ def written_topics(topology: Topology, planned: Partitions, config: Config) -> l
 
 
 def _internal_topics(planned: Partitions, config: Config) -> dict[str, TopicSpec]:
-    copies = config.replication_factor
-    settings = changelog_settings(config)
     specs = {
-        name: TopicSpec(name, count, settings, replication_factor=copies)
-        for name, count in planned.changelogs.items()
+        name: changelog_spec(name, count, config) for name, count in planned.changelogs.items()
     }
     for name, count in planned.repartition.items():
-        # Records stay until they were processed: nothing but a purge may delete them.
-        keeps = {"cleanup.policy": "delete", "retention.ms": "-1", "retention.bytes": "-1"}
-        keeps |= {"segment.bytes": str(config.changelog_segment_bytes)}
-        given = {name: str(value) for name, value in config.internal_topics.items()}
-        keeps = given | keeps
-        specs[name] = TopicSpec(name, count, keeps, replication_factor=copies)
+        specs[name] = repartition_spec(name, count, config)
     return specs
 
 

@@ -56,6 +56,8 @@ from streamer.worker.owners import Owners
 from streamer.worker.pausing import Pausing, recorded_for_good
 from streamer.worker.produced import WorkerOutput
 from streamer.worker.serving import WorkerServing
+from streamer.worker.shadow_marks import settle_shadows
+from streamer.worker.shadowing import make_shadows
 from streamer.worker.snapshots import Snapshots
 from streamer.worker.tasks import TaskSet
 from streamer.worker.topics import prepare, written_topics
@@ -128,9 +130,11 @@ class Worker:
             for done in settle_all(self._directory.path / "tasks"):
                 _log.warning("after a crash: %s", done)
             admin = Admin(self.config, stopping=self._stopping)
-            layout = recorded_layout(self._topology, self.config, admin)
+            record = recorded_layout(self._topology, self.config, admin)
+            layout = record.layout if record else None
             # Before anything refuses it: that is not for want of a newer one.
             self._directory.layout = layout or ApplicationLayout()
+            settle_shadows(self._directory.path / "tasks", record)
             prepared = prepare(self._topology, self.config, admin, layout=layout)
             planned, self._delete_retention_ms = prepared
             self._directory.layout = planned.layout
@@ -165,7 +169,15 @@ class Worker:
             clock=self._clock,
             pace=self._pace,
         )
-        chores = Chores(member, lambda: snapshots.chores)
+        shadows = make_shadows(
+            self._topology,
+            self.config,
+            directory=self._directory,
+            pool=tasks.pool,
+            delete_retention_ms=self._delete_retention_ms,
+            closing=closing,
+        )
+        chores = Chores(member, lambda: snapshots.chores, shadows.told)
         loop = Loop(
             self.config,
             clock=self._clock,
@@ -202,7 +214,7 @@ class Worker:
         def turn() -> None:
             loop.turn()
             # Between two turns: the databases are at their last commit.
-            if snapshots.turn():
+            if snapshots.turn() | shadows.turn(member.orders()):
                 chores.again()
 
         return self._turn(loop, turn, tasks=tasks, upkeep=upkeep)
@@ -277,17 +289,8 @@ class Worker:
         )
 
     def _producer(self, planned: Partitions) -> WorkerProducer | AtLeastOnceProducer:
-        kind = WorkerProducer if self.config.exactly_once else AtLeastOnceProducer
         written = written_topics(self._topology, planned, self.config)
-        admin = Admin(self.config)
-        producer = kind(
-            self.config,
-            transactional_id(self._topology.application_id, self.worker_id),
-            limits=lambda: admin.message_limits(written),
-            stopping=self._stopping,
-        )
-        producer.init()
-        return producer
+        return _producer(self.config, written, stopping=self._stopping)
 
     def _member(self, planned: Partitions, address: str) -> Member | Solo:
         kind = Solo if self._solo else Member
@@ -300,9 +303,8 @@ class Worker:
         )
 
     def _serve(self, serving: WorkerServing, closing: ExitStack) -> None:
-        metrics.worker_info.labels(
-            self._topology.application_id, self.worker_id, self.config.zone
-        ).set(1)
+        labels = self._topology.application_id, self.worker_id, self.config.zone
+        metrics.worker_info.labels(*labels).set(1)
         if self.config.http_port < 0:
             return
         if not self._solo:
@@ -319,3 +321,19 @@ class Worker:
         closing.callback(server.close)
         serving.address = self.config.application_server or f"{self.config.http_host}:{server.port}"
         _log.info("queries, health and metrics at http://%s", serving.address)
+
+
+def _producer(
+    config: Config, written: list[str], *, stopping: threading.Event
+) -> WorkerProducer | AtLeastOnceProducer:
+    """A new one, which fences whoever had the worker's id before."""
+    kind = WorkerProducer if config.exactly_once else AtLeastOnceProducer
+    admin = Admin(config)
+    producer = kind(
+        config,
+        transactional_id(config.application_id, config.worker_id or ""),
+        limits=lambda: admin.message_limits(written),
+        stopping=stopping,
+    )
+    producer.init()
+    return producer

@@ -1,5 +1,6 @@
 """The commands of docs/security.md for operators, and for those who move tasks, run operations,
-trim and have snapshots made, are carried out as they stand, and then without one of the rights.
+trim, repartition and have snapshots made, are carried out as they stand, and then without one of
+the rights.
 """
 
 from __future__ import annotations
@@ -18,13 +19,23 @@ from streamer.control.plans import PLAN_FORMAT, Plan
 from streamer.errors import ConfigError
 from streamer.operations.executor import Executor
 from streamer.operations.kinds import Kinds
+from streamer.operations.repartition.kind import Repartition
+from streamer.operations.repartition.survey import survey as surveyed
 from streamer.operations.snapshot import Snapshot
 from streamer.operations.table import KafkaTable
 from streamer.operations.trim.kind import open_world
 from streamer.operations.trim.sizes import sampled_sizes
 from streamer.operations.trim.survey import survey
 from tests.broker.conftest import wait_until
-from tests.broker.rights import documented, lacking, start_two, wait_until_done
+from tests.broker.exact import described
+from tests.broker.rights import (
+    RECORDS,
+    check,
+    documented,
+    lacking,
+    start_two,
+    wait_until_done,
+)
 from tests.broker.secured import SecuredApplication, SecuredKafka
 
 
@@ -216,3 +227,32 @@ def test_whoever_has_snapshots_made_needs_the_topic_of_orders(
         assert done.state == "done", done.trouble
     made = sorted(path.name for path in (tmp_path / "place").glob("applications/*/*/*"))
     assert made == ["0_0", "0_1", "1_0", "1_1"]
+
+
+def test_whoever_repartitions_needs_the_documented_rights(
+    secured: SecuredKafka, tmp_path: Path
+) -> None:
+    made = SecuredApplication(secured, "folded", tmp_path)
+    secured.grant(made.name, documented("Beyond the least", made.name))
+    start_two(made)
+    settings = secured.user("folder")
+    for heading in TRIMS:
+        secured.grant("folder", documented(heading, made.name))
+    grants = documented("Someone who repartitions", made.name)
+    altering = [each for each in grants if each.operation == "AlterConfigs"]
+    secured.grant("folder", [each for each in grants if each not in altering])
+    config = Config(application_id=made.name, bootstrap_servers=made.broker.address, kafka=settings)
+    request = surveyed(config, described(made).topology(), {0: 1, 1: 1}, number="fold-1")
+    try:
+        with Executor(config, KafkaTable(config), Kinds([Repartition()])) as executor:
+            operation = executor.propose("repartition", request.plain(), operation="fold-1").id
+            failed = executor.start(operation)
+            assert failed.trouble is not None
+            assert failed.trouble.step == "settle"
+            assert "AlterConfigs on" in failed.trouble.message
+            secured.grant("folder", altering)
+            done = executor.start(operation)
+            assert done.state == "done", done.trouble
+        check(made, RECORDS)
+    finally:
+        made.close()

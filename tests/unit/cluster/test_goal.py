@@ -8,7 +8,16 @@ from streamer.assignment.facts import Copies
 from streamer.cluster.events import Fenced
 from streamer.cluster.goal import Goal, is_same
 from streamer.cluster.view import Grant, WorkerView
-from streamer.control.goals import PIECES, GoalRecord, decode_goal, encode_goal, goal_key, piece_of
+from streamer.control.goals import (
+    PIECES,
+    GoalRecord,
+    decode_goal,
+    encode_goal,
+    former_goals,
+    goal_key,
+    goal_rows,
+    piece_of,
+)
 from streamer.control.identity import Incarnation
 from streamer.control.messages import AssignmentRecord
 from streamer.errors import InternalTopicError
@@ -111,6 +120,24 @@ def test_a_piece_is_read_as_it_was_written() -> None:
     assert value == b'{"format":1,"shape":"s","copies":{"0_1":["w1","w2"],"0_2":["","w3"]}}'
     rows = {goal_key(3): value, goal_key(4): encode_goal(GoalRecord()), "plan": b"{}"}
     assert decode_goal(rows, "t") == {3: record}
+
+
+def test_each_layout_has_pieces_of_its_own_and_takes_back_those_of_former_ones() -> None:
+    first, second = TaskId(0, 0), TaskId(0, 1)
+    written = goal_rows("app", 2, {"w2": [second], "w1": [first]}, standbys={"w1": [second]})
+    assert {(place.topic, place.partition) for place, _key, _value in written} == {
+        ("app.operations", 0)
+    }
+    former = goal_key(piece_of(first))
+    rows = {former: b"{", **{key: value for _place, key, value in written}}
+    found = decode_goal(rows, "app.operations", 2)
+    assert {each.shape for each in found.values()} == {""}
+    named = {task: copies for each in found.values() for task, copies in each.copies.items()}
+    assert named == {"0_0": ("w1",), "0_1": ("w2", "w1")}
+    assert decode_goal(rows, "app.operations", 3) == {}
+    assert former_goals(rows, 2) == [former]
+    assert former_goals(rows, 3) == sorted(rows)
+    assert former_goals({former: None, "plan": b"{}", "goal.layout-9.1": b"{}"}, 2) == []
 
 
 def test_pieces_of_another_shape_or_that_nobody_can_read_are_replaced() -> None:

@@ -2,11 +2,19 @@
 
 from __future__ import annotations
 
+from typing import Literal
+
 from msgspec.structs import replace
 
-from streamer.cluster.seat import Desired, Seat
+from streamer.cluster.seat import Desired, Seat, Shadowed
 from streamer.control.identity import Incarnation
-from streamer.control.messages import AssignmentRecord, ChoreReport, StatusRecord, TaskReport
+from streamer.control.messages import (
+    AssignmentRecord,
+    ChoreReport,
+    StandbyReport,
+    StatusRecord,
+    TaskReport,
+)
 from streamer.errors import TopologyChangedError
 from streamer.ids import TaskId
 from streamer.topology.shape import Shape
@@ -179,3 +187,33 @@ def test_what_could_not_be_written_is_said_again_at_once() -> None:
     assert again is not None
     assert (again.tasks, again.number) == (lost.tasks, lost.number + 1)
     assert say(one, 40) is None
+
+
+def test_copies_for_the_next_layout_are_told_at_once_when_they_are_warm_or_fail() -> None:
+    one = seat()
+    one.warm_lag_max = 10
+
+    def told(lag: int, *, state: Literal["standby", "failed"] = "standby") -> bool:
+        reports = {ONE: StandbyReport(state=state, lag_records=lag)}
+        return one.report(0, {}, shadows=Shadowed("fold-1", reports))
+
+    assert told(40)
+    assert not told(30)
+    assert told(10)
+    assert told(-1, state="failed")
+    said = say(one, 0)
+    assert said is not None
+    assert said.shadows == {"0_1": StandbyReport(state="failed", lag_records=-1)}
+    assert (said.shadows_of, said.standbys) == ("fold-1", {})
+    assert one.report(0, {}, shadows=Shadowed())
+    # A life begins, and ends, with none.
+    told(0)
+    one.rejoin()
+    rejoined = say(one, 1)
+    assert rejoined is not None
+    assert (rejoined.shadows, rejoined.shadows_of) == ({}, "")
+    told(0)
+    one.leave()
+    left = say(one, 2)
+    assert left is not None
+    assert (left.shadows, left.shadows_of) == ({}, "")

@@ -29,7 +29,9 @@ STATUS = StatusRecord(
     worker="w1",
     incarnation="9f3c.0",
     tasks={f"0_{number}": TASK for number in range(5_000)},
-    standbys={f"1_{number}": COPY for number in range(5_000)},
+    standbys={f"1_{number}": COPY for number in range(4_000)},
+    shadows={f"0_{number}": COPY for number in range(1_000)},
+    shadows_of="fold-1",
 )
 
 
@@ -54,7 +56,9 @@ def test_positions_in_the_inputs_go_first_and_those_in_changelogs_next() -> None
     assert {(each.state, each.bytes, len(each.durable)) for each in told.tasks.values()} == {
         ("running", 10**9, 0)
     }
-    assert {each.lag_records for each in told.standbys.values()} == {3}
+    copies = [*told.standbys.values(), *told.shadows.values()]
+    assert len(copies) == 5_000
+    assert {(each.lag_records, len(each.durable)) for each in copies} == {(3, 0)}
 
 
 def test_more_tasks_than_can_be_told_are_an_error_with_a_remedy() -> None:

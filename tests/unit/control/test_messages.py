@@ -16,6 +16,7 @@ from streamer.control.identity import (
 from streamer.control.messages import (
     FORMAT,
     AssignmentRecord,
+    StandbyReport,
     StatusRecord,
     TaskReport,
     decode_assignment,
@@ -75,6 +76,20 @@ def test_the_stored_status_is_read_and_written_as_it_was() -> None:
         at_ms=1,
     )
     assert encode(record) == STATUS_1
+
+
+def test_copies_for_the_next_layout_are_told_apart_from_those_of_this_one() -> None:
+    value = (
+        b'{"format":1,"number":1,"worker":"w1","incarnation":"9f3c.2","standbys":{"0_1":{}},'
+        b'"shadows":{"0_1":{"lag_records":9,"durable":{"totals":4}}},"shadows_of":"fold-1"}'
+    )
+    record = decode_status("a.status", "w1", value)
+    assert record.standbys == {"0_1": StandbyReport()}
+    assert record.shadows == {"0_1": StandbyReport(lag_records=9, durable={"totals": 4})}
+    assert record.shadows_of == "fold-1"
+    assert encode(record) == value
+    with pytest.raises(InternalTopicError, match="'0_01' is not a task id"):
+        decode_status("a.status", "w1", value.replace(b'"shadows":{"0_1"', b'"shadows":{"0_01"'))
 
 
 def test_the_format_is_always_written() -> None:

@@ -76,6 +76,11 @@ class FakePorts:
     ) -> Mapping[TopicPartition, Committed]:
         return self.broker.reader(group).committed(places)
 
+    def known(
+        self, group: str, places: Sequence[TopicPartition]
+    ) -> Mapping[TopicPartition, Committed]:
+        return self.committed(group, places)
+
     def starts(self, places: Iterable[TopicPartition]) -> dict[TopicPartition, int]:
         return {place: self.broker.bounds(place)[0] for place in places}
 

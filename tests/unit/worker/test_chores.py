@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from streamer.cluster.seat import Shadowed
 from streamer.control.messages import ChoreReport, StandbyReport, TaskReport
 from streamer.ids import TaskId
 from streamer.worker.chores import Chores
@@ -16,9 +17,11 @@ class Member:
         self.said: list[tuple[int, dict[TaskId, TaskReport], dict[TaskId, StandbyReport]]] = []
         self.rejoined = 0
         self.paused = "", ""
+        self.shadows: list[Shadowed] = []
 
-    def report(self, *said: Any, pause: tuple[str, str]) -> None:
+    def report(self, *said: Any, pause: tuple[str, str], shadows: Shadowed) -> None:
         self.paused = pause
+        self.shadows.append(shadows)
         self.said.append(said)  # type: ignore[arg-type]
 
     def rejoin(self) -> None:
@@ -56,3 +59,12 @@ def test_after_a_fence_nothing_of_before_is_said_again() -> None:
     chores.rejoin()
     chores.again()
     assert (len(member.said), member.rejoined) == (1, 1)
+
+
+def test_copies_for_the_next_layout_go_with_every_report() -> None:
+    member, kept = Member(), dict[TaskId, StandbyReport]()
+    chores = Chores(member, dict, lambda: Shadowed("fold-1", {**kept}))
+    chores.report(3, {}, {})
+    kept[TWO] = StandbyReport(lag_records=7)
+    chores.again()
+    assert member.shadows == [Shadowed("fold-1"), Shadowed("fold-1", {TWO: kept[TWO]})]

@@ -1,0 +1,245 @@
+"""`streamer repartition`: change the number of tasks while the application runs."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import re
+import secrets
+from typing import TYPE_CHECKING, Any
+
+from streamer.cli.operations import cancelled, ended, executing, print_operation
+from streamer.cli.options import (
+    APP_VARIABLE,
+    Commands,
+    add_application,
+    add_command,
+    add_json,
+    application,
+)
+from streamer.cli.output import print_json, print_table
+from streamer.cli.progress import size, span
+from streamer.errors import ConfigError, OperationRefusedError
+
+if TYPE_CHECKING:
+    from streamer.control.operations import OperationRecord
+    from streamer.operations.books import Books
+    from streamer.operations.repartition.request import Asked
+    from streamer.topology.graph import Topology
+
+__all__ = ["add"]
+
+_DETAILS = """\
+A subtopology runs with any number of tasks that divides the partitions of its topics, and one that
+reads a topic of the application's own with any number. The state is copied beside the application,
+which then pauses for seconds. Topics of others stay as they are.
+
+  streamer repartition plan purchases=12 --app shop.stream:app
+  streamer repartition apply --app shop.stream:app
+  streamer repartition status --app shop.stream:app
+"""
+_KIND = "repartition"
+_WANTED = re.compile(r"([A-Za-z0-9._-]+)=([1-9][0-9]{0,5})")
+_COLUMNS = ("subtopology", "reads", "tasks", "then", "stores")
+
+
+def add(commands: Commands) -> None:
+    group = add_command(
+        commands,
+        "repartition",
+        "change the number of tasks while the application runs",
+        details=_DETAILS,
+    )
+    verbs = group.add_subparsers(title="verbs", metavar="VERB", required=True)
+    plan = add_command(
+        verbs, "plan", "show what would be done and how long it takes", execute=_plan
+    )
+    plan.add_argument(
+        "wanted",
+        metavar="SUBTOPOLOGY=TASKS",
+        nargs="+",
+        help="a subtopology by its number, or a topic that it reads, and how many tasks it is to"
+        " have, such as purchases=12",
+    )
+    plan.add_argument("--why", metavar="TEXT", default="", help="for those who look later")
+    apply = add_command(
+        verbs, "apply", "do what a plan shows; where it has begun, go on with it", execute=_apply
+    )
+    apply.add_argument(
+        "--wait",
+        action="store_true",
+        help="wait while another process carries it out, and go on if that one ends before it",
+    )
+    status = add_command(
+        verbs, "status", "show how far a repartition is, and who makes it wait", execute=_status
+    )
+    cancel = add_command(
+        verbs,
+        "cancel",
+        "before the switch: take back all that it made",
+        execute=_cancel,
+    )
+    cancel.add_argument("--why", metavar="TEXT", default="", help="for those who look later")
+    for verb in (apply, status, cancel):
+        verb.add_argument(
+            "id",
+            metavar="ID",
+            nargs="?",
+            default="",
+            help="of the operation, as `plan` printed it (default: the newest that is not"
+            " finished)",
+        )
+    for verb in (plan, apply, status, cancel):
+        add_application(verb)
+        add_json(verb)
+
+
+# -- plan ------------------------------------------------------------------------------------------
+
+
+def _plan(arguments: argparse.Namespace) -> int:
+    topology, config = _topology(arguments), application(arguments)
+    from streamer.operations.repartition.survey import subtopology_named, survey
+
+    tasks = {
+        subtopology_named(topology, name): count for name, count in map(_wanted, arguments.wanted)
+    }
+    if len(tasks) != len(arguments.wanted):
+        raise ConfigError(
+            "a subtopology is named twice", hint="give each of them one number of tasks"
+        )
+    with executing(arguments) as (executor, _display):
+        number = f"{_KIND}-{secrets.token_hex(6)}"
+        asked = survey(config, topology, tasks, number=number)
+        record = executor.propose(_KIND, asked.plain(), why=arguments.why, operation=number)
+    if arguments.json:
+        print_json(_plain(asked, record))
+    else:
+        _print_plan(asked, record)
+    return 0
+
+
+def _wanted(text: str) -> tuple[str, int]:
+    match = _WANTED.fullmatch(text)
+    if match is None:
+        raise ConfigError(
+            f"{text!r} does not say how many tasks",
+            hint="write SUBTOPOLOGY=TASKS, such as 0=12, or TOPIC=TASKS, such as purchases=12",
+        )
+    return match[1], int(match[2])
+
+
+def _topology(arguments: argparse.Namespace) -> Topology:
+    from streamer.cli.target import load_app
+
+    name = arguments.app or os.environ.get(APP_VARIABLE, "")
+    if ":" not in name:
+        raise ConfigError(
+            "a plan needs the application itself, which says what its subtopologies keep",
+            hint="give --app MODULE:APP; what was planned is applied with an id alone, too",
+        )
+    return load_app(name).topology()
+
+
+def _plain(asked: Asked, record: OperationRecord) -> dict[str, Any]:
+    cost = record.plan.cost
+    return {
+        "operation": record.id,
+        "plan": record.plan_id,
+        "layout": asked.before.number,
+        "next_layout": asked.after.number,
+        "subtopologies": _rows(asked),
+        "topics": {**asked.changelogs, **asked.repartition},
+        "records": cost.records,
+        "bytes": cost.bytes,
+        "seconds": cost.seconds,
+        "pause_ms": cost.pause_ms,
+        "steps": [{"step": one.id, "what": one.summary} for one in record.plan.steps],
+        "lost": list(record.plan.lost),
+    }
+
+
+def _rows(asked: Asked) -> list[dict[str, Any]]:
+    before, after = asked.before.layout, asked.after.layout
+    stores = {plan.subtopology: [one.name for one in plan.stores] for plan in asked.feeds}
+    return [
+        {
+            "subtopology": number,
+            "reads": " ".join(sorted(before.subtopologies[number].inputs)),
+            "tasks": before.task_count(number),
+            "then": after.task_count(number),
+            "stores": " ".join(stores.get(number, [])),
+        }
+        for number in asked.moved
+    ]
+
+
+def _print_plan(asked: Asked, record: OperationRecord) -> None:
+    plan = record.plan
+    print(f"layout {asked.before.number} -> layout {asked.after.number}, by fold")
+    print_table(_rows(asked), _COLUMNS)
+    print()
+    print_table([{"step": one.id, "what": one.summary} for one in plan.steps], ("step", "what"))
+    cost = plan.cost
+    print(
+        f"\nplan {record.plan_id[:12]}: {cost.records:,} offsets of changelogs are copied; the"
+        f" state is {size(cost.bytes)}, which brokers and workers keep twice; about"
+        f" {span(cost.seconds)}, with a pause of about {cost.pause_ms} ms"
+    )
+    print(f"no way back after step {plan.no_return}: {'; '.join(plan.lost)}")
+    print(f"\nstreamer repartition apply {record.id}")
+
+
+# -- apply, status, cancel -------------------------------------------------------------------------
+
+
+def _apply(arguments: argparse.Namespace) -> int:
+    with executing(arguments) as (executor, _display):
+        chosen = _chosen(arguments.id, executor.books())
+        record = executor.start(chosen.id, plan_id=chosen.plan_id, waits=arguments.wait)
+        code = ended(arguments, record, executor.books(), wanted="done")
+    if not arguments.json:
+        for step in record.steps:
+            if step.said and step.id in ("switch", "settle"):
+                print(step.said)
+    return code
+
+
+def _status(arguments: argparse.Namespace) -> int:
+    with executing(arguments) as (executor, _display):
+        books = executor.books()
+    print_operation(arguments, _chosen(arguments.id, books, finished=True), books)
+    return 0
+
+
+def _cancel(arguments: argparse.Namespace) -> int:
+    with executing(arguments) as (executor, display):
+        chosen = _chosen(arguments.id, executor.books())
+        record = cancelled(executor, display, chosen.id, why=arguments.why)
+        return ended(arguments, record, executor.books(), wanted="cancelled")
+
+
+def _chosen(given: str, books: Books, *, finished: bool = False) -> OperationRecord:
+    """The repartition of this id; without one the newest that has begun and is not finished, else
+    the newest plan, else, where it may be `finished`, the newest of all."""
+    if given:
+        record = books.operation(given)
+        if record.kind == _KIND:
+            return record
+        raise OperationRefusedError(
+            f"operation {given} is no repartition: {record.kind}",
+            hint="streamer operations list has all of them",
+        )
+    found = [one for one in books.operations.values() if one.kind == _KIND]
+    ranks = [
+        [one for one in found if one.has_begun and not one.is_finished],
+        [one for one in found if one.state == "planned"],
+        found if finished else [],
+    ]
+    for rank in ranks:
+        if rank:
+            return max(rank, key=lambda one: (one.planned_ms, one.id))
+    raise OperationRefusedError(
+        "there is no repartition" + ("" if finished else " that waits to be applied"),
+        hint="make a plan: streamer repartition plan SUBTOPOLOGY=TASKS",
+    )

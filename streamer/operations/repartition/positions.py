@@ -1,0 +1,132 @@
+"""Where the tasks of the next layout read on, and what they know beside it. Pure.
+
+A partition of a topic of others is read on where it stood, whoever reads it now. A repartition
+topic of the next layout is new, and read from its begin. Beside each stands what a task of the next
+layout takes over from its parents, the tasks that may have had keys of it: the latest of their
+times (docs/decisions/0033), and the marks of all that they had.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from math import gcd
+
+from streamer.errors import OperationRefusedError, UnfinishedError
+from streamer.ids import TaskId, TopicPartition
+from streamer.kafka.api import Committed
+from streamer.layout import SubtopologyLayout
+from streamer.operations.repartition.request import Asked, internal_topics
+from streamer.store.closing import Closing
+from streamer.task.metadata import Metadata, input_mark
+
+__all__ = ["check_positions", "merged", "next_positions", "read_by"]
+
+Positions = Mapping[TopicPartition, Committed]
+
+
+def read_by(asked: Asked) -> list[TopicPartition]:
+    """All partitions that the moved subtopologies read, under the layout that holds."""
+    return [
+        place
+        for number in asked.moved
+        for task in range(asked.before.layout.task_count(number))
+        for place in _old(asked, TaskId(number, task))
+    ]
+
+
+def check_positions(asked: Asked, committed: Positions) -> None:
+    """Raise OperationRefusedError where a task that keeps state has not committed where it reads:
+    the next one could not tell where to go on."""
+    layout = asked.before.layout
+    missing = [
+        TopicPartition(topic, partition)
+        for number in asked.moved
+        if layout.subtopologies[number].keeps_state
+        for topic, one in layout.subtopologies[number].inputs.items()
+        if not one.is_internal
+        for partition in range(one.partitions)
+        if TopicPartition(topic, partition) not in committed
+    ]
+    if missing:
+        raise OperationRefusedError(
+            f"the application has committed no position for {', '.join(map(str, missing[:5]))}",
+            hint="each task commits one when it has begun: wait until all of them run (streamer"
+            " show tasks)",
+        )
+
+
+def next_positions(asked: Asked, committed: Positions) -> dict[TopicPartition, Committed]:
+    """What the switch commits. Raises UnfinishedError where a task has results of closed windows
+    left to pass on, and as `check_positions` does."""
+    check_positions(asked, committed)
+    found: dict[TopicPartition, Committed] = {}
+    for number in asked.moved:
+        old, new = (record.layout.subtopologies[number] for record in (asked.before, asked.after))
+        own = internal_topics(asked.application, asked.after.layout, number)
+        for task in range(new.tasks):
+            known = [
+                Metadata.decode(committed[place].metadata)
+                for parent in _parents(task, old, new)
+                for place in _old(asked, TaskId(number, parent))
+                if place in committed
+            ]
+            note = merged(
+                known, own, former=internal_topics(asked.application, asked.before.layout, number)
+            ).encode()
+            for place in _external(new, task):
+                if place in committed:
+                    found[place] = Committed(committed[place].position, note)
+            found |= {TopicPartition(topic, task): Committed(0, note) for topic in own}
+    return found
+
+
+def merged(
+    known: Sequence[Metadata], topics: Iterable[str], *, former: Iterable[str] = ()
+) -> Metadata:
+    """What a task knows whose parents knew this. `topics` are those that it reads instead of the
+    `former` ones. Raises UnfinishedError where something is left to pass on."""
+    marks = frozenset[str]().union(*(one.marks for one in known))
+    marks -= {input_mark(topic) for topic in former}
+    times = {mark: _latest(mark, known) for one in known for mark in one.times}
+    for mark in {mark for one in known for mark in one.closings}:
+        if _left(mark, known) is not None:
+            raise UnfinishedError(
+                "a task has results of closed windows left to pass on",
+                hint="its next commits do that: go on with the operation in a moment",
+            )
+    return Metadata(
+        max((one.stream_time_ms for one in known), default=-1),
+        marks | {input_mark(topic) for topic in topics},
+        {mark: time for mark, time in times.items() if mark in marks},
+    )
+
+
+def _latest(mark: str, known: Iterable[Metadata]) -> int:
+    return max(time for one in known if (time := one.time_of(mark)) is not None)
+
+
+def _left(mark: str, known: Sequence[Metadata]) -> Closing | None:
+    """As a restart tells it: what was known at the store's latest time counts."""
+    latest = _latest(mark, known)
+    places = [one.closings.get(mark) for one in known if one.time_of(mark) == latest]
+    return None if None in places else places[0]
+
+
+def _parents(task: int, old: SubtopologyLayout, new: SubtopologyLayout) -> range:
+    common = gcd(old.tasks, new.tasks)
+    return range(task % common, old.tasks, common)
+
+
+def _old(asked: Asked, task: TaskId) -> Iterator[TopicPartition]:
+    """The partitions that a task of the layout that holds reads."""
+    layout = asked.before.layout
+    yield from _external(layout.subtopologies[task.subtopology], task.partition)
+    for topic in internal_topics(asked.application, layout, task.subtopology):
+        yield TopicPartition(topic, task.partition)
+
+
+def _external(one: SubtopologyLayout, task: int) -> Iterator[TopicPartition]:
+    for topic, read in one.inputs.items():
+        if not read.is_internal:
+            for partition in one.partitions_of(task, read.partitions):
+                yield TopicPartition(topic, partition)

@@ -1,0 +1,220 @@
+"""What a repartition was asked to do: two layouts, the feeds between them, and what was estimated.
+
+All that the topology says is in it, so that whoever goes on with the operation needs no code of the
+application. What grows all the time (records, bytes) is looked up once and stands in the request:
+a plan that is made anew of it is the same.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from math import gcd
+from typing import Any
+
+import msgspec
+from msgspec import Struct
+
+from streamer.control.layouts import LayoutRecord, layout_record
+from streamer.control.numbers import Whole
+from streamer.errors import OperationRefusedError, StreamerError
+from streamer.feed.plan import FeedPlan
+from streamer.ids import Layout, TaskId, TopicPartition, repartition_topic
+from streamer.layout import ApplicationLayout, SubtopologyLayout
+from streamer.topology.graph import Aggregate, Subtopology, Topology
+from streamer.topology.shape import shape_of
+
+__all__ = ["Asked", "Expected", "ask", "internal_topics", "read_request"]
+
+
+class Expected(Struct, frozen=True, kw_only=True, omit_defaults=True, forbid_unknown_fields=True):
+    """What was estimated when it was planned: of the changelogs that are copied."""
+
+    records: Whole = 0
+    bytes: Whole = 0
+
+
+class Asked(Struct, frozen=True, kw_only=True, omit_defaults=True, forbid_unknown_fields=True):
+    """`number` is the operation's id, part of the names of all that it makes. `shape` and
+    `shape_after` are the digests that tell the workers of the two layouts."""
+
+    number: str
+    before: LayoutRecord
+    after: LayoutRecord
+    shape: str
+    shape_after: str
+    feeds: tuple[FeedPlan, ...] = ()
+    expected: Expected = Expected()
+
+    @property
+    def application(self) -> str:
+        return self.before.application
+
+    @property
+    def moved(self) -> list[int]:
+        """The subtopologies whose number of tasks changes."""
+        layout = self.after.layout
+        return [n for n, one in sorted(layout.subtopologies.items()) if one.since == layout.number]
+
+    @property
+    def shadows(self) -> list[TaskId]:
+        """The tasks of the next layout whose state is copied."""
+        return [
+            TaskId(plan.subtopology, task)
+            for plan in self.feeds
+            for task in range(plan.target.tasks)
+        ]
+
+    @property
+    def changelogs(self) -> dict[str, int]:
+        """Those to be made, with their partitions."""
+        return {one.target: plan.target.tasks for plan in self.feeds for one in plan.stores}
+
+    @property
+    def repartition(self) -> dict[str, int]:
+        """The repartition topics to be made, with their partitions."""
+        layout = self.after.layout
+        return {
+            topic: width
+            for number in self.moved
+            for topic, width in internal_topics(self.application, layout, number).items()
+        }
+
+    @property
+    def sources(self) -> list[TopicPartition]:
+        """The changelog partitions that are copied."""
+        return [
+            TopicPartition(one.source, task)
+            for plan in self.feeds
+            for one in plan.stores
+            for task in range(plan.source.tasks)
+        ]
+
+    @property
+    def inputs(self) -> dict[str, int]:
+        """The topics of others that moved subtopologies read, with their partitions."""
+        layout = self.before.layout
+        return {
+            topic: one.partitions
+            for number in self.moved
+            for topic, one in layout.subtopologies[number].inputs.items()
+            if not one.is_internal
+        }
+
+    @property
+    def own(self) -> list[TopicPartition]:
+        """All that the application sends to itself under the layout that holds."""
+        layout = self.before.layout
+        return [
+            TopicPartition(topic, partition)
+            for number in sorted(layout.subtopologies)
+            for topic, width in internal_topics(self.application, layout, number).items()
+            for partition in range(width)
+        ]
+
+    def plain(self) -> dict[str, Any]:
+        """As JSON can hold it."""
+        plain: dict[str, Any] = msgspec.to_builtins(self)
+        return plain
+
+
+def ask(
+    topology: Topology,
+    layout: ApplicationLayout,
+    tasks: Mapping[int, int],
+    *,
+    number: str,
+) -> Asked:
+    """So many tasks for these subtopologies. `layout` is the one that holds, with every
+    subtopology.
+
+    Raises TopologyError for numbers that cannot be, and OperationRefusedError for what a fold
+    cannot carry over.
+    """
+    after = layout.folded(tasks)
+    moved = [n for n, one in sorted(after.subtopologies.items()) if one.since == after.number]
+    if not moved:
+        has = ", ".join(f"subtopology {n} has {layout.task_count(n)} tasks" for n in sorted(tasks))
+        raise OperationRefusedError(
+            f"nothing would change: {has}", hint="streamer show layout tells what holds"
+        )
+    feeds = []
+    for each in moved:
+        old, new = layout.subtopologies[each], after.subtopologies[each]
+        _check(topology.subtopologies[each], old, new)
+        if topology.subtopologies[each].stores:
+            feeds.append(FeedPlan.of(topology, each, operation=number, source=old, target=new))
+    name = topology.application_id
+    return Asked(
+        number=number,
+        before=layout_record(name, layout),
+        after=layout_record(name, after),
+        shape=shape_of(topology, layout).digest,
+        shape_after=shape_of(topology, after).digest,
+        feeds=tuple(feeds),
+    )
+
+
+def internal_topics(
+    application: str, layout: ApplicationLayout, subtopology: int
+) -> dict[str, int]:
+    """The repartition topics that a subtopology reads, by their names on the brokers, with their
+    partitions."""
+    one = layout.subtopologies[subtopology]
+    return {
+        _internal(application, topic, one.since): each.partitions
+        for topic, each in one.inputs.items()
+        if each.is_internal
+    }
+
+
+def _internal(application: str, first: str, since: Layout) -> str:
+    short = first.removeprefix(f"{application}-").removesuffix("-repartition")
+    return repartition_topic(application, short, since)
+
+
+def read_request(request: Mapping[str, Any]) -> Asked:
+    """Raises OperationRefusedError for what is no request of a repartition."""
+    try:
+        asked = msgspec.convert(dict(request), Asked)
+        before, after = asked.before.layout, asked.after.layout
+        for plan in asked.feeds:
+            plan.checked()
+        moved, tasks = asked.moved, after.task_count
+        if before.folded({each: tasks(each) for each in moved}) != after or not moved:
+            raise OperationRefusedError("the second layout does not follow from the first")
+    except (msgspec.ValidationError, StreamerError) as error:
+        raise OperationRefusedError(
+            f"this is no request of a repartition: {error}",
+            hint="make one with `streamer repartition plan`",
+        ) from error
+    return asked
+
+
+def _check(subtopology: Subtopology, old: SubtopologyLayout, new: SubtopologyLayout) -> None:
+    """Raise OperationRefusedError for what is not carried over yet."""
+    number = subtopology.number
+    if old.mode != "fold":
+        raise OperationRefusedError(
+            f"subtopology {number} runs in the mode {old.mode!r}, and only 'fold' is offered",
+            hint="another release wrote its layout: use that one",
+        )
+    if named := [spec.name for spec in subtopology.stores if spec.partition_key is not None]:
+        raise OperationRefusedError(
+            f"store {', '.join(named)} of subtopology {number} names its rows' records by"
+            " partition_key, and such stores are not moved yet",
+            hint="leave this subtopology as it is, or begin anew under another application id",
+        )
+    final = [
+        node.store.name
+        for node in subtopology.nodes
+        if isinstance(node, Aggregate) and node.windows is not None and node.emit == "final"
+    ]
+    parents = old.tasks // gcd(old.tasks, new.tasks)
+    if final and parents > 1:
+        raise OperationRefusedError(
+            f"a task of subtopology {number} would be made of {parents}, and store"
+            f" {', '.join(final)} passes on final results: what one of them has passed on, another"
+            " one may have left",
+            hint=f"a multiple of {old.tasks} tasks keeps each of them apart; fewer are not offered"
+            ' yet for emit="final"',
+        )

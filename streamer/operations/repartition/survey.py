@@ -1,0 +1,55 @@
+"""What a repartition would do, looked up before it is asked for: layouts and sizes."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import msgspec
+
+from streamer.config import Config
+from streamer.control.client import Control
+from streamer.control.current import current_layout
+from streamer.errors import OperationRefusedError
+from streamer.kafka.admin import Admin
+from streamer.operations.repartition.request import Asked, Expected, ask
+from streamer.topology.graph import Topology
+from streamer.topology.partitions import external_topics, partitions
+
+__all__ = ["subtopology_named", "survey"]
+
+
+def subtopology_named(topology: Topology, name: str) -> int:
+    """The subtopology of a number, or of a topic that it reads. Raises OperationRefusedError for
+    what is neither."""
+    numbers = [one.number for one in topology.subtopologies if one.sources]
+    if name.isdecimal() and int(name) in numbers:
+        return int(name)
+    for one in topology.subtopologies:
+        if name in one.topics:
+            return one.number
+    known = [str(number) for number in numbers]
+    known += [topic for one in topology.subtopologies for topic in one.topics]
+    raise OperationRefusedError(
+        f"{name!r} is neither a subtopology nor a topic that one reads",
+        hint=f"possible: {', '.join(known)}",
+    )
+
+
+def survey(config: Config, topology: Topology, tasks: Mapping[int, int], *, number: str) -> Asked:
+    """The request for so many tasks of these subtopologies, as things are now. Raises as `ask`, and
+    as `partitions` where the layout and the topics do not fit."""
+    admin = Admin(config)
+    read, _written = external_topics(topology)
+    planned = partitions(topology, admin.partitions(read), current_layout(config, admin))
+    asked = ask(topology, planned.layout, tasks, number=number)
+    ends = admin.ends(asked.sources)
+    starts = admin.starts(asked.sources)
+    records = sum(max(ends[place] - starts[place], 0) for place in asked.sources)
+    moved = {f"{each}_" for each in asked.moved}
+    with Control(config, reads_assignments=False) as control:
+        size = sum(
+            report.bytes
+            for task, (_worker, report) in control.reports().items()
+            if any(task.startswith(each) for each in moved)
+        )
+    return msgspec.structs.replace(asked, expected=Expected(records=records, bytes=size))

@@ -1,0 +1,242 @@
+"""The switch: one pause, in which everything comes to its end, and one record.
+
+    near      feeds, copies and the proof are so near to the end that little is left
+    pause     every worker commits and stops; what the application sent to itself is worked off
+    drain     the feeds copy the rest, and the rest is proven
+    switch    layout, positions and where the tasks go: one transaction, which ends the pause
+
+The pause has a lease. Whatever fails before the record ends the pause, and the application goes on
+as before; a process that dies here leaves it to the lease. What comes too late is refused.
+"""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Mapping
+from contextlib import suppress
+from functools import partial
+
+from streamer import failpoints
+from streamer.errors import StreamerError, UnfinishedError
+from streamer.feed.plan import FeedPlan
+from streamer.feed.proof import FeedCut, take_cut
+from streamer.ids import TopicPartition
+from streamer.operations.repartition import proofs
+from streamer.operations.repartition.copies import goal_of, not_running, ordered, placed
+from streamer.operations.repartition.feeding import LAG_MAX, lag_of
+from streamer.operations.repartition.keeping import keep_shadows
+from streamer.operations.repartition.ports import Right, Row, World
+from streamer.operations.repartition.positions import next_positions, read_by
+from streamer.operations.repartition.request import Asked
+from streamer.operations.work import Work
+
+__all__ = ["LEASE_MS", "Switching", "is_switched", "prove_all", "unread"]
+
+_log = logging.getLogger(__name__)
+
+# Twice what the pause may take: a worker counts it from when it began to keep it.
+LEASE_MS = 30_000
+_HELD_S = 10.0
+_PAUSE_S = 15.0
+_CUT_S = 30.0
+_READ_BACK_S = 86_400.0
+# Records that the application has sent to itself, and that are worked off inside the pause.
+_UNREAD_MAX = 10_000
+# Read back inside the pause, with a tenth of a second for a million.
+_UNPROVEN_MAX = 100_000
+
+
+def is_switched(world: World, asked: Asked) -> bool:
+    """Whether the next layout, or one after it, is recorded."""
+    layout, _by = world.layouts.recorded()
+    return layout is not None and layout.number >= asked.after.number
+
+
+def unread(world: World, asked: Asked, *, is_stable: bool) -> int:
+    """Offsets that the application has sent to itself and not committed as read; where that is to
+    be `is_stable`, once no transaction is open. Where it is 0 then, while nothing else is read, all
+    is worked off: what is committed by now can add nothing to a topic whose end is looked up after
+    it."""
+    ask = world.ports.committed if is_stable else world.ports.known
+    committed = ask(asked.application, asked.own)
+    starts = world.ports.starts(asked.own)
+    ends = world.ports.ends(asked.own)
+    at = {
+        place: committed[place].position if place in committed else starts[place]
+        for place in asked.own
+    }
+    return sum(max(ends[place] - at[place], 0) for place in asked.own)
+
+
+def prove_all(world: World, asked: Asked, work: Work) -> int:
+    """Take a cut, and prove all up to it while feeds go on; how many records were fed by then."""
+    feeding, ports = world.feeding(asked.feeds, work.ensure_held), world.ports
+    # Those that have begun have ended what a dead process left open.
+    while not 0 <= (lag := lag_of(feeding)) <= LAG_MAX:
+        work.progress(phase="come near", held_by=f"the feeds, which are {lag:,} offsets behind")
+        world.wait()
+    feeding.halt()
+    cuts = [take_cut(plan, ports, timeout_s=_CUT_S) for plan in asked.feeds]
+
+    def prove(plan: FeedPlan, cut: FeedCut) -> None:
+        since = proofs.noted(plan, ports)
+        proofs.check_same(plan, ports, since, to=cut, timeout_s=_READ_BACK_S)
+
+    def tick() -> None:
+        feeding.progress()
+        work.progress(phase="read the next changelogs back")
+
+    tick()
+    each = list(zip(asked.feeds, cuts, strict=True))
+    world.beside([partial(prove, *one) for one in each], tick)
+    for plan, cut in each:
+        proofs.note(plan, ports, cut, guard=work.ensure_held)
+        failpoints.hit("repartition.after_proof")
+    return sum(one.rows for cut in cuts for one in cut.sums.values())
+
+
+class Switching:
+    """One try."""
+
+    def __init__(self, world: World, asked: Asked, work: Work) -> None:
+        self._world = world
+        self._asked = asked
+        self._work = work
+        self._since: dict[int, FeedCut] = {}
+        self._began_s = 0.0
+
+    def run(self) -> str:
+        """Raises PauseError, UnfinishedError and FencedError where nothing was switched."""
+        world, asked = self._world, self._asked
+        self._come_near()
+        with world.layouts.right() as right:
+            # Nobody else can switch from here on, so this is how it is.
+            if is_switched(world, asked):
+                return f"layout {asked.after.number} was recorded before"
+            statuses, orders = world.workers.statuses(), world.workers.orders()
+            copies = placed(asked, world.config, statuses, shadows=ordered(asked, orders))
+            self._work.check()
+            self._began_s = time.monotonic()
+            try:
+                return self._paused(right, goal_of(asked, copies))
+            except BaseException:
+                # A lease ends it where this cannot.
+                with suppress(StreamerError):
+                    right.lift()
+                raise
+
+    # -- before the pause ------------------------------------------------------------------------
+
+    def _come_near(self) -> None:
+        """Wait until little is left to be done inside the pause."""
+        world, asked, work = self._world, self._asked, self._work
+        while True:
+            if why := self._far():
+                work.progress(phase="come near", held_by=why)
+                world.wait()
+            elif self._unproven() > _UNPROVEN_MAX:
+                prove_all(world, asked, work)
+            else:
+                return
+
+    def _far(self) -> str:
+        """What is too far from the end yet; "" where nothing is."""
+        world, asked = self._world, self._asked
+        lag = lag_of(world.feeding(asked.feeds, self._work.ensure_held))
+        if not 0 <= lag <= LAG_MAX:
+            return f"the feeds, which have {lag:,} offsets to copy" if lag > 0 else "the feeds"
+        if idle := not_running(asked.before, world.workers.statuses(), asked.shape):
+            return f"task {idle[0]}, which does not run"
+        if cold := keep_shadows(world, asked, self._work).waits_for:
+            return cold
+        left = unread(world, asked, is_stable=False)
+        if left > _UNREAD_MAX:
+            return f"the application's own topics, of which {left:,} offsets are not processed"
+        return ""
+
+    def _unproven(self) -> int:
+        ports, feeds = self._world.ports, self._asked.feeds
+        self._since = {plan.subtopology: proofs.noted(plan, ports) for plan in feeds}
+        return sum(proofs.unproven(one, ports, self._since[one.subtopology]) for one in feeds)
+
+    # -- inside it -------------------------------------------------------------------------------
+
+    def _paused(self, right: Right, goal: list[Row]) -> str:
+        world, asked, work = self._world, self._asked, self._work
+        failpoints.hit("repartition.before_pause")
+        right.pause(lease_ms=LEASE_MS, by=asked.number)
+        work.progress(phase="pause", number=1, of=4)
+        right.wait_until_held(timeout_s=_HELD_S)
+        failpoints.hit("repartition.after_pause")
+        held = self._spent_ms()
+        ends = self._worked_off()
+        drained = self._spent_ms()
+        world.feeding(asked.feeds, work.ensure_held).drain_to(ends, timeout_s=self._left_s())
+        self._prove()
+        proven = self._spent_ms()
+        positions = next_positions(asked, world.ports.committed(asked.application, read_by(asked)))
+        self._check_still(ends)
+        failpoints.hit("repartition.before_switch")
+        # Not a moment earlier: a process that was replaced finds out here.
+        work.check()
+        right.switch(asked.after.layout, positions, operation=asked.number, rows=goal)
+        failpoints.hit("repartition.after_switch")
+        said = (
+            f"layout {asked.after.number} is recorded; nothing was processed for"
+            f" {self._spent_ms()} ms: held after {held} ms, worked off after {drained} ms, fed and"
+            f" proven after {proven} ms"
+        )
+        _log.info("operation %s: %s", asked.number, said)
+        return said
+
+    def _worked_off(self) -> dict[TopicPartition, int]:
+        """Wait until nothing is left of what the application sent to itself; the ends of the old
+        changelogs then, which stay."""
+        world, asked = self._world, self._asked
+        while left := unread(world, asked, is_stable=True):
+            if not self._left_s():
+                raise self._late(f"{left:,} offsets of the application's own topics were left")
+            self._work.progress(phase="work off", number=2, of=4, held_by=f"{left:,} offsets")
+            world.wait_shortly()
+        ends = dict(world.ports.ends(asked.sources))
+        while world.ports.stable_ends(asked.sources) != ends:
+            if not self._left_s():
+                raise self._late("a transaction was open in a changelog")
+            world.wait_shortly()
+        return ends
+
+    def _prove(self) -> None:
+        world, left_s = self._world, self._left_s() or 1.0
+
+        def prove(plan: FeedPlan) -> None:
+            since = self._since[plan.subtopology]
+            proofs.check_same(plan, world.ports, since, timeout_s=left_s)
+
+        world.beside(
+            [partial(prove, plan) for plan in self._asked.feeds],
+            lambda: self._work.progress(phase="prove", number=3, of=4),
+        )
+
+    def _check_still(self, ends: Mapping[TopicPartition, int]) -> None:
+        """What was drained must still be all that there is."""
+        for place, end in self._world.ports.ends(self._asked.sources).items():
+            if end != ends[place]:
+                raise UnfinishedError(
+                    f"changelog {place} grew inside the pause",
+                    hint="a worker went on, as after the lease was over: nothing was switched, go"
+                    " on with the operation",
+                )
+
+    def _spent_ms(self) -> int:
+        return int((time.monotonic() - self._began_s) * 1000)
+
+    def _left_s(self) -> float:
+        return max(_PAUSE_S - (time.monotonic() - self._began_s), 0.0)
+
+    def _late(self, why: str) -> UnfinishedError:
+        return UnfinishedError(
+            f"the pause was given up after {_PAUSE_S:g} s: {why}",
+            hint="nothing was switched, and the application goes on; go on with the operation when"
+            " there is less load",
+        )

@@ -1,0 +1,122 @@
+"""`streamer repartition` over an application in memory."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from typing import Any
+
+import msgspec
+import pytest
+
+from streamer.cli import operations, repartition
+from streamer.cli.main import main
+from streamer.errors import PauseError
+from streamer.operations.executor import Executor
+from streamer.operations.fake import FakeTable
+from streamer.operations.repartition import survey
+from streamer.operations.repartition.request import Asked, Expected
+from tests.unit.operations.repartition.front import NAME
+from tests.unit.operations.repartition.rig import Shop, asked, counting
+
+
+@pytest.fixture
+def shop(monkeypatch: pytest.MonkeyPatch) -> Shop:
+    made = Shop()
+
+    def executor(_config: Any, display: Any) -> Executor:
+        return Executor(
+            made.config,
+            FakeTable(made.broker, NAME),
+            made.kinds(),
+            clock=made.clock,
+            pulses=False,
+            notice=display.show,
+        )
+
+    def surveyed(_config: Any, _topology: Any, tasks: Mapping[int, int], *, number: str) -> Asked:
+        found = asked(tasks, number=number)
+        expected = Expected(records=1_500_000, bytes=3 << 30)
+        made.asked = msgspec.structs.replace(found, expected=expected)
+        return made.asked
+
+    monkeypatch.setattr(operations, "_made", executor)
+    monkeypatch.setattr(operations, "_LOOK_S", 0.0)
+    monkeypatch.setattr(repartition, "_topology", lambda _arguments: counting().topology())
+    monkeypatch.setattr(survey, "survey", surveyed)
+    return made
+
+
+def call(*arguments: str) -> int:
+    return main(["repartition", *arguments, "--app", NAME])
+
+
+def test_a_plan_shows_what_changes_and_what_it_costs(
+    shop: Shop, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert call("plan", "sales=2", "cities=8", "--why", "more hosts") == 0
+    first, _head, sales, cities, *more = capsys.readouterr().out.splitlines()
+    assert first == "layout 1 -> layout 2, by fold"
+    assert sales.split() == ["0", "sales", "4", "2", "totals"]
+    assert cities.split() == ["1", "app-cities-repartition", "4", "8", "cities"]
+    cost = next(line for line in more if line.startswith("plan "))
+    assert "1,500,000 offsets of changelogs are copied; the state is 3.0 GiB" in cost
+    assert "about 38 s, with a pause of about 2000 ms" in cost
+    assert any(line.startswith("no way back after step switch: layout 1 is not") for line in more)
+    assert more[-1].startswith("streamer repartition apply repartition-")
+    assert shop.told.layout is None, "nothing was changed"
+
+
+def test_apply_status_and_what_was_done(shop: Shop, capsys: pytest.CaptureFixture[str]) -> None:
+    assert call("plan", "0=2", "--json") == 0
+    told = json.loads(capsys.readouterr().out)
+    assert (told["layout"], told["next_layout"]) == (1, 2)
+    assert told["topics"] == {"app-totals-changelog.layout-2": 2}
+    assert call("apply", told["operation"]) == 0
+    shown = capsys.readouterr()
+    assert f"operation {told['operation']} is done" in shown.out
+    assert "layout 2 is recorded; nothing was processed for" in shown.out
+    assert "step 3 of 7 copy is done" in shown.err
+    assert call("status") == 0
+    assert f"operation {told['operation']}: done" in capsys.readouterr().out
+    assert shop.is_copied()
+
+
+def test_the_one_that_has_begun_goes_before_a_newer_plan(
+    shop: Shop, capsys: pytest.CaptureFixture[str]
+) -> None:
+    shop.refusal = PauseError("not all workers have paused; missing: b")
+    assert call("plan", "0=2", "--json") == 0
+    begun = json.loads(capsys.readouterr().out)["operation"]
+    assert call("apply") == 1
+    assert "missing: b" in capsys.readouterr().err
+    first = shop.asked
+    assert call("plan", "0=2") == 3, "the topics of the next layout are there"
+    shop.asked = first
+    capsys.readouterr()
+    assert call("status") == 0
+    out = capsys.readouterr().out
+    assert f"operation {begun}: failed" in out
+    assert "missing: b" in out
+    assert call("cancel") == 0
+    assert f"operation {begun} is cancelled" in capsys.readouterr().out
+    assert shop.untouched()["topics"] == []
+
+
+def test_what_makes_no_sense_is_refused(shop: Shop, capsys: pytest.CaptureFixture[str]) -> None:
+    for given, code, told in (
+        (("plan", "sales"), 2, "'sales' does not say how many tasks"),
+        (("plan", "sales=0"), 2, "'sales=0' does not say how many tasks"),
+        (("plan", "sales=2", "0=2"), 2, "a subtopology is named twice"),
+        (("plan", "orders=2"), 3, "'orders' is neither a subtopology nor a topic"),
+        (("plan", "sales=3"), 2, "3 does not divide the partitions of sales (4)"),
+        (("apply",), 3, "there is no repartition that waits to be applied"),
+        (("status",), 3, "there is no repartition"),
+    ):
+        assert call(*given) == code
+        assert told in capsys.readouterr().err
+
+
+def test_a_plan_needs_the_application_itself(capsys: pytest.CaptureFixture[str]) -> None:
+    assert call("plan", "sales=2") == 2
+    assert "a plan needs the application itself" in capsys.readouterr().err

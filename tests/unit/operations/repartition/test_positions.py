@@ -1,0 +1,95 @@
+"""Where the tasks of the next layout read on, and what they know of their parents."""
+
+from __future__ import annotations
+
+import pytest
+
+from streamer.errors import OperationRefusedError, UnfinishedError
+from streamer.ids import TopicPartition
+from streamer.kafka.api import Committed
+from streamer.operations.repartition.positions import (
+    check_positions,
+    merged,
+    next_positions,
+    read_by,
+)
+from streamer.store.closing import Closing
+from streamer.task.metadata import Metadata, input_mark
+from tests.unit.operations.repartition.rig import INPUT, OWN, asked
+
+NEXT = f"{OWN}.layout-2"
+
+
+def committed(times: dict[int, int]) -> dict[TopicPartition, Committed]:
+    """Of both subtopologies; partition p stands at 10 p, its task's time is as given."""
+    return {
+        TopicPartition(topic, partition): Committed(
+            10 * partition, Metadata(time, frozenset({input_mark(topic), "5tore"})).encode()
+        )
+        for topic in (INPUT, OWN)
+        for partition, time in times.items()
+    }
+
+
+def told(found: dict[TopicPartition, Committed], topic: str) -> dict[int, tuple[int, int]]:
+    """By partition, the position and the stream time beside it."""
+    return {
+        place.partition: (one.position, Metadata.decode(one.metadata).stream_time_ms)
+        for place, one in found.items()
+        if place.topic == topic
+    }
+
+
+def test_tasks_that_become_one_go_on_at_the_latest_of_their_times() -> None:
+    found = next_positions(asked({0: 2, 1: 2}), committed({0: 5, 1: 9, 2: 7, 3: 1}))
+    assert told(found, INPUT) == {0: (0, 7), 2: (20, 7), 1: (10, 9), 3: (30, 9)}
+    assert told(found, NEXT) == {0: (0, 7), 1: (0, 9)}
+    assert not told(found, OWN), "nobody reads it any more"
+
+
+def test_a_new_topic_of_its_own_is_known_and_the_former_one_is_forgotten() -> None:
+    found = next_positions(asked({1: 2}), committed(dict.fromkeys(range(4), 3)))
+    (marks,) = {Metadata.decode(one.metadata).marks for one in found.values()}
+    assert marks == {input_mark(NEXT), "5tore"}
+    assert {place.topic for place in found} == {NEXT}
+
+
+def test_a_number_that_shares_no_divisor_has_all_tasks_for_parents() -> None:
+    found = next_positions(asked({1: 3}), committed({0: 5, 1: 9, 2: 7, 3: 1}))
+    assert told(found, NEXT) == {task: (0, 9) for task in range(3)}
+    many = next_positions(asked({1: 8}), committed({0: 5, 1: 9, 2: 7, 3: 1}))
+    assert told(many, NEXT) == {task: (0, [5, 9, 7, 1][task % 4]) for task in range(8)}
+
+
+def test_a_position_that_is_missing_is_named() -> None:
+    known = committed({0: 5, 1: 9, 3: 1})
+    with pytest.raises(OperationRefusedError, match="has committed no position for sales/2"):
+        check_positions(asked({0: 2}), known)
+    check_positions(asked({1: 2}), known)  # A topic of its own is read from its begin.
+
+
+def test_each_partition_of_a_moved_part_is_looked_at_once() -> None:
+    places = read_by(asked({0: 2, 1: 2}))
+    assert sorted(places) == sorted(
+        TopicPartition(topic, partition) for topic in (INPUT, OWN) for partition in range(4)
+    )
+
+
+def test_times_of_stores_are_the_latest_of_those_that_have_them() -> None:
+    one = Metadata(100, frozenset("ab"), {"a": 40})
+    two = Metadata(70, frozenset("ac"), {"c": 10})
+    found = merged([one, two], [])
+    assert found.stream_time_ms == 100
+    assert {mark: found.time_of(mark) for mark in "abc"} == {"a": 70, "b": 100, "c": 10}
+    assert Metadata.decode(found.encode()) == Metadata(
+        100, found.marks, {"a": 70, "c": 10}, found.closings
+    )
+
+
+def test_what_is_left_to_pass_on_holds_the_switch() -> None:
+    left = Metadata(100, frozenset("a"), {}, {"a": Closing(50, 3)})
+    with pytest.raises(UnfinishedError, match="left to pass on"):
+        merged([left], [])
+    # An older word of another partition, which said that something was left then.
+    later = Metadata(120, frozenset("a"))
+    assert merged([left, later], []).closings == {}

@@ -1,0 +1,109 @@
+"""What is asked for, and what is refused before anything is done."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import msgspec
+import pytest
+
+from streamer import App, Store
+from streamer.errors import OperationRefusedError, TopologyError
+from streamer.ids import TaskId
+from streamer.operations.repartition.request import ask, internal_topics, read_request
+from streamer.operations.repartition.survey import subtopology_named
+from tests.unit.operations.repartition.front import NAME
+from tests.unit.operations.repartition.rig import INPUT, asked, counting, final, planned
+
+
+def test_a_fold_of_both_parts() -> None:
+    one = asked({0: 2, 1: 8})
+    assert one.moved == [0, 1]
+    assert one.changelogs == {
+        "app-totals-changelog.layout-2": 2,
+        "app-cities-changelog.layout-2": 8,
+    }
+    assert one.repartition == {"app-cities-repartition.layout-2": 8}
+    assert one.inputs == {INPUT: 4}
+    assert one.shadows == [TaskId(0, task) for task in range(2)] + [
+        TaskId(1, task) for task in range(8)
+    ]
+    assert len(one.sources) == 8
+    assert {place.topic for place in one.own} == {"app-cities-repartition"}
+    assert one.shape != one.shape_after
+
+
+def test_a_part_that_does_not_change_keeps_what_it_has() -> None:
+    one = asked({0: 4, 1: 2})
+    assert one.moved == [1]
+    assert one.inputs == {}
+    assert internal_topics(NAME, one.after.layout, 0) == {}
+
+
+def test_it_is_read_as_it_was_written() -> None:
+    one = asked({0: 2, 1: 2})
+    plain = msgspec.json.decode(msgspec.json.encode(one.plain()))
+    assert read_request(plain) == one
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"after": {}},
+        {"surprise": 1},
+        {"feeds": [{}]},
+    ],
+)
+def test_another_thing_is_no_request(change: dict[str, Any]) -> None:
+    with pytest.raises(OperationRefusedError, match="no request of a repartition"):
+        read_request({**asked({0: 2}).plain(), **change})
+
+
+def test_layouts_that_do_not_follow_are_no_request() -> None:
+    plain = asked({0: 2}).plain()
+    plain["after"] = asked({1: 2}).plain()["before"]
+    with pytest.raises(OperationRefusedError, match="no request of a repartition"):
+        read_request(plain)
+
+
+def test_a_number_that_divides_nothing_is_refused_with_those_that_do() -> None:
+    with pytest.raises(TopologyError, match="3 does not divide") as refused:
+        asked({0: 3})
+    assert "possible: 1, 2, 4" in refused.value.hint
+
+
+def test_what_changes_nothing_is_refused() -> None:
+    with pytest.raises(OperationRefusedError, match="nothing would change"):
+        asked({0: 4})
+
+
+def test_final_results_are_merged_by_nobody_yet() -> None:
+    with pytest.raises(OperationRefusedError, match="would be made of 2, and store totals"):
+        asked({0: 2}, final())
+
+
+def test_final_results_of_a_task_may_become_those_of_several() -> None:
+    app = final()
+    halved = planned(app).layout.folded({0: 2})
+    one = ask(app.topology(), halved, {0: 4}, number="fold-2")
+    assert one.changelogs == {"app-totals-changelog.layout-3": 4}
+
+
+def test_a_store_with_a_partition_key_is_moved_by_nobody_yet() -> None:
+    def keep(_record: Any, _context: Any) -> None: ...
+
+    app = App(NAME)
+    store = Store("kept", str, str, partition_key=lambda key: key)
+    app.stream(INPUT, key=str, value=int).process(keep, stores=[store])
+    with pytest.raises(OperationRefusedError, match="partition_key"):
+        asked({0: 2}, app)
+
+
+def test_a_part_is_named_by_its_number_or_by_what_it_reads() -> None:
+    topology = counting().topology()
+    assert subtopology_named(topology, INPUT) == 0
+    assert subtopology_named(topology, "cities") == 1
+    assert subtopology_named(topology, "1") == 1
+    with pytest.raises(OperationRefusedError, match="neither a subtopology nor a topic") as refused:
+        subtopology_named(topology, "2")
+    assert refused.value.hint == "possible: 0, 1, sales, cities"
