@@ -57,7 +57,7 @@ def outlive(
         )
         back_at = [one.processed() for one in workers]
         feeder.stop()
-    made.wait_until_done(watch=workers, timeout=120)
+    made.wait_until_done(watch=workers, timeout=480)
 
     assert sum(one.processed() for one in workers) > sum(back_at)
     assert running(workers[0]) | running(workers[1]) == {f"0_{n}" for n in range(PARTITIONS)}

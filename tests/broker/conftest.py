@@ -95,11 +95,11 @@ class Kafka:
             gone.result(60)
 
     def topics(self) -> set[str]:
-        return set(self.admin.list_topics(timeout=30).topics)
+        return set(self.admin.list_topics(timeout=120).topics)
 
     def partitions(self, topic: str) -> list[int]:
         """Empty where the topic does not exist."""
-        found = self.admin.list_topics(topic, timeout=30).topics[topic]
+        found = self.admin.list_topics(topic, timeout=120).topics[topic]
         return [] if found.error is not None else sorted(found.partitions)
 
     def produce(
@@ -274,7 +274,7 @@ def eager_cleaner(kafka: Kafka) -> Iterator[None]:
 
 def _set_cleaner_pause(kafka: Kafka, value: str, kind: AlterConfigOpType) -> None:
     entry = ConfigEntry(CLEANER_PAUSE, value, incremental_operation=kind)
-    for number in kafka.admin.list_topics(timeout=30).brokers:
+    for number in kafka.admin.list_topics(timeout=120).brokers:
         broker = ConfigResource(ResourceType.BROKER, str(number), incremental_configs=[entry])
         for done in kafka.admin.incremental_alter_configs([broker]).values():
             done.result(60)

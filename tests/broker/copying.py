@@ -49,7 +49,7 @@ class World:
     def rows(self, place: TopicPartition) -> dict[str, bytes]:
         with TableReader(self.config, [place]) as reader:
             ends = self.admin.ends([place], "read_uncommitted")
-            found = reader.read_to(ends, timeout_s=30)
+            found = reader.read_to(ends, timeout_s=120)
         return {row.key: row.value for row in found if row.value is not None}
 
 

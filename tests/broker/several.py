@@ -26,7 +26,7 @@ PARTITIONS = 6
 TASKS = {f"0_{number}" for number in range(PARTITIONS)}
 # Each look asks every worker for its metrics and tasks.
 _LOOK_S = 0.3
-_RESTART_S = 180.0
+_RESTART_S = 720.0
 
 
 class Watch:
@@ -155,7 +155,7 @@ class Fleet:
 
     def _leading(self) -> set[int]:
         """The brokers that lead a partition of the application's own topics."""
-        topics = self._made.kafka.admin.list_topics(timeout=30).topics
+        topics = self._made.kafka.admin.list_topics(timeout=120).topics
         return {
             partition.leader
             for name, topic in topics.items()
@@ -170,7 +170,7 @@ class Fleet:
         def found() -> dict[str, list[tuple[int, int]]]:
             return {
                 name: [(len(each.replicas), len(each.isrs)) for each in topic.partitions.values()]
-                for name, topic in kafka.admin.list_topics(timeout=30).topics.items()
+                for name, topic in kafka.admin.list_topics(timeout=120).topics.items()
                 if name.startswith(made.name)
             }
 

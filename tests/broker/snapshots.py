@@ -113,13 +113,13 @@ class Snapshots:
         return totals
 
 
-def ended(process: subprocess.Popen[str], *, timeout: float = 120.0) -> Any:
+def ended(process: subprocess.Popen[str], *, timeout: float = 480.0) -> Any:
     """Wait for a command; what it printed as JSON."""
     try:
         out, err = process.communicate(timeout=timeout)
     except subprocess.TimeoutExpired:
         process.terminate()
-        out, err = process.communicate(timeout=30)
+        out, err = process.communicate(timeout=120)
         raise AssertionError(f"no end within {timeout} s:\n{out}\n{err}") from None
     assert process.returncode == 0, f"{out}\n{err}"
     return json.loads(out) if out.strip() else None

@@ -25,7 +25,7 @@ def in_another_process(call: str, directory: Path) -> Any:
         " default=str))"
     )
     command = [sys.executable, "-c", program, str(directory)]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=100)
+    done = subprocess.run(command, capture_output=True, text=True, timeout=400)
     assert done.returncode == 0, done.stderr
     return json.loads(done.stdout)
 

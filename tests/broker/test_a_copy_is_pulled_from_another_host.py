@@ -19,8 +19,6 @@ from tests.broker.test_a_copy_is_pulled_from_the_disk_of_its_active import (
 )
 from tests.broker.workers import Application, Worker
 
-pytestmark = pytest.mark.timeout(240)
-
 
 @pytest.fixture
 def hosts(kafka: Kafka, tmp_path: Path) -> Iterator[Hosts]:
@@ -123,6 +121,6 @@ def test_a_cable_that_is_pulled_meanwhile_is_waited_for(
     produce(made, 1)
     made.wait_until_done(watch=workers.values())
     at[keeper].run("ip", "link", "set", "cable", "up")
-    code, said = ended(command, timeout=100)
+    code, said = ended(command, timeout=400)
     assert code == 0, said + "".join(worker.tail(30) for worker in workers.values())
     assert [worker.stop() for worker in workers.values()] == [0, 0]

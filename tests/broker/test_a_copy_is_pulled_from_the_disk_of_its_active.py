@@ -76,7 +76,7 @@ def start(made: Application, *arguments: str) -> subprocess.Popen[str]:
     )
 
 
-def ended(command: subprocess.Popen[str], timeout: float = 120.0) -> tuple[int, str]:
+def ended(command: subprocess.Popen[str], timeout: float = 480.0) -> tuple[int, str]:
     said, _ = command.communicate(timeout=timeout)
     return command.returncode, said
 

@@ -45,7 +45,7 @@ def command(made: Application, *arguments: str) -> list[str]:
     return given
 
 
-def rebuild(made: Application, *arguments: str, timeout: float = 120.0) -> tuple[int, str]:
+def rebuild(made: Application, *arguments: str, timeout: float = 480.0) -> tuple[int, str]:
     """The command line's exit code, and all that it said."""
     done = subprocess.run(
         [sys.executable, *command(made, *arguments)],

@@ -21,7 +21,7 @@ def run(home: Path | None, directory: Path, *options: str) -> str:
     logging.write_text(LOGGING, encoding="ascii")
     command = java(fetch(), logging, heap_mib=256, prepared=home)
     command += [*options, "kafka.tools.StorageTool", "random-uuid"]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=120, check=True)
+    done = subprocess.run(command, capture_output=True, text=True, timeout=480, check=True)
     assert "warning" not in done.stderr.lower()
     return done.stdout
 
@@ -33,7 +33,7 @@ def test_two_that_start_at_once_prepare_once(tmp_path: Path) -> None:
     )
     command = [sys.executable, "-c", program, str(tmp_path)]
     both = [subprocess.Popen(command, stdout=subprocess.PIPE, text=True) for _ in range(2)]
-    first, second = (Path(one.communicate(timeout=280)[0].strip()) for one in both)
+    first, second = (Path(one.communicate(timeout=900)[0].strip()) for one in both)
     assert first == second == prepare(fetch(), cache=tmp_path)
     assert {path.name for path in first.iterdir()} == {CLASSES, "data"}
     assert {path.name for path in first.parent.iterdir()} == {".lock", first.name}

@@ -24,7 +24,7 @@ from tests.broker.exact import assert_exact
 from tests.broker.feeder import OUTPUTS, START_MS, Feeder
 from tests.broker.workers import Application, Worker
 
-pytestmark = [pytest.mark.long, pytest.mark.timeout(600)]
+pytestmark = [pytest.mark.long]
 
 PROCESSES = {"a": 2, "b": 1, "c": 1}
 EVERY = {f"0_{number}" for number in range(6)}
@@ -137,7 +137,7 @@ class Reader:
 
 def _asked(url: str) -> tuple[int, dict[str, Any]]:
     try:
-        with urlopen(url, timeout=60) as answer:
+        with urlopen(url, timeout=240) as answer:
             return answer.status, json.loads(answer.read())
     except HTTPError as error:
         return error.code, json.loads(error.read())

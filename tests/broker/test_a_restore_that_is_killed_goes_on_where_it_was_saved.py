@@ -32,7 +32,7 @@ def run(kafka: Any, directory: Path, topic: str, *, failpoint: str = "", pace: s
         [sys.executable, "-c", RUN, kafka.bootstrap_servers, str(directory), topic, pace],
         capture_output=True,
         text=True,
-        timeout=120,
+        timeout=480,
         check=False,
         cwd=ROOT,
         env={**os.environ, "STREAMER_FAILPOINTS": failpoint},

@@ -16,8 +16,6 @@ from tests.broker.exact import assert_exact
 from tests.broker.feeder import OUTPUTS, Feeder
 from tests.broker.snapshots import Snapshots, ended
 
-pytestmark = pytest.mark.timeout(240)
-
 # Longer than sessions (2 s) and transactions (5 s) last here.
 AWAY_S = 10.0
 TASKS = ["0_0", "0_1"]
@@ -64,13 +62,13 @@ def test_it_is_finished_and_the_next_one_too(
                 assert [one.stem for one in snapshots.manifests()] == [first.stem]
             finally:
                 own.resume()
-            made = ended(asking, timeout=120)
+            made = ended(asking, timeout=480)
         finally:
             if asking.poll() is None:
                 asking.kill()
                 asking.communicate()
         feeder.stop()
-    running.wait_until_done(watch=[worker], timeout=90)
+    running.wait_until_done(watch=[worker], timeout=360)
     assert made["state"] == "done"
     found = snapshots.manifests()
     assert sorted(manifest.task for manifest in found) == TASKS, "each of them once"

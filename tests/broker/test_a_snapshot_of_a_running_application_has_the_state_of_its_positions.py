@@ -83,7 +83,7 @@ def test_a_task_without_a_running_owner_is_named_and_waited_for(
     try:
         wait_until(lambda: "(nobody runs it)" in _listed(snapshots))
         running.worker("a")
-        out, err = waiting.communicate(timeout=120)
+        out, err = waiting.communicate(timeout=480)
     finally:
         if waiting.poll() is None:
             waiting.kill()

@@ -75,7 +75,7 @@ def rebuild(made: Application, source: str, settings: dict[str, object]) -> str:
         env={**os.environ, "STREAMER_TEST_APPLICATION": made.name},
         capture_output=True,
         text=True,
-        timeout=90,
+        timeout=360,
     )
     assert done.returncode == 0, done.stdout + done.stderr
     return done.stdout + done.stderr

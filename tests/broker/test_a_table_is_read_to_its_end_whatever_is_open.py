@@ -54,7 +54,7 @@ def test_rows_come_in_order_and_the_end_counts_markers(table: Fixture) -> None:
     exclusive = table.exclusive()
     exclusive.write([(place, "last", b"1") for place in table.places])
     with TableReader(table.config, table.places) as reader:
-        rows = reader.read_to(table.ends(), timeout_s=30)
+        rows = reader.read_to(table.ends(), timeout_s=120)
         first = [row for row in rows if row.place == table.places[0]]
         assert [row.offset for row in first] == sorted(row.offset for row in first)
         latest = {row.key: row.value for row in first}
@@ -63,7 +63,7 @@ def test_rows_come_in_order_and_the_end_counts_markers(table: Fixture) -> None:
 
         writer.put(table.places[1], "later", b"2")
         writer.flush(30)
-        assert keys(reader.read_to(table.ends(), timeout_s=30)) == [("later", b"2")]
+        assert keys(reader.read_to(table.ends(), timeout_s=120)) == [("later", b"2")]
     writer.close()
     exclusive.close()
 
@@ -80,9 +80,9 @@ def test_an_open_transaction_is_waited_for_and_a_claim_ends_it(
         with pytest.raises(KafkaUnavailableError, match="took longer than 1 s"):
             reader.read_to(table.ends(), timeout_s=1)
         later = table.exclusive()
-        assert reader.read_to(table.ends(), timeout_s=30) == []
+        assert reader.read_to(table.ends(), timeout_s=120) == []
         later.write([(table.places[0], "k", b"real")])
-        assert keys(reader.read_to(table.ends(), timeout_s=30)) == [("k", b"real")]
+        assert keys(reader.read_to(table.ends(), timeout_s=120)) == [("k", b"real")]
     later.close()
 
 
@@ -104,7 +104,7 @@ def test_a_topic_made_anew_is_read_from_its_beginning(
         writer.put(table.places[0], f"old{number}", b"1")
     writer.flush(30)
     with TableReader(table.config, table.places[:1]) as reader:
-        assert len(reader.read_to({table.places[0]: 20}, timeout_s=30)) == 20
+        assert len(reader.read_to({table.places[0]: 20}, timeout_s=120)) == 20
         kafka.delete(table.topic)
         kafka.create(table.topic, partitions=2, cleanup_policy="compact")
         fresh = TableWriter(table.config)
@@ -134,7 +134,7 @@ def test_a_table_that_lost_its_begin_is_read_from_what_there_is(
     for done in kafka.admin.delete_records([Address(*place, 2)]).values():
         done.result(30)
     with TableReader(table.config, [*table.places, place]) as reader:
-        assert keys(reader.read_to({place: 3}, timeout_s=30)) == [("k2", b"1")]
+        assert keys(reader.read_to({place: 3}, timeout_s=120)) == [("k2", b"1")]
     writer.close()
 
 
@@ -160,10 +160,10 @@ def test_a_reader_that_asks_less_goes_on_where_it_is(table: Fixture) -> None:
         for place in table.places:
             writer.put(place, "k", b"1")
         writer.flush(30)
-        assert len(reader.read_to(table.ends(), timeout_s=30)) == 2
+        assert len(reader.read_to(table.ends(), timeout_s=120)) == 2
         reader.ask_after(500)
         for place in table.places:
             writer.put(place, "k", b"2")
         writer.flush(30)
-        assert keys(reader.read_to(table.ends(), timeout_s=30)) == [("k", b"2"), ("k", b"2")]
+        assert keys(reader.read_to(table.ends(), timeout_s=120)) == [("k", b"2"), ("k", b"2")]
     writer.close()

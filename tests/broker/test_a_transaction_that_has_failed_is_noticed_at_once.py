@@ -47,7 +47,6 @@ def send(producer: WorkerProducer, topic: str, *values: bytes) -> None:
     producer.send(topic, [b"k"] * len(values), values, timestamps=[0] * len(values))
 
 
-@pytest.mark.timeout(180)
 def test_while_more_is_sent_than_the_queue_holds(kafka: Kafka, names: Names, out: str) -> None:
     producer = opened(kafka, names)
     began = time.monotonic()
@@ -65,7 +64,6 @@ def test_while_more_is_sent_than_the_queue_holds(kafka: Kafka, names: Names, out
     assert kafka.read(out) == []
 
 
-@pytest.mark.timeout(180)
 def test_when_it_is_to_be_committed(kafka: Kafka, names: Names, out: str) -> None:
     producer = opened(kafka, names)
     began = time.monotonic()
@@ -81,7 +79,6 @@ def test_when_it_is_to_be_committed(kafka: Kafka, names: Names, out: str) -> Non
     producer.close()
 
 
-@pytest.mark.timeout(180)
 def test_large_records_wait_for_room_in_the_queue(kafka: Kafka, names: Names) -> None:
     topic = names.topic("large")
     kafka.create(topic, partitions=1)
@@ -92,7 +89,6 @@ def test_large_records_wait_for_room_in_the_queue(kafka: Kafka, names: Names) ->
     assert [(one.value or b"-")[0] for one in kafka.read(topic)] == list(range(60))
 
 
-@pytest.mark.timeout(180)
 def test_the_limits_are_read_again_and_the_producer_is_replaced(
     kafka: Kafka, names: Names, out: str
 ) -> None:
@@ -111,7 +107,6 @@ def test_the_limits_are_read_again_and_the_producer_is_replaced(
     assert [one.value for one in kafka.read(out)] == [SMALL] * 100
 
 
-@pytest.mark.timeout(180)
 def test_a_record_goes_alone_if_it_is_too_large(kafka: Kafka, names: Names, out: str) -> None:
     """Of all sizes around the limit, next to the smallest ones: those that fit arrive."""
     admin = Admin(config(kafka, names))
@@ -142,7 +137,6 @@ def test_the_limits_are_those_of_the_topics(kafka: Kafka, names: Names, out: str
     assert limits == {out: LIMIT, other: 2_000_000}
 
 
-@pytest.mark.timeout(180)
 def test_at_least_once_hears_of_every_record(kafka: Kafka, names: Names, out: str) -> None:
     producer = WorkerProducer(config(kafka, names), None, limits=lambda: {out: LIMIT})
     values = [b"1", b"x" * LIMIT, b"2", b"x" * (LIMIT + 1), b"3"]

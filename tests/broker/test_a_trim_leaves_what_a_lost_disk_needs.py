@@ -173,7 +173,7 @@ def test_a_trim_that_is_killed_in_the_middle_is_resumed_by_another_process(
         cwd=ROOT,
         env={**os.environ, "STREAMER_FAILPOINTS": "trim.after_delete=kill@2"},
         capture_output=True,
-        timeout=120,
+        timeout=480,
         check=False,
     )
     assert killed.returncode == -signal.SIGKILL, killed.stderr

@@ -179,7 +179,6 @@ def running(control: Control) -> set[str]:
     return {task for task, (_worker, one) in control.reports().items() if one.state == "running"}
 
 
-@pytest.mark.timeout(600)
 def test_it_goes_there_and_back(made: Application, conductor: Conductor, wait_until: Any) -> None:
     config = Config(application_id=made.name, bootstrap_servers=made.kafka.bootstrap_servers)
     admin = Admin(config)

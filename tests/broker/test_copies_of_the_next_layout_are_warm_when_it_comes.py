@@ -7,8 +7,6 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any, NamedTuple
 
-import pytest
-
 from streamer.changelog.topics import changelog_settings
 from streamer.config import Config
 from streamer.control.client import Control
@@ -37,8 +35,6 @@ from tests.broker.applications.counts import Total, add
 from tests.broker.exact import described
 from tests.broker.feeder import Feeder
 from tests.broker.workers import PATIENCE_S, Application
-
-pytestmark = pytest.mark.timeout(300)
 
 OPERATION = "fold-1"
 # Of 4 tasks two are made, one on each host.

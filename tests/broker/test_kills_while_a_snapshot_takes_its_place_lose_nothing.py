@@ -37,7 +37,6 @@ def produce(made: Application, block: int) -> None:
     made.kafka.produce(made.topic("in"), records, timestamp_ms=lambda row: begin + row)
 
 
-@pytest.mark.timeout(400)
 @pytest.mark.parametrize(
     ("disk", "points"),
     [

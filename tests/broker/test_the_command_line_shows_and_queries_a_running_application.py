@@ -127,7 +127,7 @@ def test_stores_are_gathered_from_all_workers(running: CommandLine) -> None:
 def test_metrics_are_served_as_they_are_documented(running: CommandLine) -> None:
     found: dict[str, float] = {}
     for worker in running.json("show", "workers"):
-        with urlopen(f"http://{worker['address']}/metrics", timeout=30) as answer:
+        with urlopen(f"http://{worker['address']}/metrics", timeout=120) as answer:
             for line in answer.read().decode().splitlines():
                 if not line.startswith("#"):
                     name, _, value = line.rpartition(" ")

@@ -52,7 +52,7 @@ class Shell:
 
     def run(self, command: str) -> tuple[int, str]:
         process = self.start(command)
-        out, _ = process.communicate(timeout=90)
+        out, _ = process.communicate(timeout=360)
         return process.returncode, out
 
 
@@ -83,5 +83,5 @@ def test_the_readmes_first_application_runs(broker: str, names: Names, tmp_path:
         assert picture.startswith("flowchart TD\n")
     finally:
         workers.terminate()
-        said, _ = workers.communicate(timeout=90)
+        said, _ = workers.communicate(timeout=360)
     assert workers.returncode == 0, said

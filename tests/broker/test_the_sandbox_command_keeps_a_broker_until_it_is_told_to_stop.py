@@ -13,7 +13,7 @@ def _sandbox(*arguments: str) -> tuple[int, Any]:
     done = subprocess.run(
         [sys.executable, "-m", "streamer.cli.main", "sandbox", *arguments, "--json"],
         capture_output=True,
-        timeout=110,
+        timeout=440,
         check=False,
     )
     assert done.stdout, done.stderr.decode()
@@ -30,7 +30,7 @@ def test_the_sandbox_command_keeps_a_broker_until_it_is_told_to_stop(tmp_path: P
         code, status = _sandbox("status", *place)
         assert (code, status) == (0, up)
         admin = AdminClient({"bootstrap.servers": up["bootstrap_servers"]})
-        assert list(admin.list_topics(timeout=60).brokers) == [1]
+        assert list(admin.list_topics(timeout=240).brokers) == [1]
     finally:
         code, down = _sandbox("down", *place, "--remove-data")
     assert (code, down["was_running"]) == (0, True)

@@ -92,16 +92,15 @@ def test_a_broker_that_is_away_is_told_and_found_again(tmp_path: Path) -> None:
         wait_until(lambda: view().fleet is not None and view().fleet.totals.running == 6)  # type: ignore[union-attr]
         heard_ms = view().heard_ms
         own.pause()
-        wait_until(lambda: view().trouble is not None, timeout=60)
+        wait_until(lambda: view().trouble is not None, timeout=240)
         told = view()
         assert told.fleet is not None
         assert told.fleet.totals.workers == 2
         assert told.heard_ms >= heard_ms
         own.resume()
-        wait_until(lambda: view().trouble is None and view().heard_ms > told.heard_ms, timeout=60)
+        wait_until(lambda: view().trouble is None and view().heard_ms > told.heard_ms, timeout=240)
 
 
-@pytest.mark.timeout(300)
 def test_changelogs_and_snapshots_are_told_with_their_sizes(
     application: Callable[..., Application], tmp_path: Path
 ) -> None:
@@ -154,9 +153,9 @@ def test_the_command_line_tells_the_same(cluster: Cluster) -> None:
     ]
 
     def told() -> list[str]:
-        done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=60)
+        done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=240)
         assert done.returncode == 0, done.stderr
         return [one["kind"] for one in json.loads(done.stdout)]
 
-    wait_until(lambda: "gone_workers" in told(), timeout=30)
+    wait_until(lambda: "gone_workers" in told(), timeout=120)
     assert controller.worker != other.worker

@@ -116,7 +116,7 @@ def test_whoever_moves_tasks_needs_one_more_right(
         application_id=running.name, bootstrap_servers=running.broker.address, kafka=settings
     )
     with Operator(config) as operator:
-        assert operator.propose(timeout_s=60).after == {}
+        assert operator.propose(timeout_s=240).after == {}
         plan = operator.plan()
         assert plan is not None
         assert plan.moves_left == 0

@@ -331,7 +331,7 @@ def check() -> Path:
 def loaded(check: Path, variables: dict[str, str]) -> subprocess.CompletedProcess[str]:
     command = [str(check), str(FILE)]
     environment = {"PATH": os.environ["PATH"], **variables}
-    return subprocess.run(command, env=environment, capture_output=True, text=True, timeout=60)
+    return subprocess.run(command, env=environment, capture_output=True, text=True, timeout=240)
 
 
 def secrets_of(env: Path) -> dict[str, str]:
@@ -369,6 +369,6 @@ def test_docker_accepts_the_compose_file(made: Path) -> None:
         pytest.skip("docker has no compose plugin, so its check of docker-compose.yml did not run")
     command = ["docker", "compose", "--file", str(FILE), "--env-file", str(made)]
     command += ["config", "--quiet"]
-    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=60)
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=240)
     assert done.returncode == 0, done.stderr
     assert "warning" not in done.stderr.lower(), done.stderr

@@ -36,7 +36,7 @@ PARTS = ("api-server", "scheduler", "dag-processor", "triggerer", "worker", "wor
 WORKERS = ("worker-a", "worker-b")
 _SERVES_LOGS = ("scheduler", "triggerer", "worker", "worker-heavy")
 _VARIABLE = re.compile(r"\$\{(\w+)(?::\?[^}]*)?\}")
-_START_S = 300.0
+_START_S = 900.0
 
 
 def missing() -> str:

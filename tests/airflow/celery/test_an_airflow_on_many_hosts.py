@@ -19,7 +19,7 @@ from streamer.sandbox import Sandbox
 from tests.airflow.celery.installation import Installation, missing
 from tests.broker.conftest import Kafka, wait_until
 
-pytestmark = [pytest.mark.celery, pytest.mark.timeout(900)]
+pytestmark = [pytest.mark.celery]
 
 EVENTS = [
     (f"{number:05}", f'{{"day":"1997-01-{1 + number % 28:02}","cds":1,"cents":{number}}}')
@@ -90,7 +90,7 @@ def test_celery_workers_make_snapshots_and_the_operation_is_done(
     runs.unpause("snapshot_stores")
     run = runs.trigger("snapshot_stores")
     try:
-        state = runs.follow(run, timeout=300)
+        state = runs.follow(run, timeout=900)
     except TimeoutError as late:
         state = str(late)
     with executor(servers) as operations:
@@ -117,4 +117,4 @@ def wait_for(installation: Installation, dag: str) -> None:
         installation.check()
         return dag in {one["dag_id"] for one in installation.api.get("/dags", limit=100)["dags"]}
 
-    wait_until(is_known, timeout=120, what=f"the DAG {dag}")
+    wait_until(is_known, timeout=480, what=f"the DAG {dag}")

@@ -28,7 +28,7 @@ def python(program: str, **environment: str) -> Any:
         env={**os.environ, "PYTHONPATH": "", **environment},
         capture_output=True,
         text=True,
-        timeout=110,
+        timeout=440,
         check=False,
     )
     assert done.returncode == 0, done.stderr

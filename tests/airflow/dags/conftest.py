@@ -115,7 +115,7 @@ class Runs:
                 "PYTHONPATH": os.pathsep.join([str(ROOT), str(ROOT / "plugins")]),
             },
             capture_output=True,
-            timeout=110,
+            timeout=440,
             check=False,
         )
         print(done.stdout.decode()[-3_000:], done.stderr.decode()[-3_000:])
@@ -135,7 +135,7 @@ class Runs:
             self.made.kafka.produce(
                 self.made.topic("in"), records, timestamp_ms=lambda _at, at=number: at * 1_000
             )
-            self.made.wait_until_done(timeout=90, watch=self.made.workers)
+            self.made.wait_until_done(timeout=360, watch=self.made.workers)
 
 
 def states(run: Any) -> dict[str, str]:

@@ -19,7 +19,7 @@ from tests.airflow.dags.conftest import STORES, Runs, states, xcom
 from tests.broker.copying import executor as copying
 from tests.broker.trims import Snapshots
 
-pytestmark = [pytest.mark.broker, pytest.mark.long, pytest.mark.timeout(240)]
+pytestmark = [pytest.mark.broker, pytest.mark.long]
 
 # Beyond the cap somebody is always asked. The connection's own cap here is none.
 ALL = {"beyond_cap": True}

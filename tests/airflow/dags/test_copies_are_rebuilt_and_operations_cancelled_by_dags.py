@@ -13,7 +13,7 @@ import pytest
 from streamer.errors import OperationRefusedError
 from tests.airflow.dags.conftest import Runs, states, xcom
 
-pytestmark = [pytest.mark.broker, pytest.mark.long, pytest.mark.timeout(240)]
+pytestmark = [pytest.mark.broker, pytest.mark.long]
 
 
 def warm(runs: Callable[..., Runs]) -> Runs:

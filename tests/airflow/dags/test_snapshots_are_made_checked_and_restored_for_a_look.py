@@ -19,7 +19,7 @@ from streamer_airflow.hooks.application import ApplicationHook, executor_of
 from streamer_airflow.runs import Asked
 from tests.airflow.dags.conftest import Runs, states, xcom
 
-pytestmark = [pytest.mark.broker, pytest.mark.long, pytest.mark.timeout(240)]
+pytestmark = [pytest.mark.broker, pytest.mark.long]
 
 
 def notes(runs: Runs) -> dict[str, str]:

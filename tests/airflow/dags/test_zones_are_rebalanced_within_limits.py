@@ -15,7 +15,7 @@ from streamer.errors import OperationRefusedError
 from streamer_airflow.runs import operation_id
 from tests.airflow.dags.conftest import Runs, states, xcom
 
-pytestmark = [pytest.mark.broker, pytest.mark.timeout(240)]
+pytestmark = [pytest.mark.broker]
 
 
 def spread(runs: Callable[..., Runs]) -> Runs:
@@ -86,7 +86,7 @@ def test_what_is_uneven_is_moved_as_it_was_approved(
     with Pressing(here, mine):
         deadline = time.monotonic() + 60
         with Operator(here.config) as operator:
-            while not (proposal := operator.propose(timeout_s=30)).after:
+            while not (proposal := operator.propose(timeout_s=120)).after:
                 assert time.monotonic() < deadline, proposal
                 time.sleep(1)
         assert proposal.spread_before["rate"] > 30
@@ -109,11 +109,11 @@ def test_what_is_uneven_is_moved_as_it_was_approved(
     approved = Proposed(shown["proposal"], shown["number"], shown["at_ms"])
     number = operation_id("rebalance", "rebalance_zones", done.run_id, approved.id)
     with Operator(here.config) as operator:
-        operator.apply_once(approved, timeout_s=30, number=number)
+        operator.apply_once(approved, timeout_s=120, number=number)
         with pytest.raises(OperationRefusedError, match="the controller refused"):
-            operator.apply(approved.id, timeout_s=30)
+            operator.apply(approved.id, timeout_s=120)
         # Nor does a late try of the run undo what somebody says after it.
-        operator.stop(timeout_s=30)
+        operator.stop(timeout_s=120)
         with pytest.raises(OperationRefusedError, match="had every task stay where it is since"):
-            operator.apply_once(approved, timeout_s=30, number=number)
+            operator.apply_once(approved, timeout_s=120, number=number)
         assert operator.stop_asked() is not None

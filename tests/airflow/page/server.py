@@ -20,7 +20,7 @@ from streamer.sandbox.ports import free_ports
 ROOT = Path(__file__).parents[3]
 PLUGINS = ROOT / "plugins"
 USERS = {"ann": "admin", "vic": "viewer"}
-_START_S = 120.0
+_START_S = 480.0
 
 
 class Server(Closable):
@@ -77,7 +77,7 @@ class Server(Closable):
         if token:
             headers["Authorization"] = f"Bearer {token}"
         data = None if body is None else json.dumps(body).encode()
-        with urlopen(Request(self.url + path, data, headers), timeout=30) as answer:
+        with urlopen(Request(self.url + path, data, headers), timeout=120) as answer:
             return json.loads(answer.read())
 
     def status(self, path: str, *, token: str = "") -> int:

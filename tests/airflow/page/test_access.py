@@ -278,7 +278,6 @@ def test_connections_are_those_of_the_database_and_of_the_environment(
                 session.query(Connection).filter(Connection.conn_id == one).delete()
 
 
-@pytest.mark.timeout(600)
 def test_the_roles_of_fab_may_look_or_act_as_in_airflow_itself(tmp_path: Path) -> None:
     """The auth manager of an installation on many hosts; another process has it."""
     done = subprocess.run(

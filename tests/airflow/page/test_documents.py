@@ -30,7 +30,6 @@ def size(document: Any) -> int:
     return len(msgspec.json.encode(document))
 
 
-@pytest.mark.timeout(120)
 def test_1_200_workers_on_a_bad_day_are_some_kilobytes() -> None:
     drawn = troubled(fleet_of(LARGE))
     view = view_of(drawn, inventory=large_inventory())
@@ -51,7 +50,6 @@ def test_1_200_workers_on_a_bad_day_are_some_kilobytes() -> None:
     assert size(documents.task(view, "0_11000")) < 8 * KIB
 
 
-@pytest.mark.timeout(120)
 def test_a_quiet_fleet_of_1_200_is_less() -> None:
     assert size(documents.state(view_of(fleet_of(LARGE)))) < 8 * KIB
 

@@ -55,7 +55,7 @@ PARTITIONS = 6
 # So slow that there is something to see.
 SLOW_BYTES = 8_000
 
-pytestmark = [pytest.mark.broker, pytest.mark.long, pytest.mark.timeout(300)]
+pytestmark = [pytest.mark.broker, pytest.mark.long]
 
 
 @pytest.fixture(scope="module")
@@ -102,7 +102,7 @@ def shop(
     made.kafka.produce(made.topic("in"), [(f"key-{at % 900}", str(at)) for at in range(6_000)])
     for host, zone in zip("abc", ZONES, strict=True):
         made.worker(host, worker_id=f"eu-{host}", zone=zone)
-    made.wait_until_done(watch=made.workers, timeout=120)
+    made.wait_until_done(watch=made.workers, timeout=480)
     return made
 
 

@@ -7,7 +7,7 @@ from collections.abc import Callable
 
 import pytest
 
-WAIT_S = 60.0
+WAIT_S = 240.0
 
 
 class Source:
