@@ -79,6 +79,8 @@ def users_of(directory: Path) -> list[str]:
     return found
 
 
+# It starts all of Airflow twice.
+@pytest.mark.chaos
 def test_a_killed_one_is_cleared_away_by_the_next_which_stops_cleanly(
     home: Path, broker: str
 ) -> None:

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 __all__ = ["WAIT_MS", "answered", "contrast", "errors_of", "logged_in", "run_shown"]
 
-WAIT_MS = 30_000
+WAIT_MS = 120_000
 
 
 def logged_in(browser: Browser, server: Server, user: str, **look: Any) -> Page:
