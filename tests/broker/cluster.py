@@ -77,7 +77,7 @@ class WorkerProcess:
     def kill(self) -> float:
         """As the machine would; the moment of it."""
         self.child.kill()
-        self.child.wait(60)
+        self.child.wait(240)
         return time.time()
 
     def close(self) -> None:

@@ -42,12 +42,12 @@ class Feeder:
 
     def __exit__(self, *_error: object) -> None:
         self._stopping.set()
-        self._thread.join(10)
+        self._thread.join(40)
 
     def stop(self) -> int:
         """How many records were written."""
         self._stopping.set()
-        self._thread.join(10)
+        self._thread.join(40)
         assert self._producer.flush(60) == 0, "the feeder's records were not acknowledged"
         assert not self._failures, self._failures[0]
         return self.count

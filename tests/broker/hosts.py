@@ -118,7 +118,7 @@ class Hosts:
         for process in reversed(self._processes):
             with suppress(ProcessLookupError):
                 process.kill()
-            process.wait(10)
+            process.wait(40)
         shutil.rmtree(self._directory, ignore_errors=True)
 
     def _make(self) -> None:

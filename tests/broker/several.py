@@ -48,7 +48,7 @@ class Watch:
 
     def __exit__(self, *_error: object) -> None:
         self._stopping.set()
-        self._thread.join(60)
+        self._thread.join(240)
         assert self._failure is None, self._failure
 
     def _run(self) -> None:

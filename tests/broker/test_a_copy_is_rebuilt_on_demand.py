@@ -158,7 +158,7 @@ def test_killed_in_between_it_happens_once(made: Application, wait_until: Any) -
         )
         pair.keeper.wait()
         pair.keeper = pair.keep()
-        assert operation.wait(120) == 0
+        assert operation.wait(480) == 0
         exchanged = [one for one in pair.keeper.messages if "restored from snapshot" in one]
         assert len(exchanged) == (point == "bootstrap.before_adopt"), exchanged
         pair.wait_warm()

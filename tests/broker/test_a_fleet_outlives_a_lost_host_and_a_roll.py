@@ -120,7 +120,7 @@ class Reader:
 
     def __exit__(self, *_error: object) -> None:
         self._is_over.set()
-        self._thread.join(60)
+        self._thread.join(240)
 
     def _run(self) -> None:
         for number, key in enumerate(cycle(self._keys)):

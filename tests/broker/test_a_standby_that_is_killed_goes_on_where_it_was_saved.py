@@ -43,7 +43,7 @@ def following(
         yield standby
     finally:
         standby.kill()
-        standby.wait(60)
+        standby.wait(240)
 
 
 def test_a_standby_that_is_killed_goes_on_where_it_was_saved(
@@ -60,7 +60,7 @@ def test_a_standby_that_is_killed_goes_on_where_it_was_saved(
         "restore.before_batch=kill@3",
     ):
         with following(kafka, tmp_path, topic, failpoint) as standby:
-            deadline = time.monotonic() + 90
+            deadline = time.monotonic() + 360
             while standby.poll() is None and time.monotonic() < deadline:
                 # The large ones go to the disk in more than one piece.
                 count = 25_000 if failpoint.startswith("commit") else 500

@@ -110,7 +110,7 @@ def test_a_topic_made_anew_is_read_from_its_beginning(
         fresh = TableWriter(table.config)
         fresh.put(table.places[0], "new", b"2")
         fresh.flush(30)
-        deadline = time.monotonic() + 90
+        deadline = time.monotonic() + 360
         rows: list[Row] = []
         while not rows and time.monotonic() < deadline:
             try:

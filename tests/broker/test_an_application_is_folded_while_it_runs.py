@@ -138,7 +138,7 @@ class Gaps:
 
     def __exit__(self, *_error: object) -> None:
         self._stopping.set()
-        self._thread.join(30)
+        self._thread.join(120)
 
     def _run(self) -> None:
         before, since = -1, time.monotonic()

@@ -61,7 +61,7 @@ def process(config: Config) -> Iterator[Start]:
     yield start
     for one in started:
         one.kill()
-        one.wait(60)
+        one.wait(240)
         assert one.stdout is not None
         one.stdout.close()
 
@@ -99,7 +99,7 @@ def test_what_a_killed_process_began_is_finished_by_another_one(
     with executor(config) as mine:
         operation = mine.propose("copy", {"name": "one"}).id
         killed = process("start", operation, failpoints=point)
-        assert killed.wait(120) == -signal.SIGKILL
+        assert killed.wait(480) == -signal.SIGKILL
         # At once, since it is known that the process is dead.
         done = mine.start(operation, takes_over=True)
         assert done.state == "done"
@@ -125,7 +125,7 @@ def test_a_transaction_that_a_killed_process_left_open_holds_nobody_up_for_long(
         killed = process("start", operation, failpoints="table.before_commit=sleep:60000@3")
         wait_until(is_open)
         killed.kill()
-        killed.wait(60)
+        killed.wait(240)
         # A new controller reads the topic to its end, and gives up after half a minute.
         ports = KafkaPorts(config, topics, admin)
         try:
@@ -157,7 +157,7 @@ def test_a_lease_that_is_over_needs_no_one_who_asks_for_it(
     with executor(config) as mine:
         operation = mine.propose("copy", {"name": "one"}).id
         point = "operations.before_step=kill@2"
-        assert process("start", operation, failpoints=point, lease_ms=8_000).wait(120) != 0
+        assert process("start", operation, failpoints=point, lease_ms=8_000).wait(480) != 0
         with pytest.raises(OperationRefusedError, match="is carried out by"):
             mine.resume(operation)
         assert mine.resume(operation, waits=True).state == "done"
@@ -177,7 +177,7 @@ def test_a_frozen_process_that_wakes_writes_nothing_more(
         assert mine.resume(operation, takes_over=True).state == "done"
         rows = copies(kafka, config, "one")
         os.kill(frozen.pid, signal.SIGCONT)
-        assert frozen.wait(120) == 1
+        assert frozen.wait(480) == 1
         rest = frozen.stdout.read()
         assert "FencedError: operation" in rest
         assert "is not carried out here any more" in rest
@@ -203,7 +203,7 @@ def test_a_second_operation_is_refused_at_once_and_leaves_no_trace(
             refused.value
         )
         assert mine.books().operation(second).state == "planned"
-        assert working.wait(120) == 0
+        assert working.wait(480) == 0
         assert mine.books().operation(first).epoch == 1, "it was not disturbed"
         # Its plan was made of the former home.
         with pytest.raises(OperationRefusedError, match=r"seen\.home"):
@@ -235,7 +235,7 @@ def test_the_command_line_lists_cancels_and_refuses(
 
         assert call("cancel", operation, "--why", "wrong day") == 0
         assert f"operation {operation} is cancelled" in capsys.readouterr().out
-        assert working.wait(120) == 0
+        assert working.wait(480) == 0
         assert working.stdout.read().splitlines()[-1] == "cancelled"
         assert homes(kafka, config) == []
         assert call("show", operation) == 0

@@ -97,7 +97,7 @@ def test_a_feed_that_is_held_up_in_its_commit_hears_a_stop(
     feed.open()
     with failpoints.armed("feed.before_commit", go_away):
         running = RunningFeeds([feed], stopping)
-        assert reached.wait(90)
+        assert reached.wait(360)
     running.close()
     wait_until(lambda: not running.is_working, what="the end of the feed", timeout=HEARD_S)
     running.check()

@@ -80,7 +80,7 @@ def test_members_and_positions_of_a_group(kafka: Kafka, names: Names) -> None:
     consumer = Consumer({**kafka.settings, "group.id": group, "client.id": "me#1"})
     consumer.subscribe([topic])
     try:
-        deadline = time.monotonic() + 90
+        deadline = time.monotonic() + 360
         while not consumer.assignment() and time.monotonic() < deadline:
             consumer.poll(0.1)
         (member,) = admin.group_members(group)

@@ -67,7 +67,7 @@ def shell(tmp_path_factory: pytest.TempPathFactory, kafka: Any, broker: str) -> 
         try:
             yield CommandLine(directory)
             workers.send_signal(signal.SIGTERM)
-            assert workers.wait(90) == 0, (directory / "log").read_text()[-4000:]
+            assert workers.wait(360) == 0, (directory / "log").read_text()[-4000:]
         finally:
             workers.kill()
             workers.wait()
@@ -77,7 +77,7 @@ def shell(tmp_path_factory: pytest.TempPathFactory, kafka: Any, broker: str) -> 
 @pytest.fixture(scope="module")
 def running(shell: CommandLine) -> CommandLine:
     """Once all tasks run on both workers and nothing is left to read."""
-    deadline = time.monotonic() + 120
+    deadline = time.monotonic() + 480
     while True:
         code, out, _err = shell.run("show", "tasks", "--json")
         tasks = json.loads(out) if code == 0 else []

@@ -19,6 +19,6 @@ def test_the_earlier_process_ends_with_a_clear_error(
         failed = earlier.wait(lambda event: event["event"] == "failed")
         assert f"another process has taken over the worker id '{earlier.worker}'" in failed["error"]
         assert "give every worker its own worker_id" in failed["error"]
-        assert earlier.child.wait(60) == 1
+        assert earlier.child.wait(240) == 1
         cluster.wait_shared(stays, later)
         assert len([event for event in later.events if event["event"] == "failed"]) == 0

@@ -285,7 +285,7 @@ class Application:
             if worker.is_alive:
                 worker.process.send_signal(signal.SIGCONT)
                 worker.process.kill()
-                worker.process.wait(60)
+                worker.process.wait(240)
         for level in [*self._clients]:
             self._clients.pop(level).close()
 

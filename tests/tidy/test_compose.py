@@ -222,7 +222,7 @@ def test_an_sshd_that_ends_is_started_again(tmp_path: Path) -> None:
             start_new_session=True,
         )
         try:
-            assert process.wait(60) == 0
+            assert process.wait(240) == 0
         finally:
             # In a container the end of the first process ends all others.
             os.killpg(process.pid, signal.SIGKILL)

@@ -59,7 +59,7 @@ def test_wait_goes_on_once_the_file_is_there(tmp_path: Path) -> None:
     waiting.join(0.1)
     assert waiting.is_alive()
     released.touch()
-    waiting.join(30)
+    waiting.join(120)
     assert not waiting.is_alive()
 
 
@@ -107,7 +107,7 @@ def test_kill_ends_the_process_at_the_asked_hit(action: str, printed: str) -> No
         [sys.executable, "-c", code],
         env={"STREAMER_FAILPOINTS": f"{PLACE}={action}", "PYTHONPATH": str(Path.cwd())},
         capture_output=True,
-        timeout=30,
+        timeout=120,
         check=False,
     )
     assert done.returncode == -signal.SIGKILL

@@ -257,7 +257,7 @@ class Installation:
         self._processes[name] = process
 
     def _wait(self, name: str, command: list[str], variables: Mapping[str, str]) -> None:
-        deadline = time.monotonic() + 30
+        deadline = time.monotonic() + 120
         environment = {**os.environ, **variables}
         while subprocess.run(command, env=environment, capture_output=True).returncode != 0:
             self.check()

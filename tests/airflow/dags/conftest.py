@@ -202,7 +202,7 @@ def answers() -> Iterator[Callable[..., None]]:
     yield answer
     over.set()
     for thread in threads:
-        thread.join(10)
+        thread.join(40)
 
 
 def _answered(

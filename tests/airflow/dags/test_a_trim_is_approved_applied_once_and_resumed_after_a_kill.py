@@ -41,7 +41,7 @@ def trimmable(runs: Callable[..., Runs]) -> Runs:
         snapshots.make(TaskId(0, 0))
     here.send(range(7, 9))
     # Workers tell every half second how far their disks are.
-    deadline = time.monotonic() + 30
+    deadline = time.monotonic() + 120
     with open_world(here.config) as world:
         while not surveyed(here.config, world, is_capped=False).chosen:
             assert time.monotonic() < deadline

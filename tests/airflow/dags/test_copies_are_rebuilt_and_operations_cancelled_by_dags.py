@@ -22,7 +22,7 @@ def warm(runs: Callable[..., Runs]) -> Runs:
     here.made.worker("a", worker_id="owner", zone="az=a").wait_started(1)
     keeper = here.made.worker("b", worker_id="keeper", zone="az=b")
     here.send(range(1, 4))
-    deadline = time.monotonic() + 30
+    deadline = time.monotonic() + 120
     while keeper.standbys() != {"0_0": 0}:
         assert time.monotonic() < deadline, keeper.tail()
         time.sleep(0.2)
@@ -79,7 +79,7 @@ def test_what_waits_for_a_worker_is_cancelled_by_its_id(runs: Callable[..., Runs
         while here.operations()[name].state != "running":
             time.sleep(0.2)
         done = here.run("cancel_operation", operation=name, why="wrong copy")
-        working.join(60)
+        working.join(240)
     keeper.send(signal.SIGCONT)
     assert done.state == "success", states(done)
     assert ended == ["cancelled"]

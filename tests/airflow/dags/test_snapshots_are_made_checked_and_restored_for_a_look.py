@@ -113,7 +113,7 @@ def test_the_triggerer_drives_on_while_workers_work(
     worker.send(signal.SIGSTOP)
 
     def wake() -> None:
-        deadline = time.monotonic() + 60
+        deadline = time.monotonic() + 240
         while time.monotonic() < deadline:
             if any(one.epoch == 2 for one in here.operations().values()):
                 break
@@ -123,7 +123,7 @@ def test_the_triggerer_drives_on_while_workers_work(
     waking = threading.Thread(target=wake)
     waking.start()
     done = here.run("snapshot_stores")
-    waking.join(70)
+    waking.join(280)
     assert done.state == "success", states(done)
     [operation] = here.operations().values()
     assert (operation.state, operation.epoch) == ("done", 2)
@@ -170,7 +170,7 @@ def test_a_second_run_is_refused_at_once_by_who_is_at_work_and_leaves_no_trace(
             spent_s = time.monotonic() - began
         finally:
             stopping.set()
-            running.join(30)
+            running.join(120)
     worker.send(signal.SIGCONT)
     assert refused.state == "failed"
     assert states(refused) == {
@@ -210,7 +210,7 @@ def test_a_doubled_task_waits_for_the_first_one_and_both_see_one_end(
     for one in both:
         one.start()
     for one in both:
-        one.join(60)
+        one.join(240)
     assert ends == ["done", "done"]
     assert here.operations()["doubled"].epoch == 1
     assert len(notes(here)) == 1

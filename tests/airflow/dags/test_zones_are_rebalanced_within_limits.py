@@ -34,7 +34,7 @@ def owners(here: Runs) -> dict[str, str]:
 
 
 def settled(here: Runs) -> None:
-    deadline = time.monotonic() + 40
+    deadline = time.monotonic() + 160
     with Operator(here.config) as operator:
         while (plan := operator.plan()) is None or plan.moves_left:
             assert time.monotonic() < deadline
@@ -64,7 +64,7 @@ class Pressing:
 
     def __exit__(self, *_error: object) -> None:
         self._over.set()
-        self._thread.join(20)
+        self._thread.join(80)
 
     def _go(self) -> None:
         topic = self._here.made.topic("in")
@@ -84,7 +84,7 @@ def test_what_is_uneven_is_moved_as_it_was_approved(
     [first, _second] = here.made.workers
     mine = sorted(int(task.partition("_")[2]) for task in first.running())
     with Pressing(here, mine):
-        deadline = time.monotonic() + 60
+        deadline = time.monotonic() + 240
         with Operator(here.config) as operator:
             while not (proposal := operator.propose(timeout_s=120)).after:
                 assert time.monotonic() < deadline, proposal

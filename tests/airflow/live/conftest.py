@@ -142,7 +142,7 @@ def kill_a_task(airflow: LocalAirflow, runs: Runs) -> Callable[[Run], str]:
     """Ends the process of whichever task of a run is the next to run; its title."""
 
     def kill(run: Run) -> str:
-        deadline = time.monotonic() + 60
+        deadline = time.monotonic() + 240
         while time.monotonic() < deadline:
             ids = {
                 one["id"]: one["task_id"]

@@ -18,7 +18,7 @@ from tests.broker.conftest import wait_until
 
 pytestmark = [pytest.mark.broker, pytest.mark.long]
 
-RUN_S = 150.0
+RUN_S = 600.0
 TASKS = ["0_0", "0_1"]
 
 

@@ -54,7 +54,7 @@ class Program:
     def close(self) -> None:
         if self.process.poll() is None:
             self.process.terminate()
-            self.process.wait(200)
+            self.process.wait(600)
         self._out.close()
 
 
@@ -113,7 +113,7 @@ def test_a_killed_one_is_cleared_away_by_the_next_which_stops_cleanly(
         assert json.loads(connection["extra"])["application"] == "nobody"
 
         second.process.terminate()
-        assert second.process.wait(200) == 130
+        assert second.process.wait(600) == 130
         assert users_of(home) == []
     finally:
         second.close()
@@ -127,7 +127,7 @@ def _parts(home: Path) -> int:
 def test_a_port_that_is_taken_is_named_before_anything_starts(home: Path, broker: str) -> None:
     port = int(broker.rpartition(":")[2])
     program = Program(home, broker, port)
-    assert program.process.wait(200) == 1
+    assert program.process.wait(600) == 1
     assert f"port {port} is taken" in program.text
     assert users_of(home) == []
     program.close()
@@ -135,7 +135,7 @@ def test_a_port_that_is_taken_is_named_before_anything_starts(home: Path, broker
 
 def test_a_kafka_that_does_not_answer_is_named(home: Path) -> None:
     program = Program(home, "127.0.0.1:9", 8080)
-    assert program.process.wait(200) == 1
+    assert program.process.wait(600) == 1
     assert "127.0.0.1:9" in program.text
     assert not (home / "airflow.db").exists()
     program.close()
@@ -143,6 +143,6 @@ def test_a_kafka_that_does_not_answer_is_named(home: Path) -> None:
 
 def test_an_application_that_nobody_named_is_asked_for(home: Path, broker: str) -> None:
     program = Program(home, broker, 8080, app="")
-    assert program.process.wait(200) == 2
+    assert program.process.wait(600) == 2
     assert "--app" in program.text
     program.close()

@@ -96,10 +96,10 @@ class Server(Closable):
             return
         process.send_signal(signal.SIGTERM)
         try:
-            process.wait(40)
+            process.wait(160)
         except subprocess.TimeoutExpired:
             os.killpg(process.pid, signal.SIGKILL)
-            process.wait(10)
+            process.wait(40)
 
     def _run(self, *command: str) -> subprocess.Popen[bytes]:
         with self._log.open("ab") as file:

@@ -147,7 +147,7 @@ def working(executor: Executor, operation: str) -> Iterator[None]:
     try:
         yield
     finally:
-        thread.join(60)
+        thread.join(240)
     assert not thread.is_alive()
 
 

@@ -168,7 +168,7 @@ def waits_until_stopped(driven: list[OperationOperator]) -> Callable[[str], None
     def wait(_box: str) -> None:
         driver = driven[-1]._driver
         assert driver is not None
-        assert driver.stopping.wait(60)
+        assert driver.stopping.wait(240)
 
     return wait
 

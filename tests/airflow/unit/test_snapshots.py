@@ -69,7 +69,7 @@ def test_as_many_are_looked_at_together_as_the_repository_takes(
     together = threading.Barrier(repository.transfers.parallel)
 
     def look(shelf: Any) -> float:
-        together.wait(60)
+        together.wait(240)
         return float(shelf.since)
 
     monkeypatch.setattr(snapshots, "_since_restored", look)

@@ -157,7 +157,7 @@ def test_a_closed_pipe_is_no_traceback() -> None:
         ["bash", "-c", command],
         env={"PYTHONPATH": f"{ROOT}:{Path.cwd()}", "PATH": "/usr/bin:/bin"},
         capture_output=True,
-        timeout=30,
+        timeout=120,
         check=True,
     )
     assert done.stderr == b""

@@ -19,7 +19,7 @@ from streamer.control.messages import StatusRecord
 from streamer.control.requests import ModeRecord, PlanRecord
 from tests.unit.cluster.test_term import Script
 
-WAIT_S = 60.0
+WAIT_S = 240.0
 
 
 def test_a_degraded_mode_is_logged_when_it_begins_and_shown_until_it_ends(

@@ -229,7 +229,7 @@ def test_feeds_run_side_by_side_and_end_together() -> None:
     world = filled(World())
     world.ports.stopping = threading.Event()
     running = RunningFeeds([world.feed(task) for task in range(2)], world.ports.stopping)
-    deadline = time.monotonic() + 60
+    deadline = time.monotonic() + 240
 
     def awaited(is_true: Callable[[], bool]) -> None:
         while not is_true():

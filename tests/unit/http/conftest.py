@@ -137,7 +137,7 @@ class Worker:
         return f"127.0.0.1:{self.server.port}"
 
     def get(self, path: str, *, method: str = "GET", body: Any = None, **headers: str) -> Reply:
-        connection = http.client.HTTPConnection(self.address, timeout=10)
+        connection = http.client.HTTPConnection(self.address, timeout=40)
         data = None if body is None else json.dumps(body).encode()
         try:
             connection.request(method, path, data, headers)

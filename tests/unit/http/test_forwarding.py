@@ -65,7 +65,7 @@ def test_bytes_that_a_client_did_not_escape_are_passed_on(
     raw = name.replace(" ", "%20").encode()
     for worker in pair:
         address, _, port = worker.address.rpartition(":")
-        with socket.create_connection((address, int(port)), timeout=10) as connection:
+        with socket.create_connection((address, int(port)), timeout=40) as connection:
             connection.sendall(b"GET /stores/totals/" + raw + b" HTTP/1.0\r\n\r\n")
             answer = b"".join(iter(lambda: connection.recv(4_096), b""))
         assert b" 200 " in answer.partition(b"\r\n")[0]
@@ -160,7 +160,7 @@ def test_waiting_for_another_worker_does_not_keep_this_one_from_working(
     assert first.server is not None
     first.server.close()
     for thread in waiting:
-        thread.join(10)
+        thread.join(40)
         assert not thread.is_alive()
 
 

@@ -210,7 +210,7 @@ class Interrupted:
             if number == self._after_rows:
                 closing = threading.Thread(target=self._database.close)
                 closing.start()
-                closing.join(30)
+                closing.join(120)
             yield found
 
 

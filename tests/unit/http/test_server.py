@@ -34,7 +34,7 @@ def worker(start: Start) -> Worker:
 
 def connect(worker: Worker) -> socket.socket:
     assert worker.server is not None
-    return socket.create_connection(("127.0.0.1", worker.server.port), timeout=10)
+    return socket.create_connection(("127.0.0.1", worker.server.port), timeout=40)
 
 
 def exchange(worker: Worker, request: bytes) -> bytes:
@@ -62,7 +62,7 @@ def replies(data: bytes) -> list[Reply]:
 
 
 def test_a_connection_serves_many_requests(worker: Worker) -> None:
-    connection = http.client.HTTPConnection(worker.address, timeout=10)
+    connection = http.client.HTTPConnection(worker.address, timeout=40)
     connection.connect()
     first = connection.sock
     for number in range(50):
@@ -80,7 +80,7 @@ def test_requests_sent_ahead_are_answered_in_order(worker: Worker) -> None:
 
 def test_fifty_clients_at_once(worker: Worker) -> None:
     def client(number: int) -> int:
-        connection = http.client.HTTPConnection(worker.address, timeout=30)
+        connection = http.client.HTTPConnection(worker.address, timeout=120)
         good = 0
         for turn in range(20):
             name = f"k{(number * 20 + turn) % 500:03}"
@@ -298,7 +298,7 @@ def test_a_request_that_is_being_answered_ends_before_the_server_does(
     assert worker.server is not None
     with ThreadPoolExecutor(1) as threads:
         reply = threads.submit(worker.get, "/healthz")
-        assert asked.wait(30)
+        assert asked.wait(120)
         worker.server.close()
         assert reply.result(30).status == 200
         assert reply.result().headers["Connection"] == "close"

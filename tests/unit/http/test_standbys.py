@@ -288,7 +288,7 @@ class Ending:
         if not self._is_first:
             closing = threading.Thread(target=self._database.close)
             closing.start()
-            closing.join(30)
+            closing.join(120)
         self._is_first = False
         return self._database.get_many(store, keys)
 

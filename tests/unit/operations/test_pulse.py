@@ -34,7 +34,7 @@ class Held:
 def test_it_goes_on_while_brokers_are_away(caplog: pytest.LogCaptureFixture) -> None:
     held: Any = Held(None, KafkaUnavailableError("away"), None)
     with Pulse(held):
-        assert held.is_over.wait(10)
+        assert held.is_over.wait(40)
     assert held.writes >= 4
     assert "the lease could not be renewed yet: away" in caplog.text
 
@@ -42,6 +42,6 @@ def test_it_goes_on_while_brokers_are_away(caplog: pytest.LogCaptureFixture) -> 
 def test_it_ends_when_the_lock_is_lost() -> None:
     held: Any = Held(FencedError("gone"))
     pulse = Pulse(held)
-    pulse._thread.join(10)
+    pulse._thread.join(40)
     assert held.writes == 1
     pulse.close()

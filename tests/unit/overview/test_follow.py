@@ -93,7 +93,7 @@ class Stage:
         return self.config
 
     def until(self, is_so: Callable[[View], object]) -> View:
-        deadline = time.monotonic() + 60
+        deadline = time.monotonic() + 240
         while time.monotonic() < deadline:
             view = self.follower.view()
             if is_so(view):
@@ -110,7 +110,7 @@ def stage() -> Iterator[Stage]:
 
 
 def ended(stage: Stage) -> bool:
-    deadline = time.monotonic() + 60
+    deadline = time.monotonic() + 240
     while time.monotonic() < deadline and (stage.follower.is_running or stage.kafka.open):
         time.sleep(0.002)
     return not stage.follower.is_running and not stage.kafka.open

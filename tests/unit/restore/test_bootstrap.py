@@ -31,7 +31,7 @@ from tests.unit.snapshot.rig import ABOUT, TASK, checkpoint, content, read, repo
 
 PLACE = TopicPartition("spend-totals-changelog", 3)
 NOW = 1_700_000_000_000
-WAIT_S = 20
+WAIT_S = 80
 
 
 class Around:

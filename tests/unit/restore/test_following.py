@@ -60,7 +60,7 @@ def test_rows_wait_for_others_and_are_written_together_with_their_position(bench
         bench.hear(Fetched(records=[records(1, range(offset, offset + 1))]))
         bench.clock.advance(FLUSH_MS // 10 - 1)
     assert (batches(), position(one)) == (0, 10)
-    bench.wait(20)
+    bench.wait(80)
     assert (batches(), position(one), rows(one)) == (1, 20, 20)
     # The next ones wait as long again.
     bench.hear(Fetched(records=[records(1, range(20, 21))]))

@@ -21,7 +21,7 @@ from streamer.topology.stores import Store
 from tests.unit.restore.scripted import MIB, ScriptedConsumer, place, records
 
 TASK = TaskId(0, 1)
-WAIT_S = 10
+WAIT_S = 40
 
 
 class Thread:

@@ -37,7 +37,7 @@ def test_a_child_that_inherits_the_lock_keeps_it(tmp_path: Path) -> None:
     lock.close()
     assert is_held(tmp_path)
 
-    child.communicate(b"\n", timeout=30)
+    child.communicate(b"\n", timeout=120)
 
     assert not is_held(tmp_path)
 
@@ -65,7 +65,7 @@ def test_the_number_of_a_dead_process_is_not_believed(tmp_path: Path) -> None:
         assert down(tmp_path) is False
         assert bystander.poll() is None
     finally:
-        bystander.communicate(b"\n", timeout=30)
+        bystander.communicate(b"\n", timeout=120)
 
 
 def test_nothing_runs_where_nothing_was_started(tmp_path: Path) -> None:

@@ -171,7 +171,7 @@ def test_two_processes_download_once(repository: Repository, lock: Path, tmp_pat
     command = [sys.executable, "-c", program, str(lock), str(tmp_path)]
     both = [subprocess.Popen(command, stdout=subprocess.PIPE, text=True) for _ in range(2)]
 
-    outputs = [process.communicate(timeout=60)[0].strip() for process in both]
+    outputs = [process.communicate(timeout=240)[0].strip() for process in both]
 
     assert outputs == ["8", "8"]
     assert set(repository.requests.values()) == {1}

@@ -72,7 +72,7 @@ def killed(root: Path, failpoint: str) -> int:
         env={**os.environ, "STREAMER_FAILPOINTS": failpoint, "PYTHONPATH": os.getcwd()},
         capture_output=True,
         text=True,
-        timeout=240,
+        timeout=600,
         check=False,
     )
     assert done.returncode in (0, -9), done.stderr

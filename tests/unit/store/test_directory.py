@@ -72,7 +72,7 @@ def test_two_processes_never_share_a_directory(tmp_path: Path) -> None:
             assert other.worker_id != worker_id
     finally:
         process.send_signal(signal.SIGKILL)
-        process.wait(10)
+        process.wait(40)
     with WorkerDirectory.open(tmp_path, "app", slot=0) as taken_over:
         assert taken_over.worker_id == worker_id
 
@@ -85,7 +85,7 @@ def test_a_child_process_does_not_hold_the_slot(tmp_path: Path) -> None:
         WorkerDirectory.open(tmp_path, "app", slot=0).close()
     finally:
         child.kill()
-        child.wait(10)
+        child.wait(40)
 
 
 def test_another_applications_state_is_refused_with_both_names(tmp_path: Path) -> None:

@@ -107,7 +107,7 @@ def test_a_file_that_may_not_grow_is_a_full_disk_too(
         [sys.executable, "-c", LIMITED, str(tmp_path / "0_3")],
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=240,
         check=False,
         cwd=Path(__file__).parents[3],
     )

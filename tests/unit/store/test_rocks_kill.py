@@ -56,7 +56,7 @@ def rounds(directory: Path, how: str, *, failpoint: str = "", kill_after: int = 
                 break
     finally:
         process.kill()
-        process.wait(30)
+        process.wait(120)
     assert process.returncode == -9
     return last
 
@@ -108,7 +108,7 @@ def test_a_database_in_use_by_another_process_is_refused(
         [sys.executable, "-c", WRITER, str(tmp_path / "0_3"), "write"],
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=240,
         check=False,
     )
     assert process.returncode == 1

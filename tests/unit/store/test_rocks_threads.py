@@ -76,6 +76,6 @@ def test_readers_and_the_closing_thread_never_meet(open_database: Open, specs: A
             database.write({"plain": [(b"k000005", b"x")]}, {})
         database.close()
         for reader in readers:
-            reader.join(30)
+            reader.join(120)
             assert not reader.is_alive()
         assert [type(reader.outcome) for reader in readers] == [TaskMigratedError] * 4

@@ -18,5 +18,5 @@ def test_the_programs_of_the_page_on_testing_run(tmp_path: Path) -> None:
     assert len(blocks) == 4
     (tmp_path / "test_page.py").write_text("\n".join(blocks))
     command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider"]
-    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=100)
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=400)
     assert "8 passed" in done.stdout, done.stdout + done.stderr

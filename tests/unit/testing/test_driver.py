@@ -334,5 +334,5 @@ def test_it_can_be_used_where_nothing_else_is_set_up(tmp_path: Path) -> None:
         "        assert driver.read('out') == [('k', 2)]\n"
     )
     command = [sys.executable, "-m", "pytest", "-q", "-W", "error", "-p", "no:cacheprovider"]
-    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=100)
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=400)
     assert "1 passed" in done.stdout, done.stdout + done.stderr

@@ -116,7 +116,7 @@ class Host:
             self.news.append({str(task): chore.state for task, chore in chores.items()})
 
     def until(self, is_true: Callable[[], object]) -> None:
-        deadline = time.monotonic() + 60
+        deadline = time.monotonic() + 240
         while not is_true():
             assert time.monotonic() < deadline, (self.news, self.snapshots.chores)
             self.turn()

@@ -161,7 +161,7 @@ def test_a_worker_without_a_cluster_looks_for_a_newer_layout(
     upkeep._check_topics = lambda: None  # type: ignore[method-assign]
     upkeep._interval_s = 0.01
     upkeep.start()
-    upkeep._thread.join(30)
+    upkeep._thread.join(120)
     upkeep.close()
     assert isinstance(upkeep.failure, LayoutChangedError)
     assert recorded == []

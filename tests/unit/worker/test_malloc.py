@@ -61,7 +61,7 @@ def _run(path: str, **environment: str) -> tuple[int, int]:
         env=plain | environment,
         capture_output=True,
         text=True,
-        timeout=30,
+        timeout=120,
         check=True,
     )
     mapped, heaps = json.loads(done.stdout)

@@ -15,7 +15,7 @@ from streamer.ids import FIRST_LAYOUT, Layout
 from streamer.worker.pausing import Pausing
 
 LEASE_MS = 5_000
-WAIT_S = 30
+WAIT_S = 120
 
 
 class Rig:

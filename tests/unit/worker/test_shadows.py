@@ -129,7 +129,7 @@ class Host:
     def settle(self, *orders: Any, leaves: set[str]) -> None:
         """Turn until these are left; where that is so before, until it was looked at twice."""
         looks = self.looks + (2 if self.marked() == leaves else 1)
-        deadline = time.monotonic() + 10
+        deadline = time.monotonic() + 40
         while (self.marked() != leaves or self.looks < looks) and time.monotonic() < deadline:
             self.shadows.turn(orders)
             time.sleep(0.001)

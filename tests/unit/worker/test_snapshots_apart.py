@@ -77,7 +77,7 @@ def stems(job: Job) -> list[str]:
 
 
 def awaited(is_true: Callable[[], object]) -> None:
-    deadline = time.monotonic() + 60
+    deadline = time.monotonic() + 240
     while not is_true():
         assert time.monotonic() < deadline
         time.sleep(0.01)
@@ -333,7 +333,7 @@ def test_what_it_asks_for_credentials_has_no_part_in_the_line_and_goes_with_it(
     def report(_progress: Progress) -> None:
         if told.exists() and len(told.read_text().split()) == 2:
             raise StoppedError("it is not wanted")
-        assert time.monotonic() - began < 60, "it waits for what nobody says"
+        assert time.monotonic() - began < 300, "it waits for what nobody says"
 
     with pytest.raises(StoppedError):
         make_apart(replace(job, address="s3://bucket/prefix"), Pace(), report)

@@ -86,7 +86,7 @@ def test_an_order_that_is_taken_back_ends_the_upload(host: Host) -> None:
         host.orders = ()
         reached.set()
         job = host.snapshots._job
-        deadline = time.monotonic() + 30
+        deadline = time.monotonic() + 120
         while job is not None and not job.is_dropped and time.monotonic() < deadline:
             time.sleep(0.001)
 

@@ -15,7 +15,7 @@ import pytest
 
 pytestmark = pytest.mark.long
 
-WAIT_S = 20.0
+WAIT_S = 80.0
 # A worker that tells its process id, and when it is asked to stop.
 WORKER = """
 import os, pathlib, signal, sys, time

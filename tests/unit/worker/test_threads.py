@@ -19,7 +19,7 @@ from streamer.topology.partitions import partitions
 from streamer.worker.tasks import TaskSet
 from streamer.worker.upkeep import Upkeep
 
-WAIT_S = 10
+WAIT_S = 40
 
 
 class Active:

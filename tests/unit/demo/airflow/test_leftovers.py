@@ -43,7 +43,7 @@ class Tree:
         )
         lock.close()
         leftovers.write(home, State(launcher=os.getpid(), keeper=self.process.pid, port=1234))
-        deadline = time.monotonic() + 60
+        deadline = time.monotonic() + 240
         while len(leftovers.members(self.process.pid)) < 2:
             assert time.monotonic() < deadline
             time.sleep(0.02)
