@@ -89,6 +89,9 @@ class LayoutRight:
     def pause(self, *, lease_ms: int, by: str = "") -> None:
         """Ask for it; it ends by itself `lease_ms` after a worker began to keep it. Raises
         FencedError where somebody has the right by now, KafkaUnavailableError."""
+        if self._reader is None:
+            # What was said of others before is read while nobody waits.
+            self._state()
         self._writer.write([self._asking(lease_ms=lease_ms, by=by)])
 
     def wait_until_held(self, *, timeout_s: float) -> None:

@@ -10,6 +10,7 @@ import logging
 import threading
 import time
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from contextlib import suppress
 from functools import partial
 from typing import Any, Literal, TypeVar
 
@@ -54,7 +55,13 @@ _MOVED = (
     KafkaError.NOT_LEADER_FOR_PARTITION,
     KafkaError.FENCED_LEADER_EPOCH,
     KafkaError.UNKNOWN_LEADER_EPOCH,
+    KafkaError.LEADER_NOT_AVAILABLE,
+    KafkaError._TIMED_OUT,
+    KafkaError._TRANSPORT,
 )
+# A leader that lives answers in milliseconds. One that has died is asked for so long, and then who
+# leads is looked up again.
+_LEADER_S = 3.0
 
 
 class Admin:
@@ -290,13 +297,19 @@ class Admin:
             return {}
 
         def ask(left_s: float) -> dict[TopicPartition, int]:
+            left_s = min(left_s, _LEADER_S)
             answers = self._client.list_offsets(
                 request, isolation_level=level, request_timeout=left_s
             )
-            return {
+            found = {
                 TopicPartition(address.topic, address.partition): answer.result(left_s + 1).offset
                 for address, answer in answers.items()
             }
+            # librdkafka asks each leader, and drops the error of one that does not answer.
+            if silent := sorted(str(place) for place, at in found.items() if at < 0):
+                reason = f"nobody answers for {', '.join(silent[:3])}"
+                raise KafkaException(KafkaError(KafkaError.LEADER_NOT_AVAILABLE, reason))
+            return found
 
         named = sorted({address.topic for address in request})
         try:
@@ -348,8 +361,10 @@ def _of_leaders(
             return ask(left_s)
         except KafkaException as error:
             if error_of(error).code() in _MOVED:
-                for topic in topics:
-                    client.list_topics(topic, timeout=left_s)
+                # What was asked first is what has failed.
+                with suppress(KafkaException):
+                    for topic in topics:
+                        client.list_topics(topic, timeout=min(left_s, _LEADER_S))
             raise
 
     return asked

@@ -124,6 +124,10 @@ class TableReader(Closable):
 
     def read_to(self, ends: Mapping[TopicPartition, int], *, timeout_s: float) -> list[Row]:
         """All rows up to these ends. Raises KafkaUnavailableError when that takes too long."""
+        if any(end < 0 for end in ends.values()):
+            raise KafkaUnavailableError(
+                f"where {self._where} ends is not known", hint="check that the brokers run"
+            )
         deadline = time.monotonic() + timeout_s
         rows: list[Row] = []
         while any(self._reached[place] < end for place, end in ends.items()):

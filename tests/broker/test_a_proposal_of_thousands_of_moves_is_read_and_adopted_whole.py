@@ -60,7 +60,7 @@ def test_nothing_of_it_is_missing(broker: str, names: Names) -> None:
     with controlling(config) as ports:
         ports.tell(largest)
         with Operator(config) as operator:
-            read = operator.proposal()
+            read, _plan = operator.answers()
         assert read is not None
         assert (read.before, read.after, read.moves) == (
             largest.before,
@@ -71,7 +71,7 @@ def test_nothing_of_it_is_missing(broker: str, names: Names) -> None:
         assert found(ports) == read
         ports.tell(made(number="whole zone"))
         with Operator(config) as operator:
-            read = operator.proposal()
+            read, _plan = operator.answers()
         assert read is not None
         assert adopted(read) == len(read.after) == TASKS
     with controlling(config) as ports:

@@ -7,10 +7,11 @@ once one is ordered. So the copies are warm where the controller of the next lay
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Mapping, Set
+from collections.abc import Callable, Mapping, Set
+from dataclasses import replace
 from typing import cast
 
-from streamer.assignment.facts import Copies, Facts, Load, Policy
+from streamer.assignment.facts import Copies, Facts, Load, Policy, Presence, Site
 from streamer.assignment.place import place
 from streamer.cluster.state import site_of
 from streamer.config import Config
@@ -48,9 +49,15 @@ def ordered(asked: Asked, orders: Mapping[str, Order]) -> dict[str, frozenset[Ta
 
 
 def placed(
-    asked: Asked, config: Config, statuses: Mapping[str, StatusRecord], *, shadows: Shadows
+    asked: Asked,
+    config: Config,
+    statuses: Mapping[str, StatusRecord],
+    *,
+    shadows: Shadows,
+    draining: Set[str] = frozenset(),
 ) -> dict[TaskId, Copies]:
-    """Who shall have each task of the next layout, among the workers that live."""
+    """Who shall have each task of the next layout, among the workers that live: nobody who is
+    `draining`, unless all are."""
     held: dict[TaskId, list[str]] = defaultdict(list)
     for worker in sorted(shadows.keys() & statuses.keys()):
         for task in shadows[worker]:
@@ -69,9 +76,9 @@ def placed(
             previous[task] = _stays(task, statuses)
             warm[task] = frozenset(previous[task].workers)
     layout = asked.after.layout
-    return place(
+    found = place(
         Facts(
-            workers={worker: site_of(one) for worker, one in statuses.items()},
+            workers=_sites(statuses, draining),
             tasks={
                 task: Load(has_state=layout.subtopologies[task.subtopology].keeps_state)
                 for task in layout.tasks
@@ -82,6 +89,13 @@ def placed(
             zone_policy=cast(Policy, config.zone_policy),
         )
     ).copies
+    # Nobody keeps a copy of those for the switch: elsewhere they would be restored as a whole.
+    stays = {
+        task: one
+        for task, one in previous.items()
+        if task.subtopology not in moved and one.active is not None
+    }
+    return found | stays
 
 
 def shadows_of(asked: Asked, copies: Mapping[TaskId, Copies]) -> dict[str, frozenset[TaskId]]:
@@ -119,13 +133,13 @@ def reports(
 
 
 def not_running(
-    record: LayoutRecord, statuses: Mapping[str, StatusRecord], shape: str
+    record: LayoutRecord, statuses: Mapping[str, StatusRecord], is_of: Callable[[str], bool]
 ) -> list[str]:
-    """The tasks of a layout that no worker of its shape says to run."""
+    """The tasks of a layout that no worker says to run, of those whose shape `is_of` it."""
     running = {
         task
         for one in statuses.values()
-        if one.shape in ("", shape)
+        if is_of(one.shape)
         for task, report in one.tasks.items()
         if report.state == "running"
     }
@@ -150,6 +164,16 @@ def _roles(task: TaskId, held: list[str], warm: Set[str]) -> Copies:
     turn = task.partition % max(len(held), 1)
     order = sorted(held[turn:] + held[:turn], key=lambda worker: worker not in warm)
     return Copies(order[0], tuple(order[1:])) if order else Copies(None)
+
+
+def _sites(statuses: Mapping[str, StatusRecord], draining: Set[str]) -> dict[str, Site]:
+    sites = {worker: site_of(one) for worker, one in statuses.items()}
+    if sites.keys() <= draining:
+        return sites
+    return {
+        worker: replace(site, presence=Presence.DRAINING) if worker in draining else site
+        for worker, site in sites.items()
+    }
 
 
 def _stays(task: TaskId, statuses: Mapping[str, StatusRecord]) -> Copies:

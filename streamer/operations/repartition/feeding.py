@@ -7,6 +7,7 @@ changelog is copied from its begin; one that does not begin at 0 is refused when
 from __future__ import annotations
 
 import threading
+import time
 from collections.abc import Callable, Iterable, Mapping
 
 from streamer.closable import Closable
@@ -20,7 +21,7 @@ from streamer.feed.running import RunningFeeds
 from streamer.ids import TopicPartition
 from streamer.operations.repartition.ports import Feeding
 
-__all__ = ["LAG_MAX", "KafkaFeeding", "feed_groups", "lag_of", "lags", "unfed"]
+__all__ = ["LAG_MAX", "KafkaFeeding", "feed_groups", "has_begun", "lag_of", "lags", "unfed"]
 
 LAG_MAX = 10_000
 """Offsets that all feeds together may be behind when an operation goes on: a tenth of a second's
@@ -51,12 +52,13 @@ class KafkaFeeding(Closable):
 
     def drain_to(self, ends: Mapping[TopicPartition, int], *, timeout_s: float) -> None:
         self._begin()
+        deadline = time.monotonic() + timeout_s
         for plan, feeds in self._running:
             wanted = {
                 task: {one.name: ends[TopicPartition(one.source, task)] for one in plan.stores}
                 for task in range(plan.source.tasks)
             }
-            feeds.drain_to(wanted, timeout_s=timeout_s)
+            feeds.drain_to(wanted, timeout_s=max(deadline - time.monotonic(), 0.0))
 
     def close(self) -> None:
         self.halt()
@@ -89,13 +91,16 @@ def unfed(plan: FeedPlan, ports: Ports) -> int | None:
         for one in plan.stores
         for task in range(plan.source.tasks)
     }
-    ends = ports.ends(places)
-    left = 0
-    for place, at in places.items():
-        if at is None:
-            return None
-        left += max(ends[place] - at, 0)
-    return left
+    known = {place: at for place, at in places.items() if at is not None}
+    if known.keys() != places.keys():
+        return None
+    ends = ports.ends(known)
+    return sum(max(ends[place] - at, 0) for place, at in known.items())
+
+
+def has_begun(plan: FeedPlan, ports: Ports) -> bool:
+    """Whether a feed has left a position anywhere; the changelogs may be gone."""
+    return any(one.positions for one in states(plan, ports, is_stable=False).values())
 
 
 def lag_of(feeding: Feeding) -> int:

@@ -91,15 +91,29 @@ def withdraw_shadows(world: World, asked: Asked, work: Work) -> None:
 def _order(world: World, asked: Asked, work: Work) -> Shadows:
     """What workers are to keep, having told those to whom it is news."""
     statuses = world.workers.statuses()
-    standing = ordered(asked, world.workers.orders())
-    wanted = shadows_of(asked, placed(asked, world.config, statuses, shadows=standing))
+    orders = world.workers.orders()
+    standing = ordered(asked, orders)
+    copies = placed(
+        asked,
+        world.config,
+        statuses,
+        shadows=standing,
+        draining=world.workers.draining(),
+    )
+    wanted = shadows_of(asked, copies)
     place = world.workers.place
     effects = [
         Effect(place, shadow_key(worker), _encoded(world, asked, worker, tasks))
         for worker, tasks in wanted.items()
         if standing.get(worker) != tasks
     ]
-    gone = standing.keys() - wanted.keys()
+    # Whoever holds the lock is alone: orders of others are of an operation that was abandoned.
+    foreign = {
+        one.worker
+        for one in orders.values()
+        if isinstance(one, ShadowOrder) and one.operation != asked.number
+    }
+    gone = (standing.keys() | foreign) - wanted.keys()
     effects += [Effect(place, shadow_key(worker), None) for worker in sorted(gone)]
     if effects:
         work.write(effects)

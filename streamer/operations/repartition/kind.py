@@ -12,7 +12,6 @@ from contextlib import AbstractContextManager
 from typing import Any
 
 from streamer.config import Config
-from streamer.control.orders import ShadowOrder
 from streamer.control.plans import PLAN_FORMAT, Cost, Plan, PlannedStep
 from streamer.errors import OperationRefusedError
 from streamer.ids import TopicPartition
@@ -82,6 +81,7 @@ class Repartition:
             lost=(
                 f"layout {asked.before.number} is not kept up to date any more: another"
                 f" repartition, to layout {number + 1}, brings its number of tasks back",
+                *_unchecked(asked),
             ),
             seen={"layout": asked.before.number, "shape": asked.shape, "inputs": asked.inputs},
         )
@@ -89,6 +89,15 @@ class Repartition:
     def steps(self, plan: Plan) -> Sequence[Step[World]]:
         parameters = next(step.parameters for step in plan.steps if step.id == SWITCH)
         return made(read_request(parameters))
+
+
+def _unchecked(asked: Asked) -> list[str]:
+    if not asked.unchecked:
+        return []
+    return [
+        f"rows of {', '.join(asked.unchecked)} go where their own keys belong: make sure that these"
+        " are the keys of the records that they came from, which one task alone does not tell"
+    ]
 
 
 def _seconds(asked: Asked) -> int:
@@ -184,14 +193,4 @@ def _check_workers(asked: Asked, world: World) -> None:
         raise OperationRefusedError(
             f"worker {others[0]} runs another topology than the one that was given",
             hint="give the application as its workers have it, and wait until all of them run it",
-        )
-    foreign = [
-        one.operation
-        for one in world.workers.orders().values()
-        if isinstance(one, ShadowOrder) and one.operation != asked.number
-    ]
-    if foreign:
-        raise OperationRefusedError(
-            f"workers keep copies of a next layout for operation {foreign[0]}",
-            hint=f"finish or cancel that one: streamer operations show {foreign[0]}",
         )

@@ -91,6 +91,10 @@ class Workers(Protocol):
         """Of the workers that live."""
         ...
 
+    def draining(self) -> frozenset[str]:
+        """The workers that are to be emptied, or stay as they are: they are given nothing."""
+        ...
+
 
 class Feeding(Protocol):
     """The feeds of an operation, which are at work from the first question on."""

@@ -19,7 +19,14 @@ from streamer.operations.repartition.request import Asked, internal_topics
 from streamer.store.closing import Closing
 from streamer.task.metadata import Metadata, input_mark
 
-__all__ = ["check_positions", "merged", "next_positions", "read_by"]
+__all__ = [
+    "check_positions",
+    "merged",
+    "next_positions",
+    "read_by",
+    "read_by_all",
+    "still_closing",
+]
 
 Positions = Mapping[TopicPartition, Committed]
 
@@ -32,6 +39,27 @@ def read_by(asked: Asked) -> list[TopicPartition]:
         for task in range(asked.before.layout.task_count(number))
         for place in _old(asked, TaskId(number, task))
     ]
+
+
+def read_by_all(asked: Asked) -> list[TopicPartition]:
+    """All partitions that the application reads, under the layout that holds."""
+    return [place for task in asked.before.layout.tasks for place in _old(asked, task)]
+
+
+def still_closing(asked: Asked, committed: Positions) -> list[TaskId]:
+    """The tasks that have results of closed windows left to pass on: a commit has the positions,
+    and the next ones have the rest of the results."""
+    found = []
+    for task in asked.before.layout.tasks:
+        known = [
+            Metadata.decode(committed[place].metadata)
+            for place in _old(asked, task)
+            if place in committed
+        ]
+        marks = {mark for one in known for mark in one.closings}
+        if any(_left(mark, known) is not None for mark in marks):
+            found.append(task)
+    return found
 
 
 def check_positions(asked: Asked, committed: Positions) -> None:

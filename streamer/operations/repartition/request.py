@@ -20,7 +20,7 @@ from streamer.errors import OperationRefusedError, StreamerError
 from streamer.feed.plan import FeedPlan
 from streamer.ids import Layout, TaskId, TopicPartition, repartition_topic
 from streamer.layout import ApplicationLayout, SubtopologyLayout
-from streamer.topology.graph import Aggregate, Subtopology, Topology
+from streamer.topology.graph import Aggregate, Process, Subtopology, Topology
 from streamer.topology.shape import shape_of
 
 __all__ = ["Asked", "Expected", "ask", "internal_topics", "read_request"]
@@ -44,6 +44,9 @@ class Asked(Struct, frozen=True, kw_only=True, omit_defaults=True, forbid_unknow
     shape_after: str
     feeds: tuple[FeedPlan, ...] = ()
     expected: Expected = Expected()
+    unchecked: tuple[str, ...] = ()
+    """Stores of `process` that one task had alone: that each row lies where the key of its record
+    is, which feeds look at, says nothing there."""
 
     @property
     def application(self) -> str:
@@ -138,9 +141,12 @@ def ask(
             f"nothing would change: {has}", hint="streamer show layout tells what holds"
         )
     feeds = []
+    unchecked: list[str] = []
     for each in moved:
         old, new = layout.subtopologies[each], after.subtopologies[each]
         _check(topology.subtopologies[each], old, new)
+        if old.tasks == 1:
+            unchecked += _by_own_keys(topology.subtopologies[each])
         if topology.subtopologies[each].stores:
             feeds.append(FeedPlan.of(topology, each, operation=number, source=old, target=new))
     name = topology.application_id
@@ -151,7 +157,14 @@ def ask(
         shape=shape_of(topology, layout).digest,
         shape_after=shape_of(topology, after).digest,
         feeds=tuple(feeds),
+        unchecked=tuple(unchecked),
     )
+
+
+def _by_own_keys(subtopology: Subtopology) -> list[str]:
+    """The stores whose keys user code chooses."""
+    nodes = subtopology.nodes
+    return [spec.name for node in nodes if isinstance(node, Process) for spec in node.used]
 
 
 def internal_topics(

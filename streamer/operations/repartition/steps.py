@@ -25,7 +25,13 @@ from streamer.feed.proof import WHILE_FED
 from streamer.kafka.admin import TopicSpec
 from streamer.operations.kinds import Step
 from streamer.operations.repartition.copies import not_running, ordered
-from streamer.operations.repartition.feeding import LAG_MAX, feed_groups, lags, unfed
+from streamer.operations.repartition.feeding import (
+    LAG_MAX,
+    feed_groups,
+    has_begun,
+    lags,
+    unfed,
+)
 from streamer.operations.repartition.keeping import (
     are_kept,
     keep_shadows,
@@ -83,6 +89,8 @@ class MakeTopics(FoldStep):
     id = TOPICS
 
     def is_done(self, world: World) -> bool:
+        if self.is_switched(world):
+            return True
         there = world.topics.topics()
         return all(spec.name in there for spec in self.specs(world.config))
 
@@ -229,7 +237,7 @@ class Settle(FoldStep):
         asked = self.asked
         if not self.is_switched(world) or ordered(asked, world.workers.orders()):
             return False
-        is_fed = any(unfed(plan, world.ports) is not None for plan in asked.feeds)
+        is_fed = any(has_begun(plan, world.ports) for plan in asked.feeds)
         is_proven = any(is_noted(plan, world.ports) for plan in asked.feeds)
         return not (is_fed or is_proven or _unsettled(world, asked))
 
@@ -285,10 +293,11 @@ def _settle(world: World, asked: Asked, work: Work) -> None:
 
 
 def _await_running(world: World, asked: Asked, work: Work) -> None:
-    """Until every task of the next layout is said to run."""
+    """Until every task of the next layout is said to run, also by a release that came since."""
     total = len(asked.after.layout.tasks)
     while True:
-        left = not_running(asked.after, world.workers.statuses(), asked.shape_after)
+        statuses = world.workers.statuses()
+        left = not_running(asked.after, statuses, lambda shape: shape != asked.shape)
         work.progress(
             phase="begin with the next layout",
             records_done=total - len(left),

@@ -18,7 +18,7 @@ from contextlib import suppress
 from functools import partial
 
 from streamer import failpoints
-from streamer.errors import StreamerError, UnfinishedError
+from streamer.errors import OperationRefusedError, StreamerError, UnfinishedError
 from streamer.feed.plan import FeedPlan
 from streamer.feed.proof import FeedCut, take_cut
 from streamer.ids import TopicPartition
@@ -27,7 +27,12 @@ from streamer.operations.repartition.copies import goal_of, not_running, ordered
 from streamer.operations.repartition.feeding import LAG_MAX, lag_of
 from streamer.operations.repartition.keeping import keep_shadows
 from streamer.operations.repartition.ports import Right, Row, World
-from streamer.operations.repartition.positions import next_positions, read_by
+from streamer.operations.repartition.positions import (
+    next_positions,
+    read_by,
+    read_by_all,
+    still_closing,
+)
 from streamer.operations.repartition.request import Asked
 from streamer.operations.work import Work
 
@@ -55,18 +60,20 @@ def is_switched(world: World, asked: Asked) -> bool:
 
 def unread(world: World, asked: Asked, *, is_stable: bool) -> int:
     """Offsets that the application has sent to itself and not committed as read; where that is to
-    be `is_stable`, once no transaction is open. Where it is 0 then, while nothing else is read, all
-    is worked off: what is committed by now can add nothing to a topic whose end is looked up after
-    it."""
+    be `is_stable`, once no transaction is open, and with the tasks that have final results left to
+    pass on. Where it is 0 then, while nothing else is read, all is worked off: what is committed by
+    now can add nothing to a topic whose end is looked up after it."""
     ask = world.ports.committed if is_stable else world.ports.known
-    committed = ask(asked.application, asked.own)
+    places = read_by_all(asked) if is_stable else asked.own
+    committed = ask(asked.application, places)
     starts = world.ports.starts(asked.own)
     ends = world.ports.ends(asked.own)
     at = {
         place: committed[place].position if place in committed else starts[place]
         for place in asked.own
     }
-    return sum(max(ends[place] - at[place], 0) for place in asked.own)
+    closing = still_closing(asked, committed) if is_stable else []
+    return sum(max(ends[place] - at[place], 0) for place in asked.own) + len(closing)
 
 
 def prove_all(world: World, asked: Asked, work: Work) -> int:
@@ -115,8 +122,17 @@ class Switching:
             if is_switched(world, asked):
                 return f"layout {asked.after.number} was recorded before"
             statuses, orders = world.workers.statuses(), world.workers.orders()
-            copies = placed(asked, world.config, statuses, shadows=ordered(asked, orders))
+            copies = placed(
+                asked,
+                world.config,
+                statuses,
+                shadows=ordered(asked, orders),
+                draining=world.workers.draining(),
+            )
             self._work.check()
+            # By a write, which comes after the claim: whoever takes the operation over from here on
+            # takes this right away before it looks whether there was a switch.
+            self._work.ensure_held()
             self._began_s = time.monotonic()
             try:
                 return self._paused(right, goal_of(asked, copies))
@@ -146,7 +162,13 @@ class Switching:
         lag = lag_of(world.feeding(asked.feeds, self._work.ensure_held))
         if not 0 <= lag <= LAG_MAX:
             return f"the feeds, which have {lag:,} offsets to copy" if lag > 0 else "the feeds"
-        if idle := not_running(asked.before, world.workers.statuses(), asked.shape):
+        statuses = world.workers.statuses()
+        if others := [one for one, said in statuses.items() if said.shape not in ("", asked.shape)]:
+            raise OperationRefusedError(
+                f"worker {min(others)} runs another topology than this was planned for",
+                hint="cancel the operation, and plan it anew when all workers run the new one",
+            )
+        if idle := not_running(asked.before, statuses, lambda shape: shape in ("", asked.shape)):
             return f"task {idle[0]}, which does not run"
         if cold := keep_shadows(world, asked, self._work).waits_for:
             return cold

@@ -12,13 +12,14 @@ from typing import TypeVar
 from streamer.closable import Closable
 from streamer.config import Config
 from streamer.control.current import current_record, write_layout
+from streamer.control.operator import Operator
 from streamer.control.right import LayoutRight
 from streamer.feed.plan import FeedPlan
 from streamer.feed.ports import KafkaPorts
 from streamer.kafka.admin import Admin, TopicSpec
 from streamer.kafka.changes import Changes
 from streamer.layout import ApplicationLayout
-from streamer.operations.rebuild_world import KafkaWorld as KafkaWorkers
+from streamer.operations.rebuild_world import KafkaWorld as KafkaOrders
 from streamer.operations.repartition.feeding import KafkaFeeding
 
 __all__ = ["KafkaWorld"]
@@ -74,6 +75,22 @@ class KafkaWorld(Closable):
         if self._feeding is not None:
             self._feeding.close()
         self.workers.close()
+
+
+class KafkaWorkers(KafkaOrders):
+    """The workers: what they are told, what they say, and whom somebody empties."""
+
+    def __init__(self, config: Config) -> None:
+        super().__init__(config)
+        self._operator = Operator(config)
+
+    def draining(self) -> frozenset[str]:
+        plan = self._operator.plan()
+        return frozenset(plan.draining if plan is not None else ())
+
+    def close(self) -> None:
+        self._operator.close()
+        super().close()
 
 
 class KafkaLayouts:

@@ -167,6 +167,9 @@ class Staff:
     def statuses(self) -> Mapping[str, StatusRecord]:
         return self._shop.statuses()
 
+    def draining(self) -> frozenset[str]:
+        return frozenset(self._shop.draining)
+
 
 class Steps:
     """A `Feeding`: each feed takes a step whenever somebody asks."""

@@ -116,6 +116,7 @@ class Shop:
         self.rounds = 0
         self.kept: dict[str, dict[str, int]] = {}
         self.alive = set(WORKERS)
+        self.draining: set[str] = set()
         self.refusal: Exception | None = None
         self.broken: set[str] = set()
         self.asked_shape = ""

@@ -6,12 +6,11 @@ from collections.abc import Callable
 
 import pytest
 
-from streamer.control.orders import ShadowOrder, encode_order, shadow_key
 from streamer.control.plans import check_plan
 from streamer.errors import OperationRefusedError
 from streamer.ids import TopicPartition
 from streamer.operations.repartition.steps import STEPS
-from tests.unit.operations.repartition.front import NAME, ORDERS
+from tests.unit.operations.repartition.front import NAME
 from tests.unit.operations.repartition.rig import INPUT, Shop, asked, started
 
 
@@ -59,14 +58,6 @@ def another_topology(shop: Shop) -> None:
     shop.asked_shape = "0" * 16
 
 
-def ordered_by_another(shop: Shop) -> None:
-    order = ShadowOrder(
-        format=1, operation="fold-0", worker="a", layout=shop.asked.after, tasks=("0_0",)
-    )
-    value = encode_order(order, ORDERS.topic)
-    shop.broker.append(ORDERS, shadow_key("a").encode(), value)
-
-
 @pytest.mark.parametrize(
     ("change", "told"),
     [
@@ -78,7 +69,6 @@ def ordered_by_another(shop: Shop) -> None:
         (never_committed, "has committed no position for sales/3"),
         (nobody, "no worker of app runs"),
         (another_topology, "worker a runs another topology"),
-        (ordered_by_another, "keep copies of a next layout for operation fold-0"),
     ],
 )
 def test_what_is_in_the_way_is_named(change: Callable[[Shop], None], told: str) -> None:

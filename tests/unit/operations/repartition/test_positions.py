@@ -5,13 +5,15 @@ from __future__ import annotations
 import pytest
 
 from streamer.errors import OperationRefusedError, UnfinishedError
-from streamer.ids import TopicPartition
+from streamer.ids import TaskId, TopicPartition
 from streamer.kafka.api import Committed
 from streamer.operations.repartition.positions import (
     check_positions,
     merged,
     next_positions,
     read_by,
+    read_by_all,
+    still_closing,
 )
 from streamer.store.closing import Closing
 from streamer.task.metadata import Metadata, input_mark
@@ -84,6 +86,17 @@ def test_times_of_stores_are_the_latest_of_those_that_have_them() -> None:
     assert Metadata.decode(found.encode()) == Metadata(
         100, found.marks, {"a": 70, "c": 10}, found.closings
     )
+
+
+def test_whose_results_are_left_to_pass_on_is_known_of_all_subtopologies() -> None:
+    one = asked({0: 2})
+    closing = Metadata(100, frozenset("a"), {}, {"a": Closing(50, 3)}).encode()
+    known = committed(dict.fromkeys(range(4), 100))
+    assert still_closing(one, known) == []
+    known[TopicPartition(OWN, 2)] = Committed(1, closing)
+    assert 1 not in one.moved
+    assert still_closing(one, known) == [TaskId(1, 2)]
+    assert {TopicPartition(OWN, 2), TopicPartition(INPUT, 3)} <= set(read_by_all(one))
 
 
 def test_what_is_left_to_pass_on_holds_the_switch() -> None:

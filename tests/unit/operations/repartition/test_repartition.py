@@ -7,11 +7,12 @@ from typing import Any
 
 import pytest
 
+from streamer.control.orders import FORMAT, ShadowOrder, encode_order, shadow_key
 from streamer.errors import FencedError, PauseError
 from streamer.feed.proof import WHILE_FED
 from streamer.ids import TaskId, TopicPartition
 from streamer.operations.work import Work
-from tests.unit.operations.repartition.front import NAME
+from tests.unit.operations.repartition.front import NAME, ORDERS
 from tests.unit.operations.repartition.rig import INPUT, OWN, Shop, started
 
 
@@ -138,6 +139,71 @@ def test_copies_of_a_worker_that_dies_are_kept_by_another() -> None:
     shop.after_copy = die
     assert started(shop).state == "done"
     assert {workers[0] for workers in shop.told.goal.values()} == {"a"}
+
+
+def test_nobody_who_is_emptied_is_given_a_task() -> None:
+    shop = Shop()
+    shop.draining = {"b"}
+    assert started(shop).state == "done"
+    assert {workers for workers in shop.told.goal.values()} == {("a",)}
+    assert not shop.kept["b"]
+
+
+def test_where_all_are_emptied_it_goes_on_with_what_there_is() -> None:
+    shop = Shop()
+    shop.draining = {"a", "b"}
+    assert started(shop).state == "done"
+    assert {workers[0] for workers in shop.told.goal.values()} == {"a", "b"}
+
+
+def test_what_an_abandoned_operation_had_ordered_is_taken_back() -> None:
+    shop = Shop()
+    order = ShadowOrder(
+        format=FORMAT,
+        operation="abandoned",
+        worker="gone",
+        layout=shop.asked.after,
+        tasks=("0_0",),
+    )
+    key = shadow_key("gone")
+    shop.broker.append(ORDERS, key.encode(), encode_order(order, ORDERS.topic))
+    assert started(shop).state == "done"
+    assert shop.left()["orders"] == []
+
+
+def test_a_release_that_comes_before_the_switch_stops_it() -> None:
+    shop = Shop()
+    shop.after_copy = lambda: setattr(shop, "asked_shape", "newer")
+    record = started(shop)
+    assert (record.state, record.trouble.step) == ("failed", "switch")
+    assert "runs another topology" in record.trouble.message
+    assert shop.executor().cancel(record.id).state == "cancelled"
+    assert shop.untouched()["topics"] == []
+
+
+def test_a_release_that_comes_with_the_switch_ends_it_as_well() -> None:
+    shop = Shop()
+    shop.at_pause = lambda: setattr(shop, "asked_shape", "newer")
+    assert started(shop).state == "done"
+
+
+def test_who_wakes_after_a_cancel_and_has_the_right_last_pauses_nobody() -> None:
+    shop = Shop()
+    paused: list[int] = []
+    shop.at_pause = lambda: paused.append(shop.rights)
+    executor = shop.executor()
+    operation = executor.propose("repartition", shop.asked.plain()).id
+
+    def cancelled() -> None:
+        shop.at_right = lambda: None
+        assert shop.executor().cancel(operation, takes_over=True).state == "cancelled"
+
+    shop.at_right = cancelled
+    with pytest.raises(FencedError):
+        executor.start(operation)
+    assert not paused
+    assert shop.told.layout == shop.asked.before.layout
+    assert shop.untouched()["topics"] == []
 
 
 def test_a_switch_that_came_a_moment_before_the_cancel_stays() -> None:

@@ -99,6 +99,16 @@ def test_a_store_with_a_partition_key_is_moved_by_nobody_yet() -> None:
         asked({0: 2}, app)
 
 
+def test_rows_that_one_task_had_by_keys_of_their_own_are_told() -> None:
+    def keep(_record: Any, _context: Any) -> None: ...
+
+    app = App(NAME)
+    app.stream(INPUT, key=str, value=int).process(keep, stores=[Store("kept", str, str)])
+    assert asked({0: 2}, app).unchecked == (), "of four tasks feeds look at each row"
+    one = planned(app).layout.folded({0: 1})
+    assert ask(app.topology(), one, {0: 4}, number="fold-2").unchecked == ("kept",)
+
+
 def test_a_part_is_named_by_its_number_or_by_what_it_reads() -> None:
     topology = counting().topology()
     assert subtopology_named(topology, INPUT) == 0
