@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-pytestmark = pytest.mark.long
+pytestmark = [pytest.mark.long, pytest.mark.timeout(2_700)]
 
 ROOT = Path(__file__).parents[2]
 
@@ -58,7 +58,7 @@ def _has_open(entry: Path, directory: Path) -> bool:
 def test_the_demo_ends_with_equal_profiles_and_leaves_nothing(tmp_path: Path) -> None:
     demo = start(tmp_path, "--copies", "1", "--per-second", "5000")
     try:
-        shown, _ = demo.communicate(timeout=900)
+        shown, _ = demo.communicate(timeout=2_400)
     finally:
         demo.kill()
 
