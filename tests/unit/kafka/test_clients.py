@@ -26,6 +26,7 @@ from streamer.kafka import settings
 from streamer.kafka.admin import Admin
 from streamer.kafka.at_least_once import AtLeastOnceProducer
 from streamer.kafka.changelog import ChangelogConsumer
+from streamer.kafka.changes import Changes
 from streamer.kafka.consumer import InputConsumer
 from streamer.kafka.group import Membership
 from streamer.kafka.registry.client import Registry
@@ -255,12 +256,15 @@ def everything() -> Iterator[Callable[[], Any]]:
     yield lambda: AtLeastOnceProducer(given, "spend-w1")
     yield lambda: Membership.of_candidate(given, client_id="w1#1")
     yield lambda: answers_others(settings.admin(given))
+    yield lambda: Changes(given)
     yield lambda: Registry(REGISTRY)
 
 
 def role_of(site: Site) -> str:
     if site.function in ("positions", "answers_others"):
         return "admin"  # they ask for others
+    if site.function.startswith("Changes"):
+        return "admin"
     if "Admin" in site.function:
         return "producer" if site.function.endswith("fence") else "admin"
     is_writer = "Writer" in site.function
