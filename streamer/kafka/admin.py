@@ -62,6 +62,10 @@ _MOVED = (
 # A leader that lives answers in milliseconds. One that has died is asked for so long, and then who
 # leads is looked up again.
 _LEADER_S = 3.0
+_LEVELS = {
+    "read_committed": IsolationLevel.READ_COMMITTED,
+    "read_uncommitted": IsolationLevel.READ_UNCOMMITTED,
+}
 
 
 class Admin:
@@ -287,11 +291,6 @@ class Admin:
         spec: OffsetSpec,
         isolation: Isolation,
     ) -> dict[TopicPartition, int]:
-        level = (
-            IsolationLevel.READ_COMMITTED
-            if isolation == "read_committed"
-            else IsolationLevel.READ_UNCOMMITTED
-        )
         request = {Address(*each): spec for each in partitions}
         if not request:
             return {}
@@ -299,17 +298,14 @@ class Admin:
         def ask(left_s: float) -> dict[TopicPartition, int]:
             left_s = min(left_s, _LEADER_S)
             answers = self._client.list_offsets(
-                request, isolation_level=level, request_timeout=left_s
+                request, isolation_level=_LEVELS[isolation], request_timeout=left_s
             )
-            found = {
-                TopicPartition(address.topic, address.partition): answer.result(left_s + 1).offset
-                for address, answer in answers.items()
-            }
-            # librdkafka asks each leader, and drops the error of one that does not answer.
-            if silent := sorted(str(place) for place, at in found.items() if at < 0):
-                reason = f"nobody answers for {', '.join(silent[:3])}"
-                raise KafkaException(KafkaError(KafkaError.LEADER_NOT_AVAILABLE, reason))
-            return found
+            return _answered(
+                {
+                    TopicPartition(each.topic, each.partition): answer.result(left_s + 1).offset
+                    for each, answer in answers.items()
+                }
+            )
 
         named = sorted({address.topic for address in request})
         try:
@@ -348,6 +344,14 @@ def _operations(described: Any) -> Collection[Any]:
 
 def _bits(topic_id: Any) -> tuple[int, int]:
     return topic_id.get_most_significant_bits(), topic_id.get_least_significant_bits()
+
+
+def _answered(offsets: dict[TopicPartition, int]) -> dict[TopicPartition, int]:
+    """librdkafka asks each leader, and drops the error of one that does not answer."""
+    if silent := sorted(str(place) for place, at in offsets.items() if at < 0):
+        reason = f"nobody answers for {', '.join(silent[:3])}"
+        raise KafkaException(KafkaError(KafkaError.LEADER_NOT_AVAILABLE, reason))
+    return offsets
 
 
 def _of_leaders(

@@ -19,6 +19,7 @@ from streamer.control.topics import ControlTopics
 from streamer.ids import TaskId
 from streamer.kafka.admin import Admin
 from tests.broker.conftest import Names
+from tests.broker.workers import PATIENCE_S, pauses
 from tests.unit.control.moving import LONGEST, TASKS, made
 
 
@@ -36,6 +37,16 @@ def found(ports: KafkaPorts) -> ProposalRecord | None:
     ports.load()
     proposals = [one for one in ports.requests() if isinstance(one, ProposalRecord)]
     return proposals[0] if proposals else None
+
+
+def proposed(config: Config, number: str) -> ProposalRecord:
+    """As whoever asked reads it: what was committed may be hidden for a moment."""
+    with Operator(config) as operator:
+        for _look in pauses(PATIENCE_S):
+            read, _plan = operator.answers()
+            if read is not None and read.number == number:
+                return read
+    raise AssertionError(f"nobody has proposed {number}")
 
 
 def adopted(proposal: ProposalRecord) -> int:
@@ -59,9 +70,7 @@ def test_nothing_of_it_is_missing(broker: str, names: Names) -> None:
     few = made(10, number="few")
     with controlling(config) as ports:
         ports.tell(largest)
-        with Operator(config) as operator:
-            read, _plan = operator.answers()
-        assert read is not None
+        read = proposed(config, largest.number)
         assert (read.before, read.after, read.moves) == (
             largest.before,
             largest.after,
@@ -70,9 +79,7 @@ def test_nothing_of_it_is_missing(broker: str, names: Names) -> None:
     with controlling(config) as ports:
         assert found(ports) == read
         ports.tell(made(number="whole zone"))
-        with Operator(config) as operator:
-            read, _plan = operator.answers()
-        assert read is not None
+        read = proposed(config, "whole zone")
         assert adopted(read) == len(read.after) == TASKS
     with controlling(config) as ports:
         assert found(ports) == read
