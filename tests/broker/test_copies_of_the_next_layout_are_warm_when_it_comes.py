@@ -36,6 +36,8 @@ from tests.broker.exact import described
 from tests.broker.feeder import Feeder
 from tests.broker.workers import PATIENCE_S, Application
 
+# What comes in a second and a half.
+LAG_MAX = 500
 OPERATION = "fold-1"
 # Of 4 tasks two are made, one on each host.
 PLACES = {"w-a": TaskId(0, 1), "w-b": TaskId(0, 0)}
@@ -92,11 +94,12 @@ class Fold:
                 if status.shadows_of == operation
             }
 
-    def is_warm(self, *workers: str, operation: str = OPERATION) -> bool:
+    def is_warm(self, *workers: str, operation: str = OPERATION, lag_max: int = 0) -> bool:
+        """While records come, a copy is hardly ever at the very end."""
         told = self.shadows(operation)
         return all(
             (one := told.get(worker, {}).get(str(PLACES[worker]))) is not None
-            and one.is_current
+            and (one.is_current or 0 <= one.lag_records <= lag_max)
             and bool(one.durable)
             for worker in workers or PLACES
         )
@@ -169,7 +172,7 @@ def test_tasks_go_on_where_their_copies_are_and_restore_the_tail_alone(
         with fold.feeding() as fed:
             for worker, task in PLACES.items():
                 fold.order(worker, task)
-            wait_until(fold.is_warm, what="warm copies")
+            wait_until(lambda: fold.is_warm(lag_max=LAG_MAX), what="warm copies")
             # A copy is none of a task that is there, nor does it serve.
             assert {*first.tasks(), *second.tasks()} == {"0_0", "0_1", "0_2", "0_3"}
             assert first.standbys() == second.standbys() == {}
@@ -181,7 +184,7 @@ def test_tasks_go_on_where_their_copies_are_and_restore_the_tail_alone(
             first.wait_for("task 0_1 of layout 2: keeping a copy")
             left = first.wait_for("task 0_1.layout-2: restoring").split()
             assert int(left[-2]) < KEYS // 4
-            wait_until(fold.is_warm, what="warm copies after a restart")
+            wait_until(lambda: fold.is_warm(lag_max=LAG_MAX), what="warm copies after a restart")
             assert directories(made, "a") == {"0_1.layout-2", "0_1.layout-2.shadow"}
 
             # A piece of a goal that the controller of layout 1 has left.
