@@ -34,7 +34,7 @@ from streamer.sandbox.settings import LOGGING, Seat, server_properties
 
 __all__ = ["Sandbox"]
 
-START_TIMEOUT = 90.0
+START_TIMEOUT = 240.0
 STOP_TIMEOUT = 20.0
 PORT_ATTEMPTS = 3
 

@@ -30,7 +30,7 @@ __all__ = ["SchemaRegistry"]
 GROUP, ARTIFACT, VERSION = "io.apicurio", "apicurio-registry-app", "3.0.9"
 SHA256 = "2b28181501a20cbf6efcd77f9b7153908fc01f3d3a7c32024c0bd9e1b04c8a43"
 PATH = "/apis/ccompat/v7"
-START_TIMEOUT = 90.0
+START_TIMEOUT = 240.0
 STOP_TIMEOUT = 10.0
 
 
