@@ -34,14 +34,13 @@ class Expected(Struct, frozen=True, kw_only=True, omit_defaults=True, forbid_unk
 
 
 class Asked(Struct, frozen=True, kw_only=True, omit_defaults=True, forbid_unknown_fields=True):
-    """`number` is the operation's id, part of the names of all that it makes. `shape` and
-    `shape_after` are the digests that tell the workers of the two layouts."""
+    """`number` is the operation's id, part of the names of all that it makes. `shape` is
+    the digest that tells the workers of the layout that holds."""
 
     number: str
     before: LayoutRecord
     after: LayoutRecord
     shape: str
-    shape_after: str
     feeds: tuple[FeedPlan, ...] = ()
     expected: Expected = Expected()
     unchecked: tuple[str, ...] = ()
@@ -155,7 +154,6 @@ def ask(
         before=layout_record(name, layout),
         after=layout_record(name, after),
         shape=shape_of(topology, layout).digest,
-        shape_after=shape_of(topology, after).digest,
         feeds=tuple(feeds),
         unchecked=tuple(unchecked),
     )

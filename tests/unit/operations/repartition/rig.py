@@ -231,7 +231,7 @@ class Shop:
                     for task, lag in self.kept[worker].items()
                 },
                 shadows_of=self.asked.number if standing and not is_next else "",
-                shape=self.asked_shape or (self.asked.shape_after if is_next else self.asked.shape),
+                shape=self.asked_shape or ("next" if is_next else self.asked.shape),
                 host=f"host-{worker}",
             )
             for worker in living

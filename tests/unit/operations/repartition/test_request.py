@@ -30,7 +30,6 @@ def test_a_fold_of_both_parts() -> None:
     ]
     assert len(one.sources) == 8
     assert {place.topic for place in one.own} == {"app-cities-repartition"}
-    assert one.shape != one.shape_after
 
 
 def test_a_part_that_does_not_change_keeps_what_it_has() -> None:
