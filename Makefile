@@ -13,10 +13,10 @@ ARGS   ?=
 export PYTHONDONTWRITEBYTECODE :=
 
 .DEFAULT_GOAL := help
-.PHONY: help setup servers demo airflow test tests test-fast test-celery lint style types chaos bench lock format clean distclean
+.PHONY: help setup servers demo airflow test tests test-fast test-celery test-thorough lint style types chaos bench lock format clean distclean
 
 help:  ## show this list
-	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-11s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-13s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 setup: .venv/.complete  ## make .venv from requirements.lock (nothing to do when it is up to date)
 
@@ -85,15 +85,18 @@ SPREAD := --dist loadfile --no-loadscope-reorder
 test: style  ## linters, types and all tests, a real Kafka included
 	@$(MAKE) --no-print-directory --jobs 2 types tests
 
-# Scenarios use a fifth of a core each: they wait for sessions to end and processes to start. Two of
-# the processes begin with what only computes (tests/division.py).
+# Scenarios use a fifth of a core each: they wait for sessions to end and processes to start. Who has
+# which of them, and what only computes, says tests/division.py.
 tests: servers
-	$(PY) -m pytest tests $(wildcard examples/tests) -m "not chaos and not bench and not celery" \
-	  --numprocesses 8 $(SPREAD) $(ARGS)
+	$(PY) -m pytest tests $(wildcard examples/tests) -m "not chaos and not bench and not celery and not thorough" \
+	  --numprocesses 7 $(SPREAD) $(ARGS)
 
 test-fast: setup  ## tests without Kafka, sshd and S3 that need no half second each: less than a minute
-	STREAMER_TEST_HURRY=1 $(PY) -m pytest tests/unit tests/tidy $(wildcard tests/simulation examples/tests) -m "not broker and not chaos and not bench and not slow" \
+	STREAMER_TEST_HURRY=1 $(PY) -m pytest tests/unit tests/tidy $(wildcard tests/simulation examples/tests) -m "not broker and not chaos and not bench and not slow and not thorough" \
 	  --numprocesses 3 $(SPREAD) $(ARGS)
+
+test-thorough: servers  ## the rest of scenarios of which `make test` has some: kills at each moment
+	$(PY) -m pytest tests -m thorough --numprocesses 4 $(SPREAD) $(ARGS)
 
 # With RUNLEVEL=1 Debian's packages are installed and none of their services is started.
 test-celery: setup servers  ## what docker-compose.yml runs, natively: PostgreSQL, Redis, Celery

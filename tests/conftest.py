@@ -34,6 +34,7 @@ HOW_TO_RUN = {
     "chaos": "make chaos",
     "bench": "make bench",
     "celery": "make test-celery",
+    "thorough": "make test-thorough",
 }
 
 BROKER = "STREAMER_TEST_BROKER"

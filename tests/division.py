@@ -1,11 +1,11 @@
-"""How the tests of a run are divided among processes (`-n 8`)."""
+"""How the tests of a run are divided among processes (`-n 7`)."""
 
 from __future__ import annotations
 
 import multiprocessing
 import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from itertools import chain
 from pathlib import Path
 from typing import Any
@@ -19,31 +19,37 @@ __all__ = ["Scheduling", "is_for_others", "prepare_asserts"]
 TESTS = Path(__file__).parent
 
 # Where each test is a scenario that waits more than it computes.
-SCENARIOS = ("tests/broker/", "tests/airflow/")
-# So many processes may wait for each other's processor before others are set apart.
-PROCESSES_TO_SPARE = 6
+WITH_AIRFLOW, WITH_KAFKA = "tests/airflow/", "tests/broker/"
+SCENARIOS = (WITH_KAFKA, WITH_AIRFLOW)
+# Of so many processes some have scenarios with Airflow as well, and the last ones none at all.
+PROCESSES = 7
+HAVE_AIRFLOW = 3
+HAVE_NONE = 2
 
 
 def is_for_others(path: Path, config: pytest.Config) -> bool:
     """Whether this process leaves what lies there to others.
 
-    Collecting all is eight seconds of a CPU. So where a run of all tests has processes to spare,
-    only those collect what computes, and the others scenarios alone.
+    Collecting all is eight seconds of a CPU, five of them to import Airflow. So where a run of all
+    tests has processes to spare, each collects a part alone.
     """
     own = getattr(config, "workerinput", None)
-    if own is None or own["workercount"] <= PROCESSES_TO_SPARE or _is_spared(own["workerid"]):
+    if own is None or own["workercount"] < PROCESSES:
         return False
     if path.parent != TESTS or not path.is_dir() or TESTS not in map(_resolved, config.args):
         return False
-    return f"tests/{path.name}/" not in SCENARIOS
+    place, number = f"tests/{path.name}/", _number(own["workerid"])
+    if number >= PROCESSES - HAVE_NONE:
+        return place in SCENARIOS
+    return place != WITH_KAFKA and (place != WITH_AIRFLOW or number >= HAVE_AIRFLOW)
 
 
 def _resolved(arg: str) -> Path:
     return Path(arg.partition("::")[0]).resolve()
 
 
-def _is_spared(worker: str) -> bool:
-    return int(worker.removeprefix("gw")) >= PROCESSES_TO_SPARE
+def _number(worker: str) -> int:
+    return int(worker.removeprefix("gw"))
 
 
 class Scheduling(LoadFileScheduling):
@@ -92,10 +98,16 @@ class Scheduling(LoadFileScheduling):
         if not scopes:
             node.shutdown()
             return
-        computes = (scope for scope in scopes if not scope.startswith(SCENARIOS))
-        first = next(computes, scopes[0]) if _is_spared(node.gateway.id) else scopes[0]
+        first = next(filter(self._is_first_for(node), scopes), scopes[0])
         self.workqueue.move_to_end(first, last=False)
         super()._assign_work_unit(node)
+
+    def _is_first_for(self, node: Any) -> Callable[[str], bool]:
+        """What only some processes have collected, they do before what all have."""
+        number = _number(node.gateway.id)
+        if number >= PROCESSES - HAVE_NONE:
+            return lambda scope: not scope.startswith(SCENARIOS)
+        return lambda scope: number < HAVE_AIRFLOW and scope.startswith(WITH_AIRFLOW)
 
 
 def prepare_asserts(config: pytest.Config) -> None:

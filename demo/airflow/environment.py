@@ -94,6 +94,8 @@ def environment(
         "api_auth.jwt_secret": secret.jwt,
         "logging.base_log_folder": str(home / "logs"),
         "dag_processor.parsing_processes": "1",
+        # Reading all of them is seconds of a CPU, by default each half minute; nobody changes them.
+        "dag_processor.min_file_process_interval": "300",
         # A task whose process is gone is tried again after a minute, not after five.
         "scheduler.task_instance_heartbeat_timeout": "60",
         **(settings or {}),

@@ -34,7 +34,7 @@ from streamer.sandbox.process import ServerProcess, tail
 __all__ = ["LocalAirflow"]
 
 # The first start compiles what is installed; on a busy machine of two cores that takes minutes.
-START_S = 300.0
+START_S = 600.0
 _LOOK_S = 0.25
 
 

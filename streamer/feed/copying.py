@@ -23,7 +23,7 @@ from streamer.feed.sums import Cell, FeedState, added, places, sums_of
 from streamer.ids import TopicPartition
 from streamer.kafka.api import AbortableError
 from streamer.record import RawBatch
-from streamer.split.fingerprint import Totals
+from streamer.split.totals import Totals
 
 __all__ = ["Copied", "Copying"]
 

@@ -44,8 +44,8 @@ from streamer.feed.sums import (
 from streamer.ids import TopicPartition
 from streamer.kafka.api import InputReader
 from streamer.record import RawBatch
-from streamer.split.fingerprint import Totals
 from streamer.split.move import Text
+from streamer.split.totals import Totals
 from streamer.topology.stores import StoreSpec
 
 __all__ = ["WHILE_FED", "FeedCut", "prove", "read_back", "states", "take_cut"]

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import TypedDict
+from typing import TYPE_CHECKING, TypedDict
 
 from streamer.changelog.format import check_rows
 from streamer.errors import ProcessingError, StreamerError
@@ -16,8 +16,10 @@ from streamer.feed.plan import FeedPlan, FeedStore
 from streamer.record import RawBatch
 from streamer.split.homes import Homes
 from streamer.split.keyed import KeysOf, keys_of_rows
-from streamer.split.vectors import Numbers, tasks_of
 from streamer.topology.stores import StoreKind, StoreSpec
+
+if TYPE_CHECKING:
+    from streamer.split.vectors import Numbers
 
 __all__ = ["Route", "routes"]
 
@@ -52,7 +54,7 @@ class Route:
         self._check_rows(batch)
         keys = self._stored_keys(batch)
         try:
-            here, there = tasks_of(self.keys_of(keys), self.here, self.there)
+            here, there = _tasks_of(self.keys_of(keys), self.here, self.there)
         except ProcessingError as error:
             raise self._named(batch, keys, error) from error
         if (strays := here != batch.partition).any():
@@ -93,7 +95,7 @@ class Route:
         """The same with the address of the record, found one by one."""
         for row, key in enumerate(keys):
             try:
-                tasks_of(self.keys_of([key]), self.here, self.there)
+                _tasks_of(self.keys_of([key]), self.here, self.there)
             except ProcessingError as again:
                 return ProcessingError(again.message, **_address(batch, row), hint=again.hint)
         return error
@@ -140,3 +142,10 @@ def routes(
         )
         for store in plan.stores
     }
+
+
+def _tasks_of(keys: Sequence[bytes], *homes: Homes) -> list[Numbers]:
+    # numpy, as in streamer.feed.sums.
+    from streamer.split.vectors import tasks_of
+
+    return tasks_of(keys, *homes)

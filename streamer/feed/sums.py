@@ -13,15 +13,17 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 from streamer.errors import OperationRefusedError
 from streamer.feed.plan import FeedPlan
 from streamer.ids import TopicPartition
 from streamer.kafka.api import Committed
 from streamer.record import RawBatch
-from streamer.split.fingerprint import NOTHING, Ledger, Totals
-from streamer.split.vectors import Numbers
+from streamer.split.totals import NOTHING, Totals
+
+if TYPE_CHECKING:
+    from streamer.split.vectors import Numbers
 
 __all__ = [
     "Cell",
@@ -123,6 +125,9 @@ def places(plan: FeedPlan, task: int) -> list[TopicPartition]:
 
 def sums_of(plan: FeedPlan, batch: RawBatch, targets: Numbers) -> dict[Cell, Totals]:
     """Of the records of a batch, by the task that they go to or are in."""
+    # numpy: DAGs know this module, and Airflow reads their files again and again.
+    from streamer.split.fingerprint import Ledger
+
     store = plan.store(batch.topic).name
     ledger = Ledger(plan.target.tasks, plan.salt)
     rows = [value or b"" for value in batch.values]

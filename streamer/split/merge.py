@@ -27,11 +27,11 @@ from streamer.errors import OperationRefusedError, StateDirectoryError, TaskCorr
 from streamer.ids import TaskId
 from streamer.snapshot.disk import digest_of, sync
 from streamer.split.carried import Carried, Parent, carry
-from streamer.split.fingerprint import Totals, total
 from streamer.split.homes import named, parents_of
 from streamer.split.move import Move, MoveRecord, Text
 from streamer.split.record import Hex, Part, PartFile, UnitRecord, check_places
 from streamer.split.sealed import VERSION, held, load, save
+from streamer.split.totals import Totals, total
 from streamer.split.unit import begin, load_unit, remove_own, unit_directory
 from streamer.store.assembly import assemble
 from streamer.store.schema import family_name, format_record, kind_record

@@ -9,8 +9,8 @@ import msgspec
 from msgspec import Meta
 
 from streamer.errors import OperationRefusedError
-from streamer.split.fingerprint import Totals
 from streamer.split.move import MoveRecord, Text
+from streamer.split.totals import Totals
 
 __all__ = [
     "Misplaced",

@@ -18,11 +18,12 @@ from msgspec import Meta
 from streamer import failpoints
 from streamer.errors import OperationRefusedError
 from streamer.ids import TaskId
-from streamer.split.fingerprint import NOTHING, Ledger, Totals
+from streamer.split.fingerprint import Ledger
 from streamer.split.keyed import families_of
 from streamer.split.move import Move, MoveRecord, Text, checked_text
 from streamer.split.record import UnitRecord, check_places
 from streamer.split.sealed import VERSION, held, load, save
+from streamer.split.totals import NOTHING, Totals
 from streamer.split.vectors import tasks_of
 from streamer.store.reading import StoredDatabase
 

@@ -25,7 +25,7 @@ from streamer.errors import OperationRefusedError, StateDirectoryError, TaskCorr
 from streamer.ids import TaskId
 from streamer.snapshot.disk import digest_of, make_private, sync
 from streamer.split.carried import check_known, passed_of
-from streamer.split.fingerprint import Ledger, Totals
+from streamer.split.fingerprint import Ledger
 from streamer.split.keyed import Family, families_of
 from streamer.split.move import Move, MoveRecord, checked_text
 from streamer.split.record import (
@@ -37,6 +37,7 @@ from streamer.split.record import (
     unit_decoder,
 )
 from streamer.split.sealed import VERSION, held, load, save
+from streamer.split.totals import Totals
 from streamer.split.vectors import tasks_of
 from streamer.store.reading import StoredDatabase
 from streamer.store.tables import Tables, table_options

@@ -19,11 +19,11 @@ from typing import Literal, NamedTuple
 import numpy as np
 
 from streamer.ids import TaskId
-from streamer.split.fingerprint import Totals
 from streamer.split.keyed import families_of
 from streamer.split.merge import load_merge, load_units
 from streamer.split.move import Move
 from streamer.split.survey import Place, Role, SurveyRecord, of_unit, sums, surveyed
+from streamer.split.totals import Totals
 from streamer.split.vectors import tasks_of
 from streamer.store.reading import StoredDatabase
 

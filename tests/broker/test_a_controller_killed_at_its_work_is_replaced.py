@@ -8,10 +8,13 @@ import pytest
 
 from tests.broker.expected import check
 from tests.broker.workers import KILLED, Application, Worker
+from tests.thorough import thorough_but
 
 OUTPUTS = ("totals", "closed", "every")
 BLOCK = 2_000
 ALL = {"0_0", "0_1", "0_2", "0_3"}
+ASSIGNMENTS = ("control.before_assignment", "control.after_assignment")
+FENCES = ("control.before_fence", "control.after_fence")
 IN_STEPS = {"commit_interval_ms": 20, "max_poll_records": 100}
 
 
@@ -27,7 +30,7 @@ def running(worker: Worker) -> set[str]:
     return {task for task, about in worker.tasks().items() if about["state"] == "running"}
 
 
-@pytest.mark.parametrize("point", ["control.before_assignment", "control.after_assignment"])
+@pytest.mark.parametrize("point", thorough_but(ASSIGNMENTS[:1], ASSIGNMENTS))
 def test_a_newcomer_takes_over_from_a_controller_that_dies_assigning(
     application: Any, wait_until: Any, point: str
 ) -> None:
@@ -48,7 +51,7 @@ def test_a_newcomer_takes_over_from_a_controller_that_dies_assigning(
     assert second.stop() == 0
 
 
-@pytest.mark.parametrize("point", ["control.before_fence", "control.after_fence"])
+@pytest.mark.parametrize("point", thorough_but(FENCES[1:], FENCES))
 def test_the_last_worker_fences_both_the_dead_and_the_controller_that_died_fencing_it(
     application: Any, wait_until: Any, point: str
 ) -> None:

@@ -11,6 +11,7 @@ import pytest
 from streamer.sandbox.jars import fetch
 from streamer.sandbox.prepared import CLASSES, java, prepare
 from streamer.sandbox.settings import LOGGING
+from tests.thorough import thorough_but
 
 SHARED = "source: shared objects file"
 
@@ -43,7 +44,9 @@ def test_two_that_start_at_once_prepare_once(tmp_path: Path) -> None:
     assert len(shared) > 0.8 * sum("source: " in line for line in classes)
 
 
-@pytest.mark.parametrize("damage", ["empty", "cut off", "foreign", "gone"])
+@pytest.mark.parametrize(
+    "damage", thorough_but(["cut off"], ["empty", "cut off", "foreign", "gone"])
+)
 def test_classes_that_are_damaged_only_cost_time(tmp_path: Path, damage: str) -> None:
     home = prepare(fetch())
     assert home is not None

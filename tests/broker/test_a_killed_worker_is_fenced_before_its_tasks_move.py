@@ -10,9 +10,12 @@ from streamer.ids import TopicPartition
 from streamer.kafka.admin import Admin
 from tests.broker.cluster import SESSION_MS, cluster_of
 from tests.broker.conftest import Kafka, Names
+from tests.thorough import thorough_but
 
 
-@pytest.mark.parametrize("victim", ["the controller", "the other one"])
+@pytest.mark.parametrize(
+    "victim", thorough_but(["the controller"], ["the controller", "the other one"])
+)
 def test_the_open_transaction_is_aborted_first(
     kafka: Kafka, names: Names, tmp_path: Path, victim: str
 ) -> None:

@@ -9,9 +9,12 @@ import pytest
 
 from tests.broker.cluster import cluster_of
 from tests.broker.conftest import Kafka, Names
+from tests.thorough import thorough_but
 
 
-@pytest.mark.parametrize("leaver", ["the controller", "the other one"])
+@pytest.mark.parametrize(
+    "leaver", thorough_but(["the controller"], ["the controller", "the other one"])
+)
 def test_the_tasks_have_a_new_owner_at_once(
     kafka: Kafka, names: Names, tmp_path: Path, leaver: str
 ) -> None:

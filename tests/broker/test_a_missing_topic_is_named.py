@@ -7,11 +7,12 @@ from typing import Any
 import pytest
 
 from tests.broker.workers import Application
+from tests.thorough import thorough_but
 
 OUTPUTS = ("totals", "closed", "every")
 
 
-@pytest.mark.parametrize("missing", ["in", "every", "dead"])
+@pytest.mark.parametrize("missing", thorough_but(["in"], ["in", "every", "dead"]))
 def test_a_start_without_one_is_refused_and_makes_nothing(application: Any, missing: str) -> None:
     made: Application = application("counts", outputs=(*OUTPUTS, "dead"))
     made.kafka.delete(made.topic(missing))

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from tests.broker.changelogs import contents, new_changelog, numbered, restoring
+from tests.thorough import thorough_but
 
 COUNT = 150_000
 ROOT = Path(__file__).parents[2]
@@ -19,6 +20,7 @@ import sys
 from pathlib import Path
 from streamer.ids import TopicPartition
 from tests.broker.changelogs import restoring
+from tests.thorough import thorough_but
 
 with restoring(sys.argv[1], Path(sys.argv[2]), memory_bytes_max=128 << 20) as tasks:
     tasks.restorer.beside_processing = sys.argv[4] == "beside"
@@ -39,7 +41,7 @@ def run(kafka: Any, directory: Path, topic: str, *, failpoint: str = "", pace: s
     )
 
 
-@pytest.mark.parametrize("pace", ["alone", "beside"])
+@pytest.mark.parametrize("pace", thorough_but(["beside"], ["alone", "beside"]))
 def test_a_restore_that_is_killed_goes_on_where_it_was_saved(
     kafka: Any, names: Any, tmp_path: Path, pace: str
 ) -> None:

@@ -15,6 +15,7 @@ from tests.broker.conftest import Kafka
 from tests.broker.exact import assert_exact
 from tests.broker.feeder import OUTPUTS, Feeder
 from tests.broker.snapshots import Snapshots, ended
+from tests.thorough import thorough
 
 # Longer than sessions (2 s) and transactions (5 s) last here.
 AWAY_S = 10.0
@@ -32,6 +33,7 @@ def kafka(own: Sandbox) -> Kafka:
     return Kafka(own.bootstrap_servers)
 
 
+@thorough
 def test_it_is_finished_and_the_next_one_too(
     own: Sandbox, application: Any, tmp_path: Path, wait_until: Callable[..., None]
 ) -> None:

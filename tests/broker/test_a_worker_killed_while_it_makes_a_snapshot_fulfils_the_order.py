@@ -10,6 +10,7 @@ import pytest
 from tests.broker.feeder import OUTPUTS, Feeder
 from tests.broker.snapshots import Snapshots, ended
 from tests.broker.workers import KILLED, Application
+from tests.thorough import thorough_but
 
 pytestmark = pytest.mark.long
 
@@ -25,7 +26,9 @@ POINTS = (
 )
 
 
-@pytest.mark.parametrize("point", POINTS)
+@pytest.mark.parametrize(
+    "point", thorough_but(["checkpoint.after_make", "snapshot.before_commit"], POINTS)
+)
 def test_the_order_is_fulfilled_after_the_restart(
     application: Callable[..., Application], tmp_path: Path, point: str
 ) -> None:

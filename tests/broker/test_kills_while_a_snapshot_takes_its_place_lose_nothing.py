@@ -12,6 +12,7 @@ import pytest
 
 from tests.broker.restorable import contents, take, tasks_of, trim
 from tests.broker.workers import KILLED, Application
+from tests.thorough import thorough
 
 pytestmark = pytest.mark.long
 
@@ -29,6 +30,8 @@ POINTS = (
     "restore.before_ready=kill",
     "bootstrap.before_former_removed=kill",
 )
+# In the fetch, between the directories, and in what comes after.
+SOME = (POINTS[0], POINTS[4], POINTS[8])
 
 
 def produce(made: Application, block: int) -> None:
@@ -40,9 +43,15 @@ def produce(made: Application, block: int) -> None:
 @pytest.mark.parametrize(
     ("disk", "points"),
     [
-        ("old", POINTS),
-        ("lost", ["fetch.after_file=kill@3", "adopt.after_marker=kill", POINTS[-1]]),
+        ("old", SOME),
+        pytest.param("old", [point for point in POINTS if point not in SOME], marks=thorough),
+        pytest.param(
+            "lost",
+            ["fetch.after_file=kill@3", "adopt.after_marker=kill", POINTS[-1]],
+            marks=thorough,
+        ),
     ],
+    ids=["old", "old, elsewhere", "lost"],
 )
 def test_the_next_start_goes_on(
     application: Any, tmp_path: Path, wait_until: Any, disk: str, points: Sequence[str]

@@ -8,9 +8,10 @@ import pytest
 
 from streamer.config import Config
 from streamer.control.client import Control
+from tests.thorough import thorough_but
 
 
-@pytest.mark.parametrize("ends_by", ["stop", "kill"])
+@pytest.mark.parametrize("ends_by", thorough_but(["kill"], ["stop", "kill"]))
 def test_lag_is_what_the_group_has_yet_to_read(application: Any, ends_by: str) -> None:
     made = application("counts", outputs=("totals", "closed", "every"), partitions=2)
     made.kafka.produce(made.topic("in"), [(f"key-{row}", "1") for row in range(50)])

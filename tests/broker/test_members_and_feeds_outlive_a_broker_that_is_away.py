@@ -23,6 +23,7 @@ from streamer.store.keys import row
 from tests.broker.cluster import SESSION_MS, cluster_of
 from tests.broker.conftest import Kafka, Names
 from tests.broker.feeding import config
+from tests.thorough import thorough
 from tests.unit.feed.rig import PLAIN
 
 # Brokers stand still for as long as the test lets them: without the stop it would be for ever.
@@ -62,6 +63,7 @@ def test_the_cluster_comes_back_by_itself(own: Sandbox, names: Names, tmp_path: 
                 time.sleep(0.1)
 
 
+@thorough
 def test_a_feed_that_is_held_up_in_its_commit_hears_a_stop(
     own: Sandbox, names: Names, wait_until: Callable[..., None]
 ) -> None:

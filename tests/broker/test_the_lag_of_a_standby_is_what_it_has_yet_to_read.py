@@ -7,6 +7,7 @@ from typing import Any
 from streamer.sandbox import Sandbox
 from tests.broker.changelogs import contents, new_changelog, numbered, restoring
 from tests.broker.conftest import Kafka, Names
+from tests.thorough import thorough
 
 
 def test_an_open_transaction_counts_until_its_marker_is_passed(
@@ -31,6 +32,7 @@ def test_an_open_transaction_counts_until_its_marker_is_passed(
         assert tasks.restorer.lag(task) == 0
 
 
+@thorough
 def test_while_brokers_are_away_it_is_what_was_known_and_then_it_is_told_again(
     names: Names, tmp_path: Path, wait_until: Any
 ) -> None:

@@ -14,6 +14,7 @@ import pytest
 
 from tests.broker.expected import window_of
 from tests.broker.workers import Application
+from tests.thorough import thorough_but
 
 DAY_MS = 86_400_000
 START_MS = 1_700_000_000_000
@@ -35,7 +36,7 @@ def passed_on(application: Application) -> list[tuple[int, int]]:
     ]
 
 
-@pytest.mark.parametrize("lose_disk", [False, True])
+@pytest.mark.parametrize("lose_disk", thorough_but([True], [False, True]))
 def test_late_stays_late_and_in_order_stays_in_order(application: Any, lose_disk: bool) -> None:
     made: Application = application(
         "readings", inputs=("in", "devices"), partitions=1, commit_interval_ms=100

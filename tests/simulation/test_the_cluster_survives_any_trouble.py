@@ -7,7 +7,7 @@ import pytest
 from tests.simulation.lives import lived
 from tests.simulation.world import RELEASES, World
 
-ROUNDS = 60
+ROUNDS = 30
 FEW = 4
 STEPS = 4_000
 

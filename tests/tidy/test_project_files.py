@@ -26,6 +26,7 @@ TARGETS = [
     "test",
     "test-fast",
     "test-celery",
+    "test-thorough",
     "chaos",
     "bench",
     "lock",

@@ -21,7 +21,7 @@ from streamer.feed.proof import FeedCut, prove
 from streamer.feed.sums import Cell
 from streamer.ids import TopicPartition
 from streamer.kafka.api import Committed
-from streamer.split.fingerprint import NOTHING, Totals
+from streamer.split.totals import NOTHING, Totals
 
 __all__ = ["check_same", "cut_group", "is_noted", "note", "noted", "unproven"]
 

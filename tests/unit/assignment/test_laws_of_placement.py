@@ -23,7 +23,7 @@ K = TypeVar("K")
 V = TypeVar("V")
 
 laws = settings(
-    max_examples=examples(60), deadline=None, suppress_health_check=[HealthCheck.too_slow]
+    max_examples=examples(30), deadline=None, suppress_health_check=[HealthCheck.too_slow]
 )
 ALIKE = Shape(presences=(Presence.READY,), capacities=(100,), sizes=st.just(0))
 

@@ -86,7 +86,7 @@ def check_the_log(warehouse: Warehouse) -> None:
     assert not written
 
 
-@settings(max_examples=examples(60))
+@settings(max_examples=examples(30))
 @given(choices=turns_taken, lapsing=lapses, lagging=lags)
 def test_an_operation_that_two_processes_want_at_once_is_done_once(
     choices: list[int], lapsing: set[int], lagging: list[int]
@@ -101,7 +101,7 @@ def test_an_operation_that_two_processes_want_at_once_is_done_once(
     assert warehouse.shelf.labels() == [b"labelled"]
 
 
-@settings(max_examples=examples(60))
+@settings(max_examples=examples(30))
 @given(choices=turns_taken, lapsing=lapses, lagging=lags, takes_over=st.booleans())
 def test_two_operations_are_never_at_work_at_once(
     choices: list[int], lapsing: set[int], lagging: list[int], takes_over: bool
@@ -124,7 +124,7 @@ def test_two_operations_are_never_at_work_at_once(
     assert set(warehouse.shelf.boxes) == {"a", "b"}
 
 
-@settings(max_examples=examples(60))
+@settings(max_examples=examples(30))
 @given(choices=turns_taken, lapsing=lapses, lagging=lags)
 def test_a_cancelled_operation_ends_either_way_and_as_a_whole(
     choices: list[int], lapsing: set[int], lagging: list[int]
@@ -146,7 +146,7 @@ def test_a_cancelled_operation_ends_either_way_and_as_a_whole(
         assert {"a", "b"} == set(warehouse.shelf.boxes)
 
 
-@settings(max_examples=examples(60))
+@settings(max_examples=examples(30))
 @given(choices=turns_taken, lagging=lags)
 def test_who_has_the_lock_by_right_is_never_told_to_have_lost_it(
     choices: list[int], lagging: list[int]

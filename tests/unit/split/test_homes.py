@@ -11,8 +11,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from streamer.errors import ProcessingError, TopologyError
-from streamer.split.fingerprint import NOTHING, Ledger, total
+from streamer.split.fingerprint import Ledger
 from streamer.split.homes import Declared, Homes, named, parents_of
+from streamer.split.totals import NOTHING, total
 from streamer.split.vectors import digests, hashes, lengths_of, tasks_of
 from streamer.topology.partitioner import Partitioner, murmur2
 from tests.hurry import examples

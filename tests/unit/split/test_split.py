@@ -12,11 +12,11 @@ from hypothesis import strategies as st
 from rocksdict import AccessType, Options, Rdict
 
 from streamer.ids import TaskId
-from streamer.split.fingerprint import Totals
 from streamer.split.homes import Declared, Homes
 from streamer.split.merge import load_merge, merge_target
 from streamer.split.move import Move
 from streamer.split.survey import Place, sums, survey
+from streamer.split.totals import Totals
 from streamer.split.unit import load_unit, split_unit
 from streamer.split.verify import verify
 from streamer.store.keys import index_key

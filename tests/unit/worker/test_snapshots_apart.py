@@ -167,7 +167,7 @@ def test_it_rests_between_the_pieces_of_its_work(job: Job) -> None:
 def test_it_does_not_rest_any_longer_when_nobody_wants_the_snapshot(
     job: Job, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(apart, "_GRACE_S", 60.0)
+    monkeypatch.setattr(apart, "_GRACE_S", 300.0)
     seen: list[tuple[float, str]] = []
     stopped: list[float] = []
 
@@ -181,10 +181,10 @@ def test_it_does_not_rest_any_longer_when_nobody_wants_the_snapshot(
             stopped.append(time.monotonic())
             raise StoppedError("it is not wanted")
 
-    # What it takes to start is a tenth of a second at least, and so ten seconds of rest.
+    # What it takes to start is a third of a second at least, and so half a minute of rest.
     with pytest.raises(StoppedError):
         make_apart(replace(job, cpu_percent=1), Pace(), report)
-    assert time.monotonic() - stopped[0] < 5
+    assert time.monotonic() - stopped[0] < 20
     assert made_by(os.getpid()) == []
 
 
