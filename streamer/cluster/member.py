@@ -206,8 +206,10 @@ class Member:
             return
         if self._voice is not None:
             self._say_good_bye(self._voice, deadline)
-        self._controller.stop(max(0.1, deadline - time.monotonic()))
+        # The groups first: a controller may be held up at its work for as long as brokers are away,
+        # and whoever comes next fences it.
         self._is_leaving.set()
+        self._controller.stop(max(0.1, deadline - time.monotonic()))
         self._is_stopped.set()
         for thread in self._threads:
             thread.join(max(0.1, deadline - time.monotonic()))

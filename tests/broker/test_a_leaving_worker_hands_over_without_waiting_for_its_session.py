@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -41,3 +42,20 @@ def test_the_tasks_have_a_new_owner_at_once(
         stays.wait(lambda event: event["is_controller"])
         back = cluster.start(goes.worker)
         cluster.wait_shared(stays, back)
+
+
+def test_a_controller_that_is_held_up_at_its_work_leaves_all_the_same(
+    application: Any, wait_until: Any
+) -> None:
+    made = application("counts", outputs=("totals", "closed", "every"), session_timeout_ms=60_000)
+    # It is about to make room for the second worker, and does not come to it.
+    held_up = made.worker("a", failpoints="control.before_assignment=sleep:300000@2")
+    held_up.wait_started(2)
+    second = made.worker("b")
+    wait_until(lambda: "before_assignment" in held_up.text, what="a controller that is held up")
+
+    assert held_up.stop() == 0
+    began = time.monotonic()
+    second.wait_started(2)
+    assert time.monotonic() - began < 30, "half of the session"
+    assert second.stop() == 0
