@@ -42,8 +42,8 @@ class Ledger:
             cell: totals(
                 int(self._rows[cell]),
                 int(self._sizes[cell]),
-                int(self._sums[1, cell]),
-                int(self._sums[0, cell]),
+                high=int(self._sums[1, cell]),
+                low=int(self._sums[0, cell]),
             )
             for cell in np.flatnonzero(self._rows).tolist()
         }

@@ -28,20 +28,21 @@ class Totals(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     def __add__(self, other: Totals) -> Totals:
         high = int(self.sum[:16], 16) + int(other.sum[:16], 16)
         low = int(self.sum[16:], 16) + int(other.sum[16:], 16)
-        return totals(self.rows + other.rows, self.size + other.size, high, low)
+        return totals(self.rows + other.rows, self.size + other.size, high=high, low=low)
 
     def __sub__(self, other: Totals) -> Totals:
         """What is left without rows that are among these."""
         high = int(self.sum[:16], 16) - int(other.sum[:16], 16)
         low = int(self.sum[16:], 16) - int(other.sum[16:], 16)
-        return totals(self.rows - other.rows, self.size - other.size, high, low)
+        return totals(self.rows - other.rows, self.size - other.size, high=high, low=low)
 
 
-def totals(rows: int, size: int, high: int, low: int) -> Totals:
+def totals(rows: int, size: int, *, high: int, low: int) -> Totals:
+    """With the sum's halves, which wrap around."""
     return Totals(rows, size, f"{high % _HALF:016x}{low % _HALF:016x}")
 
 
-NOTHING = totals(0, 0, 0, 0)
+NOTHING = totals(0, 0, high=0, low=0)
 
 
 def total(several: Iterable[Totals]) -> Totals:

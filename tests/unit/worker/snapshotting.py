@@ -69,12 +69,15 @@ class Host:
         # In this process, so that failpoints can call what a test gives them.
         self.make: Make = make
         self.place = tmp_path / "repository"
-        self.config = Config(
-            application_id="app",
-            snapshot_repository=f"file://{self.place}",
-            snapshot_patience_ms=0,
+        given: dict[str, Any] = {
+            "application_id": "app",
+            "snapshot_repository": f"file://{self.place}",
+            "snapshot_patience_ms": 0,
+            # Who stands behind all others may wait for ever where tests use the whole machine.
+            "snapshot_niceness": 0,
             **settings,
-        )
+        }
+        self.config = Config(**given)
         self.clock = ManualClock(1_700_000_000_000)
         self.directory = WorkerDirectory.open(tmp_path / "state", "app", worker_id="w1")
         self.pool = MemoryPool(16 << 20, 16 << 20)
