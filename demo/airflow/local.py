@@ -35,7 +35,7 @@ __all__ = ["LocalAirflow"]
 
 # The first start compiles what is installed; on a busy machine of two cores that takes minutes.
 START_S = 600.0
-_LOOK_S = 0.25
+_LOOK_S = 1.0
 
 
 class LocalAirflow:

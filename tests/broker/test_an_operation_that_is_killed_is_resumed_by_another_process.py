@@ -145,12 +145,12 @@ def test_a_step_that_tells_nothing_for_longer_than_its_lease_keeps_it(
 ) -> None:
     with executor(config) as mine:
         operation = mine.propose("copy", {"name": "one"}).id
-        working = process("start", operation, pause_s=20, lease_ms=6_000)
+        working = process("start", operation, pause_s=120, lease_ms=12_000)
         assert working.stdout is not None
         while "copied 0" not in working.stdout.readline():
             assert working.poll() is None
         # Longer than the lease, and shorter than the step.
-        time.sleep(9)
+        time.sleep(15)
         with pytest.raises(OperationRefusedError, match="is carried out by"):
             mine.resume(operation)
 
