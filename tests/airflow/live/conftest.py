@@ -144,11 +144,11 @@ def kill_a_task(airflow: LocalAirflow, runs: Runs) -> Callable[[Run], str]:
     def kill(run: Run) -> str:
         deadline = time.monotonic() + 240
         while time.monotonic() < deadline:
-            ids = {
-                one["id"]: one["task_id"]
-                for one in airflow.api().get(f"{run.path}/taskInstances")["task_instances"]
-            }
-            for pid, title in task_processes(airflow).items():
+            # Airflow is asked once there is something to ask about: that keeps it busy.
+            found = task_processes(airflow)
+            told = airflow.api().get(f"{run.path}/taskInstances")["task_instances"] if found else []
+            ids = {one["id"]: one["task_id"] for one in told}
+            for pid, title in found.items():
                 task = ids.get(title.rpartition(" ")[2])
                 if task is not None:
                     os.kill(pid, signal.SIGKILL)

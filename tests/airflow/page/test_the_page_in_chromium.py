@@ -31,6 +31,7 @@ from tests.broker.conftest import (  # noqa: F401
     kafka,
     sandbox,
 )
+from tests.thorough import thorough
 from tests.unit.overview.fleets import LARGE, NOW_MS, fleet_of
 
 if TYPE_CHECKING:
@@ -297,7 +298,9 @@ def test_kafka_away_is_said_and_what_was_seen_stays(
 
 
 @pytest.mark.parametrize(
-    ("scheme", "names"), [("light", "shop"), ("dark", "orders")], indirect=["names"]
+    ("scheme", "names"),
+    [("dark", "orders"), pytest.param("light", "shop", marks=thorough)],
+    indirect=["names"],
 )
 def test_it_is_readable_in_light_and_dark(
     browser: Browser, server: Server, shop: Application, connection: str, scheme: str
