@@ -86,11 +86,15 @@ class Kinds:
     def __contains__(self, name: str) -> bool:
         return name in self._kinds
 
+    @property
+    def names(self) -> list[str]:
+        return sorted(self._kinds)
+
     def named(self, name: str) -> Kind[Any]:
         """Raises OperationRefusedError for a kind that this release does not know."""
         if name in self._kinds:
             return self._kinds[name]
-        known = ", ".join(sorted(self._kinds)) or "none"
+        known = ", ".join(self.names) or "none"
         raise OperationRefusedError(
             f"operations of kind {name!r} cannot be carried out here; known are: {known}",
             hint="another release wrote it: resume or cancel it with that one; or give it up as it"
