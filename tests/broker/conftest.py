@@ -82,8 +82,13 @@ class Kafka:
         self.requests = Admin(Config(application_id="test", bootstrap_servers=bootstrap_servers))
 
     def create(self, *topics: str, partitions: int = 4, **config: str) -> None:
-        """`config` takes Kafka's names with `_` for `.`: `cleanup_policy="compact"`."""
-        settings = {name.replace("_", "."): value for name, value in config.items()}
+        """`config` takes Kafka's names with `_` for `.`: `cleanup_policy="compact"`.
+
+        Records stay whatever their times are: the broker looks for old ones every 15 seconds.
+        """
+        settings = {"retention.ms": "-1"} | {
+            name.replace("_", "."): value for name, value in config.items()
+        }
         wanted = [NewTopic(topic, partitions, -1, config=settings) for topic in topics]
         for made in self.admin.create_topics(wanted, operation_timeout=30).values():
             made.result(60)

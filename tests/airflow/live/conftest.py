@@ -1,7 +1,7 @@
-"""One real Airflow for the session, which conducts one real application.
+"""One real Airflow for all tests of a file, which conducts one real application.
 
-It is the Airflow of `make demo`, with delays that suit a test. All tests that share it are in one
-file: where tests are divided among processes, a second file would start a second Airflow.
+It is the Airflow of `make demo`, with delays that suit a test. It ends with the file: at rest its
+parts still take a good part of a core.
 """
 
 from __future__ import annotations
@@ -82,7 +82,7 @@ class Conducted:
             self.worker.send(signal.SIGCONT)
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def conducted(kafka: Kafka, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Conducted]:
     directory = tmp_path_factory.mktemp("conducted")
     application = Application(
@@ -107,7 +107,7 @@ def conducted(kafka: Kafka, tmp_path_factory: pytest.TempPathFactory) -> Iterato
         application.close()
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def airflow(conducted: Conducted) -> Iterator[LocalAirflow]:
     ours = ("STREAMER_", "AIRFLOW")
     base = {name: value for name, value in os.environ.items() if not name.startswith(ours)}

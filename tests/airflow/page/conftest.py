@@ -36,7 +36,7 @@ def _home_goes() -> Iterator[None]:
         shutil.rmtree(_home, ignore_errors=True)
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     """Airflow's API server with the page, SQLite, an admin and a viewer."""
     with Server(tmp_path_factory.mktemp("api-server")) as running:
