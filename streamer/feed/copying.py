@@ -9,12 +9,14 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from typing import NamedTuple
 
 from streamer import failpoints
 from streamer.clock import Clock
 from streamer.closable import Closable
 from streamer.errors import RecordRefusedError, StreamerError, TaskCorruptedError
+from streamer.feed.age import Age
 from streamer.feed.opening import begun, check_reach, check_topics
 from streamer.feed.plan import FeedPlan
 from streamer.feed.ports import Ports
@@ -78,7 +80,10 @@ class Copying(Closable):
             guard()
             committed = ports.committed(self._name, places(plan, task))
             found = FeedState.decode(plan, task, committed)
-            self.state = begun(found, self._sources, self._name, starts=starts)
+            now_ms = clock.now_ms()
+            self.state = begun(found, self._sources, self._name, starts=starts, now_ms=now_ms)
+            self._noted_ms = self.state.as_of_ms
+            self._age = Age(self._name, ports, clock, self.state.as_of_ms)
             check_reach(ports, self._name, self._positions)
             self._reader = ports.reader(self._name)
         except BaseException:
@@ -102,10 +107,12 @@ class Copying(Closable):
         copied = Copied(0, 0)
         if fetched.batches:
             copied = self._copy(fetched.batches)
-        elif self._clock.monotonic_ms() - self._committed_ms > _COMMIT_AGAIN_MS:
+        elif self._is_due:
             self._commit(self.state, None)
         if copied.records or not fetched.batches:
             self._passed(fetched.ends)
+        self._age.look(self._positions)
+        self.state = replace(self.state, as_of_ms=self._age.as_of_ms)
         self.ends = {
             store: max(end, self.state.positions[store])
             for store, place in self._sources.items()
@@ -119,11 +126,20 @@ class Copying(Closable):
         self._reader.close()
 
     @property
+    def _is_due(self) -> bool:
+        """Whether all is to be committed again: before it is forgotten, or looks too old to
+        whoever goes on with it."""
+        every_ms = min(_COMMIT_AGAIN_MS, self._ports.delete_retention_ms // 4)
+        since_ms = self._clock.monotonic_ms() - self._committed_ms
+        return max(since_ms, self.state.as_of_ms - self._noted_ms) > every_ms
+
+    @property
     def _positions(self) -> dict[TopicPartition, int]:
         return {place: self.state.positions[one] for one, place in self._sources.items()}
 
     def _copy(self, batches: list[RawBatch]) -> Copied:
         # Before anything is written: a record that cannot be fed leaves no transaction open.
+        self._age.check(batch.place for batch in batches)
         routed = [(self._routes[batch.topic], batch) for batch in batches]
         targets = [route.homes(batch)[1] for route, batch in routed]
         try:
@@ -153,16 +169,15 @@ class Copying(Closable):
     def _commit(self, state: FeedState, cells: Mapping[Cell, Totals] | None) -> None:
         """`cells` are those that have changed; None commits all again."""
         failpoints.hit("feed.before_commit")
-        now = self._clock.monotonic_ms()
-        if now - self._committed_ms > _COMMIT_AGAIN_MS:
+        if self._is_due:
             cells = None
         self._producer.begin()
         entries = state.entries(self._plan, self._task, cells)
         self._producer.commit(entries, self._reader.group())
         failpoints.hit("feed.after_commit")
-        self.state = state
+        self.state, self._noted_ms = state, state.as_of_ms
         if cells is None:
-            self._committed_ms = now
+            self._committed_ms = self._clock.monotonic_ms()
 
     def _take_back(self, error: StreamerError) -> None:
         """Read the batch again, after a failure that may pass."""

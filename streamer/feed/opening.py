@@ -61,9 +61,10 @@ def begun(
     name: str,
     *,
     starts: Mapping[str, int] | None,
+    now_ms: int,
 ) -> FeedState:
     """What the feed called `name` goes on from: as found, or from the `starts` where it has not
-    begun. Raises OperationRefusedError where neither says where."""
+    begun, with nothing copied yet. Raises OperationRefusedError where neither says where."""
     missing = sorted(sources.keys() - found.positions.keys())
     if not missing:
         return found
@@ -79,4 +80,4 @@ def begun(
             f"feed {name} is to begin, and is not told where in {', '.join(unknown)}",
             hint="it begins where the snapshot of its task stands in each changelog",
         )
-    return FeedState({one: starts[one] for one in sources})
+    return FeedState({one: starts[one] for one in sources}, as_of_ms=now_ms)

@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import partial
 from typing import Protocol
 
+from streamer.changelog.topics import changelog_settings
 from streamer.config import Config
 from streamer.ids import TopicPartition
 from streamer.kafka import settings
@@ -29,6 +30,11 @@ class Ports(Protocol):
     @property
     def stopping(self) -> threading.Event:
         """Whoever sets it ends all waiting."""
+        ...
+
+    @property
+    def delete_retention_ms(self) -> int:
+        """How long changelogs keep the record of a removal."""
         ...
 
     def reader(self, group: str) -> InputReader: ...
@@ -80,6 +86,10 @@ class KafkaPorts:
     @property
     def stopping(self) -> threading.Event:
         return self._stopping
+
+    @property
+    def delete_retention_ms(self) -> int:
+        return int(changelog_settings(self._config)["delete.retention.ms"])
 
     def reader(self, group: str) -> InputReader:
         made = settings.feed_consumer(self._config, group, shares=self._shares)

@@ -1,7 +1,7 @@
 """What a feed has come to: positions, and totals of what it has written since it began. They are
 committed together with the records, as positions of the feed's own group:
 
-    source changelog, the task's partition     the next offset to feed     `1 <plan>`
+    source changelog, the task's partition     the next offset to feed     `2 <plan> <as of, ms>`
     target changelog, each partition fed       the records fed             `1 <bytes> <fingerprint>`
 
 So what was fed since any moment is a difference of two totals, and a feed that is killed loses none
@@ -48,30 +48,34 @@ class Cell(NamedTuple):
 Sums = Mapping[Cell, Totals]
 
 _FORMAT = "1"
+_SOURCE = re.compile(r"2 ([0-9a-f]{16}) ([0-9]{1,19})")
 _NOTE = re.compile(r"1 ([0-9]{1,19}) ([0-9a-f]{32})")
 
 
 @dataclass(frozen=True, slots=True)
 class FeedState:
-    """Of the feed of one old task: positions by store, totals since its begin."""
+    """Of the feed of one old task: positions by store, totals since its begin, and as of when it
+    knows of all removals."""
 
     positions: Mapping[str, int] = field(default_factory=dict)
     sums: Sums = field(default_factory=dict)
+    as_of_ms: int = 0
 
     @property
     def totals(self) -> Totals:
         return sum(self.sums.values(), NOTHING)
 
     def advanced(self, positions: Mapping[str, int], fed: Sums) -> FeedState:
-        return FeedState({**self.positions, **positions}, added(self.sums, fed))
+        return FeedState({**self.positions, **positions}, added(self.sums, fed), self.as_of_ms)
 
     def entries(
         self, plan: FeedPlan, task: int, cells: Iterable[Cell] | None = None
     ) -> dict[TopicPartition, Committed]:
         """What is committed: the positions, and these totals, or all of them."""
         stores = {store.name: store for store in plan.stores}
+        note = f"2 {plan.id} {self.as_of_ms}"
         found = {
-            TopicPartition(stores[name].source, task): Committed(at, f"{_FORMAT} {plan.id}")
+            TopicPartition(stores[name].source, task): Committed(at, note)
             for name, at in self.positions.items()
         }
         for cell in self.sums if cells is None else cells:
@@ -86,20 +90,23 @@ class FeedState:
     ) -> FeedState:
         """Raises OperationRefusedError for what another plan or version, or somebody else wrote."""
         positions: dict[str, int] = {}
+        times: list[int] = []
         sums: dict[Cell, Totals] = {}
         for place, one in committed.items():
             store = plan.store(place.topic)
             if place.topic == store.source:
-                if one.metadata != f"{_FORMAT} {plan.id}":
+                said = _SOURCE.fullmatch(one.metadata)
+                if said is None or said[1] != plan.id:
                     raise _foreign(plan, task, place, one)
                 positions[store.name] = one.position
+                times.append(int(said[2]))
             else:
                 note = _NOTE.fullmatch(one.metadata)
                 if note is None:
                     raise _foreign(plan, task, place, one)
                 cell = Cell(store.name, place.partition)
                 sums[cell] = Totals(one.position, int(note[1]), note[2])
-        return cls(positions, sums)
+        return cls(positions, sums, min(times, default=0))
 
 
 def _foreign(

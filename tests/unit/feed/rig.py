@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import threading
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
 from streamer.clock import ManualClock
+from streamer.feed.fake import FakePorts
 from streamer.feed.feed import Feed
 from streamer.feed.plan import FeedPlan
 from streamer.ids import Layout, TopicPartition
-from streamer.kafka.api import Committed, InputReader, ResultProducer
 from streamer.kafka.fake import FakeBroker
 from streamer.kafka.fake_log import Transaction
 from streamer.split.homes import Homes
@@ -32,7 +31,9 @@ def plan(
     *,
     specs: Sequence[StoreSpec] = SPECS,
     operation: str = "op-1",
+    layout: int = 1,
 ) -> FeedPlan:
+    """From a layout to the one after it."""
     here = Homes(source, source) if isinstance(source, int) else source
     there = Homes(target, target) if isinstance(target, int) else target
     return FeedPlan.of_move(
@@ -40,68 +41,27 @@ def plan(
             operation=operation,
             application="spend",
             subtopology=0,
-            source_layout=Layout(1),
+            source_layout=Layout(layout),
             source=here,
-            target_layout=Layout(2),
+            target_layout=Layout(layout + 1),
             target=there,
             specs=specs,
         )
     )
 
 
-class Unhurried(threading.Event):
-    """Waits for nothing."""
-
-    def wait(self, timeout: float | None = None) -> bool:
-        return self.is_set()
-
-
-class FakePorts:
-    """Over a broker in memory, of whatever group."""
-
-    def __init__(self, broker: FakeBroker) -> None:
-        self.broker = broker
-        self.stopping: threading.Event = Unhurried()
-
-    def reader(self, group: str) -> InputReader:
-        return self.broker.reader(group)
-
-    def producer(
-        self, name: str, topics: Sequence[str], *, is_over: Callable[[], bool]
-    ) -> ResultProducer:
-        return self.broker.producer(name)
-
-    def committed(
-        self, group: str, places: Sequence[TopicPartition]
-    ) -> Mapping[TopicPartition, Committed]:
-        return self.broker.reader(group).committed(places)
-
-    def known(
-        self, group: str, places: Sequence[TopicPartition]
-    ) -> Mapping[TopicPartition, Committed]:
-        return self.committed(group, places)
-
-    def starts(self, places: Iterable[TopicPartition]) -> dict[TopicPartition, int]:
-        return {place: self.broker.bounds(place)[0] for place in places}
-
-    def ends(self, places: Iterable[TopicPartition]) -> dict[TopicPartition, int]:
-        self.broker.check("ends")
-        return {place: self.broker.bounds(place)[1] for place in places}
-
-    def stable_ends(self, places: Iterable[TopicPartition]) -> dict[TopicPartition, int]:
-        return {place: self.broker.log(place).stable_end for place in places}
-
-    def partitions(self, topics: Sequence[str]) -> dict[str, int]:
-        return {topic: self.broker.partition_count(topic) for topic in topics}
-
-
 class World:
     """Both sides of a plan. `starts` are the begins of all old changelogs."""
 
-    def __init__(self, made: FeedPlan | None = None, specs: Sequence[StoreSpec] = SPECS) -> None:
+    def __init__(
+        self,
+        made: FeedPlan | None = None,
+        specs: Sequence[StoreSpec] = SPECS,
+        broker: FakeBroker | None = None,
+    ) -> None:
         self.plan = made or plan(specs=specs)
         self.specs = specs
-        self.broker = FakeBroker(partition_of=partition_of, now_ms=lambda: 1_000)
+        self.broker = broker or FakeBroker(partition_of=partition_of, now_ms=lambda: 1_000)
         self.ports = FakePorts(self.broker)
         self.clock = ManualClock()
         # Whose record a row is, by store and stored key.
@@ -111,13 +71,14 @@ class World:
             self.broker.create(store.target, self.plan.target.tasks)
 
     def write(self, store: str, key: bytes, value: bytes | None = b"v", **more: Any) -> None:
-        """A row, or its removal, in the task where its key is at home in the old layout."""
+        """A row, or its removal, in the task where its key is at home in the old layout; `stored`
+        is the row's own key, where that does not follow from the record's."""
         here, _there = self.plan.homes()
         one = next(one for one in self.plan.stores if one.name == store)
         times = more.pop("at_ms", 0)
+        at = more.pop("stored", None) or stored_key(one.kind, key, times)
         stored = None if value is None else row(times, value, one.kind)
         place = TopicPartition(one.source, here.home(key))
-        at = stored_key(one.kind, key, times)
         self.keys[store, at] = key
         self.broker.append(place, at, stored, **more)
 

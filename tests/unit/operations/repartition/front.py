@@ -10,6 +10,7 @@ from streamer.control.goals import decode_goal
 from streamer.control.messages import StatusRecord
 from streamer.control.orders import Order
 from streamer.errors import FencedError, OperationRefusedError, UnfinishedError
+from streamer.feed.fake import FakePorts
 from streamer.feed.feed import Feed
 from streamer.feed.pace import FeedProgress
 from streamer.feed.plan import FeedPlan
@@ -18,7 +19,6 @@ from streamer.kafka.admin import TopicSpec
 from streamer.kafka.api import Committed
 from streamer.layout import ApplicationLayout
 from streamer.operations.repartition.ports import Row
-from tests.unit.feed.rig import FakePorts
 
 if TYPE_CHECKING:
     from tests.unit.operations.repartition.rig import Shop
