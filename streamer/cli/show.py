@@ -45,6 +45,7 @@ def add(commands: Commands) -> None:
     for name, summary, execute in (
         ("workers", "show the workers: alive or not, controller, place, tasks, copies", _workers),
         ("tasks", "show the tasks: owner, state, lag, what is left to restore, copies", _tasks),
+        ("shadows", "show the copies of tasks of the next layout, and how far they are", _shadows),
         ("lag", "show how many records each task has yet to read, also while none runs", _lag),
         ("stores", "show the stores: kind, types, tasks, approximate number of rows", _stores),
     ):
@@ -176,6 +177,12 @@ def _copies(standbys: dict[str, int | None]) -> str:
     """`worker:lag` of each copy, the warmest first; a lag that is not known is `?`."""
     by_lag = sorted(standbys.items(), key=lambda one: (one[1] is None, one[1]))
     return " ".join(f"{worker}:{'?' if lag is None else lag}" for worker, lag in by_lag)
+
+
+def _shadows(control: Control) -> tuple[Rows, Rows, tuple[str, ...]]:
+    full = [_plain(each) for each in control.shadows()]
+    short = [{**row, "current": row["is_current"]} for row in full]
+    return full, short, ("task", "worker", "state", "lag_records", "current", "bytes", "operation")
 
 
 def _lag(control: Control) -> tuple[Rows, Rows, tuple[str, ...]]:

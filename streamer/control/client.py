@@ -24,13 +24,13 @@ from streamer.control.messages import (
 from streamer.control.reading import StatusReader
 from streamer.control.roster import Roster
 from streamer.control.topics import ControlTopics
-from streamer.control.view import TaskInfo, WorkerInfo, lags_of, tasks_of
+from streamer.control.view import ShadowInfo, TaskInfo, WorkerInfo, lags_of, shadows_of, tasks_of
 from streamer.errors import InternalTopicError
 from streamer.ids import TopicPartition
 from streamer.kafka.admin import Admin
 from streamer.kafka.table import TableReader, newest
 
-__all__ = ["Control", "TaskInfo", "WorkerInfo"]
+__all__ = ["Control", "ShadowInfo", "TaskInfo", "WorkerInfo"]
 
 _log = logging.getLogger(__name__)
 
@@ -85,6 +85,12 @@ class Control(Closable):
             if worker in alive
             for task, report in status.tasks.items()
         }
+
+    def shadows(self) -> list[ShadowInfo]:
+        """The copies that workers which live keep of tasks of the layout that is to follow."""
+        self._read()
+        alive = {each.worker for each in self._workers() if each.is_alive}
+        return shadows_of({one: self._statuses[one] for one in alive & self._statuses.keys()})
 
     def statuses(self) -> dict[str, StatusRecord]:
         """What every worker said last, by worker; whether it still lives is not in it."""

@@ -11,11 +11,19 @@ from collections.abc import Iterable, Mapping
 from msgspec import Struct
 
 from streamer.control.identity import session_of
-from streamer.control.messages import AssignmentRecord, StatusRecord, TaskReport
+from streamer.control.messages import AssignmentRecord, StandbyReport, StatusRecord, TaskReport
 from streamer.ids import TaskId, TopicPartition
 from streamer.layout import ApplicationLayout
 
-__all__ = ["TaskInfo", "WorkerInfo", "lags_of", "tasks_of", "workers_of"]
+__all__ = [
+    "ShadowInfo",
+    "TaskInfo",
+    "WorkerInfo",
+    "lags_of",
+    "shadows_of",
+    "tasks_of",
+    "workers_of",
+]
 
 _WAITING = TaskReport(state="restoring")
 
@@ -56,6 +64,21 @@ class TaskInfo(Struct, frozen=True, kw_only=True):
     standbys: dict[str, int | None] = {}
     """The workers that live and keep a copy of it, with what each has yet to read of the
     changelogs; None while that is not known, or where the copy has failed."""
+
+
+class ShadowInfo(Struct, frozen=True, kw_only=True):
+    """A copy of a task of the layout that is to follow, which a worker keeps for an operation."""
+
+    task: str
+    worker: str
+    state: str
+    lag_records: int | None
+    """What it has yet to read of that layout's changelogs; None while that is not known, or where
+    the copy has failed."""
+    is_current: bool
+    """It has read all that was committed."""
+    bytes: int
+    operation: str
 
 
 def workers_of(
@@ -133,13 +156,37 @@ def tasks_of(
     return infos
 
 
+def shadows_of(statuses: Mapping[str, StatusRecord]) -> list[ShadowInfo]:
+    """What these workers keep for a layout that is to follow, by task and worker."""
+    return [
+        ShadowInfo(
+            task=task,
+            worker=worker,
+            state=report.state,
+            lag_records=_lag_of(report),
+            is_current=report.is_current,
+            bytes=report.bytes,
+            operation=statuses[worker].shadows_of,
+        )
+        for task, worker in sorted(
+            ((task, worker) for worker, one in statuses.items() for task in one.shadows),
+            key=lambda kept: (TaskId.parse(kept[0]), kept[1]),
+        )
+        for report in (statuses[worker].shadows[task],)
+    ]
+
+
+def _lag_of(report: StandbyReport) -> int | None:
+    is_known = report.state == "standby" and report.lag_records >= 0
+    return report.lag_records if is_known else None
+
+
 def _copies_of(statuses: Mapping[str, StatusRecord]) -> dict[str, dict[str, int | None]]:
     """By task and then by worker, how far each copy is behind."""
     copies: dict[str, dict[str, int | None]] = {}
     for worker in sorted(statuses):
         for task, report in statuses[worker].standbys.items():
-            is_known = report.state == "standby" and report.lag_records >= 0
-            copies.setdefault(task, {})[worker] = report.lag_records if is_known else None
+            copies.setdefault(task, {})[worker] = _lag_of(report)
     return copies
 
 

@@ -32,6 +32,7 @@ from streamer.testing.history import check, per_key
 from streamer.topology.partitions import partitions
 from streamer.topology.stores import StoreKind
 from tests.broker.applications.counts import Total, add
+from tests.broker.commands import answer
 from tests.broker.exact import described
 from tests.broker.feeder import Feeder
 from tests.broker.workers import PATIENCE_S, Application
@@ -143,6 +144,12 @@ def directories(made: Application, host: str) -> set[str]:
     return {path.name for path in tasks.iterdir() if "layout" in path.name}
 
 
+def shown_shadows(made: Application) -> Any:
+    """What `streamer show shadows` prints."""
+    where = ("--app", made.name, "--bootstrap-servers", made.kafka.bootstrap_servers)
+    return answer("show", "shadows", *where)
+
+
 def assert_exact(made: Application, layout: ApplicationLayout) -> None:
     history = cluster_history(
         described(made),
@@ -177,6 +184,13 @@ def test_tasks_go_on_where_their_copies_are_and_restore_the_tail_alone(
             assert {*first.tasks(), *second.tasks()} == {"0_0", "0_1", "0_2", "0_3"}
             assert first.standbys() == second.standbys() == {}
             assert first.metric("streamer_shadow_lag_records", task="0_1.layout-2") >= 0
+            shown = shown_shadows(made)
+            assert [(one["task"], one["worker"]) for one in shown] == [
+                ("0_0", "w-b"),
+                ("0_1", "w-a"),
+            ]
+            assert {one["operation"] for one in shown} == {OPERATION}
+            assert all(0 <= one["lag_records"] <= KEYS for one in shown)
 
             # It goes on from what its disk has.
             first.kill()
@@ -211,6 +225,7 @@ def test_tasks_go_on_where_their_copies_are_and_restore_the_tail_alone(
     assert directories(made, "a") == {"0_1.layout-2"}
     assert directories(made, "b") == {"0_0.layout-2"}
     assert fold.shadows() == {}
+    assert shown_shadows(made) == []
     assert [worker.stop() for worker in (first, second)] == [0, 0]
 
 

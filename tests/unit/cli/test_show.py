@@ -11,6 +11,8 @@ from streamer.cli import show
 from streamer.cli.main import main
 from streamer.control.client import TaskInfo, WorkerInfo
 from streamer.control.layouts import layout_record
+from streamer.control.messages import StandbyReport, StatusRecord
+from streamer.control.view import ShadowInfo, shadows_of
 from streamer.ids import Layout
 from streamer.layout import ApplicationLayout, InputLayout, SubtopologyLayout
 
@@ -51,6 +53,31 @@ class Told:
             )
         ]
 
+    def shadows(self) -> list[ShadowInfo]:
+        return shadows_of(
+            {
+                "b": StatusRecord(
+                    format=1,
+                    number=1,
+                    worker="b",
+                    incarnation="bs.0",
+                    shadows={
+                        "0_10": StandbyReport(lag_records=1_200, bytes=4_096),
+                        "0_2": StandbyReport(state="failed"),
+                    },
+                    shadows_of="fold-1",
+                ),
+                "a": StatusRecord(
+                    format=1,
+                    number=1,
+                    worker="a",
+                    incarnation="as.0",
+                    shadows={"0_2": StandbyReport(lag_records=0, is_current=True)},
+                    shadows_of="fold-1",
+                ),
+            }
+        )
+
 
 def rows_of(found: tuple[Any, Any, tuple[str, ...]]) -> list[list[Any]]:
     _full, short, columns = found
@@ -70,6 +97,17 @@ def test_tasks_are_shown_with_their_copies_the_warmest_first() -> None:
     found = show._tasks(told)
     assert rows_of(found)[0][-2:] == [False, "e:0 c:1200 b:? d:?"]
     assert found[0][0]["standbys"] == {"b": None, "c": 1_200, "d": None, "e": 0}
+
+
+def test_copies_of_the_next_layout_are_shown_with_their_lag() -> None:
+    told: Any = Told()
+    found = show._shadows(told)
+    assert rows_of(found) == [
+        ["0_2", "a", "standby", 0, True, 0, "fold-1"],
+        ["0_2", "b", "failed", None, False, 0, "fold-1"],
+        ["0_10", "b", "standby", 1_200, False, 4_096, "fold-1"],
+    ]
+    assert found[0][2]["is_current"] is False
 
 
 def test_the_rows_of_a_store_are_not_counted_again_in_its_copies(
