@@ -22,6 +22,7 @@ from streamer.ids import TaskId, TopicPartition
 from streamer.kafka.fake import FakeBroker
 from streamer.layout import ApplicationLayout
 from streamer.record import Headers, Record
+from streamer.testing.folding import folded
 from streamer.testing.life import Life
 from streamer.testing.moments import Moment, milliseconds_of
 from streamer.testing.stage import build_stage
@@ -76,8 +77,7 @@ class TopologyTestDriver(Closable):
                 start_ms=milliseconds_of(start),
                 settings=settings,
             )
-            planned = self._stage.planned
-            self._topics = Topics(self._stage.topology, self._stage.config, planned.layout)
+            self._topics = Topics(self._stage.topology, self._stage.config, self.layout)
             self._life = self._born()
         except BaseException:
             self._folder.cleanup()
@@ -195,6 +195,17 @@ class TopologyTestDriver(Closable):
             self._run()
         self._raise_failure()
 
+    def repartition(self, tasks: int) -> None:
+        """Process and commit all that waits, then go on with so many tasks for each part of the
+        topology, as after `streamer repartition`. Raises TopologyError and OperationRefusedError
+        for a number that cannot be."""
+        self.commit()
+        self._stage = folded(self._stage, tasks)
+        self._topics = Topics(self._stage.topology, self._stage.config, self.layout)
+        self._life.close()
+        self._life = self._born()
+        self._raise_failure()
+
     @property
     def failures(self) -> dict[TaskId, StreamerError]:
         """The tasks that stopped, and why. The others go on."""
@@ -259,7 +270,7 @@ class TopologyTestDriver(Closable):
     def _born(self) -> Life:
         self._lives += 1
         self._raised.clear()
-        return Life(self._stage, self._directory)
+        return Life(self._stage, Path(self._folder.name) / f"life-{self._lives}")
 
     def _reborn(self, *, lose_disk: bool) -> Life:
         old = self._life
@@ -267,10 +278,6 @@ class TopologyTestDriver(Closable):
             old.copy_files(Path(self._folder.name) / f"life-{self._lives + 1}")
         old.close()
         return self._born()
-
-    @property
-    def _directory(self) -> Path:
-        return Path(self._folder.name) / f"life-{self._lives}"
 
     def close(self) -> None:
         """Close the databases and remove them. Idempotent."""
