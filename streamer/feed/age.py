@@ -23,7 +23,7 @@ _DAY_MS = 86_400_000
 class Age:
     """Since when a feed knows of all removals: `as_of_ms`, by the wall clock."""
 
-    def __init__(self, name: str, ports: Ports, clock: Clock, as_of_ms: int) -> None:
+    def __init__(self, name: str, ports: Ports, clock: Clock, *, as_of_ms: int) -> None:
         self._name = name
         self._ports = ports
         self._clock = clock

@@ -83,7 +83,7 @@ class Copying(Closable):
             now_ms = clock.now_ms()
             self.state = begun(found, self._sources, self._name, starts=starts, now_ms=now_ms)
             self._noted_ms = self.state.as_of_ms
-            self._age = Age(self._name, ports, clock, self.state.as_of_ms)
+            self._age = Age(self._name, ports, clock, as_of_ms=self.state.as_of_ms)
             check_reach(ports, self._name, self._positions)
             self._reader = ports.reader(self._name)
         except BaseException:
