@@ -23,6 +23,7 @@ NAMES = (
     "trim",
     "snapshot",
     "split",
+    "repartition",
 )
 
 
@@ -39,6 +40,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         partitions=given.partitions,
         only=tuple(given.only),
         bootstrap=given.bootstrap,
+        state_mib=tuple(given.state_mib),
+        rate=given.rate,
+        folds=given.folds,
     )
     measured_on = machine()
     rows: list[Row] = []
@@ -82,6 +86,11 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--only", action="append", default=[], metavar="TEXT", help="rows whose name holds the text"
     )
+    parser.add_argument(
+        "--state-mib", action="append", type=int, default=[], metavar="MIB", help="size of a state"
+    )
+    parser.add_argument("--rate", type=int, default=0, help="events a second, all the time")
+    parser.add_argument("--folds", type=int, default=0, help="how often it goes there or back")
     parser.add_argument("--bootstrap", help="a running Kafka; the default is one of its own")
     return parser
 

@@ -31,6 +31,9 @@ class Options:
     partitions: int = 0
     only: tuple[str, ...] = ()
     bootstrap: str | None = None
+    state_mib: tuple[int, ...] = ()
+    rate: int = 0
+    folds: int = 0
 
     def chosen(self, systems: Sequence[Row]) -> list[Row]:
         """The systems whose title holds one of the texts of ``only``; all without any."""
