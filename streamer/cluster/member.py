@@ -59,8 +59,8 @@ def _suspicion_ms(config: Config) -> int:
 class Member:
     """One process of a worker among the others. All methods may be called by any thread.
 
-    `address` is where this worker answers queries. Once `stopping` is set, `start` waits for
-    brokers no longer.
+    `address` is where this worker answers queries, `follows` the session that this process had
+    before its producer was made anew. Once `stopping` is set, `start` waits for brokers no longer.
     """
 
     def __init__(
@@ -72,6 +72,7 @@ class Member:
         address: str = "",
         stopping: threading.Event | None = None,
         candidate: Candidate | None = None,
+        follows: str = "",
     ) -> None:
         if config.worker_id is None:
             raise ConfigError("a worker joins under a worker_id, and there is none")
@@ -91,6 +92,7 @@ class Member:
             capacity=config.capacity,
             address=address,
             warm_lag_max=config.acceptable_recovery_lag,
+            follows=follows,
         )
         self._lock = threading.Lock()
         self._is_leaving, self._is_stopped = threading.Event(), threading.Event()
@@ -115,6 +117,10 @@ class Member:
     @property
     def incarnation(self) -> str:
         return str(self._seat.incarnation)
+
+    @property
+    def session(self) -> str:
+        return self._session
 
     @property
     def is_controller(self) -> bool:

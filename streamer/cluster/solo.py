@@ -31,8 +31,9 @@ class Solo:
         address: str = "",
         stopping: threading.Event | None = None,
         candidate: Candidate | None = None,
+        follows: str = "",
     ) -> None:
-        del clock, address, stopping, candidate
+        del clock, address, stopping, candidate, follows
         self.worker_id = config.worker_id or "solo"
         self._incarnation = Incarnation(fresh_session())
         self._desired = Desired(1, work.tasks)
@@ -41,6 +42,10 @@ class Solo:
         """Nobody can take its tasks over."""
         self.tasks: Mapping[TaskId, TaskReport] = {}
         """What was reported last."""
+
+    @property
+    def session(self) -> str:
+        return self._incarnation.session
 
     @property
     def incarnation(self) -> str:

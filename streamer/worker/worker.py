@@ -97,6 +97,7 @@ class Worker:
         # One for all that is sent and fetched, whatever repositories that concerns.
         self._pace = Pace(config.snapshot_bytes_per_second)
         self._candidate = Candidate(self.config)
+        self._session = ""
 
     @property
     def worker_id(self) -> str:
@@ -298,14 +299,17 @@ class Worker:
 
     def _member(self, planned: Partitions, address: str) -> Member | Solo:
         kind = Solo if self._solo else Member
-        return kind(
+        member = kind(
             self.config,
             work=Work.of(self._topology, planned.tasks, self.config, layout=planned.layout),
             clock=self._clock,
             address=address,
             stopping=self._stopping,
             candidate=self._candidate,
+            follows=self._session,
         )
+        self._session = member.session
+        return member
 
     def _serve(self, serving: WorkerServing, closing: ExitStack) -> None:
         labels = self._topology.application_id, self.worker_id, self.config.zone
