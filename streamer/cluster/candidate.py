@@ -2,7 +2,7 @@
 
     serve(...) ---> standing ---- release() ----> held ---- serve(...) ----> standing
                        |                            |
-                       +---------- close() ---------+--- nobody within HELD_S ---> out
+           release(is_over=True), close()           +--- nobody within HELD_S ---> out
 
 A worker that begins anew with another layout makes a new member. Its process stays in the group of
 candidates meanwhile: to leave and to join it would cost two elections, in which all others wait. So
@@ -51,12 +51,19 @@ class Candidate(Closable):
         self._leaving = threading.Event()
         self._thread: threading.Thread | None = None
         self._timer: threading.Timer | None = None
+        self._session = ""
+
+    def succeed(self, session: str) -> str:
+        """A member is made, and the producer was before it. Returns the session of the member that
+        this process had until then, "" where it is the first."""
+        former, self._session = self._session, session
+        return former
 
     def serve(
         self,
         me: Listed,
-        *,
         admin: Admin,
+        *,
         elect: Callable[[bool], None],
         fail: Callable[[StreamerError], None],
     ) -> None:
@@ -77,24 +84,22 @@ class Candidate(Closable):
         self._thread = threading.Thread(target=self._run, args=args, name="stand", daemon=True)
         self._thread.start()
 
-    def release(self) -> None:
-        """The member is over, and the next one is about to begin: stay for so long."""
+    def release(self, *, is_over: bool = False) -> None:
+        """The member is over, and the next one is about to begin: stay for so long. Where all
+        `is_over`, begin to leave the group, of which `close` awaits the end."""
         with self._lock:
+            self._stop_timer()
+            if is_over:
+                self._leaving.set()
+                return
             self._elect, self._fail = _nobody, _nobody
             self._is_held = True
-            self._stop_timer()
             self._timer = threading.Timer(HELD_S, self._give_up)
             self._timer.daemon = True
             self._timer.start()
 
-    def leave(self) -> None:
-        """Begin to leave the group, of which `close` awaits the end."""
-        with self._lock:
-            self._stop_timer()
-            self._leaving.set()
-
     def close(self) -> None:
-        self.leave()
+        self.release(is_over=True)
         self._join()
 
     def _join(self) -> None:

@@ -59,8 +59,8 @@ def _suspicion_ms(config: Config) -> int:
 class Member:
     """One process of a worker among the others. All methods may be called by any thread.
 
-    `address` is where this worker answers queries, `follows` the session that this process had
-    before its producer was made anew. Once `stopping` is set, `start` waits for brokers no longer.
+    `address` is where this worker answers queries. Once `stopping` is set, `start` waits for
+    brokers no longer. `candidate` is of the process, where that has several members in turn.
     """
 
     def __init__(
@@ -72,7 +72,6 @@ class Member:
         address: str = "",
         stopping: threading.Event | None = None,
         candidate: Candidate | None = None,
-        follows: str = "",
     ) -> None:
         if config.worker_id is None:
             raise ConfigError("a worker joins under a worker_id, and there is none")
@@ -80,8 +79,8 @@ class Member:
         self._config = config
         self._clock = clock
         self._session = fresh_session()
-        host = config.host or socket.gethostname()
-        # Without zones those of one host die together.
+        self._candidate = candidate or Candidate(config)
+        host = config.host or socket.gethostname()  # Without zones those of one host die together.
         self._listed = Listed(self.worker_id, self._session, config.zone or f"host={host}")
         self._seat = Seat(
             self.worker_id,
@@ -92,7 +91,7 @@ class Member:
             capacity=config.capacity,
             address=address,
             warm_lag_max=config.acceptable_recovery_lag,
-            follows=follows,
+            follows=self._candidate.succeed(self._session),
         )
         self._lock = threading.Lock()
         self._is_leaving, self._is_stopped = threading.Event(), threading.Event()
@@ -111,16 +110,11 @@ class Member:
             suspicion_ms=_suspicion_ms(config),
             clock=clock,
         )
-        self._candidate = candidate or Candidate(config)
         self._threads: list[threading.Thread] = []
 
     @property
     def incarnation(self) -> str:
         return str(self._seat.incarnation)
-
-    @property
-    def session(self) -> str:
-        return self._session
 
     @property
     def is_controller(self) -> bool:
@@ -150,7 +144,7 @@ class Member:
             self._threads.append(thread)
             thread.start()
         elect = self._controller.elect
-        self._candidate.serve(self._listed, admin=self._admin, elect=elect, fail=self._fail)
+        self._candidate.serve(self._listed, self._admin, elect=elect, fail=self._fail)
         _log.info("joining as %s", client_id(self.worker_id, self._session))
 
     def desired(self) -> Desired | None:
@@ -208,24 +202,19 @@ class Member:
 
     def leave(self, timeout_s: float, *, begins_anew: bool = False) -> None:
         """Say good-bye and leave the groups, so that nobody waits for a session to end. Where the
-        process `begins_anew` with another layout, it goes on to stand for election.
-
-        The tasks must be closed and reported before. If they are not, this process goes without a
+        process `begins_anew` with another layout, nobody takes its tasks over, and it goes on to
+        stand for election. The tasks must be closed and reported before: else it goes without a
         word, and is fenced as if it had died.
         """
         deadline = time.monotonic() + timeout_s
         if self._is_stopped.is_set():
             return
         if self._voice is not None:
-            # Nobody takes tasks of a layout over that does not hold any more.
             self._say_good_bye(self._voice, deadline, hands_over=not begins_anew)
         # The groups first: a controller may be held up at its work for as long as brokers are away,
         # and whoever comes next fences it.
         self._is_leaving.set()
-        if begins_anew:
-            self._candidate.release()
-        else:
-            self._candidate.leave()
+        self._candidate.release(is_over=not begins_anew)
         self._controller.stop(max(0.1, deadline - time.monotonic()))
         self._is_stopped.set()
         for thread in self._threads:

@@ -31,9 +31,8 @@ class Solo:
         address: str = "",
         stopping: threading.Event | None = None,
         candidate: Candidate | None = None,
-        follows: str = "",
     ) -> None:
-        del clock, address, stopping, candidate, follows
+        del clock, address, stopping, candidate
         self.worker_id = config.worker_id or "solo"
         self._incarnation = Incarnation(fresh_session())
         self._desired = Desired(1, work.tasks)
@@ -42,10 +41,6 @@ class Solo:
         """Nobody can take its tasks over."""
         self.tasks: Mapping[TaskId, TaskReport] = {}
         """What was reported last."""
-
-    @property
-    def session(self) -> str:
-        return self._incarnation.session
 
     @property
     def incarnation(self) -> str:

@@ -97,7 +97,6 @@ class Worker:
         # One for all that is sent and fetched, whatever repositories that concerns.
         self._pace = Pace(config.snapshot_bytes_per_second)
         self._candidate = Candidate(self.config)
-        self._session = ""
 
     @property
     def worker_id(self) -> str:
@@ -209,7 +208,7 @@ class Worker:
         closing.callback(snapshots.close)
         closing.callback(watch.close)
         closing.callback(upkeep.close)
-        closing.push(partial(self._leave, member))
+        closing.push(partial(_leave, member))
         snapshots.start()
         watch.start()
         upkeep.start()
@@ -246,11 +245,6 @@ class Worker:
             raise
         loop.close(commits=True)
         return 1 if failed else 0
-
-    def _leave(self, member: Member | Solo, *ended: object) -> None:
-        """`ended` is what an error is told by, its class first."""
-        failpoints.hit("worker.before_leave")
-        member.leave(timeout_s=_LEAVE_S, begins_anew=ended[0] is LayoutChangedError)
 
     def _tasks(
         self,
@@ -299,17 +293,14 @@ class Worker:
 
     def _member(self, planned: Partitions, address: str) -> Member | Solo:
         kind = Solo if self._solo else Member
-        member = kind(
+        return kind(
             self.config,
             work=Work.of(self._topology, planned.tasks, self.config, layout=planned.layout),
             clock=self._clock,
             address=address,
             stopping=self._stopping,
             candidate=self._candidate,
-            follows=self._session,
         )
-        self._session = member.session
-        return member
 
     def _serve(self, serving: WorkerServing, closing: ExitStack) -> None:
         labels = self._topology.application_id, self.worker_id, self.config.zone
@@ -330,6 +321,12 @@ class Worker:
         closing.callback(server.close)
         serving.address = self.config.application_server or f"{self.config.http_host}:{server.port}"
         _log.info("queries, health and metrics at http://%s", serving.address)
+
+
+def _leave(member: Member | Solo, *ended: object) -> None:
+    """`ended` is what an error is told by, its class first."""
+    failpoints.hit("worker.before_leave")
+    member.leave(timeout_s=_LEAVE_S, begins_anew=ended[0] is LayoutChangedError)
 
 
 def _producer(

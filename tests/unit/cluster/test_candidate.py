@@ -51,7 +51,7 @@ class Heard:
 
     def serve(self, standing: Candidate) -> None:
         admin: Any = None
-        standing.serve(ME, admin=admin, elect=self.outcomes.append, fail=self.failures.append)
+        standing.serve(ME, admin, elect=self.outcomes.append, fail=self.failures.append)
 
 
 @pytest.fixture
@@ -122,7 +122,7 @@ def test_a_member_that_leaves_is_out_before_another_one_stands(
     first, second = Heard(), Heard()
     first.serve(standing)
     wait(lambda: first.outcomes == [True])
-    standing.leave()
+    standing.release(is_over=True)
     second.serve(standing)
     wait(lambda: second.outcomes == [True])
     assert (first.outcomes, elections.left) == ([True, False], 1)
@@ -141,3 +141,7 @@ def test_trouble_that_passes_is_tried_again_and_other_trouble_is_told(
     # The next member finds out by itself.
     heard.serve(standing)
     wait(lambda: heard.outcomes == [True])
+
+
+def test_sessions_of_a_process_follow_each_other(standing: Candidate) -> None:
+    assert [standing.succeed(each) for each in ("s1", "s2", "s3")] == ["", "s1", "s2"]
