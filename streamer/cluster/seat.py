@@ -59,7 +59,8 @@ NO_SHADOWS = Shadowed()
 @dataclass(slots=True)
 class Seat:
     """One process of a worker. `address` is where it answers queries; a copy that has no more than
-    `warm_lag_max` offsets to read is warm, and becoming so is news."""
+    `warm_lag_max` offsets to read is warm, and becoming so is news. `follows` is the session that
+    this process had before."""
 
     worker: str
     incarnation: Incarnation
@@ -69,6 +70,7 @@ class Seat:
     capacity: int = 100
     address: str = ""
     warm_lag_max: int = 0
+    follows: str = ""
     desired: Desired | None = None
     is_fenced: bool = False
     is_handed_over: bool = False
@@ -173,6 +175,7 @@ class Seat:
             address=self.address,
             paused=self._pause[0],
             resumed=self._pause[1],
+            follows=self.follows,
             at_ms=wall_ms,
         )
 

@@ -134,6 +134,10 @@ class StatusRecord(Struct, frozen=True, kw_only=True, omit_defaults=True):
     `paused` is the pause that it keeps, having committed; `resumed` the last one that it has ended
     by itself. `shadows` are copies of tasks of the layout that is to follow, by the order of
     operation `shadows_of`: their names mean something in that layout alone.
+
+    `follows` is the session that the process had before it began anew, "" where this is its first.
+    That one is over: the producer was made anew since. Its own last word has the same key, and may
+    be gone when a controller reads.
     """
 
     format: Whole
@@ -153,6 +157,7 @@ class StatusRecord(Struct, frozen=True, kw_only=True, omit_defaults=True):
     address: str = ""
     paused: str = ""
     resumed: str = ""
+    follows: str = ""
     at_ms: Whole = 0
     application: str = ""
 
