@@ -120,6 +120,9 @@ def _resume(state: State, told: PlanRecord, now_ms: int) -> None:
         why=told.why,
         now_ms=now_ms,
     )
+    if told.beginning:
+        # It had begun with the layout, and waited for these.
+        _await_all(state, frozenset(told.beginning) & state.plan.workers)
     state.plan.drains.resume(told.drain)
 
 
@@ -141,15 +144,21 @@ def _begin(state: State, told: PlanRecord, now_ms: int) -> None:
         why=f"layout {state.layout} begins where copies were made for it",
         now_ms=now_ms,
     )
-    wanted = state.plan.policy.standby_replicas
-    state.plan.attendance.begin(
-        state.plan.workers,
+    _await_all(state, state.plan.workers)
+    state.plan.drains.resume(told.drain)
+
+
+def _await_all(state: State, workers: frozenset[str]) -> None:
+    """These begin anew, and have what nobody else has."""
+    plan = state.plan
+    wanted = plan.policy.standby_replicas
+    plan.attendance.begin(
+        workers,
         is_scant=any(
-            len(copies.standbys) < wanted and task not in state.plan.stateless
-            for task, copies in state.plan.target.items()
+            len(copies.standbys) < wanted and task not in plan.stateless
+            for task, copies in plan.target.items()
         ),
     )
-    state.plan.drains.resume(told.drain)
 
 
 def _site(view: WorkerView) -> Site | None:

@@ -166,8 +166,9 @@ class ProposalRecord(Struct, frozen=True, kw_only=True, omit_defaults=True):
 
 class PlanRecord(Struct, frozen=True, kw_only=True, omit_defaults=True):
     """Where the controller is going. `moves` are the first of `moves_left`; `waiting` counts copies
-    that the limits hold back, `away` the workers that are waited for, `idle` those that are given
-    nothing and why. `rebalance` says what became of the last request: its number, and how.
+    that the limits hold back, `away` the workers that are waited for, `beginning` those of them
+    that are not back since the layout was switched to, `idle` those that are given nothing and why.
+    `rebalance` says what became of the last request: its number, and how.
     `topology` tells the shape of all workers that are given tasks, one text for each subtopology,
     and `shape` is its digest: told here once, and not in each assignment.
 
@@ -190,6 +191,7 @@ class PlanRecord(Struct, frozen=True, kw_only=True, omit_defaults=True):
     waiting: Whole = 0
     modes: tuple[ModeRecord, ...] = ()
     away: tuple[str, ...] = ()
+    beginning: tuple[str, ...] = ()
     idle: dict[str, str] = {}
     draining: tuple[str, ...] = ()
     rebalance: tuple[str, str] = ("", "")
