@@ -165,13 +165,15 @@ class Member:
         *,
         pause: tuple[str, str] = ("", ""),
         shadows: Shadowed = NO_SHADOWS,
+        former: Mapping[str, int] | None = None,
     ) -> None:
-        """What the worker owns now, having acted on assignment `seen`: a task that was taken away
-        up to there and is not listed is closed. `standbys` are the copies that it keeps, `pause`
-        names the pause that it keeps and the last one that it ended, `shadows` are copies for the
-        layout that is to follow. News are published at once."""
+        """What the worker owns now, having acted on assignment `seen`: what was taken away up to
+        there and is not listed is closed. `standbys` are its copies, `pause` is the one that it
+        keeps and the last one that it ended, `shadows` and `former` are of other layouts."""
         with self._lock:
-            is_news = self._seat.report(seen, tasks, standbys, pause=pause, shadows=shadows)
+            is_news = self._seat.report(
+                seen, tasks, standbys, pause=pause, shadows=shadows, former=former
+            )
         if is_news:
             self._publish()
 

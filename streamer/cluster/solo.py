@@ -60,8 +60,9 @@ class Solo:
         *,
         pause: tuple[str, str] = ("", ""),
         shadows: Shadowed = NO_SHADOWS,
+        former: Mapping[str, int] | None = None,
     ) -> None:
-        del seen, standbys, pause, shadows
+        del seen, standbys, pause, shadows, former
         self.tasks = tasks
 
     def orders(self) -> tuple[Order, ...]:

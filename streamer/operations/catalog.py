@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from streamer.operations.completion.kind import Completion
 from streamer.operations.kinds import Kinds
 from streamer.operations.rebuild import Rebuild
 from streamer.operations.rebuild_world import KafkaWorld
@@ -23,7 +24,7 @@ _WATCHED = {"snapshot": {"wait"}, "rebuild": {"export", "warm"}}
 
 def all_kinds() -> Kinds:
     """What the command line and workers can carry out. A kind is added here with its module."""
-    return Kinds([Snapshot(), Rebuild(KafkaWorld), Trim(), Repartition()])
+    return Kinds([Snapshot(), Rebuild(KafkaWorld), Trim(), Repartition(), Completion()])
 
 
 def is_left_to_workers(record: OperationRecord) -> bool:

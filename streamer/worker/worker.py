@@ -49,6 +49,7 @@ from streamer.topology.partitions import Partitions
 from streamer.worker.checks import check
 from streamer.worker.chores import Chores
 from streamer.worker.following import Following
+from streamer.worker.former import Former
 from streamer.worker.gauges import Gauges, show_budget
 from streamer.worker.layouts import recorded_layout
 from streamer.worker.loop import Loop
@@ -180,7 +181,8 @@ class Worker:
             delete_retention_ms=self._delete_retention_ms,
             closing=closing,
         )
-        chores = Chores(member, lambda: snapshots.chores, shadows.told)
+        former = Former(self._directory)
+        chores = Chores(member, lambda: snapshots.chores, shadows.told, former=former.told)
         loop = Loop(
             self.config,
             clock=self._clock,
@@ -217,7 +219,7 @@ class Worker:
         def turn() -> None:
             loop.turn()
             # Between two turns: the databases are at their last commit.
-            if snapshots.turn() | shadows.turn(member.orders()):
+            if snapshots.turn() | shadows.turn(member.orders()) | former.turn(member.orders()):
                 chores.again()
 
         return self._turn(loop, turn, tasks=tasks, upkeep=upkeep)
@@ -229,8 +231,7 @@ class Worker:
         try:
             while not self._stopping.is_set():
                 turn()
-                failures = tasks.failures
-                failed = bool(failures)
+                failed = bool(failures := tasks.failures)
                 if failures and len(failures) == len(tasks.owned):
                     # Nothing is left to do here: say why, rather than look alive.
                     raise next(iter(failures.values()))

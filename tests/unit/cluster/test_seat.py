@@ -231,3 +231,13 @@ def test_what_its_process_had_before_is_in_every_word() -> None:
     first = say(seat(), 0)
     assert first is not None
     assert first.follows == ""
+
+
+def test_what_is_left_of_former_layouts_is_told_and_told_anew_when_it_goes() -> None:
+    one = seat()
+    assert one.report(0, {}, former={"0_1": 5})
+    assert not one.report(0, {}, former={"0_1": 5})
+    said = say(one, 0)
+    assert said is not None
+    assert said.former == {"0_1": 5}
+    assert one.report(0, {}, former={})
