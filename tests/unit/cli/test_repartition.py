@@ -11,6 +11,7 @@ import pytest
 
 from streamer.cli import operations, repartition
 from streamer.cli.main import main
+from streamer.cluster.outline import outline_of, topology_of
 from streamer.errors import PauseError
 from streamer.operations.executor import Executor
 from streamer.operations.fake import FakeTable
@@ -18,6 +19,8 @@ from streamer.operations.repartition import survey
 from streamer.operations.repartition.request import Asked, Expected
 from tests.unit.operations.repartition.front import NAME
 from tests.unit.operations.repartition.rig import Shop, asked, counting
+
+_TOPOLOGY = repartition._topology
 
 
 @pytest.fixture
@@ -117,6 +120,11 @@ def test_what_makes_no_sense_is_refused(shop: Shop, capsys: pytest.CaptureFixtur
         assert told in capsys.readouterr().err
 
 
-def test_a_plan_needs_the_application_itself(capsys: pytest.CaptureFixture[str]) -> None:
-    assert call("plan", "sales=2") == 2
-    assert "a plan needs the application itself" in capsys.readouterr().err
+def test_without_the_code_a_plan_goes_by_what_the_workers_tell(
+    shop: Shop, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    told = topology_of(NAME, outline_of(counting().topology()))
+    monkeypatch.setattr(repartition, "_topology", _TOPOLOGY)
+    monkeypatch.setattr(survey, "told_topology", lambda config: told)
+    assert call("plan", "sales=2") == 0
+    assert "layout 1 -> layout 2" in capsys.readouterr().out
