@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import os
-import re
 import secrets
 from collections.abc import Collection
 from typing import TYPE_CHECKING, Any
@@ -22,7 +21,7 @@ from streamer.cli.options import (
 )
 from streamer.cli.output import print_json, print_table
 from streamer.cli.progress import size, span
-from streamer.errors import ConfigError, OperationRefusedError
+from streamer.errors import OperationRefusedError
 
 if TYPE_CHECKING:
     from streamer.control.operations import OperationRecord
@@ -45,7 +44,6 @@ After the switch, `revert` plans the way back, which loses nothing, and `complet
 what the former layout has left. Both are applied by their id.
 """
 _KIND = "repartition"
-_WANTED = re.compile(r"([A-Za-z0-9._-]+)=([1-9][0-9]{0,5})")
 _COLUMNS = ("subtopology", "reads", "tasks", "then", "stores")
 
 
@@ -112,15 +110,9 @@ def add(commands: Commands) -> None:
 
 def _plan(arguments: argparse.Namespace) -> int:
     topology, config = _topology(arguments), application(arguments)
-    from streamer.operations.repartition.survey import subtopology_named, survey
+    from streamer.operations.repartition.survey import survey, wished
 
-    tasks = {
-        subtopology_named(topology, name): count for name, count in map(_wanted, arguments.wanted)
-    }
-    if len(tasks) != len(arguments.wanted):
-        raise ConfigError(
-            "a subtopology is named twice", hint="give each of them one number of tasks"
-        )
+    tasks = wished(topology, arguments.wanted)
     with executing(arguments) as (executor, _display):
         number = f"{_KIND}-{secrets.token_hex(6)}"
         asked = survey(config, topology, tasks, number=number)
@@ -132,26 +124,13 @@ def _plan(arguments: argparse.Namespace) -> int:
     return 0
 
 
-def _wanted(text: str) -> tuple[str, int]:
-    match = _WANTED.fullmatch(text)
-    if match is None:
-        raise ConfigError(
-            f"{text!r} does not say how many tasks",
-            hint="write SUBTOPOLOGY=TASKS, such as 0=12, or TOPIC=TASKS, such as purchases=12",
-        )
-    return match[1], int(match[2])
-
-
 def _topology(arguments: argparse.Namespace) -> Topology:
+    """Of the application's code where that is given, else as its workers tell it."""
     from streamer.cli.target import load_app
+    from streamer.operations.repartition.survey import told_topology
 
     name = arguments.app or os.environ.get(APP_VARIABLE, "")
-    if ":" not in name:
-        raise ConfigError(
-            "a plan needs the application itself, which says what its subtopologies keep",
-            hint="give --app MODULE:APP; what was planned is applied with an id alone, too",
-        )
-    return load_app(name).topology()
+    return load_app(name).topology() if ":" in name else told_topology(application(arguments))
 
 
 def _plain(asked: Asked, record: OperationRecord) -> dict[str, Any]:

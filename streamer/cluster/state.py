@@ -18,6 +18,7 @@ from streamer.config.cluster import zone_tags
 from streamer.control.goals import GoalRecord
 from streamer.control.identity import Incarnation, session_of
 from streamer.control.messages import AssignmentRecord, StatusRecord, task_ids
+from streamer.control.outline import Outline
 from streamer.control.requests import Answer, PlanRecord
 from streamer.errors import ConfigError
 from streamer.ids import FIRST_LAYOUT, Layout, TaskId
@@ -49,6 +50,7 @@ class State:
     pause: Pause = field(default_factory=Pause)
     layout: Layout = FIRST_LAYOUT
     """That of this controller's worker, and of all that are given tasks."""
+    outline: Outline = ()
     revision: int = 0
     """Of the plan's target that was written last."""
 
@@ -67,7 +69,7 @@ def load(
     """What a new controller knows from the topics, once its predecessor can write no more. `goal`
     is None where a piece of it cannot be read: the tasks are placed anew then."""
     state = State(name, Plan(work.tasks, work.policy, work.stateless), work.shape)
-    state.layout = work.layout
+    state.layout, state.outline = work.layout, work.outline
     granted: dict[str, tuple[frozenset[TaskId], frozenset[TaskId]]] = {}
     for assignment in assignments:
         view_of(state, assignment.worker).take(assignment)

@@ -19,7 +19,7 @@ __all__ = ["all_kinds", "is_left_to_workers"]
 
 # What these steps do after their first look is done by workers, by orders that stand in Kafka:
 # whoever carries the operation out only looks, and a thread of a process that waits will do.
-_WATCHED = {"snapshot": {"wait"}, "rebuild": {"export", "warm"}}
+_WATCHED = {"snapshot": {"wait"}, "rebuild": {"export", "warm"}, "repartition": {"settle"}}
 
 
 def all_kinds() -> Kinds:

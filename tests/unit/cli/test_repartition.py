@@ -11,6 +11,7 @@ import pytest
 
 from streamer.cli import operations, repartition
 from streamer.cli.main import main
+from streamer.cluster.outline import outline_of, topology_of
 from streamer.errors import PauseError
 from streamer.layout import ApplicationLayout
 from streamer.operations.completion import survey as completed
@@ -25,6 +26,8 @@ from streamer.operations.repartition.way_back import WayBack
 from tests.unit.operations.completion.rig import Left
 from tests.unit.operations.repartition.front import NAME
 from tests.unit.operations.repartition.rig import Shop, asked, counting
+
+_TOPOLOGY = repartition._topology
 
 
 @pytest.fixture
@@ -57,9 +60,7 @@ def shop(monkeypatch: pytest.MonkeyPatch) -> Shop:
 
     def left(_config: Any, books: Any, operations: Any, *, despite: Any) -> completed.Survey:
         layout = made.told.layout or ApplicationLayout()
-        found = completed.asked_of(
-            NAME, books, layout, operations=operations, despite=despite
-        )
+        found = completed.asked_of(NAME, books, layout, operations=operations, despite=despite)
         there = {one: made.broker.topics[one] for one in found.topics if one in made.broker.topics}
         return completed.Survey(
             msgspec.structs.replace(found, bytes=3 << 20, disk_bytes=1 << 20),
@@ -226,3 +227,13 @@ def test_what_is_left_is_shown_and_deleted_by_the_id_of_the_plan(
     assert "its former layout is there" not in shown
     assert call("revert") == 3
     assert "cannot be reverted" in capsys.readouterr().err
+
+
+def test_without_the_code_a_plan_goes_by_what_the_workers_tell(
+    shop: Shop, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    told = topology_of(NAME, outline_of(counting().topology()))
+    monkeypatch.setattr(repartition, "_topology", _TOPOLOGY)
+    monkeypatch.setattr(survey, "told_topology", lambda config: told)
+    assert call("plan", "sales=2") == 0
+    assert "layout 1 -> layout 2" in capsys.readouterr().out
