@@ -14,6 +14,7 @@ from __future__ import annotations
 import logging
 import threading
 from collections.abc import Callable
+from functools import partial
 
 from streamer.closable import Closable
 from streamer.cluster.controller import PASSING
@@ -121,7 +122,8 @@ class Candidate(Closable):
 
     def _run(self, me: Listed, admin: Admin, leaving: threading.Event) -> None:
         """Stand again while trouble passes; anything else is the member's failure."""
-        election = Election(self._config, me, admin=admin, elect=self._heard, leaving=leaving)
+        heard = partial(self._heard, leaving)
+        election = Election(self._config, me, admin=admin, elect=heard, leaving=leaving)
         failure: StreamerError = InvariantError("the thread that stands for election has died")
         try:
             while not leaving.is_set():
@@ -136,7 +138,10 @@ class Candidate(Closable):
             if not leaving.is_set():
                 self._fail(failure)
 
-    def _heard(self, is_elected: bool) -> None:
+    def _heard(self, leaving: threading.Event, is_elected: bool) -> None:
         with self._lock:
+            # The last word of a thread that was not waited for is none of its successor.
+            if leaving is not self._leaving:
+                return
             self._is_elected = is_elected
             self._elect(is_elected)
