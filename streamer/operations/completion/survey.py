@@ -84,9 +84,7 @@ def survey(
     """As things are now. Raises as `asked_of`."""
     admin = Admin(config)
     layout = current_layout(config, admin) or ApplicationLayout()
-    asked = asked_of(
-        config.application_id, books, layout, operations=operations, despite=despite
-    )
+    asked = asked_of(config.application_id, books, layout, operations=operations, despite=despite)
     there = admin.topics()
     topics = {topic: there[topic] for topic in asked.topics if topic in there}
     sizes = _sizes(config, admin, topics)
