@@ -82,7 +82,7 @@ SPREAD := --dist loadfile --no-loadscope-reorder
 
 # Types are checked while servers are fetched and the first scenarios wait; a mistake there fails the
 # run as well.
-test: style  ## linters, types and all tests, a real Kafka included
+test: style  ## linters, types and tests, a real Kafka included
 	@$(MAKE) --no-print-directory --jobs 2 types tests
 
 # Scenarios use a fifth of a core each: they wait for sessions to end and processes to start. Who has

@@ -56,9 +56,9 @@ class Scheduling(LoadFileScheduling):
     """A file's tests stay together, which share what a module's fixtures start. So do all of tidy,
     which share the text of all files.
 
-    Where there are many processes, the last ones begin with the first file that is no scenario:
-    what only computes fills the time in which scenarios wait, rather than to come after them all.
-    Each process is given what it has collected.
+    The first ones begin with scenarios that need Airflow, and where there are enough the last one
+    with what is no scenario: that fills the time in which scenarios wait, rather than to come after
+    them all. Each process is given what it has collected.
     """
 
     def add_node_collection(self, node: Any, collection: Sequence[str]) -> None:
