@@ -82,14 +82,14 @@ SPREAD := --dist loadfile --no-loadscope-reorder
 
 # Types are checked while servers are fetched and the first scenarios wait; a mistake there fails the
 # run as well.
-test: style  ## linters, types and all tests, a real Kafka included
+test: style  ## linters, types and tests, a real Kafka included
 	@$(MAKE) --no-print-directory --jobs 2 types tests
 
 # Scenarios use a fifth of a core each: they wait for sessions to end and processes to start. Who has
 # which of them, and what only computes, says tests/division.py.
 tests: servers
 	$(PY) -m pytest tests $(wildcard examples/tests) -m "not chaos and not bench and not celery and not thorough" \
-	  --numprocesses 7 $(SPREAD) $(ARGS)
+	  --numprocesses 5 $(SPREAD) $(ARGS)
 
 test-fast: setup  ## tests without Kafka, sshd and S3 that need no half second each: less than a minute
 	STREAMER_TEST_HURRY=1 $(PY) -m pytest tests/unit tests/tidy $(wildcard tests/simulation examples/tests) -m "not broker and not chaos and not bench and not slow and not thorough" \

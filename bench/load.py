@@ -8,12 +8,10 @@ is lost, doubled or out of order.
 from __future__ import annotations
 
 import random
-import threading
 import time
 from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Self
 
 import msgspec
 import numpy as np
@@ -23,10 +21,9 @@ from bench.check import read_committed
 from bench.events import BLOCK_EVENTS, key_of, number_of
 from bench.measure import MeasureError
 from bench.topics import Filler
-from bench.traffic import Silence, longest
+from bench.traffic import JOIN_S, Silence, TwoThreads, longest
 
 TICK_S = 0.02
-_JOIN_S = 60.0
 
 
 class Seen(msgspec.Struct):
@@ -79,33 +76,19 @@ def _event(number: int) -> bytes:
     return int(number).to_bytes(8, "big", signed=True)
 
 
-class Load:
-    """Two threads, from ``with`` to its end; between ``fill`` and ``round_off``."""
+class Load(TwoThreads):
+    """Between ``fill`` and ``round_off``."""
 
     def __init__(
         self, bootstrap: str, *, source: str, target: str, partitions: int, keys: int, rate: int
     ) -> None:
+        super().__init__()
         self._bootstrap = bootstrap
         self._source, self._target = source, target
         self._partitions = partitions
         self._rate = rate
         self._sent = np.zeros(keys, dtype=np.int64)
         self._moments: dict[int, list[float]] = defaultdict(list)
-        self._has_sent, self._is_over = threading.Event(), threading.Event()
-        self._threads = [
-            threading.Thread(target=one, daemon=True) for one in (self._send, self._see)
-        ]
-
-    def __enter__(self) -> Self:
-        for thread in self._threads:
-            thread.start()
-        return self
-
-    def __exit__(self, *_error: object) -> None:
-        self._has_sent.set()
-        self._is_over.set()
-        for thread in self._threads:
-            thread.join(_JOIN_S)
 
     @property
     def sent(self) -> list[int]:
@@ -122,9 +105,12 @@ class Load:
         filler.flush()
 
     def round_off(self) -> None:
-        """Draw no more keys; one more event of each."""
+        """Draw no more keys; one more event of each. Raises MeasureError where events were not
+        sent to the end: what was measured was no load then."""
+        if not self._threads[0].is_alive():
+            raise MeasureError("the thread that sends events has ended before")
         self._has_sent.set()
-        self._threads[0].join(_JOIN_S)
+        self._threads[0].join(JOIN_S)
         if self._threads[0].is_alive():
             raise MeasureError("events could not be sent")
         self.fill()
@@ -158,7 +144,7 @@ class Load:
                 producer.produce(self._source, _event(self._sent[key]), key_of(key))
             drawn = due
             producer.poll(0)
-        producer.flush(_JOIN_S)
+        producer.flush(JOIN_S)
 
     def _see(self) -> None:
         consumer = Consumer(

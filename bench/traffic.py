@@ -10,6 +10,7 @@ from __future__ import annotations
 import json
 import threading
 import time
+from abc import ABC, abstractmethod
 from collections import defaultdict
 from collections.abc import Sequence
 from itertools import pairwise
@@ -21,7 +22,7 @@ from bench.measure import MeasureError
 
 TICK_S = 0.02
 KEYS = 48
-_JOIN_S = 30.0
+JOIN_S = 30.0
 
 
 class Silence(NamedTuple):
@@ -47,17 +48,10 @@ def percentile(values: Sequence[float], share: float) -> float:
     return ranked[max(0, -(-int(share * 100) * len(ranked) // 100) - 1)]
 
 
-class Traffic:
-    """Two threads, from `with` to its end; `finish` waits for the last results."""
+class TwoThreads(ABC):
+    """One sends and one sees, from `with` to its end."""
 
-    def __init__(self, bootstrap: str, *, source: str, target: str, partitions: int) -> None:
-        self._common = {"bootstrap.servers": bootstrap, "log_level": 0}
-        self._source, self._target = source, target
-        self._partitions = partitions
-        self._sent = 0
-        self._seen: dict[bytes, int] = {}
-        self._moments: dict[int, list[float]] = defaultdict(list)
-        self._fault = ""
+    def __init__(self) -> None:
         self._has_sent, self._is_over = threading.Event(), threading.Event()
         self._threads = [
             threading.Thread(target=one, daemon=True) for one in (self._send, self._see)
@@ -72,7 +66,29 @@ class Traffic:
         self._has_sent.set()
         self._is_over.set()
         for thread in self._threads:
-            thread.join(_JOIN_S)
+            thread.join(JOIN_S)
+
+    @abstractmethod
+    def _send(self) -> None:
+        """Until `_has_sent`."""
+
+    @abstractmethod
+    def _see(self) -> None:
+        """Until `_is_over`."""
+
+
+class Traffic(TwoThreads):
+    """`finish` waits for the last results."""
+
+    def __init__(self, bootstrap: str, *, source: str, target: str, partitions: int) -> None:
+        super().__init__()
+        self._common = {"bootstrap.servers": bootstrap, "log_level": 0}
+        self._source, self._target = source, target
+        self._partitions = partitions
+        self._sent = 0
+        self._seen: dict[bytes, int] = {}
+        self._moments: dict[int, list[float]] = defaultdict(list)
+        self._fault = ""
 
     def silence(self, partition: int, since: float) -> Silence:
         """Raises MeasureError where no result came since then."""
@@ -85,7 +101,7 @@ class Traffic:
         """Send no more, and wait for what is on its way; returns what is wrong, if anything is."""
         self._has_sent.set()
         if self._threads[0].is_alive():
-            self._threads[0].join(_JOIN_S)
+            self._threads[0].join(JOIN_S)
         deadline = time.monotonic() + timeout_s
         while not self._fault and set(self._seen.values()) != {self._sent}:
             if time.monotonic() > deadline:
@@ -110,7 +126,7 @@ class Traffic:
                 producer.produce(self._source, json.dumps(event), key)
             self._sent += 1
             producer.poll(0)
-        producer.flush(_JOIN_S)
+        producer.flush(JOIN_S)
 
     def _see(self) -> None:
         consumer = Consumer(

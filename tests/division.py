@@ -1,4 +1,4 @@
-"""How the tests of a run are divided among processes (`-n 7`)."""
+"""How the tests of a run are divided among processes (`-n 5`)."""
 
 from __future__ import annotations
 
@@ -21,10 +21,10 @@ TESTS = Path(__file__).parent
 # Where each test is a scenario that waits more than it computes.
 WITH_AIRFLOW, WITH_KAFKA = "tests/airflow/", "tests/broker/"
 SCENARIOS = (WITH_KAFKA, WITH_AIRFLOW)
-# Of so many processes some have scenarios with Airflow as well, and the last ones none at all.
-PROCESSES = 7
-HAVE_AIRFLOW = 3
-HAVE_NONE = 2
+# Of so many processes some have scenarios with Airflow as well, and the last one none at all.
+PROCESSES = 5
+HAVE_AIRFLOW = 2
+HAVE_NONE = 1
 
 
 def is_for_others(path: Path, config: pytest.Config) -> bool:
@@ -56,9 +56,9 @@ class Scheduling(LoadFileScheduling):
     """A file's tests stay together, which share what a module's fixtures start. So do all of tidy,
     which share the text of all files.
 
-    Where there are many processes, the last ones begin with the first file that is no scenario:
-    what only computes fills the time in which scenarios wait, rather than to come after them all.
-    Each process is given what it has collected.
+    The first ones begin with scenarios that need Airflow, and where there are enough the last one
+    with what is no scenario: that fills the time in which scenarios wait, rather than to come after
+    them all. Each process is given what it has collected.
     """
 
     def add_node_collection(self, node: Any, collection: Sequence[str]) -> None:

@@ -9,7 +9,7 @@ import pytest
 
 __all__ = ["thorough", "thorough_but"]
 
-# Of a scenario that another one of `make test` stands for, at a place next to it.
+# Of a scenario that takes long, and of which others in `make test` try the parts or the like.
 thorough = pytest.mark.thorough
 
 

@@ -158,7 +158,7 @@ def tasks_of(
 
 def shadows_of(statuses: Mapping[str, StatusRecord]) -> list[ShadowInfo]:
     """What these workers keep for a layout that is to follow, by task and worker."""
-    return [
+    found = [
         ShadowInfo(
             task=task,
             worker=worker,
@@ -166,14 +166,12 @@ def shadows_of(statuses: Mapping[str, StatusRecord]) -> list[ShadowInfo]:
             lag_records=_lag_of(report),
             is_current=report.is_current,
             bytes=report.bytes,
-            operation=statuses[worker].shadows_of,
+            operation=status.shadows_of,
         )
-        for task, worker in sorted(
-            ((task, worker) for worker, one in statuses.items() for task in one.shadows),
-            key=lambda kept: (TaskId.parse(kept[0]), kept[1]),
-        )
-        for report in (statuses[worker].shadows[task],)
+        for worker, status in statuses.items()
+        for task, report in status.shadows.items()
     ]
+    return sorted(found, key=lambda one: (TaskId.parse(one.task), one.worker))
 
 
 def _lag_of(report: StandbyReport) -> int | None:

@@ -82,6 +82,8 @@ class KafkaPorts:
         self._stopping = stopping
         self._shares = shares
         self._admin = Admin(config, timeout_s=_ASK_S, stopping=stopping)
+        # Asked for with every batch.
+        self._delete_retention_ms = int(changelog_settings(config)["delete.retention.ms"])
 
     @property
     def stopping(self) -> threading.Event:
@@ -89,7 +91,7 @@ class KafkaPorts:
 
     @property
     def delete_retention_ms(self) -> int:
-        return int(changelog_settings(self._config)["delete.retention.ms"])
+        return self._delete_retention_ms
 
     def reader(self, group: str) -> InputReader:
         made = settings.feed_consumer(self._config, group, shares=self._shares)

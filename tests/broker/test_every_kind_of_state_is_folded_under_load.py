@@ -24,7 +24,7 @@ from tests.broker.applications.kinds import GRACE_MS
 from tests.broker.exact import described
 from tests.broker.feeder import START_MS, Feeder
 from tests.broker.workers import Application, Worker
-from tests.thorough import thorough_but
+from tests.thorough import thorough
 
 pytestmark = pytest.mark.long
 
@@ -120,7 +120,8 @@ def run_through(
     load.write(START_MS + HALF_MS, late=True)
 
 
-@pytest.mark.parametrize(("partitions", "path"), thorough_but(PATHS[:1], PATHS))
+@thorough
+@pytest.mark.parametrize(("partitions", "path"), PATHS)
 def test_results_are_those_of_an_application_that_never_moved(
     application: Any, wait_until: Any, partitions: int, path: tuple[int, ...]
 ) -> None:

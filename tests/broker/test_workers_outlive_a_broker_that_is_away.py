@@ -13,6 +13,7 @@ import pytest
 from streamer.sandbox import Sandbox
 from tests.broker.away import outlive
 from tests.broker.conftest import Kafka
+from tests.thorough import thorough
 
 pytestmark = pytest.mark.long
 
@@ -30,6 +31,10 @@ def kafka(own: Sandbox) -> Kafka:
     return Kafka(own.bootstrap_servers)
 
 
+# On a busy machine librdkafka ends a worker's process in some of the runs: an assertion about a
+# request that times out while the broker stands still (its issue 4605 is open). Nothing is lost,
+# but the worker is gone.
+@thorough
 def test_two_workers_go_on_by_themselves(
     own: Sandbox, application: Any, wait_until: Callable[..., None]
 ) -> None:

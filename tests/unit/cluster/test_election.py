@@ -109,3 +109,19 @@ def test_candidates_are_in_several_zones_or_else_on_several_hosts(zone: str, pla
     config = Config(application_id="spend", worker_id="w1", zone=zone, host="h1")
     member = Member(config, work=Work(frozenset()), clock=ManualClock())
     assert member._listed.zone == place
+
+
+def test_whoever_leaves_stands_no_more_before_it_waits_for_its_own_work(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """The controller may be held up for as long as brokers are away."""
+    config = Config(application_id="spend", worker_id="w1")
+    member = Member(config, work=Work(frozenset()), clock=ManualClock())
+    stood: list[bool] = []
+
+    def stop(_timeout_s: float) -> None:
+        stood.append(not member._is_leaving.is_set())
+
+    monkeypatch.setattr(member._controller, "stop", stop)
+    member.leave(1.0)
+    assert stood == [False]
