@@ -27,6 +27,7 @@ __all__ = [
     "parse_state_name",
     "repartition_topic",
     "state_name",
+    "strays_topic",
     "transactional_id",
 ]
 
@@ -130,6 +131,11 @@ def is_changelog_of(topic: str, application_id: str, store: str) -> bool:
 
 def repartition_topic(application_id: str, name: str, layout: Layout = FIRST_LAYOUT) -> str:
     return f"{application_id}-{name}-repartition{_suffix(layout)}"
+
+
+def strays_topic(application_id: str, topic: str, layout: Layout) -> str:
+    """Where records of a topic go that were found where their keys are not at home."""
+    return f"{application_id}-{topic}-strays{_suffix(layout)}"
 
 
 def state_name(task: TaskId, layout: Layout = FIRST_LAYOUT) -> str:

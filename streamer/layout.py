@@ -104,11 +104,16 @@ class SubtopologyLayout:
                 f" {widest} partitions, and layout 1 has a task for each",
                 hint="another number of tasks needs state built for it: a layout of its own",
             )
-        if self.keeps_state:
-            self._check_keys_meet(name)
-
-    def _check_keys_meet(self, name: str) -> None:
         widths = {topic: one.partitions for topic, one in self.inputs.items()}
+        if self.mode == "grow" and set(widths.values()) - {self.tasks}:
+            raise TopologyError(
+                f"{name} cannot run with {self.tasks} tasks over {_counted(widths)}",
+                hint="topics that were grown have a task for each of their partitions",
+            )
+        if self.keeps_state:
+            self._check_keys_meet(name, widths)
+
+    def _check_keys_meet(self, name: str, widths: Mapping[str, int]) -> None:
         if self.mode == "fold":
             odd = {topic: count for topic, count in widths.items() if count % self.tasks}
             if odd:

@@ -117,6 +117,23 @@ records_dropped = _declare(
 changelog_records = _declare(
     Counter, "changelog_records", "records", "Changes of state sent to changelogs.", "topic"
 )
+strays_forwarded = _declare(
+    Counter,
+    "strays_forwarded",
+    "records",
+    "Records found in a partition of a grown topic where their keys are not at home, and sent on.",
+    "task",
+    "topic",
+)
+strays_late = _declare(
+    Counter,
+    "strays_late",
+    "records",
+    "Strays that came when they were not expected any more: they were processed, maybe after"
+    " younger records of their keys.",
+    "task",
+    "topic",
+)
 errors = _declare(
     Counter,
     "errors",

@@ -144,6 +144,13 @@ class Config(ClusterSettings, SnapshotSettings, BootstrapSettings, TrimSettings)
         "How long a task that reads several topics waits for the one that is empty, to take"
         " records in the order of their time. 0 does not wait (max.task.idle.ms).",
     )
+    stray_quiet_ms: int = ms(
+        600_000,
+        "After a topic was given more partitions, records of a key wait for those that producers"
+        " without news of it still send elsewhere, until so long none has come. It has to be"
+        " longer than any producer's metadata.max.age.ms.",
+        low=1_000,
+    )
     deserialization_error: str = _policy("What to do with a record that cannot be decoded.")
     processing_error: str = _policy("What to do with a record for which user code raises.")
     production_error: str = _policy(

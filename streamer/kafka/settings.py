@@ -134,6 +134,11 @@ def feed_consumer(config: Config, group: str, *, shares: int = 1) -> Settings:
     return settings | _user(config, "consumer")
 
 
+def strays_group(config: Config) -> str:
+    """The group that reads grown topics ahead of processing; nothing is ever committed in it."""
+    return f"{config.application_id}.strays"
+
+
 def standby_consumer(config: Config) -> Settings:
     """Follows changelogs by assign(), with a third of the restores' memory."""
     settings = _consumer(config, restore_group(config))

@@ -16,15 +16,18 @@ __all__ = ["Quiet"]
 @dataclass(slots=True)
 class Quiet:
     """`since_ms` is the time of the last stray, and of the switch before there was one: in ms since
-    1970, by the worker's clock. Once `is_over`, it stays so."""
+    1970, by the worker's clock; `last_stray_ms` is -1 while none has come. Once `is_over`, it stays
+    so."""
 
     quiet_ms: int
     since_ms: int
     is_over: bool = False
+    last_stray_ms: int = -1
 
     def saw_stray(self, now_ms: int) -> None:
         """One was taken in."""
         if not self.is_over:
+            self.last_stray_ms = now_ms
             self.since_ms = max(self.since_ms, now_ms)
 
     def waited(self, began_ms: int) -> None:

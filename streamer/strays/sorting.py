@@ -11,19 +11,19 @@ from collections.abc import Sequence
 
 from streamer.record import RawBatch
 from streamer.split.homes import Homes
-from streamer.split.vectors import tasks_of
 
 __all__ = ["chosen", "strays_in"]
 
 
-def strays_in(batch: RawBatch, homes: Homes, *, start: int = 0) -> dict[int, int]:
-    """The rows from offset `start` on that are strays, with their homes.
+def strays_in(batch: RawBatch, homes: Homes) -> dict[int, int]:
+    """The rows that are strays, with their homes.
 
     Raises ProcessingError where a declared partitioner fails.
     """
+    # With numpy, which only who may have strays needs.
+    from streamer.split.vectors import tasks_of
+
     rows = [row for row, key in enumerate(batch.keys) if key is not None]
-    if start > batch.offsets[0]:
-        rows = [row for row in rows if batch.offsets[row] >= start]
     (found,) = tasks_of([batch.keys[row] or b"" for row in rows], homes)
     own = batch.partition
     return {row: home for row, home in zip(rows, found.tolist(), strict=True) if home != own}

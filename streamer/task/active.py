@@ -9,7 +9,7 @@ that went through the pipeline. Only `streamer.task.commit` moves the one to the
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import TypeVar
 
 from streamer.changelog.format import Positions
@@ -21,9 +21,10 @@ from streamer.kafka.api import Committed
 from streamer.record import RawBatch
 from streamer.store.closing import Closing
 from streamer.store.rocks import TaskDatabase
+from streamer.task.crossing import Crossing
 from streamer.task.input import TaskInput
 from streamer.task.lifecycle import TaskState, checked_move
-from streamer.task.metadata import Metadata, marks, store_mark
+from streamer.task.metadata import Metadata, input_mark, marks, store_mark
 
 __all__ = ["ActiveTask", "committed_by"]
 
@@ -60,6 +61,9 @@ class ActiveTask:
         self.refresh_positions = False
         self._pipeline: Pipeline | None = None
         self._input: TaskInput | None = None
+        self.crossings: tuple[Crossing, ...] = ()
+        """One for each topic that was grown."""
+        self.crosses = True
         self._marks = marks((one.topic for one in partitions), database.specs.values())
 
     # -- life ----------------------------------------------------------------------------------
@@ -74,9 +78,11 @@ class ActiveTask:
         *,
         positions: Mapping[TopicPartition, int],
         changelog_ends: Mapping[str, int],
+        crossings: tuple[Crossing, ...] = (),
     ) -> None:
         """Begin to process at these positions; the state is restored up to them."""
         self.move(TaskState.RUNNING)
+        self.crossings = crossings
         self._pipeline = pipeline
         self._input = task_input
         self.positions = dict(positions)
@@ -121,8 +127,12 @@ class ActiveTask:
     def process(self, now_ms: int) -> int:
         """Process what may be processed now; returns how many records that were."""
         count = 0
+        if self.crosses:
+            for crossing in self.crossings:
+                crossing.turn(self.input, self.positions[crossing.strays], now_ms)
         for run in self.input.take(now_ms):
-            self.pipeline.run(run)
+            for part in self._parts(run, now_ms) if self.crossings else (run,):
+                self.pipeline.run(part)
             self.positions[TopicPartition(run.topic, run.partition)] = run.position
             count += len(run)
         self.records_processed += count
@@ -131,6 +141,20 @@ class ActiveTask:
                 self.positions[partition] = end
         return count
 
+    def _parts(self, run: RawBatch, now_ms: int) -> Iterator[RawBatch]:
+        """What is to be processed here of a run, where topics were grown."""
+        for crossing in self.crossings:
+            if run.topic == crossing.source.topic:
+                return crossing.own(run)
+            if run.topic == crossing.strays.topic:
+                return crossing.taken_in(run, now_ms)
+        return iter((run,))
+
+    @property
+    def _has_forwarded(self) -> bool:
+        """Whether the position of forwarding has moved since the last commit."""
+        return any(one.forwarded != one.committed for one in self.crossings)
+
     @property
     def needs_commit(self) -> bool:
         """Whether anything happened since the last commit."""
@@ -138,6 +162,7 @@ class ActiveTask:
             self.positions != self.committed
             or self.refresh_positions
             or self.is_closing
+            or self._has_forwarded
             or bool(self._pipeline and (self._pipeline.touched or self._pipeline.has_punctuated))
         )
 
@@ -158,11 +183,17 @@ class ActiveTask:
         """The positions to commit, with the stream times beside them."""
         times, closings = self.pipeline.times, self.pipeline.closings
         metadata = Metadata(
-            self.stream_time_ms, self._marks, self._by_mark(times), self._by_mark(closings)
+            self.stream_time_ms,
+            self._marks,
+            self._by_mark(times),
+            self._by_mark(closings),
+            forwarded={input_mark(one.source.topic): one.forwarded for one in self.crossings},
+            stray_ms=max((one.quiet.last_stray_ms for one in self.crossings), default=-1),
         ).encode()
         # What a punctuation by the wall clock forwards moves times, but no position.
         is_moved = times != self.committed_times or closings != self.committed_closings
         has_new_times = is_moved and self.positions == self.committed
+        has_new_times |= self._has_forwarded
         return {
             partition: Committed(position, metadata)
             for partition, position in self.positions.items()
@@ -198,6 +229,8 @@ class ActiveTask:
         self.committed_times = self.pipeline.times
         self.committed_closings = self.pipeline.closings
         self.refresh_positions = False
+        for crossing in self.crossings:
+            crossing.stored()
 
     def _keep_durable(self) -> None:
         # A store of which nothing was ever kept is read from the begin.
@@ -209,6 +242,8 @@ class ActiveTask:
         if self._pipeline is not None:
             self.pipeline.abort()
             self.input.clear()
+            for crossing in self.crossings:
+                crossing.abort()
             self.positions = dict(self.committed)
 
 

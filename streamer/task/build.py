@@ -12,20 +12,31 @@ from streamer.engine.pipeline import Pipeline
 from streamer.engine.policy import Care, Failure, Policy
 from streamer.engine.sink import Output
 from streamer.engine.times import StreamTime
-from streamer.ids import FIRST_LAYOUT, Layout, TaskId, TopicPartition, changelog_topic
+from streamer.ids import (
+    FIRST_LAYOUT,
+    Layout,
+    TaskId,
+    TopicPartition,
+    changelog_topic,
+    strays_topic,
+)
 from streamer.layout import ApplicationLayout
 from streamer.record import Headers
+from streamer.split.homes import Homes
 from streamer.store.cache import KeyValueState
 from streamer.store.closing import Closing
 from streamer.store.expiry import Expiry
 from streamer.store.rocks import TaskDatabase
 from streamer.store.session import SessionState
+from streamer.strays.quiet import Quiet
+from streamer.task.crossing import Ahead, Crossing
+from streamer.task.metadata import input_mark
 from streamer.topology.aggregates import GoesOn
 from streamer.topology.graph import Aggregate, Sink, Source, Subtopology, Topology
 from streamer.topology.serde import Bytes, Json
 from streamer.topology.stores import StoreKind, StoreSpec
 
-__all__ = ["Plan", "changelogs", "input_partitions", "internal_layouts"]
+__all__ = ["Plan", "changelogs", "grown_topics", "input_partitions", "internal_layouts"]
 
 
 _NOTHING: Mapping[str, Callable[[bytes], bool]] = {}
@@ -49,11 +60,28 @@ def input_partitions(
         for topic in source.topics
     ]
     count = layout.task_count(task.subtopology) or max(counts[name] for name in names)
+    # First, where times are equal: strays are from before.
+    strays = [found for _topic, found in grown_topics(topology, task, layout)]
     return tuple(
         TopicPartition(name, partition)
-        for name in names
+        for name in (*strays, *names)
         for partition in range(task.partition, counts[name], count)
     )
+
+
+def grown_topics(
+    topology: Topology, task: TaskId, layout: ApplicationLayout
+) -> list[tuple[str, str]]:
+    """The topics that a task reads in which strays may be, each with its strays topic."""
+    own = layout.subtopologies.get(task.subtopology)
+    if own is None or own.mode != "grow":
+        return []
+    return [
+        (topic, strays_topic(topology.application_id, topic, own.since))
+        for source in topology.subtopologies[task.subtopology].sources
+        if not source.is_internal
+        for topic in source.topics
+    ]
 
 
 def internal_layouts(topology: Topology, layout: ApplicationLayout) -> dict[str, Layout]:
@@ -83,7 +111,8 @@ def changelogs(
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """All that pipelines of one worker have in common. `recent_bytes` is for all of its tasks."""
+    """All that pipelines of one worker have in common. `recent_bytes` is for all of its tasks.
+    `ahead` is there where topics were grown, `switched_ms` when the layout was recorded."""
 
     topology: Topology
     config: Config
@@ -92,6 +121,38 @@ class Plan:
     recent_bytes: int
     care: Care = field(default_factory=Care)
     layout: ApplicationLayout = field(default_factory=ApplicationLayout)
+    ahead: Ahead | None = None
+    switched_ms: int = 0
+
+    def crossings(
+        self,
+        task: TaskId,
+        positions: Mapping[TopicPartition, int],
+        *,
+        forwarded: Mapping[str, int],
+        stray_ms: int,
+    ) -> tuple[Crossing, ...]:
+        """How a task deals with strays, for each of its topics that were grown. `forwarded` is by
+        marks of topics."""
+        made = []
+        for topic, strays in grown_topics(self.topology, task, self.layout):
+            assert self.ahead is not None
+            own = self.layout.subtopologies[task.subtopology]
+            source = TopicPartition(topic, task.partition)
+            quiet = Quiet(self.config.stray_quiet_ms, max(self.switched_ms, stray_ms))
+            quiet.last_stray_ms = stray_ms
+            crossing = Crossing(
+                task,
+                source,
+                TopicPartition(strays, task.partition),
+                homes=Homes(own.tasks, own.tasks, own.inputs[topic].partitioner),
+                forwarded=max(positions[source], forwarded.get(input_mark(topic), 0)),
+                quiet=quiet,
+                ahead=self.ahead,
+                output=self.output,
+            )
+            made.append(crossing)
+        return tuple(made)
 
     def pipeline(
         self,

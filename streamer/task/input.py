@@ -4,14 +4,15 @@ A task of several topics takes the record with the least timestamp first, never 
 record, or the end, of every partition (KIP-353, KIP-695). It keeps the order within a partition.
 What it hands out are runs of one partition, as long as the order allows.
 
-Records that wait for those of another partition are bounded by number for each partition, and by
-bytes for all tasks of the worker together: the fullest partitions are paused first.
+A partition may be gated: what comes of it is held until it is released, and the others do not wait
+for it. Records that wait for those of another partition are bounded by number for each partition,
+and by bytes for all tasks of the worker together: the fullest partitions are paused first.
 """
 
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from itertools import islice
 
 from streamer.ids import TopicPartition
@@ -56,10 +57,11 @@ def _bytes(batch: RawBatch) -> int:
 class _Queue:
     """Fetched records of one partition that wait to be processed."""
 
-    __slots__ = ("_start", "_weighed", "batches", "end", "waiting")
+    __slots__ = ("_start", "_weighed", "batches", "end", "held", "waiting")
 
     def __init__(self) -> None:
         self.batches: deque[RawBatch] = deque()
+        self.held: deque[RawBatch] = deque()
         self._weighed: deque[int] = deque()
         self.waiting = 0
         self._start = 0
@@ -91,10 +93,11 @@ class _Queue:
         most are processed at once. One that is processed in part is still there as a whole."""
         new = islice(self.batches, len(self._weighed), None)
         self._weighed.extend([_bytes(batch) for batch in new])
-        return sum(self._weighed)
+        return sum(self._weighed) + sum(map(_bytes, self.held))
 
     def clear(self) -> None:
         self.batches.clear()
+        self.held.clear()
         self._weighed.clear()
         self.waiting = self._start = 0
         self.end = None
@@ -114,22 +117,44 @@ class TaskInput:
     """Buffers what was fetched. `records_max` is when a partition is to be paused."""
 
     def __init__(
-        self, partitions: Sequence[TopicPartition], *, records_max: int, idle_ms: int = 0
+        self,
+        partitions: Sequence[TopicPartition],
+        *,
+        records_max: int,
+        idle_ms: int = 0,
+        gated: Iterable[TopicPartition] = (),
     ) -> None:
         self._queues = {partition: _Queue() for partition in partitions}
+        self._gated = set(gated)
         self._records_max = records_max
         self._idle_ms = idle_ms
         self._idle_since_ms: int | None = None
 
     def add(self, batch: RawBatch) -> None:
-        queue = self._queues[TopicPartition(batch.topic, batch.partition)]
-        queue.batches.append(batch)
+        place = TopicPartition(batch.topic, batch.partition)
+        queue = self._queues[place]
+        (queue.held if place in self._gated else queue.batches).append(batch)
         queue.waiting += len(batch)
         queue.end = None
 
     def reached_end(self, partition: TopicPartition, end: int) -> None:
         """The consumer has read this partition to its end."""
         self._queues[partition].end = end
+
+    def held(self, partition: TopicPartition) -> int:
+        """How many batches of a gated partition wait to be released."""
+        return len(self._queues[partition].held)
+
+    def release(self, partition: TopicPartition, count: int) -> None:
+        """The first batches that are held may be processed."""
+        queue = self._queues[partition]
+        for _ in range(count):
+            queue.batches.append(queue.held.popleft())
+
+    def open(self, partition: TopicPartition) -> None:
+        """It is not gated any more."""
+        self.release(partition, self.held(partition))
+        self._gated.discard(partition)
 
     def take(self, now_ms: int) -> Iterator[RawBatch]:
         """Runs that may be processed now."""
@@ -151,7 +176,7 @@ class TaskInput:
         if not empty:
             self._idle_since_ms = None
             return True
-        if any(queue.end is None for queue in empty):
+        if any(queue.end is None and not queue.held for queue in empty):
             return False
         if self._idle_since_ms is None:
             self._idle_since_ms = now_ms
@@ -165,7 +190,7 @@ class TaskInput:
         return {
             partition: queue.end
             for partition, queue in self._queues.items()
-            if queue.end is not None and not queue.batches
+            if queue.end is not None and not queue.batches and not queue.held
         }
 
     @property
@@ -182,7 +207,8 @@ class TaskInput:
         none do."""
         if len(self._queues) == 1:
             return {}
-        return {place: queue.held_bytes() for place, queue in self._queues.items() if queue.batches}
+        filled = [one for one in self._queues.items() if one[1].batches or one[1].held]
+        return {place: queue.held_bytes() for place, queue in filled}
 
     @property
     def waiting(self) -> int:

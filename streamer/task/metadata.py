@@ -8,7 +8,9 @@ store with its kind, so that one which became another kind is known even where i
 still empty. A windowed store's own time is a hexadecimal lag behind the task's, left out where it
 is none; without lags it is what was written before those times were kept. Behind an @ stands how
 far a store has passed on final results, while some are left (`Closing`): the time as a lag, and the
-rows, both hexadecimal. Version 1 had no marks.
+rows, both hexadecimal. Behind a > of a topic that was grown stands up to where strays of its
+partition were forwarded, and behind a ! when the last stray came, in ms since 1970: hexadecimal as
+well. Version 1 had no marks.
 """
 
 from __future__ import annotations
@@ -26,17 +28,22 @@ _VERSION = "2"
 _VERSION_WITHOUT_MARKS = "1"
 # The default of offset.metadata.max.bytes.
 _LENGTH_MAX = 4096
+# In an entry that is no mark of a topic or store.
+_OTHERS = frozenset("@>!")
 
 
 @dataclass(frozen=True, slots=True)
 class Metadata:
     """-1 and no marks where they are not known. `times` are by marks of stores; a store that is
-    marked and has none there has the task's. `closings` that are complete are not written."""
+    marked and has none there has the task's. `closings` that are complete are not written.
+    `forwarded` is by marks of topics; `stray_ms` is -1 where no stray ever came."""
 
     stream_time_ms: int = -1
     marks: frozenset[str] = frozenset()
     times: Mapping[str, int] = field(default_factory=dict)
     closings: Mapping[str, Closing | None] = field(default_factory=dict)
+    forwarded: Mapping[str, int] = field(default_factory=dict)
+    stray_ms: int = -1
 
     @classmethod
     def decode(cls, text: str) -> Metadata:
@@ -46,13 +53,17 @@ class Metadata:
         if version not in (_VERSION, _VERSION_WITHOUT_MARKS) or not time.lstrip("-").isdigit():
             return cls()
         entries = [entry for entry in known.split(",") if entry]
-        found = [entry.partition("=") for entry in entries if "@" not in entry]
+        found = [entry.partition("=") for entry in entries if not _OTHERS & set(entry)]
         times = {mark: int(time) - int(lag, 16) for mark, _, lag in found if lag}
         closings: dict[str, Closing | None] = {}
         for mark, _, place in (entry.partition("@") for entry in entries if "@" in entry):
             lag, _, rows = place.partition(".")
             closings[mark] = Closing(int(time) - int(lag, 16), int(rows, 16))
-        return cls(int(time), frozenset(mark for mark, _, _ in found), times, closings)
+        split = [entry.partition(">") for entry in entries if ">" in entry]
+        forwarded = {mark: int(position, 16) for mark, _, position in split}
+        stray_ms = max((int(entry[1:], 16) for entry in entries if entry[0] == "!"), default=-1)
+        known_marks = frozenset(mark for mark, _, _ in found)
+        return cls(int(time), known_marks, times, closings, forwarded, stray_ms)
 
     def encode(self) -> str:
         """Where a broker would refuse the length, the stores with the least lags lose them: those
@@ -65,6 +76,10 @@ class Metadata:
             if place is not None:
                 lag = self.stream_time_ms - place.time_ms
                 entries[mark + "@"] = f"{mark}@{lag:x}.{place.rows:x}"
+        # Nor this: strays would be forwarded twice.
+        entries |= {mark + ">": f"{mark}>{at:x}" for mark, at in sorted(self.forwarded.items())}
+        if self.stray_ms >= 0:
+            entries["!"] = f"!{self.stray_ms:x}"
         left = _LENGTH_MAX - len(head) - sum(len(entry) + 1 for entry in entries.values())
         # A time ahead of the task's comes first: going back, it would close windows twice.
         for mark, lag in sorted(lags.items(), key=lambda item: (item[1] >= 0, -item[1])):

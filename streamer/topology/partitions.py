@@ -15,7 +15,13 @@ from dataclasses import dataclass, field
 from typing import NamedTuple
 
 from streamer.errors import PartitionsChangedError, TopologyChangedError, TopologyError
-from streamer.ids import FIRST_LAYOUT, TaskId, changelog_topic, repartition_topic
+from streamer.ids import (
+    FIRST_LAYOUT,
+    TaskId,
+    changelog_topic,
+    repartition_topic,
+    strays_topic,
+)
 from streamer.layout import ApplicationLayout, InputLayout, SubtopologyLayout
 from streamer.topology.graph import Sink, Source, Subtopology, Topology
 
@@ -25,7 +31,8 @@ __all__ = ["Partitions", "external_topics", "partitions"]
 @dataclass(frozen=True, slots=True)
 class Partitions:
     """Counts by topic name on the broker, and the tasks that follow from them: all as `layout` has
-    it, which lists every subtopology that reads."""
+    it, which lists every subtopology that reads. `repartition` has strays topics as well: the
+    application sends itself both."""
 
     sources: Mapping[str, int]
     repartition: Mapping[str, int]
@@ -173,6 +180,8 @@ def _counted(topology: Topology, layout: ApplicationLayout) -> Partitions:
                 repartition[repartition_topic(name, read.topic, own.since)] = width
             else:
                 sources[read.topic] = width
+                if own.mode == "grow":
+                    repartition[strays_topic(name, read.topic, own.since)] = own.tasks
         for spec in subtopology.stores:
             changelogs[changelog_topic(name, spec.name, own.since)] = own.tasks
     return Partitions({**repartition, **sources}, repartition, changelogs, layout.tasks, layout)

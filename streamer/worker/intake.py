@@ -49,6 +49,7 @@ class Intake:
             self.rewind(running)
 
     def _hold(self, active: ActiveTask) -> None:
+        active.crosses = self._read_alone is None
         if self._read_alone is None:
             return
         held = {place for place in active.partitions if place.topic not in self._read_alone}

@@ -30,13 +30,16 @@ _log = logging.getLogger(__name__)
 @dataclass(frozen=True, slots=True)
 class Start:
     """Positions to go on from; `is_new` where some of them were never committed. `times` are those
-    of windowed stores, `closings` how far some of them have passed on what had closed."""
+    of windowed stores, `closings` how far some of them have passed on what had closed; `forwarded`
+    is up to where strays were forwarded, by marks of topics, `stray_ms` when the last one came."""
 
     positions: dict[TopicPartition, int]
     stream_time_ms: int
     is_new: bool
     times: dict[str, int] = field(default_factory=dict)
     closings: dict[str, Closing] = field(default_factory=dict)
+    forwarded: dict[str, int] = field(default_factory=dict)
+    stray_ms: int = -1
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,6 +52,7 @@ class _Past:
     marks: frozenset[str]
     has_rows: bool
     internal: Collection[str]
+    grown: Collection[str]
 
     def is_new(self, topic: str) -> bool:
         """Whether the task went on without this topic so far, for certain."""
@@ -65,14 +69,16 @@ def resolve_start(
     stores: Collection[StoreSpec],
     filled: Collection[str],
     internal: Collection[str],
+    grown: Collection[str] = (),
     config: Config,
 ) -> Start:
     """The positions at which a restored task goes on.
 
     `stored` is what its database held before the restore, `restored_records` what the restore
-    added to it, `filled` the stores that have rows now, and `internal` the topics that only the
-    application writes to. Raises TaskCorruptedError where a position is lost and cannot be told,
-    and InternalTopicError for a store that was of another kind.
+    added to it, `filled` the stores that have rows now, `internal` the topics that only the
+    application writes to, and `grown` those in which strays may be. Raises TaskCorruptedError
+    where a position is lost and cannot be told, and InternalTopicError for a store that was of
+    another kind.
     """
     committed = reader.committed(partitions)
     found = [Metadata.decode(one.metadata) for one in committed.values()]
@@ -80,7 +86,7 @@ def resolve_start(
     known = frozenset[str]().union(*(one.marks for one in found))
     _check_kinds(task, stores, known)
     known |= marks((place.topic for place in stored.inputs), ())
-    past = _Past(committed, {}, known, bool(filled), internal)
+    past = _Past(committed, {}, known, bool(filled), internal, grown)
     if restored_records == 0:
         # The changelog held nothing newer, so the state is exactly that of the stored positions.
         inputs = {place: at for place, at in stored.inputs.items() if at != PASSED}
@@ -100,7 +106,19 @@ def resolve_start(
     }
     places = {spec.name: _closing(spec, found, stored) for spec in stores if spec.name in own}
     closings = {store: place for store, place in places.items() if place is not None}
-    return Start(positions, time_ms, len(committed) < len(partitions), own, closings)
+    forwarded: dict[str, int] = {}
+    for one in found:
+        for mark, at in one.forwarded.items():
+            forwarded[mark] = max(at, forwarded.get(mark, 0))
+    return Start(
+        positions,
+        time_ms,
+        len(committed) < len(partitions),
+        own,
+        closings,
+        forwarded,
+        max((one.stray_ms for one in found), default=-1),
+    )
 
 
 def _own_time(
@@ -143,7 +161,8 @@ def _position(
 ) -> int:
     if partition in past.committed:
         return past.committed[partition].position
-    if partition in past.inputs:
+    # Up to where strays were forwarded is known by the group alone.
+    if partition in past.inputs and partition.topic not in past.grown:
         return past.inputs[partition]
     is_new = past.is_new(partition.topic)
     if past.has_rows and not is_new:

@@ -6,7 +6,7 @@ from streamer.changelog.format import Positions
 from streamer.kafka.api import InputReader
 from streamer.split.carried import passed_rows
 from streamer.task.active import ActiveTask
-from streamer.task.build import Plan
+from streamer.task.build import Plan, grown_topics
 from streamer.task.input import TaskInput
 from streamer.topology.partitions import Partitions
 from streamer.worker.positions import resolve_start
@@ -36,6 +36,7 @@ def start_task(
         stores=active.database.specs.values(),
         filled=[name for name in active.changelogs if active.database.has_rows(name)],
         internal=planned.repartition,
+        grown=[topic for topic, _ in grown_topics(plan.topology, active.task, plan.layout)],
         config=plan.config,
     )
     pipeline = plan.pipeline(
@@ -49,10 +50,20 @@ def start_task(
         ),
         recent_bytes=recent_bytes,
     )
+    crossings = plan.crossings(
+        active.task, start.positions, forwarded=start.forwarded, stray_ms=start.stray_ms
+    )
     task_input = TaskInput(
         active.partitions,
         records_max=plan.config.max_poll_records,
         idle_ms=plan.config.task_idle_ms,
+        gated=[one.source for one in crossings],
     )
-    active.start(pipeline, task_input, positions=start.positions, changelog_ends=stored.changelogs)
+    active.start(
+        pipeline,
+        task_input,
+        positions=start.positions,
+        changelog_ends=stored.changelogs,
+        crossings=crossings,
+    )
     active.refresh_positions = start.is_new

@@ -62,6 +62,7 @@ from streamer.worker.serving import WorkerServing
 from streamer.worker.shadow_marks import settle_shadows
 from streamer.worker.shadowing import make_shadows
 from streamer.worker.snapshots import Snapshots
+from streamer.worker.strays import read_ahead
 from streamer.worker.tasks import TaskSet
 from streamer.worker.topics import prepare, written_topics
 from streamer.worker.upkeep import Upkeep
@@ -90,6 +91,7 @@ class Worker:
         self._clock = clock or SystemClock()
         self._stopping = threading.Event()
         self._solo = solo
+        self._switched_ms = 0
         check(topology, config)
         self._directory = WorkerDirectory.open(
             config.state_dir, topology.application_id, worker_id=config.worker_id, slot=slot
@@ -151,6 +153,7 @@ class Worker:
                 len(planned.tasks),
                 planned.layout.number,
             )
+            self._switched_ms = record.at_ms if record else 0
             return self._run(planned, closing)
 
     def _run(self, planned: Partitions, closing: ExitStack) -> int:
@@ -266,6 +269,8 @@ class Worker:
             wall_time_ms=self._clock.now_ms,
             recent_bytes=parts.recent_rows_bytes,
             layout=planned.layout,
+            ahead=read_ahead(self.config, planned, closing),
+            switched_ms=self._switched_ms,
         )
         around = KafkaSurroundings(
             self.config,

@@ -92,16 +92,16 @@ class Found:
 
 
 def explore(scene: Scene, rule: Rule | None = None) -> Found:
-    """Visit every state that can be reached."""
+    """Visit every state that can be reached, up to the first in which something is wrong."""
     model = _Model(scene, rule or Rule())
     found = Found()
     seen = {model.first()}
     waiting = list(seen)
-    while waiting:
+    while waiting and not found.reordered and not found.stuck:
         state = waiting.pop()
         if model.is_reordered(state):
             found.reordered.append(state)
-            continue
+            break
         steps = list(model.steps(state))
         if not steps:
             found.ends += 1

@@ -1,0 +1,142 @@
+"""A topic of 2 partitions gets a third under producers that write on as if it had not.
+
+Keys cross both ways between the former partitions. Each key's results tell the order in which its
+records were processed, which must be that in which they were acknowledged.
+"""
+
+from __future__ import annotations
+
+import threading
+from dataclasses import replace
+from typing import Any
+
+from confluent_kafka import KafkaError, Message, Producer
+from confluent_kafka.admin import NewPartitions
+
+from streamer.config import Config
+from streamer.control.current import write_layout
+from streamer.ids import Layout
+from streamer.kafka.admin import Admin
+from streamer.layout import ApplicationLayout, InputLayout, SubtopologyLayout
+from streamer.record import Record
+from streamer.testing.evidence import cluster_history
+from streamer.testing.history import check, per_key
+from streamer.topology.partitioner import partition_of
+from tests.broker.applications.sequence import Chain, link
+from tests.broker.exact import described
+from tests.broker.workers import KILLED, Application
+
+LAYOUT = Layout(2)
+KEYS = [f"customer-{number}" for number in range(30)]
+NEVER_MS, SOON_MS = 3_600_000, 6_000
+
+
+class Writer:
+    """A producer in a thread: a round has the next number of each of its keys, and ends when all
+    of it is acknowledged."""
+
+    def __init__(
+        self, made: Application, keys: list[str], *, written: list[Record], metadata_ms: int
+    ) -> None:
+        self.keys = keys
+        self.rounds = 0
+        self._topic = made.topic("in")
+        self._written = written
+        self._stopping = threading.Event()
+        self._producer = Producer(
+            {
+                **made.kafka.settings,
+                "partitioner": "murmur2_random",
+                "enable.idempotence": True,
+                "linger.ms": 1,
+                "topic.metadata.refresh.interval.ms": metadata_ms,
+                "metadata.max.age.ms": 10 * metadata_ms,
+            }
+        )
+        self.partitions: set[int] = set()
+        self.failures: list[KafkaError] = []
+        self._thread = threading.Thread(target=self._run, daemon=True)
+
+    def start(self) -> Writer:
+        self._thread.start()
+        return self
+
+    def stop(self) -> None:
+        self._stopping.set()
+        self._thread.join(120)
+        assert not self._thread.is_alive()
+        assert not self.failures, self.failures[0]
+
+    def _run(self) -> None:
+        while not self._stopping.is_set():
+            for key in self.keys:
+                self._producer.produce(
+                    self._topic, str(self.rounds), key, on_delivery=self._acknowledged
+                )
+            self._producer.flush(60)
+            self._written += [Record(key, self.rounds, 0) for key in self.keys]
+            self.rounds += 1
+            self._stopping.wait(0.02)
+
+    def _acknowledged(self, error: KafkaError | None, message: Message) -> None:
+        if error is not None:
+            self.failures.append(error)
+        self.partitions.add(message.partition() or 0)
+
+
+def grown(made: Application) -> ApplicationLayout:
+    inputs = {made.topic("in"): InputLayout(3)}
+    return ApplicationLayout(LAYOUT, {0: SubtopologyLayout(3, LAYOUT, inputs, "grow")})
+
+
+def test_each_key_is_processed_in_the_order_in_which_it_was_acknowledged(
+    application: Any, wait_until: Any
+) -> None:
+    moves = {(partition_of(key.encode(), 2), partition_of(key.encode(), 3)) for key in KEYS}
+    assert {(0, 1), (1, 0), (0, 2), (1, 2)} <= moves
+    made: Application = application("sequence", partitions=2, outputs=("results",))
+    config = Config(application_id=made.name, bootstrap_servers=made.kafka.bootstrap_servers)
+    written: list[Record] = []
+    learns = Writer(made, KEYS[::2], written=written, metadata_ms=SOON_MS).start()
+    remains = Writer(made, KEYS[1::2], written=written, metadata_ms=NEVER_MS).start()
+    wait_until(lambda: min(learns.rounds, remains.rounds) > 100, what="producers that write")
+    request = [NewPartitions(made.topic("in"), 3)]
+    for done in made.kafka.admin.create_partitions(request).values():
+        done.result(60)
+    write_layout(config, Admin(config), grown(made))
+    points = "commit.after_transaction_commit=kill@12"
+    in_steps: dict[str, Any] = {"commit_interval_ms": 50, "max_poll_records": 100}
+    killed = made.worker("a", failpoints=points, **in_steps)
+    workers = [made.worker("b", **in_steps)]
+    assert killed.wait() == KILLED
+    workers.append(made.worker("a", **in_steps))
+    # One learns of it by itself, the keys of the other one go on with a producer that is new.
+    wait_until(lambda: 2 in learns.partitions, what="a producer that learns of the partition")
+    remains.stop()
+    assert remains.partitions == {0, 1}
+    successor = Writer(made, remains.keys, written=written, metadata_ms=NEVER_MS)
+    successor.rounds = remains.rounds
+    successor.start()
+    wait_until(lambda: successor.rounds > remains.rounds + 20, what="a successor that writes")
+    for writer in (learns, successor):
+        writer.stop()
+    assert successor.partitions == {0, 1, 2}
+    strays = f"{made.name}-{made.topic('in')}-strays.layout-2"
+    made.wait_until_done(made.topic("in"), strays, watch=workers)
+
+    history = cluster_history(
+        described(made),
+        config,
+        inputs=made.topic("in"),
+        output=made.topic("results"),
+        store="chains",
+        layout=grown(made),
+    )
+    assert len(history.inputs) == len(written)
+    # As they were acknowledged: the topic's partitions do not tell it.
+    verdict = check(replace(history, inputs=written), per_key(Chain, link), emit="every")
+    assert verdict, verdict
+    late = sum(one.metric("streamer_strays_late_total") for one in workers)
+    forwarded = sum(one.metric("streamer_strays_forwarded_total") for one in workers)
+    assert (late, forwarded > 0) == (0, True)
+    assert [one.stop() for one in workers] == [0, 0]
