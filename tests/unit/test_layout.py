@@ -52,6 +52,13 @@ def test_a_key_meets_itself_over_topics_of_different_widths(tasks: int, by: Part
             "place keys differently: a murmur2, b consistent",
         ),
         (SubtopologyLayout(3, TWO, {"a": InputLayout(12)}, mode="routed"), "with 3 tasks over a"),
+        (SubtopologyLayout(3, TWO, {"a": InputLayout(6)}, mode="grow"), "with 3 tasks over a"),
+        (
+            SubtopologyLayout(
+                3, TWO, {"a": InputLayout(3), "b": InputLayout(6)}, "grow", keeps_state=False
+            ),
+            "3 tasks over a .3., b",
+        ),
         (SubtopologyLayout(3, TWO, {"a": InputLayout(12)}, mode="odd"), "the mode 'odd'"),  # type: ignore[arg-type]
         (subtopology(3, 12, since=Layout(3)), "its state is of layout 3"),
     ],

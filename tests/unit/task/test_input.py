@@ -184,3 +184,33 @@ def test_the_order_does_not_depend_on_where_batches_end(
         orders.append(taken(waiting))
     assert orders[0] == orders[1] == orders[2]
     assert len(orders[0]) == len(ones) + len(others)
+
+
+def test_what_is_gated_waits_for_its_release_and_nobody_for_it() -> None:
+    waiting = TaskInput([A, B], records_max=2, gated=[B])
+    waiting.add(batch(A, [5]))
+    waiting.add(batch(B, [1, 2]))
+    waiting.reached_end(B, 2)
+    waiting.add(batch(B, [3], first=2))
+    waiting.reached_end(B, 3)
+    assert taken(waiting) == ["a0"]
+    assert waiting.held(B) == 2
+    assert waiting.full == {B}
+    assert waiting.held_bytes()[B] > 3 * RECORD_OVERHEAD_BYTES
+    waiting.reached_end(A, 1)
+    assert waiting.ends() == {A: 1}  # what is held is not handed out
+    waiting.release(B, 1)
+    assert taken(waiting) == ["b0", "b1"]
+    waiting.open(B)
+    assert taken(waiting) == ["b2"]
+    assert waiting.ends() == {A: 1, B: 3}
+    waiting.add(batch(B, [4], first=3))
+    assert taken(waiting) == ["b3"]
+
+
+def test_what_is_held_is_forgotten_with_the_rest() -> None:
+    waiting = TaskInput([A, B], records_max=2, gated=[B])
+    waiting.add(batch(B, [1, 2]))
+    waiting.clear()
+    assert waiting.held(B) == 0
+    assert waiting.waiting == 0

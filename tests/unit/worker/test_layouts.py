@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -13,7 +14,13 @@ from streamer import App
 from streamer.config import Config
 from streamer.control.layouts import layout_record
 from streamer.control.view import TaskInfo, lags_of
-from streamer.errors import LayoutChangedError, PartitionsChangedError, TopicMissingError
+from streamer.errors import (
+    InternalTopicError,
+    LayoutChangedError,
+    PartitionsChangedError,
+    TopicMissingError,
+    TopologyError,
+)
 from streamer.http.copies import Wish
 from streamer.http.routing import Places
 from streamer.ids import Layout, TaskId, TopicPartition
@@ -21,8 +28,10 @@ from streamer.kafka.admin import TopicSpec
 from streamer.layout import ApplicationLayout, InputLayout, SubtopologyLayout
 from streamer.restore.bootstraps import KafkaSurroundings
 from streamer.store.directory import WorkerDirectory
+from streamer.task.build import input_partitions
 from streamer.topology.partitioner import partition_of
 from streamer.topology.partitions import partitions
+from streamer.worker.layouts import check_record
 from streamer.worker.topics import prepare
 from streamer.worker.upkeep import Upkeep
 
@@ -78,6 +87,25 @@ def test_its_topics_are_made_beside_those_of_the_first() -> None:
     brokers.counts["in"] = 24
     with pytest.raises(PartitionsChangedError, match="was built for in with 12 partitions"):
         prepare(app().topology(), config(), brokers, layout=SECOND)
+
+
+def test_topics_that_were_grown_have_strays_topics_as_wide() -> None:
+    grown = SubtopologyLayout(18, Layout(2), {"in": InputLayout(18)}, "grow")
+    layout = ApplicationLayout(Layout(2), {0: grown})
+    brokers: Any = Brokers(**{"in": 18})
+    planned = prepare(app().topology(), config(), brokers, layout=layout).planned
+    strays = "shop-in-strays.layout-2"
+    assert brokers.asked == {"shop-counts-changelog.layout-2": 18, strays: 18}
+    assert planned.repartition == {strays: 18}
+    assert input_partitions(
+        app().topology(), TaskId(0, 13), planned.sources, layout=planned.layout
+    ) == (TopicPartition(strays, 13), TopicPartition("in", 13))
+    check_record(app().topology(), layout, brokers)
+    routed = replace(layout, subtopologies={0: replace(grown, mode="routed")})
+    with pytest.raises(InternalTopicError, match="in the mode 'routed', and this release runs"):
+        check_record(app().topology(), routed, brokers)
+    with pytest.raises(TopologyError, match="cannot run with 9 tasks over in"):
+        layout.folded({0: 9})
 
 
 def test_its_directories_carry_the_layout_and_former_ones_stay(tmp_path: Path) -> None:

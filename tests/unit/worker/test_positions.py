@@ -36,6 +36,7 @@ def start(
     reset: str = "earliest",
     spec: StoreSpec = SPEC,
     internal: Collection[str] = (),
+    grown: Collection[str] = (),
 ) -> Start:
     broker = FakeBroker(partition_of=partition_of, now_ms=lambda: 7)
     for topic in ("old", "new"):
@@ -55,6 +56,7 @@ def start(
         stores=[spec],
         filled=[spec.name] if has_rows else [],
         internal=internal,
+        grown=grown,
         config=Config(application_id="app", auto_offset_reset=reset),
     )
 
@@ -218,3 +220,16 @@ def test_what_had_closed_is_passed_on_from_where_the_last_commit_came(
         disk = replace(disk, times={"s": stored[0]}, closings={"s": stored[1]})
     found = start(committed, disk, spec=spec)
     assert found.closings == ({} if expected is None else {"s": expected})
+
+
+def test_where_strays_may_be_the_disk_alone_does_not_tell_a_position() -> None:
+    """It does not know up to where they were forwarded: some would be twice."""
+    whole = Positions(inputs={OLD: 7, NEW: 4}, stream_time_ms=40)
+    with pytest.raises(TaskCorruptedError, match="no committed offset for old/0"):
+        start({}, whole, grown=["old"])
+    known = marks(["new", "old"], [SPEC])
+    older = Metadata(50, known, forwarded={"a": 5, "b": 9}, stray_ms=70).encode()
+    newer = Metadata(50, known, forwarded={"a": 8}, stray_ms=60).encode()
+    both = {OLD: Committed(8, older), NEW: Committed(4, newer)}
+    found = start(both, whole, grown=["old"])
+    assert (found.forwarded, found.stray_ms) == ({"a": 8, "b": 9}, 70)
