@@ -112,7 +112,7 @@ def changelogs(
 @dataclass(frozen=True, slots=True)
 class Plan:
     """All that pipelines of one worker have in common. `recent_bytes` is for all of its tasks.
-    `ahead` is there where topics were grown, `switched_ms` when the layout was recorded."""
+    `ahead` is there where topics were grown."""
 
     topology: Topology
     config: Config
@@ -122,7 +122,6 @@ class Plan:
     care: Care = field(default_factory=Care)
     layout: ApplicationLayout = field(default_factory=ApplicationLayout)
     ahead: Ahead | None = None
-    switched_ms: int = 0
 
     def crossings(
         self,
@@ -139,7 +138,7 @@ class Plan:
             assert self.ahead is not None
             own = self.layout.subtopologies[task.subtopology]
             source = TopicPartition(topic, task.partition)
-            quiet = Quiet(self.config.stray_quiet_ms, max(self.switched_ms, stray_ms))
+            quiet = Quiet(self.config.stray_quiet_ms, max(self.ahead.switched_ms, stray_ms))
             quiet.last_stray_ms = stray_ms
             crossing = Crossing(
                 task,

@@ -30,6 +30,9 @@ __all__ = ["Ahead", "Crossing"]
 class Ahead(Protocol):
     """What is read and asked ahead of processing. Used by the worker's main thread."""
 
+    switched_ms: int
+    """When the layout was recorded, in ms since 1970."""
+
     def read(self, place: TopicPartition, position: int) -> tuple[list[RawBatch], int]:
         """What there is now from this position on, and the position behind it. Raises the
         StreamerError of a partition that cannot be read."""

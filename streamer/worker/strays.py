@@ -167,9 +167,11 @@ class Lookout(Closable):
 
 
 class ReadAhead(Closable):
-    """A scout and a lookout."""
+    """A scout and a lookout. `switched_ms` is when the layout was recorded, by the clock of who
+    did, in ms since 1970."""
 
-    def __init__(self, scout: Scout, lookout: Lookout) -> None:
+    def __init__(self, scout: Scout, lookout: Lookout, switched_ms: int) -> None:
+        self.switched_ms = switched_ms
         self.read = scout.read
         self.leave = scout.leave
         self.asked = lookout.asked
@@ -181,7 +183,9 @@ class ReadAhead(Closable):
             part.close()
 
 
-def read_ahead(config: Config, planned: Partitions, closing: ExitStack) -> ReadAhead | None:
+def read_ahead(
+    config: Config, planned: Partitions, closing: ExitStack, *, switched_ms: int
+) -> ReadAhead | None:
     """What a worker needs where its layout has topics that were grown; None where it has none."""
     topics = grown(config.application_id, planned)
     if not topics:
@@ -189,7 +193,7 @@ def read_ahead(config: Config, planned: Partitions, closing: ExitStack) -> ReadA
     made = settings.feed_consumer(config, settings.strays_group(config), shares=2)
     scout = Scout(InputConsumer(config, made, shares=2), config.max_poll_records)
     lookout = Lookout(_Brokers(config, topics).look)
-    return closing.enter_context(ReadAhead(scout, lookout))
+    return closing.enter_context(ReadAhead(scout, lookout, switched_ms))
 
 
 class _Brokers:

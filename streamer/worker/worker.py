@@ -91,7 +91,6 @@ class Worker:
         self._clock = clock or SystemClock()
         self._stopping = threading.Event()
         self._solo = solo
-        self._switched_ms = 0
         check(topology, config)
         self._directory = WorkerDirectory.open(
             config.state_dir, topology.application_id, worker_id=config.worker_id, slot=slot
@@ -269,8 +268,7 @@ class Worker:
             wall_time_ms=self._clock.now_ms,
             recent_bytes=parts.recent_rows_bytes,
             layout=planned.layout,
-            ahead=read_ahead(self.config, planned, closing),
-            switched_ms=self._switched_ms,
+            ahead=read_ahead(self.config, planned, closing, switched_ms=self._switched_ms),
         )
         around = KafkaSurroundings(
             self.config,

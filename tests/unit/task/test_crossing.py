@@ -63,6 +63,8 @@ class Logs:
 class Task:
     """One task with a transaction of its own. `steps` are what may come in any order."""
 
+    switched_ms = 0
+
     def __init__(self, logs: Logs, number: int, *, is_gated: bool = True) -> None:
         self.logs = logs
         self.number = number
