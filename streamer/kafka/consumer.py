@@ -17,7 +17,12 @@ from confluent_kafka import Consumer, KafkaError, KafkaException, Message
 from confluent_kafka import TopicPartition as Address
 
 from streamer.config import Config, budget
-from streamer.errors import ConfigError, StreamerError, TaskCorruptedError
+from streamer.errors import (
+    ConfigError,
+    KafkaUnavailableError,
+    StreamerError,
+    TaskCorruptedError,
+)
 from streamer.ids import TopicPartition
 from streamer.kafka import settings
 from streamer.kafka.api import Committed, Fetched
@@ -31,8 +36,10 @@ __all__ = ["InputConsumer", "with_metadata"]
 
 _log = logging.getLogger(__name__)
 
-# One call for the positions of a worker's partitions; brokers that are away are waited for.
+# One call for the bounds of a partition; brokers that are away are waited for.
 _REQUEST_TIMEOUT_S = 30.0
+# One for committed positions. Nothing else is done meanwhile, and whoever asks does so again.
+_COMMITTED_S = 10.0
 
 
 class InputConsumer:
@@ -168,12 +175,16 @@ class InputConsumer:
             raise self._denied
         try:
             answers = self._consumer.committed(
-                [Address(*one) for one in partitions], timeout=_REQUEST_TIMEOUT_S
+                [Address(*one) for one in partitions], timeout=_COMMITTED_S
             )
         except KafkaException as error:
             topics = on_topics("Describe", (place.topic for place in partitions))
             what = f"reading committed offsets of {self._group!r}"
-            raise translated(error, what, on_group("Describe", self._group), topics) from error
+            problem = translated(error, what, on_group("Describe", self._group), topics)
+            if isinstance(problem, KafkaUnavailableError):
+                # A client may have lost the group's coordinator for good, while it reads on.
+                self._replace()
+            raise problem from error
         return {
             TopicPartition(one.topic, one.partition): Committed(one.offset, one.metadata or "")
             for one in answers
