@@ -24,7 +24,9 @@ __all__ = [
     "control_topic",
     "is_changelog_of",
     "is_worker_id",
+    "parse_state_name",
     "repartition_topic",
+    "state_name",
     "transactional_id",
 ]
 
@@ -34,6 +36,7 @@ FIRST_LAYOUT = Layout(1)
 # Names of stores and workers become parts of names of topics and groups, where Kafka allows these.
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,119}")
 _TASK_ID = re.compile(r"([0-9]{1,9})_([0-9]{1,9})")
+_STATE = re.compile(r"([0-9]{1,9}_[0-9]{1,9})(?:\.layout-([1-9][0-9]{0,8}))?")
 _TOPIC = re.compile(r"(?!\.{1,2}\Z)[A-Za-z0-9._-]{1,249}")
 
 
@@ -127,6 +130,23 @@ def is_changelog_of(topic: str, application_id: str, store: str) -> bool:
 
 def repartition_topic(application_id: str, name: str, layout: Layout = FIRST_LAYOUT) -> str:
     return f"{application_id}-{name}-repartition{_suffix(layout)}"
+
+
+def state_name(task: TaskId, layout: Layout = FIRST_LAYOUT) -> str:
+    """The name of the directory of a task's state, as it was built for this layout."""
+    return f"{task}{_suffix(layout)}"
+
+
+def parse_state_name(name: str) -> tuple[TaskId, Layout]:
+    """The opposite. Raises ConfigError for what is no such name."""
+    match = _STATE.fullmatch(name)
+    found = (TaskId.parse(match[1]), Layout(int(match[2] or FIRST_LAYOUT))) if match else None
+    if found is None or state_name(*found) != name:
+        raise ConfigError(
+            f"{name!r} is not the name of a state",
+            hint="it is TASK or TASK.layout-NUMBER, such as 0_3.layout-2",
+        )
+    return found
 
 
 def control_topic(application_id: str, kind: str) -> str:

@@ -9,7 +9,7 @@ from streamer.control.requests import ProposalRecord
 from streamer.operations.books import Books
 from streamer.operations.words import size, span
 
-__all__ = ["last_seconds", "of_operation", "of_proposal"]
+__all__ = ["last_seconds", "of_operation", "of_proposal", "of_step"]
 
 _STEPS_MAX = 12
 _MOVES_MAX = 20
@@ -60,6 +60,26 @@ def of_operation(
     return "\n".join(lines)
 
 
+def of_step(record: OperationRecord, step: str, *, application: str, command: str = "") -> str:
+    """What was done by now, and what the `step` does after which there is no way back."""
+    plan = record.plan
+    at = [one.id for one in plan.steps].index(step)
+    lines = [f"### {step}: {_text(plan.steps[at].summary)}", ""]
+    lines += [f"Operation `{record.id}` of {_text(application)}, plan `{record.plan_id[:12]}`.", ""]
+    pause = f"about {plan.cost.pause_ms} ms" if plan.cost.pause_ms else "none"
+    lines += ["| | |", "|---|---|", f"| Pause | {pause} |", "", "Done by now:", ""]
+    lines += [f"- `{one.id}`: {_text(one.said or one.state)}" for one in record.steps[:at]]
+    lines += ["", f"**Cannot be undone**, from step `{step}` on:", ""]
+    lines += [f"- {_text(each)}" for each in plan.lost or ("it can only be finished",)]
+    lines += [
+        "",
+        "Until then the application goes on as it is. A rejection takes back what was made.",
+    ]
+    if command:
+        lines += ["", f"The same from the command line: `{command}`"]
+    return "\n".join(lines)
+
+
 def of_proposal(proposal: ProposalRecord, why: Sequence[str], *, application: str) -> str:
     """The moves of a placement, and what they mend."""
     lines = [f"### rebalance of {_text(application)}", ""]
@@ -90,10 +110,14 @@ def of_proposal(proposal: ProposalRecord, why: Sequence[str], *, application: st
 
 
 def last_seconds(books: Books, kind: str) -> int:
-    """How long the newest operation of this kind took that is done; 0 where there is none."""
+    """How long the steps of the newest operation of this kind took that is done, without what lay
+    between them, such as a question; 0 where there is none."""
     done = [one for one in books.operations.values() if one.kind == kind and one.state == "done"]
     newest = max(done, key=lambda one: one.ended_ms, default=None)
-    return 0 if newest is None else max(newest.ended_ms - newest.started_ms, 1_000) // 1_000
+    if newest is None:
+        return 0
+    took_ms = sum(max(step.ended_ms - step.started_ms, 0) for step in newest.steps if step.begun)
+    return max(took_ms, 1_000) // 1_000
 
 
 def _text(given: str) -> str:

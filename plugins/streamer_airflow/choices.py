@@ -14,6 +14,7 @@ from dataclasses import asdict
 
 from streamer.config import Config
 from streamer.control.client import Control
+from streamer.control.operator import Operator
 from streamer.errors import StreamerError
 from streamer.ids import TaskId
 from streamer_airflow.hooks.application import ApplicationHook
@@ -30,6 +31,9 @@ def choices_of(config: Config) -> Choices:
         stores = {
             store for _worker, report in control.reports().values() for store in report.durable
         }
+    with Operator(config) as operator:
+        told = operator.plan()
+    parts = told.outline if told is not None else ()
     repository = config.snapshot_repository
     return Choices(
         stores=tuple(sorted(stores)),
@@ -37,6 +41,7 @@ def choices_of(config: Config) -> Choices:
         workers=tuple(each.worker for each in workers),
         zones=tuple(sorted({each.zone for each in workers if each.zone})),
         repositories=(repository,) if repository else (),
+        topics=tuple(sorted({topic for part in parts for topic in part.reads})),
     )
 
 

@@ -32,13 +32,15 @@ _LOG_S = 10.0
 
 class Watch:
     """Tells the log how far an operation is. Where a slot would only be used to look on, for
-    `patience_s`, it sets `stopping`; 0 is without end."""
+    `patience_s`, it sets `stopping`; 0 is without end. One that only `looks_on` does so where there
+    is work to be done here."""
 
     def __init__(
         self,
         stopping: threading.Event,
         patience_s: float = 0.0,
         *,
+        looks_on: bool = False,
         now: Callable[[], float] = time.monotonic,
     ) -> None:
         self.owner = ""
@@ -46,6 +48,7 @@ class Watch:
         """It was this that set `stopping`: somebody else is to look on."""
         self._stopping = stopping
         self._patience_s = patience_s
+        self._looks_on = looks_on
         self._now = now
         self._idle_since: float | None = None
         self._said = ""
@@ -61,21 +64,34 @@ class Watch:
         is_others = bool(record.executor) and record.executor != self.owner
         if not (is_others or is_left_to_workers(record)):
             self._idle_since = None
+            if self._looks_on and record.executor == self.owner:
+                self._leave()
             return
         if self._idle_since is None:
             self._idle_since = now
         if self._patience_s and now - self._idle_since >= self._patience_s:
-            self.has_left = True
-            self._stopping.set()
+            self._leave()
+
+    def _leave(self) -> None:
+        self.has_left = True
+        self._stopping.set()
 
 
 class Driver:
     """One process's way to have an operation carried out. `stop` may be called by a signal. After
-    `limit_s` it leaves it in order by itself; 0 is without end."""
+    `limit_s` it leaves it in order by itself; 0 is without end. One that only `looks_on` leaves it
+    as soon as there is work that workers do not do."""
 
-    def __init__(self, opened: Opened, *, patience_s: float = 0.0, limit_s: float = 0.0) -> None:
+    def __init__(
+        self,
+        opened: Opened,
+        *,
+        patience_s: float = 0.0,
+        limit_s: float = 0.0,
+        looks_on: bool = False,
+    ) -> None:
         self.stopping = threading.Event()
-        self.watch = Watch(self.stopping, patience_s)
+        self.watch = Watch(self.stopping, patience_s, looks_on=looks_on)
         self.is_late = False
         """It was its time that was over."""
         self._opened = opened
@@ -85,8 +101,9 @@ class Driver:
         """Leave it in order: another process can go on at once."""
         self.stopping.set()
 
-    def drive(self, operation: str, plan_id: str = "") -> OperationRecord:
-        """To its end, or until it fails; the record. `plan_id` is what was approved.
+    def drive(self, operation: str, plan_id: str = "", *, until: str = "") -> OperationRecord:
+        """To its end or that of the step `until`, or until it fails; the record. `plan_id` is what
+        was approved.
 
         Raises OperationRefusedError where it may not begin, and then its plan is taken out;
         StoppedError once it is to stop, and `watch.has_left` says whether others are to look on,
@@ -98,7 +115,7 @@ class Driver:
         ):
             self.watch.owner = executor.owner
             try:
-                return executor.start(operation, plan_id=plan_id, waits=True)
+                return executor.start(operation, plan_id=plan_id, waits=True, until=until)
             except OperationRefusedError as error:
                 self._take_out(executor, operation)
                 hint = "; then ".join(filter(None, (error.hint, PLAN_ANEW)))

@@ -81,7 +81,7 @@ class Application:
 
     @property
     def heavy(self) -> dict[str, Any]:
-        """Arguments of tasks that read whole snapshots."""
+        """Arguments of tasks that read whole snapshots, or copy changelogs."""
         queue = heavy_queue()
         return {"queue": queue} if queue else {}
 
@@ -111,6 +111,20 @@ class Application:
             section="What",
             description_md="Only of these stores, one a line. None: all. "
             + _listed("stores", self.choices.stores),
+        )
+
+    def numbers_of_tasks(self) -> Param:
+        return Param(
+            [],
+            type="array",
+            items={"type": "string", "pattern": r"^[A-Za-z0-9._-]+=[1-9][0-9]{0,5}$"},
+            uniqueItems=True,
+            minItems=1,
+            title="Numbers of tasks",
+            section="What",
+            description_md="A topic and how many tasks are to read it, such as `purchases=12`, one"
+            " a line; or a subtopology by its number, such as `0=12`. "
+            + _listed("layout", self.choices.topics),
         )
 
     def worker(self) -> Param:

@@ -19,6 +19,7 @@ from streamer.errors import OperationRefusedError
 from streamer.operations.books import Books
 from streamer.operations.executor import Executor
 from streamer.operations.readiness import check_free, fits
+from streamer.operations.repartition.survey import survey, told_topology, wished
 from streamer.operations.trim.kind import open_world
 from streamer.operations.trim.proposing import propose_trim
 from streamer.operations.trim.survey import Survey
@@ -107,8 +108,9 @@ def weighed(config: Config, record: OperationRecord) -> int:
 
 def _proposed(executor: Executor, config: Config, asked: Asked) -> OperationRecord | None:
     name = asked.operation(_last(executor.books(), asked) + 1)
-    if asked.kind == "trim":
-        # Before the survey, which would find that everything is held and say that nothing may go.
+    if asked.kind in ("trim", "repartition"):
+        # Before the survey, which would find that everything is held and say that nothing may go,
+        # or topics of a layout that somebody else is about to switch to.
         check_free(executor, APPLICATION, name)
     return _written(executor, config, asked, name=name)
 
@@ -119,7 +121,16 @@ def _written(
     if asked.kind == "trim":
         look = partial(_surveyed, config, asked.wanted)
         return propose_trim(executor, look, why=asked.why, operation=name)[1]
-    return executor.propose(asked.kind, _request(asked, name), why=asked.why, operation=name)
+    is_repartition = asked.kind == "repartition"
+    request = _layouts(config, asked.wanted, name) if is_repartition else _request(asked, name)
+    return executor.propose(asked.kind, request, why=asked.why, operation=name)
+
+
+def _layouts(config: Config, wanted: Mapping[str, Any], name: str) -> dict[str, Any]:
+    """So many tasks as are wanted, of the topology that the workers' controller tells."""
+    topology = told_topology(config)
+    tasks = wished(topology, wanted["tasks_of"])
+    return survey(config, topology, tasks, number=name).plain()
 
 
 def _surveyed(config: Config, wanted: Mapping[str, Any]) -> Survey:
@@ -165,5 +176,5 @@ def _request(asked: Asked, name: str) -> dict[str, Any]:
         }
     raise OperationRefusedError(
         f"operations of kind {asked.kind!r} are not planned here",
-        hint="snapshot, rebuild and trim are",
+        hint="snapshot, rebuild, repartition and trim are",
     )

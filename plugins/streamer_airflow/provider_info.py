@@ -27,7 +27,7 @@ _OPTIONS = {
     ),
     "schedules": ("Whether DAGs run by their schedules; off, they run when triggered.", "False"),
     "heavy_queue": (
-        "Queue of tasks that read whole snapshots. Empty: the default queue.",
+        "Queue of tasks that read whole snapshots or copy changelogs. Empty: the default queue.",
         "",
     ),
     "trim_bytes_max": (
@@ -50,7 +50,8 @@ def get_provider_info() -> dict[str, Any]:
     return {
         "package-name": "streamer",
         "name": "Streamer",
-        "description": "Snapshots, rebuilds, trims and rebalances of Streamer applications.",
+        "description": "Snapshots, rebuilds, trims, rebalances and repartitions of Streamer"
+        " applications.",
         "connection-types": [
             {
                 "connection-type": "streamer",

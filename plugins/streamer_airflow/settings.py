@@ -23,6 +23,8 @@ class Choices:
     workers: tuple[str, ...] = ()
     zones: tuple[str, ...] = ()
     repositories: tuple[str, ...] = ()
+    topics: tuple[str, ...] = ()
+    """That it reads."""
 
 
 def connections() -> tuple[str, ...]:
@@ -38,7 +40,7 @@ def has_schedules() -> bool:
 
 
 def heavy_queue() -> str:
-    """Where tasks that read whole snapshots run; "" for the default queue."""
+    """Where tasks that read whole snapshots or copy changelogs run; "" for the default queue."""
     return str(conf.get(_SECTION, "heavy_queue", fallback="") or "")
 
 

@@ -6,7 +6,7 @@ import argparse
 import signal
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
@@ -170,10 +170,16 @@ def _show(arguments: argparse.Namespace) -> int:
     return 0
 
 
-def print_operation(arguments: argparse.Namespace, record: OperationRecord, books: Books) -> None:
-    """Its plan, its steps and its trouble."""
+def print_operation(
+    arguments: argparse.Namespace,
+    record: OperationRecord,
+    books: Books,
+    *,
+    more: Mapping[str, Any] | None = None,
+) -> None:
+    """Its plan, its steps and its trouble; JSON with these fields more."""
     if arguments.json:
-        print_json(_plain(record, books))
+        print_json({**_plain(record, books), **(more or {})})
         return
     print(f"operation {record.id}: {_state(record, books)}, scope {record.plan.scope}")
     print(f"asked for by {record.by or '-'} at {moment(record.planned_ms)}: {record.why or '-'}")

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import argparse
 import os
-import re
 import secrets
+from collections.abc import Collection
 from typing import TYPE_CHECKING, Any
 
+from streamer.cli import completion
+from streamer.cli.layout import plain_way_back, said_way_back
 from streamer.cli.operations import cancelled, ended, executing, print_operation
 from streamer.cli.options import (
     APP_VARIABLE,
@@ -19,7 +21,7 @@ from streamer.cli.options import (
 )
 from streamer.cli.output import print_json, print_table
 from streamer.cli.progress import size, span
-from streamer.errors import ConfigError, OperationRefusedError
+from streamer.errors import OperationRefusedError
 
 if TYPE_CHECKING:
     from streamer.control.operations import OperationRecord
@@ -37,9 +39,11 @@ which then pauses for seconds. Topics of others stay as they are.
   streamer repartition plan purchases=12 --app shop.stream:app
   streamer repartition apply --app shop.stream:app
   streamer repartition status --app shop.stream:app
+
+After the switch, `revert` plans the way back, which loses nothing, and `complete` plans to delete
+what the former layout has left. Both are applied by their id.
 """
 _KIND = "repartition"
-_WANTED = re.compile(r"([A-Za-z0-9._-]+)=([1-9][0-9]{0,5})")
 _COLUMNS = ("subtopology", "reads", "tasks", "then", "stores")
 
 
@@ -79,17 +83,24 @@ def add(commands: Commands) -> None:
         "before the switch: take back all that it made",
         execute=_cancel,
     )
-    cancel.add_argument("--why", metavar="TEXT", default="", help="for those who look later")
-    for verb in (apply, status, cancel):
+    revert = add_command(
+        verbs,
+        "revert",
+        "after the switch: plan the way back to the former numbers of tasks",
+        execute=_revert,
+    )
+    for verb in (cancel, revert):
+        verb.add_argument("--why", metavar="TEXT", default="", help="for those who look later")
+    for verb in (apply, status, cancel, revert):
         verb.add_argument(
             "id",
             metavar="ID",
             nargs="?",
             default="",
             help="of the operation, as `plan` printed it (default: the newest that is not"
-            " finished)",
+            " finished, and for `revert` the newest that is)",
         )
-    for verb in (plan, apply, status, cancel):
+    for verb in (plan, apply, status, cancel, revert, completion.add(verbs)):
         add_application(verb)
         add_json(verb)
 
@@ -99,15 +110,9 @@ def add(commands: Commands) -> None:
 
 def _plan(arguments: argparse.Namespace) -> int:
     topology, config = _topology(arguments), application(arguments)
-    from streamer.operations.repartition.survey import subtopology_named, survey
+    from streamer.operations.repartition.survey import survey, wished
 
-    tasks = {
-        subtopology_named(topology, name): count for name, count in map(_wanted, arguments.wanted)
-    }
-    if len(tasks) != len(arguments.wanted):
-        raise ConfigError(
-            "a subtopology is named twice", hint="give each of them one number of tasks"
-        )
+    tasks = wished(topology, arguments.wanted)
     with executing(arguments) as (executor, _display):
         number = f"{_KIND}-{secrets.token_hex(6)}"
         asked = survey(config, topology, tasks, number=number)
@@ -119,26 +124,13 @@ def _plan(arguments: argparse.Namespace) -> int:
     return 0
 
 
-def _wanted(text: str) -> tuple[str, int]:
-    match = _WANTED.fullmatch(text)
-    if match is None:
-        raise ConfigError(
-            f"{text!r} does not say how many tasks",
-            hint="write SUBTOPOLOGY=TASKS, such as 0=12, or TOPIC=TASKS, such as purchases=12",
-        )
-    return match[1], int(match[2])
-
-
 def _topology(arguments: argparse.Namespace) -> Topology:
+    """Of the application's code where that is given, else as its workers tell it."""
     from streamer.cli.target import load_app
+    from streamer.operations.repartition.survey import told_topology
 
     name = arguments.app or os.environ.get(APP_VARIABLE, "")
-    if ":" not in name:
-        raise ConfigError(
-            "a plan needs the application itself, which says what its subtopologies keep",
-            hint="give --app MODULE:APP; what was planned is applied with an id alone, too",
-        )
-    return load_app(name).topology()
+    return load_app(name).topology() if ":" in name else told_topology(application(arguments))
 
 
 def _plain(asked: Asked, record: OperationRecord) -> dict[str, Any]:
@@ -176,7 +168,8 @@ def _rows(asked: Asked) -> list[dict[str, Any]]:
 
 def _print_plan(asked: Asked, record: OperationRecord) -> None:
     plan = record.plan
-    print(f"layout {asked.before.number} -> layout {asked.after.number}, by fold")
+    back = f", which reverts {asked.reverts}" if asked.reverts else ""
+    print(f"layout {asked.before.number} -> layout {asked.after.number}, by fold{back}")
     print_table(_rows(asked), _COLUMNS)
     print()
     print_table([{"step": one.id, "what": one.summary} for one in plan.steps], ("step", "what"))
@@ -190,17 +183,55 @@ def _print_plan(asked: Asked, record: OperationRecord) -> None:
     print(f"\nstreamer repartition apply {record.id}")
 
 
+# -- revert ----------------------------------------------------------------------------------------
+
+
+def _revert(arguments: argparse.Namespace) -> int:
+    topology, config = _topology(arguments), application(arguments)
+    from msgspec.structs import replace
+
+    from streamer.operations.repartition import way_back
+    from streamer.operations.repartition.survey import survey
+
+    with executing(arguments) as (executor, _display):
+        books = executor.books()
+        chosen = _newest_done(books) if not arguments.id else _chosen(arguments.id, books)
+        back = way_back.look_back(config, chosen, books)
+        if back.why_not:
+            raise OperationRefusedError(
+                f"repartition {chosen.id} cannot be reverted: {back.why_not}", hint=back.hint
+            )
+        number = f"{_KIND}-{secrets.token_hex(6)}"
+        asked = replace(survey(config, topology, back.tasks, number=number), reverts=chosen.id)
+        record = executor.propose(_KIND, asked.plain(), why=arguments.why, operation=number)
+    if arguments.json:
+        print_json({**_plain(asked, record), "reverts": chosen.id})
+    else:
+        _print_plan(asked, record)
+    return 0
+
+
+def _newest_done(books: Books) -> OperationRecord:
+    found = [one for one in books.operations.values() if (one.kind, one.state) == (_KIND, "done")]
+    if not found:
+        raise OperationRefusedError(
+            "there is no repartition that is done",
+            hint="before its switch one is taken back by: streamer repartition cancel",
+        )
+    return max(found, key=lambda one: (one.ended_ms, one.id))
+
+
 # -- apply, status, cancel -------------------------------------------------------------------------
 
 
 def _apply(arguments: argparse.Namespace) -> int:
     with executing(arguments) as (executor, _display):
-        chosen = _chosen(arguments.id, executor.books())
+        chosen = _chosen(arguments.id, executor.books(), kinds=(_KIND, completion.KIND))
         record = executor.start(chosen.id, plan_id=chosen.plan_id, waits=arguments.wait)
         code = ended(arguments, record, executor.books(), wanted="done")
     if not arguments.json:
         for step in record.steps:
-            if step.said and step.id in ("switch", "settle"):
+            if step.said and (step.id in ("switch", "settle") or record.kind == completion.KIND):
                 print(step.said)
     return code
 
@@ -208,7 +239,16 @@ def _apply(arguments: argparse.Namespace) -> int:
 def _status(arguments: argparse.Namespace) -> int:
     with executing(arguments) as (executor, _display):
         books = executor.books()
-    print_operation(arguments, _chosen(arguments.id, books, finished=True), books)
+    chosen = _chosen(arguments.id, books, finished=True)
+    from streamer.operations.repartition import way_back
+
+    back = way_back.look_back(application(arguments), chosen, books)
+    print_operation(arguments, chosen, books, more={"revert": plain_way_back(back)})
+    if not arguments.json:
+        print()
+        if chosen.state == "done" and not books.completed_by(chosen.id):
+            print(f"its former layout is there: streamer repartition complete {chosen.id}")
+        print(said_way_back(back))
     return 0
 
 
@@ -219,12 +259,14 @@ def _cancel(arguments: argparse.Namespace) -> int:
         return ended(arguments, record, executor.books(), wanted="cancelled")
 
 
-def _chosen(given: str, books: Books, *, finished: bool = False) -> OperationRecord:
+def _chosen(
+    given: str, books: Books, *, finished: bool = False, kinds: Collection[str] = (_KIND,)
+) -> OperationRecord:
     """The repartition of this id; without one the newest that has begun and is not finished, else
     the newest plan, else, where it may be `finished`, the newest of all."""
     if given:
         record = books.operation(given)
-        if record.kind == _KIND:
+        if record.kind in kinds:
             return record
         raise OperationRefusedError(
             f"operation {given} is no repartition: {record.kind}",

@@ -72,6 +72,11 @@ class Attendance:
         """Time alone will change something: workers settle, may come back, or are given up."""
         return bool(self._joining or self._missing_ms or self.away)
 
+    @property
+    def beginning(self) -> frozenset[str]:
+        """Those that were there before the switch, and are not back yet."""
+        return self._beginning
+
     def begin(self, workers: frozenset[str], *, is_scant: bool) -> None:
         """All of these begin anew, and are placed as if they were there. `is_scant` says that they
         have too few copies: others are placed once they are back."""
@@ -120,6 +125,7 @@ class Attendance:
     def placed(self, change: Change, now_ms: int) -> None:
         """A new placement is made for this change."""
         self._joining, self._is_scant = frozenset(), False
+        self._beginning &= change.live
         waited_for = (self.away.keys() | change.gone) - change.given_up - change.live
         self.away = {each: self.away.get(each, now_ms) for each in waited_for if self.delay_ms > 0}
 

@@ -120,6 +120,7 @@ def _about(state: State) -> PlanRecord:
         controller=state.name,
         shape=shape.digest,
         topology=shape.parts,
+        outline=state.outline,
         pause=state.pause.told,
         unpaused=state.pause.unpaused,
     )

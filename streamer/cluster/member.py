@@ -8,7 +8,8 @@ The producer is made before start(), and again before each rejoin(), never in be
 fencing its transactional id end everything that was assigned to this incarnation.
 Threads of its own, so that neither slow user code nor a long restore makes it look dead: one writes
 the status; one polls the worker's own group, whose session is kept even while the interpreter is
-busy; one reads assignments; one stands for election while it is wanted; one controls, when elected.
+busy; one reads assignments; one controls, when elected. `Candidate` stands for election, and may be
+shared by the members that follow each other in a process.
 """
 
 from __future__ import annotations
@@ -20,8 +21,8 @@ import time
 from collections.abc import Callable, Mapping
 
 from streamer.clock import Clock
+from streamer.cluster.candidate import Candidate
 from streamer.cluster.controller import PASSING, Controller
-from streamer.cluster.election import Election
 from streamer.cluster.hearing import Hearing
 from streamer.cluster.lease import Lease, bound_ms
 from streamer.cluster.ports import KafkaPorts
@@ -59,7 +60,7 @@ class Member:
     """One process of a worker among the others. All methods may be called by any thread.
 
     `address` is where this worker answers queries. Once `stopping` is set, `start` waits for
-    brokers no longer.
+    brokers no longer. `candidate` is of the process, where that has several members in turn.
     """
 
     def __init__(
@@ -70,6 +71,7 @@ class Member:
         clock: Clock,
         address: str = "",
         stopping: threading.Event | None = None,
+        candidate: Candidate | None = None,
     ) -> None:
         if config.worker_id is None:
             raise ConfigError("a worker joins under a worker_id, and there is none")
@@ -77,8 +79,8 @@ class Member:
         self._config = config
         self._clock = clock
         self._session = fresh_session()
-        host = config.host or socket.gethostname()
-        # Without zones those of one host die together.
+        self._candidate = candidate or Candidate(config)
+        host = config.host or socket.gethostname()  # Without zones those of one host die together.
         self._listed = Listed(self.worker_id, self._session, config.zone or f"host={host}")
         self._seat = Seat(
             self.worker_id,
@@ -89,6 +91,7 @@ class Member:
             capacity=config.capacity,
             address=address,
             warm_lag_max=config.acceptable_recovery_lag,
+            follows=self._candidate.succeed(self._session),
         )
         self._lock = threading.Lock()
         self._is_leaving, self._is_stopped = threading.Event(), threading.Event()
@@ -135,11 +138,13 @@ class Member:
         )
         self._publish()
         self._controller.start()
-        for work in (self._live, self._speak, self._listen, self._stand):
+        for work in (self._live, self._speak, self._listen):
             name = work.__name__.strip("_")
             thread = threading.Thread(target=self._guard, args=(work,), name=name, daemon=True)
             self._threads.append(thread)
             thread.start()
+        elect = self._controller.elect
+        self._candidate.serve(self._listed, self._admin, elect=elect, fail=self._fail)
         _log.info("joining as %s", client_id(self.worker_id, self._session))
 
     def desired(self) -> Desired | None:
@@ -160,13 +165,15 @@ class Member:
         *,
         pause: tuple[str, str] = ("", ""),
         shadows: Shadowed = NO_SHADOWS,
+        former: Mapping[str, int] | None = None,
     ) -> None:
-        """What the worker owns now, having acted on assignment `seen`: a task that was taken away
-        up to there and is not listed is closed. `standbys` are the copies that it keeps, `pause`
-        names the pause that it keeps and the last one that it ended, `shadows` are copies for the
-        layout that is to follow. News are published at once."""
+        """What the worker owns now, having acted on assignment `seen`: what was taken away up to
+        there and is not listed is closed. `standbys` are its copies, `pause` is the one that it
+        keeps and the last one that it ended, `shadows` and `former` are of other layouts."""
         with self._lock:
-            is_news = self._seat.report(seen, tasks, standbys, pause=pause, shadows=shadows)
+            is_news = self._seat.report(
+                seen, tasks, standbys, pause=pause, shadows=shadows, former=former
+            )
         if is_news:
             self._publish()
 
@@ -195,34 +202,37 @@ class Member:
         own = self._seat.failure or self._failure or self._controller.failure
         return self._hearing.layouts.failure or own
 
-    def leave(self, timeout_s: float) -> None:
-        """Say good-bye and leave the group, so that nobody waits for a session to end.
-
-        The tasks must be closed and reported before. If they are not, this process goes without a
+    def leave(self, timeout_s: float, *, begins_anew: bool = False) -> None:
+        """Say good-bye and leave the groups, so that nobody waits for a session to end. Where the
+        process `begins_anew` with another layout, nobody takes its tasks over, and it goes on to
+        stand for election. The tasks must be closed and reported before: else it goes without a
         word, and is fenced as if it had died.
         """
         deadline = time.monotonic() + timeout_s
         if self._is_stopped.is_set():
             return
         if self._voice is not None:
-            self._say_good_bye(self._voice, deadline)
+            self._say_good_bye(self._voice, deadline, hands_over=not begins_anew)
         # The groups first: a controller may be held up at its work for as long as brokers are away,
         # and whoever comes next fences it.
         self._is_leaving.set()
+        self._candidate.release(is_over=not begins_anew)
         self._controller.stop(max(0.1, deadline - time.monotonic()))
         self._is_stopped.set()
         for thread in self._threads:
             thread.join(max(0.1, deadline - time.monotonic()))
+        if not begins_anew:
+            self._candidate.close()
         if self._voice is not None:
             self._voice.close()
 
-    def _say_good_bye(self, voice: Voice, deadline: float) -> None:
+    def _say_good_bye(self, voice: Voice, deadline: float, *, hands_over: bool) -> None:
         with self._lock:
             seat = self._seat
             if not seat.is_empty:
                 _log.warning("leaving with tasks that were not reported closed: to be fenced")
                 return
-            was_seated = seat.desired is not None and not seat.is_fenced
+            hands_over = hands_over and seat.desired is not None and not seat.is_fenced
             seat.leave()
         self._publish()
         try:
@@ -231,7 +241,7 @@ class Member:
             _log.warning("good-bye could not be said: %s", error)
             return
         until = min(deadline, time.monotonic() + _HAND_OVER_S)
-        while was_seated and self.is_controller and not seat.is_handed_over:
+        while hands_over and self.is_controller and not seat.is_handed_over:
             if time.monotonic() > until:
                 return
             time.sleep(0.01)
@@ -262,11 +272,6 @@ class Member:
         with Membership.of_worker(self._config, group, client_id=str(self._listed)) as membership:
             while not self._is_leaving.is_set():
                 membership.poll(_POLL_S)
-
-    def _stand(self) -> None:
-        """Stand for election whenever there are too few who do."""
-        elect, leaving = self._controller.elect, self._is_leaving
-        Election(self._config, self._listed, admin=self._admin, elect=elect, leaving=leaving).run()
 
     def _listen(self) -> None:
         """Hear the assignments, what all are asked to do, and which layout holds."""

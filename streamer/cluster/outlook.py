@@ -50,6 +50,7 @@ def outlook(
         waiting=plan.step.waiting,
         modes=_modes(placement.modes if placement else (), since),
         away=tuple(sorted(plan.attendance.away)),
+        beginning=tuple(sorted(plan.attendance.beginning)),
         idle=dict(placement.idle) if placement else {},
         draining=tuple(sorted(plan.drained)),
         rebalance=rebalance,

@@ -65,6 +65,12 @@ class Pause:
         elif told[1] == "lifted":
             self.number, self.state = told[0], "lifted"
 
+    def settle(self, request: PauseRecord) -> None:
+        """Of a new controller, which has read this request and then found that its own layout is
+        the recorded one: where the pause is over, nothing is left to be found out."""
+        if request.is_over:
+            self.number, self.state, self._is_lifted = request.number, "lifted", True
+
     def hear(self, request: PauseRecord, now_ms: int) -> bool:
         """Take in a request. Returns whether there is something to do."""
         if request.number == self.number:

@@ -59,7 +59,8 @@ NO_SHADOWS = Shadowed()
 @dataclass(slots=True)
 class Seat:
     """One process of a worker. `address` is where it answers queries; a copy that has no more than
-    `warm_lag_max` offsets to read is warm, and becoming so is news."""
+    `warm_lag_max` offsets to read is warm, and becoming so is news. `follows` is the session that
+    this process had before."""
 
     worker: str
     incarnation: Incarnation
@@ -69,6 +70,7 @@ class Seat:
     capacity: int = 100
     address: str = ""
     warm_lag_max: int = 0
+    follows: str = ""
     desired: Desired | None = None
     is_fenced: bool = False
     is_handed_over: bool = False
@@ -80,6 +82,7 @@ class Seat:
     _standbys: dict[str, StandbyReport] = field(default_factory=dict)
     _shadows: dict[str, StandbyReport] = field(default_factory=dict)
     _shadows_of: str = ""
+    _former: dict[str, int] = field(default_factory=dict)
     _pause: tuple[str, str] = ("", "")
     _number: int = 0
     _was_seated: bool = False
@@ -123,10 +126,11 @@ class Seat:
         *,
         pause: tuple[str, str] = ("", ""),
         shadows: Shadowed = NO_SHADOWS,
+        former: Mapping[str, int] | None = None,
     ) -> bool:
         """What the worker owns now, its copies and its shadows; which pause it keeps, with all
-        committed that it had processed, and which one it ended. Returns whether that must be
-        published at once.
+        committed that it had processed, and which one it ended; the bytes of `former` state, by
+        directory. Returns whether that must be published at once.
 
         A `seen` that was never handed out to this incarnation counts as nothing seen.
         """
@@ -135,14 +139,17 @@ class Seat:
         named = {str(task): tasks[task] for task in sorted(tasks)}
         copies = {str(task): one for task, one in sorted((standbys or {}).items())}
         shaded = {str(task): one for task, one in sorted(shadows.reports.items())}
+        left = dict(sorted((former or {}).items()))
         is_news = (
             (seen, pause, shadows.operation) != (self._seen, self._pause, self._shadows_of)
+            or left != self._former
             or _states(named) != _states(self._tasks)
             or self._conditions(copies) != self._conditions(self._standbys)
             or self._conditions(shaded) != self._conditions(self._shadows)
         )
         self._seen, self._tasks, self._standbys = seen, named, copies
         self._shadows, self._shadows_of = shaded, shadows.operation
+        self._former = left
         self._pause = pause
         self._is_changed = self._is_changed or is_news
         return is_news
@@ -165,6 +172,7 @@ class Seat:
             standbys=self._standbys,
             shadows=self._shadows,
             shadows_of=self._shadows_of,
+            former=self._former,
             left=self.has_left,
             shape=self.shape.digest,
             zone=self.zone,
@@ -173,6 +181,7 @@ class Seat:
             address=self.address,
             paused=self._pause[0],
             resumed=self._pause[1],
+            follows=self.follows,
             at_ms=wall_ms,
         )
 

@@ -6,6 +6,7 @@ import threading
 from collections.abc import Mapping
 
 from streamer.clock import Clock
+from streamer.cluster.candidate import Candidate
 from streamer.cluster.seat import NO_SHADOWS, Desired, Shadowed
 from streamer.cluster.work import Work
 from streamer.config import Config
@@ -29,8 +30,9 @@ class Solo:
         clock: Clock,
         address: str = "",
         stopping: threading.Event | None = None,
+        candidate: Candidate | None = None,
     ) -> None:
-        del clock, address, stopping
+        del clock, address, stopping, candidate
         self.worker_id = config.worker_id or "solo"
         self._incarnation = Incarnation(fresh_session())
         self._desired = Desired(1, work.tasks)
@@ -58,8 +60,9 @@ class Solo:
         *,
         pause: tuple[str, str] = ("", ""),
         shadows: Shadowed = NO_SHADOWS,
+        former: Mapping[str, int] | None = None,
     ) -> None:
-        del seen, standbys, pause, shadows
+        del seen, standbys, pause, shadows, former
         self.tasks = tasks
 
     def orders(self) -> tuple[Order, ...]:
@@ -71,7 +74,7 @@ class Solo:
         self._incarnation = self._incarnation.next()
         self._desired = Desired(self._desired.version + 1, self._desired.tasks)
 
-    def leave(self, timeout_s: float) -> None:
+    def leave(self, timeout_s: float, *, begins_anew: bool = False) -> None:
         """There is nobody to tell."""
 
     def failure(self) -> StreamerError | None:

@@ -18,6 +18,7 @@ from streamer.config.cluster import zone_tags
 from streamer.control.goals import GoalRecord
 from streamer.control.identity import Incarnation, session_of
 from streamer.control.messages import AssignmentRecord, StatusRecord, task_ids
+from streamer.control.outline import Outline
 from streamer.control.requests import Answer, PlanRecord
 from streamer.errors import ConfigError
 from streamer.ids import FIRST_LAYOUT, Layout, TaskId
@@ -49,6 +50,7 @@ class State:
     pause: Pause = field(default_factory=Pause)
     layout: Layout = FIRST_LAYOUT
     """That of this controller's worker, and of all that are given tasks."""
+    outline: Outline = ()
     revision: int = 0
     """Of the plan's target that was written last."""
 
@@ -67,7 +69,7 @@ def load(
     """What a new controller knows from the topics, once its predecessor can write no more. `goal`
     is None where a piece of it cannot be read: the tasks are placed anew then."""
     state = State(name, Plan(work.tasks, work.policy, work.stateless), work.shape)
-    state.layout = work.layout
+    state.layout, state.outline = work.layout, work.outline
     granted: dict[str, tuple[frozenset[TaskId], frozenset[TaskId]]] = {}
     for assignment in assignments:
         view_of(state, assignment.worker).take(assignment)
@@ -120,6 +122,9 @@ def _resume(state: State, told: PlanRecord, now_ms: int) -> None:
         why=told.why,
         now_ms=now_ms,
     )
+    if told.beginning:
+        # It had begun with the layout, and waited for these.
+        _await_all(state, frozenset(told.beginning) & state.plan.workers)
     state.plan.drains.resume(told.drain)
 
 
@@ -141,15 +146,21 @@ def _begin(state: State, told: PlanRecord, now_ms: int) -> None:
         why=f"layout {state.layout} begins where copies were made for it",
         now_ms=now_ms,
     )
-    wanted = state.plan.policy.standby_replicas
-    state.plan.attendance.begin(
-        state.plan.workers,
+    _await_all(state, state.plan.workers)
+    state.plan.drains.resume(told.drain)
+
+
+def _await_all(state: State, workers: frozenset[str]) -> None:
+    """These begin anew, and have what nobody else has."""
+    plan = state.plan
+    wanted = plan.policy.standby_replicas
+    plan.attendance.begin(
+        workers,
         is_scant=any(
-            len(copies.standbys) < wanted and task not in state.plan.stateless
-            for task, copies in state.plan.target.items()
+            len(copies.standbys) < wanted and task not in plan.stateless
+            for task, copies in plan.target.items()
         ),
     )
-    state.plan.drains.resume(told.drain)
 
 
 def _site(view: WorkerView) -> Site | None:

@@ -33,7 +33,7 @@ from streamer.cluster.work import Work
 from streamer.control.goals import GoalRecord
 from streamer.control.identity import Process, client_id
 from streamer.control.messages import AssignmentRecord, StatusRecord
-from streamer.control.requests import Answer, Request
+from streamer.control.requests import Answer, PauseRecord, Request
 from streamer.errors import InvariantError, LayoutChangedError
 
 __all__ = ["Ports", "Term"]
@@ -128,6 +128,9 @@ class Term:
             now_ms=now_ms,
             wall_ms=wall_ms,
         )
+        for one in self._asked:
+            if isinstance(one, PauseRecord):
+                self._state.pause.settle(one)
 
     def turn(self) -> list[Action]:
         """One look at the world and what follows from it; returns what was done.

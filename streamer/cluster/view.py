@@ -126,6 +126,7 @@ class WorkerView:
         those that have no more than `lag_max` offsets to read."""
         incarnation = Incarnation.parse(record.incarnation)
         report = Report.of(record)
+        is_news = bool(record.follows) and self._is_over(record.follows)
         if self._is_last_word(incarnation, record):
             self.heard = record
         if record.left:
@@ -134,7 +135,7 @@ class WorkerView:
         if incarnation in self.retired or (
             known is not None and record.number <= known.record.number
         ):
-            return False
+            return is_news
         kin = [one for one in self.known() if one.session == incarnation.session]
         is_over = record.left or self._was_replaced(incarnation, record)
         if is_over or any(one.number > incarnation.number for one in kin):
@@ -142,7 +143,15 @@ class WorkerView:
             return True
         self.retire(one for one in kin if one.number < incarnation.number)
         self.reports[incarnation] = report
-        return not report.says_the_same_as(known, lag_max)
+        return is_news or not report.says_the_same_as(known, lag_max)
+
+    def _is_over(self, session: str) -> bool:
+        """Its process has begun anew, with a producer that was made since. Returns whether that is
+        news."""
+        ended = [one for one in self.known() if one.session == session]
+        self.left.add(session)
+        self.retire(ended)
+        return bool(ended)
 
     def _is_last_word(self, incarnation: Incarnation, record: StatusRecord) -> bool:
         """By the order of the log, in which records come: clocks may be set back. A session counts

@@ -5,9 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 
+from streamer.cluster.outline import outline_of
 from streamer.cluster.plan import Policy
 from streamer.cluster.steps import Limits
 from streamer.config import Config
+from streamer.control.outline import Outline
 from streamer.ids import FIRST_LAYOUT, Layout, TaskId
 from streamer.layout import ApplicationLayout
 from streamer.topology.graph import Topology
@@ -19,13 +21,14 @@ __all__ = ["Work"]
 @dataclass(frozen=True, slots=True)
 class Work:
     """All tasks of the application, those of them that have no state, and its topology's shape:
-    workers of another one are no part of this cluster."""
+    workers of another one are no part of this cluster. `outline` is for those who have no code."""
 
     tasks: frozenset[TaskId]
     stateless: frozenset[TaskId] = frozenset()
     shape: Shape = field(default_factory=Shape)
     policy: Policy = field(default_factory=Policy)
     layout: Layout = FIRST_LAYOUT
+    outline: Outline = ()
 
     @classmethod
     def of(
@@ -41,7 +44,14 @@ class Work:
         every = frozenset(tasks)
         bare = {one.number for one in topology.subtopologies if not one.stores}
         stateless = frozenset(task for task in every if task.subtopology in bare)
-        return cls(every, stateless, shape_of(topology, layout), _policy(config), layout.number)
+        return cls(
+            every,
+            stateless,
+            shape_of(topology, layout),
+            _policy(config),
+            layout.number,
+            outline_of(topology),
+        )
 
 
 def _policy(config: Config) -> Policy:

@@ -21,7 +21,7 @@ from streamer.control.identity import Incarnation, Process, session_of
 from streamer.control.numbers import Lag, Whole
 from streamer.control.versions import check_format
 from streamer.errors import InternalTopicError, StreamerError
-from streamer.ids import TaskId, is_worker_id
+from streamer.ids import TaskId, is_worker_id, parse_state_name
 
 __all__ = [
     "FORMAT",
@@ -133,7 +133,12 @@ class StatusRecord(Struct, frozen=True, kw_only=True, omit_defaults=True):
     are the copies it keeps of others' tasks, `capacity` is how much it can carry beside the others.
     `paused` is the pause that it keeps, having committed; `resumed` the last one that it has ended
     by itself. `shadows` are copies of tasks of the layout that is to follow, by the order of
-    operation `shadows_of`: their names mean something in that layout alone.
+    operation `shadows_of`: their names mean something in that layout alone. `former` is what
+    its disk has of layouts that were left: the bytes of each directory (`0_3.layout-2`).
+
+    `follows` is the session that the process had before it began anew, "" where this is its first.
+    That one is over: the producer was made anew since. Its own last word has the same key, and may
+    be gone when a controller reads.
     """
 
     format: Whole
@@ -145,6 +150,7 @@ class StatusRecord(Struct, frozen=True, kw_only=True, omit_defaults=True):
     standbys: dict[str, StandbyReport] = {}
     shadows: dict[str, StandbyReport] = {}
     shadows_of: str = ""
+    former: dict[str, Whole] = {}
     left: bool = False
     shape: str = ""
     zone: str = ""
@@ -153,6 +159,7 @@ class StatusRecord(Struct, frozen=True, kw_only=True, omit_defaults=True):
     address: str = ""
     paused: str = ""
     resumed: str = ""
+    follows: str = ""
     at_ms: Whole = 0
     application: str = ""
 
@@ -233,6 +240,9 @@ def _check(message: AssignmentRecord | StatusRecord) -> None:
     for name in named:
         if str(TaskId.parse(name)) != name:
             raise InternalTopicError(f"{name!r} is not a task id")
+    if isinstance(message, StatusRecord):
+        for name in message.former:
+            parse_state_name(name)
     if isinstance(message, StatusRecord) and not is_worker_id(message.worker):
         # Kafka is asked for the groups of those that speak: by some names not even of others.
         raise InternalTopicError(f"{message.worker[:120]!r} is not a worker id")

@@ -4,12 +4,14 @@
     snapshot/<number>   SnapshotOrder    the same, for a host that pulls it
     rebuild/<task>      RebuildOrder     make one copy anew from a source
     shadow/<worker>     ShadowOrder      keep copies of tasks of the layout that is to follow
+    former              FormerOrder      remove state of layouts that were left; it stands for good
 
 One small compacted topic with one partition, which every worker reads beside its assignments. The
 operation that gives an order writes it in the transaction of its own lock, and takes it back when
-it ends. What became of it is in statuses and in the repository; an order that is read again, by a
-worker that has just started too, asks for what is not there yet and for nothing else. Each names
-its `application`, "" where a release wrote it that did not: one of another is refused.
+it ends, but for the last one. What became of it is in statuses and in the repository; an order that
+is read again, by a worker that has just started too, asks for what is not there yet and for nothing
+else. Each names its `application`, "" where a release wrote it that did not: one of another is
+refused.
 """
 
 from __future__ import annotations
@@ -22,12 +24,14 @@ from streamer.control.layouts import LayoutRecord, check_layout
 from streamer.control.numbers import Whole
 from streamer.control.requests import refuse_foreign
 from streamer.control.versions import check_format
-from streamer.errors import InternalTopicError, StreamerError
-from streamer.ids import TaskId
+from streamer.errors import ConfigError, InternalTopicError, StreamerError
+from streamer.ids import Layout, TaskId, parse_state_name, state_name
 
 __all__ = [
     "FORMAT",
+    "FORMER_KEY",
     "SNAPSHOT_KEY",
+    "FormerOrder",
     "Order",
     "RebuildOrder",
     "ShadowOrder",
@@ -41,6 +45,7 @@ __all__ = [
 
 FORMAT = 1
 SNAPSHOT_KEY = "snapshot"
+FORMER_KEY = "former"
 _REBUILD = "rebuild/"
 _SHADOW = "shadow/"
 
@@ -85,12 +90,31 @@ class ShadowOrder(Struct, frozen=True, kw_only=True, omit_defaults=True):
     application: str = ""
 
 
-Order = SnapshotOrder | RebuildOrder | ShadowOrder
+class FormerOrder(Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """Nobody needs the state that tasks of these subtopologies, by number, had under these layouts:
+    the application has left them, and their changelogs are deleted. Layouts are never used again,
+    so this is never taken back, and a worker that was away reads it when it is back."""
+
+    format: Whole
+    operation: str
+    left: dict[str, tuple[Whole, ...]]
+    at_ms: Whole = 0
+    application: str = ""
+
+    def names(self, state: str) -> bool:
+        """Whether it is about the state of this name, such as `0_3.layout-2`. Raises ConfigError
+        for what is no such name."""
+        task, layout = parse_state_name(state)
+        return layout in self.left.get(str(task.subtopology), ())
+
+
+Order = SnapshotOrder | RebuildOrder | ShadowOrder | FormerOrder
 
 
 _encoder = msgspec.json.Encoder()
 _decoders: dict[type[Order], msgspec.json.Decoder[Order]] = {
-    kind: msgspec.json.Decoder(kind) for kind in (SnapshotOrder, RebuildOrder, ShadowOrder)
+    kind: msgspec.json.Decoder(kind)
+    for kind in (SnapshotOrder, RebuildOrder, ShadowOrder, FormerOrder)
 }
 
 
@@ -131,6 +155,8 @@ def decode_order(topic: str, key: str, value: bytes) -> Order:
 
 
 def _kind(key: str) -> type[Order]:
+    if key == FORMER_KEY:
+        return FormerOrder
     if key.startswith(_REBUILD):
         return RebuildOrder
     return ShadowOrder if key.startswith(_SHADOW) else SnapshotOrder
@@ -144,12 +170,25 @@ def _check(order: Order, topic: str, key: str) -> None:
         case ShadowOrder():
             expected = shadow_key(order.worker)
             _check_shadows(order, topic.rpartition(".")[0])
+        case FormerOrder():
+            expected = FORMER_KEY
+            for number, layouts in order.left.items():
+                for layout in layouts:
+                    parse_state_name(state_name(TaskId(_subtopology(number), 0), Layout(layout)))
         case SnapshotOrder():
             expected = export_key(order.operation) if key != SNAPSHOT_KEY else SNAPSHOT_KEY
             for task in order.tasks:
                 TaskId.parse(task)
     if key != expected:
         raise InternalTopicError(f"the record of key {key!r} belongs under {expected!r}")
+
+
+def _subtopology(text: str) -> int:
+    """Raises ConfigError for what is no number, or not written as it always is."""
+    number = TaskId.parse(f"{text}_0").subtopology
+    if str(number) != text:
+        raise ConfigError(f"{text!r} is not the number of a subtopology", hint="such as 0")
+    return number
 
 
 def _check_shadows(order: ShadowOrder, application: str) -> None:

@@ -20,6 +20,7 @@ import msgspec
 from msgspec import Struct
 
 from streamer.control.numbers import Lag, Whole
+from streamer.control.outline import Outline
 from streamer.control.versions import check_format
 from streamer.errors import InternalTopicError
 
@@ -166,10 +167,12 @@ class ProposalRecord(Struct, frozen=True, kw_only=True, omit_defaults=True):
 
 class PlanRecord(Struct, frozen=True, kw_only=True, omit_defaults=True):
     """Where the controller is going. `moves` are the first of `moves_left`; `waiting` counts copies
-    that the limits hold back, `away` the workers that are waited for, `idle` those that are given
-    nothing and why. `rebalance` says what became of the last request: its number, and how.
+    that the limits hold back, `away` the workers that are waited for, `beginning` those of them
+    that are not back since the layout was switched to, `idle` those that are given nothing and why.
+    `rebalance` says what became of the last request: its number, and how.
     `topology` tells the shape of all workers that are given tasks, one text for each subtopology,
-    and `shape` is its digest: told here once, and not in each assignment.
+    and `shape` is its digest: told here once, and not in each assignment. `outline` has all that a
+    change of the layout goes by, so that whoever plans one needs no code of the application.
 
     `drain` is the number of the drain that the placement goes by, `halted` of the one that was
     stopped last: where both are the same, its workers keep what they have. Of its workers,
@@ -190,6 +193,7 @@ class PlanRecord(Struct, frozen=True, kw_only=True, omit_defaults=True):
     waiting: Whole = 0
     modes: tuple[ModeRecord, ...] = ()
     away: tuple[str, ...] = ()
+    beginning: tuple[str, ...] = ()
     idle: dict[str, str] = {}
     draining: tuple[str, ...] = ()
     rebalance: tuple[str, str] = ("", "")
@@ -200,6 +204,7 @@ class PlanRecord(Struct, frozen=True, kw_only=True, omit_defaults=True):
     settings: str = ""
     shape: str = ""
     topology: tuple[str, ...] = ()
+    outline: Outline = ()
     pause: tuple[str, str] = ("", "")
     unpaused: tuple[str, ...] = ()
     at_ms: Whole = 0

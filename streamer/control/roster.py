@@ -45,7 +45,7 @@ class Roster:
         self._clock = clock
         self._elected_ms = elected_ms
         self._presence = Presence()
-        self._elected: frozenset[Process] = frozenset()
+        self._elected: frozenset[str] = frozenset()
         self._asked_ms: int | None = None
 
     def workers(
@@ -61,16 +61,17 @@ class Roster:
             silence_ms=self._silence_ms,
             doubted=_ended(assignments),
         )
-        elected = self._controller() & alive
+        # A process that went on with another layout has a new session, and the office still.
+        elected = self._controller()
         return workers_of(
             assignments,
             statuses,
-            members=dict.fromkeys(alive, False) | dict.fromkeys(elected, True),
+            members={process: process[0] in elected for process in alive},
             now_ms=now_ms,
         )
 
-    def _controller(self) -> frozenset[Process]:
-        """The controller, or nobody at this moment."""
+    def _controller(self) -> frozenset[str]:
+        """The worker that is the controller, or nobody at this moment."""
         now_ms = self._clock.monotonic_ms()
         if self._asked_ms is not None and now_ms - self._asked_ms < self._elected_ms:
             return self._elected
@@ -81,7 +82,7 @@ class Roster:
             _log.warning("who is the controller is not known at present: %s", error)
             return frozenset()
         owners = (listed_as(each.client_id) for each in found if each.partitions)
-        self._elected = frozenset(each.process for each in owners if each is not None)
+        self._elected = frozenset(each.worker for each in owners if each is not None)
         # An election takes a moment: nobody is asked for again at once.
         self._asked_ms = now_ms if self._elected else None
         return self._elected

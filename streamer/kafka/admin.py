@@ -12,6 +12,7 @@ import time
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from contextlib import suppress
 from functools import partial
+from itertools import chain, repeat
 from typing import Any, Literal, TypeVar
 
 from confluent_kafka import (
@@ -61,8 +62,9 @@ _MOVED = (
     KafkaError._TRANSPORT,
 )
 # A leader that lives answers in milliseconds. One that has died is asked for so long, and then who
-# leads is looked up again.
-_LEADER_S = 3.0
+# leads is looked up again. Not so long at first: a client that was just made, on a busy host, now
+# and then waits in vain for its first answer, and each task of a new layout waits behind it.
+_FIRST_S, _LEADER_S = 1.0, 3.0
 _LEVELS = {
     "read_committed": IsolationLevel.READ_COMMITTED,
     "read_uncommitted": IsolationLevel.READ_UNCOMMITTED,
@@ -297,8 +299,10 @@ class Admin:
         if not request:
             return {}
 
+        waits = chain((_FIRST_S,), repeat(_LEADER_S))
+
         def ask(left_s: float) -> dict[TopicPartition, int]:
-            left_s = min(left_s, _LEADER_S)
+            left_s = min(left_s, next(waits))
             answers = self._client.list_offsets(
                 request, isolation_level=_LEVELS[isolation], request_timeout=left_s
             )

@@ -25,7 +25,19 @@ from streamer.control.operations import (
 from streamer.errors import InternalTopicError, OperationRefusedError
 from streamer.operations.ports import Rows
 
-__all__ = ["FINISHED_MIN", "FINISHED_MS_MAX", "PLANNED_MS_MAX", "Books", "read_books"]
+__all__ = [
+    "COMPLETION",
+    "FINISHED_MIN",
+    "FINISHED_MS_MAX",
+    "PLANNED_MS_MAX",
+    "REPARTITION",
+    "Books",
+    "read_books",
+]
+
+# Two kinds of operations that belong together: what the first leaves, the second deletes.
+REPARTITION = "repartition"
+COMPLETION = "completion"
 
 # A task of a run that has thousands of operations, or is cleared weeks later, still finds its own.
 FINISHED_MS_MAX = 30 * 24 * 3_600_000
@@ -90,6 +102,29 @@ class Books:
         held = (lock for lock in self.locks.values() if lock.operation == operation)
         return any(lock.is_live(now_ms) for lock in held)
 
+    def completed_by(self, operation: str) -> str:
+        """The completion that deletes, or has deleted, what the former layout of a repartition has
+        left; "" for none. One that was given up may be done again."""
+        return next(
+            (
+                one.id
+                for one in self.operations.values()
+                if one.kind == COMPLETION and one.state != "cancelled"
+                if one.has_begun or one.state == "done"
+                if operation in one.request.get("operations", ())
+            ),
+            "",
+        )
+
+    def uncompleted(self) -> list[OperationRecord]:
+        """The repartitions whose former layout nobody has completed, the first one first."""
+        found = [
+            one
+            for one in self.operations.values()
+            if one.kind == REPARTITION and one.state == "done" and not self.completed_by(one.id)
+        ]
+        return sorted(found, key=lambda one: (one.ended_ms, one.id))
+
     def next_epoch(self, scope: str) -> int:
         """Above all that were ever used, also where the lock's own record was lost."""
         lock = self.lock(scope)
@@ -102,7 +137,8 @@ class Books:
         """Rows that take out what nobody needs: operations that were finished 30 days ago, or are
         more than `bytes_max` with newer ones, but for the newest `keep`; plans that may not be
         started any more, and wishes about operations that are gone. None of these is ever written
-        again, so whoever holds any lock may do it."""
+        again, so whoever holds any lock may do it. A repartition that is not completed stays: its
+        record alone says which topics its former layout has left."""
         gone = self._old(now_ms, keep=keep, bytes_max=bytes_max)
         for one in self.operations.values():
             age_ms = now_ms - one.planned_ms
@@ -123,11 +159,12 @@ class Books:
     def _old(self, now_ms: int, *, keep: int, bytes_max: int) -> set[str]:
         finished = [one for one in self.operations.values() if one.is_finished]
         finished.sort(key=lambda one: (one.ended_ms, one.id), reverse=True)
+        needed = {one.id for one in self.uncompleted()}
         gone, size = set(), 0
         for number, one in enumerate(finished):
             size += len(encode(one))
             is_old = now_ms - one.ended_ms > FINISHED_MS_MAX or size > bytes_max
-            if number >= keep and is_old:
+            if number >= keep and is_old and one.id not in needed:
                 gone.add(one.id)
         return gone
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from streamer.operations.completion.kind import Completion
 from streamer.operations.kinds import Kinds
 from streamer.operations.rebuild import Rebuild
 from streamer.operations.rebuild_world import KafkaWorld
@@ -18,12 +19,12 @@ __all__ = ["all_kinds", "is_left_to_workers"]
 
 # What these steps do after their first look is done by workers, by orders that stand in Kafka:
 # whoever carries the operation out only looks, and a thread of a process that waits will do.
-_WATCHED = {"snapshot": {"wait"}, "rebuild": {"export", "warm"}}
+_WATCHED = {"snapshot": {"wait"}, "rebuild": {"export", "warm"}, "repartition": {"settle"}}
 
 
 def all_kinds() -> Kinds:
     """What the command line and workers can carry out. A kind is added here with its module."""
-    return Kinds([Snapshot(), Rebuild(KafkaWorld), Trim(), Repartition()])
+    return Kinds([Snapshot(), Rebuild(KafkaWorld), Trim(), Repartition(), Completion()])
 
 
 def is_left_to_workers(record: OperationRecord) -> bool:

@@ -163,9 +163,11 @@ class Executor(Closable):
         plan_id: str = "",
         takes_over: bool = False,
         waits: bool = False,
+        until: str = "",
     ) -> OperationRecord:
         """Carry out what was planned, to its end; where it has begun, go on with it. One that
-        `waits` does so while another process carries it out, and goes on if that one dies.
+        `waits` does so while another process carries it out, and goes on if that one dies. After
+        the step `until` it is left paused, with its lock: somebody else goes on with it.
 
         `plan_id` is what was approved. Raises OperationRefusedError, and nothing was changed, where
         that is another plan, the world is not as it was planned for, or the scope is held.
@@ -177,7 +179,9 @@ class Executor(Closable):
                 f" and {plan_id[:12]} was approved",
                 hint=f"look at it and approve it: streamer operations show {operation}",
             )
-        return self._turn(record, takes_over=takes_over, waits=waits)
+        if until and until not in [step.id for step in record.steps]:
+            raise InvariantError(f"operation {operation} has no step {until!r}")
+        return self._turn(record, takes_over=takes_over, waits=waits, until=until)
 
     def resume(
         self, operation: str, *, takes_over: bool = False, waits: bool = False
@@ -256,12 +260,14 @@ class Executor(Closable):
         self._notice(record)
         return record
 
-    def _turn(self, record: OperationRecord, *, takes_over: bool, waits: bool) -> OperationRecord:
+    def _turn(
+        self, record: OperationRecord, *, takes_over: bool, waits: bool, until: str = ""
+    ) -> OperationRecord:
         if waits and not takes_over:
             record = self._unattended(record)
         while True:
             try:
-                return self._process.turn(record, takes_over=takes_over)
+                return self._process.turn(record, takes_over=takes_over, until=until)
             except OperationRefusedError:
                 # Another one that waited was faster.
                 if not (waits and self._is_live(self.books(), record)):

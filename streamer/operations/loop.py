@@ -75,7 +75,7 @@ class Run:
 
     `wish` looks for a wish to cancel it, `outdated` gives rows to take out when it ends, `notice`
     is told each change. Once `stopping` is set it pauses. One that only `cancels` does no step
-    forward.
+    forward. After the step `until` it is left paused, for whoever goes on.
     """
 
     def __init__(
@@ -90,6 +90,7 @@ class Run:
         notice: Callable[[OperationRecord], None],
         stopping: threading.Event | None = None,
         cancels: bool = False,
+        until: str = "",
     ) -> None:
         self.record = record
         self._steps = steps
@@ -100,6 +101,7 @@ class Run:
         self._notice = notice
         self._stopping = stopping
         self._cancels = cancels
+        self._until = until
         self._world: Any = None
         self._answered = False
         self._looked_ms = self._saved_ms = clock.monotonic_ms() - _LOOK_MS
@@ -178,25 +180,31 @@ class Run:
             self._check()
             if step.is_done(self._world):
                 self._found_done(at)
-                continue
-            before = self.record.steps[at]
-            self._set(at, state="running", begun=before.begun + 1, progress=None)
-            self._set(at, started_ms=self.record.steps[at].started_ms or self._clock.now_ms())
-            # Before its first effect: whoever cleans up after a kill must know that there may be
-            # some. A wish to cancel that came meanwhile is seen by the step's own checks.
-            self._save()
-            failpoints.hit("operations.before_step")
-            said = step.run(self._world, self._work(at, before.progress))
-            failpoints.hit("operations.after_step")
-            if not step.is_done(self._world):
-                raise InvariantError(
-                    f"step {step.id} has run, and is not done all the same",
-                    hint="look at what it said and at the log of whoever carried it out",
-                )
-            self._end_step(at, "done", said)
-            self._save()
-            _log.info("operation %s, step %s: %s", self.record.id, step.id, said)
+            else:
+                self._do(at, step)
+            if step.id == self._until and step is not self._steps[-1]:
+                self.leave("paused", None)
+                return
         self._finish("done")
+
+    def _do(self, at: int, step: Step[Any]) -> None:
+        before = self.record.steps[at]
+        self._set(at, state="running", begun=before.begun + 1, progress=None)
+        self._set(at, started_ms=self.record.steps[at].started_ms or self._clock.now_ms())
+        # Before its first effect: whoever cleans up after a kill must know that there may be
+        # some. A wish to cancel that came meanwhile is seen by the step's own checks.
+        self._save()
+        failpoints.hit("operations.before_step")
+        said = step.run(self._world, self._work(at, before.progress))
+        failpoints.hit("operations.after_step")
+        if not step.is_done(self._world):
+            raise InvariantError(
+                f"step {step.id} has run, and is not done all the same",
+                hint="look at what it said and at the log of whoever carried it out",
+            )
+        self._end_step(at, "done", said)
+        self._save()
+        _log.info("operation %s, step %s: %s", self.record.id, step.id, said)
 
     def _found_done(self, at: int) -> None:
         if self.record.steps[at].state != "done":

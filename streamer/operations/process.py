@@ -65,9 +65,15 @@ class Process:
         return books
 
     def turn(
-        self, record: OperationRecord, *, takes_over: bool, cancels: bool = False
+        self,
+        record: OperationRecord,
+        *,
+        takes_over: bool,
+        cancels: bool = False,
+        until: str = "",
     ) -> OperationRecord:
-        """Go on until it is finished or fails. One that `cancels` does no step forward."""
+        """Go on until it is finished or fails, or the step `until` is done. One that `cancels` does
+        no step forward."""
         if record.is_finished:
             return record
         kind = self.kinds.named(record.kind)
@@ -85,6 +91,7 @@ class Process:
             notice=self.notice,
             stopping=self.stopping,
             cancels=cancels,
+            until=until,
         )
         with ExitStack() as stack:
             stack.enter_context(hold)

@@ -18,16 +18,16 @@ from __future__ import annotations
 import fcntl
 import json
 import os
-import re
 import secrets
 import socket
 import time
+from contextlib import suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from streamer.closable import Closable
-from streamer.errors import StateDirectoryError
-from streamer.ids import FIRST_LAYOUT, Layout, TaskId
+from streamer.errors import ConfigError, StateDirectoryError
+from streamer.ids import Layout, TaskId, parse_state_name, state_name
 from streamer.layout import ApplicationLayout
 
 __all__ = ["FORMAT_VERSION", "Identity", "TaskDirectory", "WorkerDirectory"]
@@ -35,7 +35,6 @@ __all__ = ["FORMAT_VERSION", "Identity", "TaskDirectory", "WorkerDirectory"]
 FORMAT_VERSION = 1
 SLOTS_MAX = 256
 _IDENTITY = "streamer.json"
-_TASK = re.compile(r"(\d+_\d+)(?:\.layout-(\d+))?")
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,8 +106,7 @@ class WorkerDirectory(Closable):
         """Where the database of a task is, or will be made; in the layout that runs unless another
         is named."""
         layout = self.layout.since(task.subtopology) if layout is None else layout
-        suffix = "" if layout == FIRST_LAYOUT else f".layout-{layout}"
-        return self.path / "tasks" / f"{task}{suffix}"
+        return self.path / "tasks" / state_name(task, layout)
 
     def digests(self, task: TaskId, layout: Layout | None = None) -> Path:
         """The file of hashes from one snapshot of a task to the next; it may be lost."""
@@ -140,10 +138,10 @@ class WorkerDirectory(Closable):
         """All tasks that have state here, in order."""
         found = []
         for path in sorted((self.path / "tasks").glob("*")):
-            match = _TASK.fullmatch(path.name)
-            if match is not None and (path / "CURRENT").exists():
-                layout = Layout(int(match[2] or FIRST_LAYOUT))
-                found.append(TaskDirectory(TaskId.parse(match[1]), layout, path))
+            if not (path / "CURRENT").exists():
+                continue
+            with suppress(ConfigError):
+                found.append(TaskDirectory(*parse_state_name(path.name), path))
         return sorted(found, key=lambda one: (one.layout, one.task))
 
     def close(self) -> None:

@@ -1,5 +1,5 @@
 """A worker's reports, with what became of the orders that it was given: chores of its tasks, and
-copies for the layout that is to follow."""
+copies for the layout that is to follow, and with what is left of those before."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ class _Said(NamedTuple):
 
 
 class Speaker(Membership, Protocol):
-    """A membership that tells of copies for the layout that is to follow, too."""
+    """A membership that tells of other layouts, too."""
 
     def report(
         self,
@@ -37,6 +37,7 @@ class Speaker(Membership, Protocol):
         *,
         pause: tuple[str, str],
         shadows: Shadowed = NO_SHADOWS,
+        former: Mapping[str, int] | None = None,
     ) -> None: ...
 
 
@@ -48,10 +49,13 @@ class Chores:
         member: Speaker,
         chores: Callable[[], Mapping[TaskId, ChoreReport]],
         shadows: Callable[[], Shadowed] = Shadowed,
+        *,
+        former: Callable[[], Mapping[str, int]] = dict,
     ) -> None:
         self._member = member
         self._chores = chores
         self._shadows = shadows
+        self._former = former
         self._last: _Said | None = None
 
     def desired(self) -> Desired | None:
@@ -71,7 +75,9 @@ class Chores:
             task: replace(report, chore=chores[task]) if task in chores else report
             for task, report in tasks.items()
         }
-        self._member.report(seen, told, standbys, pause=pause, shadows=self._shadows())
+        self._member.report(
+            seen, told, standbys, pause=pause, shadows=self._shadows(), former=self._former()
+        )
 
     def again(self) -> None:
         """Say what was said last, with the chores as they are now."""

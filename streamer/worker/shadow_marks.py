@@ -28,12 +28,13 @@ from streamer.errors import StateDirectoryError
 from streamer.ids import FIRST_LAYOUT, Layout, TaskId
 from streamer.snapshot.disk import sync
 
-__all__ = ["Mark", "make_room", "mark", "marks", "remove", "settle_shadows"]
+__all__ = ["REMOVED", "Mark", "make_room", "mark", "marks", "remove", "settle_shadows"]
 
 _log = logging.getLogger(__name__)
 
 _SUFFIX = ".shadow"
-_REMOVED = ".removed"
+# What bears it is removed at a start, whatever it was.
+REMOVED = ".removed"
 _NAME = re.compile(r"(\d+_\d+)\.layout-(\d+)\.shadow")
 
 
@@ -102,7 +103,7 @@ def make_room(one: Mark) -> None:
 def remove(path: Path) -> None:
     """A shadow whose database is closed. Cut anywhere, it is done again. Raises
     StateDirectoryError where the disk refuses."""
-    aside = path.with_name(f"{path.name}{_REMOVED}")
+    aside = path.with_name(f"{path.name}{REMOVED}")
     try:
         failpoints.hit("shadow.before_removed")
         shutil.rmtree(aside, ignore_errors=True)
@@ -123,7 +124,7 @@ def remove(path: Path) -> None:
 def settle_shadows(tasks: Path, record: LayoutRecord | None) -> None:
     """At a start, before a task is opened: what became the state of a task is a shadow no more, and
     what cannot become one any more is removed. Raises StateDirectoryError."""
-    for cut in tasks.glob(f"*{_REMOVED}"):
+    for cut in tasks.glob(f"*{REMOVED}"):
         shutil.rmtree(cut, ignore_errors=True)
     number = FIRST_LAYOUT if record is None else record.number
     for one in marks(tasks):

@@ -13,9 +13,11 @@ import threading
 from collections.abc import Callable
 from contextlib import ExitStack
 from dataclasses import replace
+from functools import partial
 
 from streamer import failpoints, metrics
 from streamer.clock import Clock, SystemClock
+from streamer.cluster.candidate import Candidate
 from streamer.cluster.member import Member
 from streamer.cluster.solo import Solo
 from streamer.cluster.work import Work
@@ -47,6 +49,7 @@ from streamer.topology.partitions import Partitions
 from streamer.worker.checks import check
 from streamer.worker.chores import Chores
 from streamer.worker.following import Following
+from streamer.worker.former import Former
 from streamer.worker.gauges import Gauges, show_budget
 from streamer.worker.layouts import recorded_layout
 from streamer.worker.loop import Loop
@@ -94,6 +97,7 @@ class Worker:
         self.config = replace(config, worker_id=self._directory.worker_id)
         # One for all that is sent and fetched, whatever repositories that concerns.
         self._pace = Pace(config.snapshot_bytes_per_second)
+        self._candidate = Candidate(self.config)
 
     @property
     def worker_id(self) -> str:
@@ -110,7 +114,7 @@ class Worker:
         Raises the StreamerError that made going on impossible; the state is kept in any case.
         """
         following = Following(self._clock, self._stopping)
-        with self._directory:
+        with self._directory, self._candidate:
             while True:
                 try:
                     return self._begin()
@@ -177,7 +181,8 @@ class Worker:
             delete_retention_ms=self._delete_retention_ms,
             closing=closing,
         )
-        chores = Chores(member, lambda: snapshots.chores, shadows.told)
+        former = Former(self._directory)
+        chores = Chores(member, lambda: snapshots.chores, shadows.told, former=former.told)
         loop = Loop(
             self.config,
             clock=self._clock,
@@ -205,7 +210,7 @@ class Worker:
         closing.callback(snapshots.close)
         closing.callback(watch.close)
         closing.callback(upkeep.close)
-        closing.callback(self._leave, member)
+        closing.push(partial(_leave, member))
         snapshots.start()
         watch.start()
         upkeep.start()
@@ -214,7 +219,7 @@ class Worker:
         def turn() -> None:
             loop.turn()
             # Between two turns: the databases are at their last commit.
-            if snapshots.turn() | shadows.turn(member.orders()):
+            if snapshots.turn() | shadows.turn(member.orders()) | former.turn(member.orders()):
                 chores.again()
 
         return self._turn(loop, turn, tasks=tasks, upkeep=upkeep)
@@ -226,8 +231,7 @@ class Worker:
         try:
             while not self._stopping.is_set():
                 turn()
-                failures = tasks.failures
-                failed = bool(failures)
+                failed = bool(failures := tasks.failures)
                 if failures and len(failures) == len(tasks.owned):
                     # Nothing is left to do here: say why, rather than look alive.
                     raise next(iter(failures.values()))
@@ -242,10 +246,6 @@ class Worker:
             raise
         loop.close(commits=True)
         return 1 if failed else 0
-
-    def _leave(self, member: Member | Solo) -> None:
-        failpoints.hit("worker.before_leave")
-        member.leave(timeout_s=_LEAVE_S)
 
     def _tasks(
         self,
@@ -300,6 +300,7 @@ class Worker:
             clock=self._clock,
             address=address,
             stopping=self._stopping,
+            candidate=self._candidate,
         )
 
     def _serve(self, serving: WorkerServing, closing: ExitStack) -> None:
@@ -321,6 +322,12 @@ class Worker:
         closing.callback(server.close)
         serving.address = self.config.application_server or f"{self.config.http_host}:{server.port}"
         _log.info("queries, health and metrics at http://%s", serving.address)
+
+
+def _leave(member: Member | Solo, *ended: object) -> None:
+    """`ended` is what an error is told by, its class first."""
+    failpoints.hit("worker.before_leave")
+    member.leave(timeout_s=_LEAVE_S, begins_anew=ended[0] is LayoutChangedError)
 
 
 def _producer(

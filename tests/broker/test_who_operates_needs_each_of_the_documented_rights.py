@@ -17,6 +17,8 @@ from streamer.control.client import Control
 from streamer.control.operator import Operator
 from streamer.control.plans import PLAN_FORMAT, Plan
 from streamer.errors import ConfigError
+from streamer.operations.completion.kind import Completion
+from streamer.operations.completion.survey import survey as completed
 from streamer.operations.executor import Executor
 from streamer.operations.kinds import Kinds
 from streamer.operations.repartition.kind import Repartition
@@ -244,7 +246,8 @@ def test_whoever_repartitions_needs_the_documented_rights(
     config = Config(application_id=made.name, bootstrap_servers=made.broker.address, kafka=settings)
     request = surveyed(config, described(made).topology(), {0: 1, 1: 1}, number="fold-1")
     try:
-        with Executor(config, KafkaTable(config), Kinds([Repartition()])) as executor:
+        kinds = Kinds([Repartition(), Completion()])
+        with Executor(config, KafkaTable(config), kinds) as executor:
             operation = executor.propose("repartition", request.plain(), operation="fold-1").id
             failed = executor.start(operation)
             assert failed.trouble is not None
@@ -252,6 +255,9 @@ def test_whoever_repartitions_needs_the_documented_rights(
             assert "AlterConfigs on" in failed.trouble.message
             secured.grant("folder", altering)
             done = executor.start(operation)
+            assert done.state == "done", done.trouble
+            left = completed(config, executor.books(), ["fold-1"]).asked
+            done = executor.start(executor.propose("completion", left.plain()).id)
             assert done.state == "done", done.trouble
         check(made, RECORDS)
     finally:

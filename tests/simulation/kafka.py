@@ -8,7 +8,7 @@ after its last heartbeat; who asks for the members may get an answer that is a m
 from __future__ import annotations
 
 import random
-from collections import deque
+from collections import defaultdict, deque
 from dataclasses import dataclass, field
 
 from streamer.cluster.events import EndPause, Fence
@@ -31,7 +31,8 @@ class Kafka:
     assignments: list[tuple[str, AssignmentRecord | None]] = field(default_factory=list)
     statuses: list[StatusRecord] = field(default_factory=list)
     operations: list[Request | Answer] = field(default_factory=list)
-    goal: dict[int, GoalRecord] = field(default_factory=dict)
+    goals: dict[int, dict[int, GoalRecord]] = field(default_factory=lambda: defaultdict(dict))
+    """The pieces of each layout, which have keys of their own."""
     answers_lost: int = 0
     """So many commits from now on are done, and whoever asked for them is not told."""
     layout: int = 1

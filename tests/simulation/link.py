@@ -84,7 +84,8 @@ class Link:
         return outcomes
 
     def goal(self) -> Mapping[int, GoalRecord]:
-        return {piece: each for piece, each in self.kafka.goal.items() if each.copies}
+        pieces = self.kafka.goals[self.process.work.layout]
+        return {piece: each for piece, each in pieces.items() if each.copies}
 
     def write(self, written: Write) -> None:
         self.world.meanwhile(self.process)
@@ -97,7 +98,7 @@ class Link:
                 before = dict(self.kafka.assignments)
                 check_held(term.state, written, before, self.world.describe)
             self.kafka.assignments.extend((each.worker, each) for each in written.records)
-            self.kafka.goal |= written.goal
+            self.kafka.goals[self.process.work.layout] |= written.goal
             self.kafka.operations += [written.plan] if written.plan else []
             self._check_goal()
         is_lost = self.kafka.answers_lost > 0

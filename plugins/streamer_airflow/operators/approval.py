@@ -71,7 +71,7 @@ class Offer:
 
 class PlanApproval(ApprovalOperator):
     """The question, whatever is asked. `mode` names the field of the form that says `automatic` or
-    `ask`, `hours` the one with the time for an answer."""
+    `ask`, or is "" where somebody is always asked; `hours` the one with the time for an answer."""
 
     operator_extra_links = (OperationLink(),)
 
@@ -117,7 +117,8 @@ class PlanApproval(ApprovalOperator):
             self.log.info("it has begun: there is nothing to be asked")
             return offer.told
         body = offer.body + "".join(f"\n\nGoes alone: up to {one.text}." for one in offer.limits)
-        if params[self.mode] == AUTOMATIC and not offer.why_not:
+        is_automatic = bool(self.mode) and params[self.mode] == AUTOMATIC
+        if is_automatic and not offer.why_not:
             self.log.info("within the limits of this run: nobody is asked\n%s", body)
             return offer.told
         reason = f"\n\nAsked since {offer.why_not}." if offer.why_not else ""
@@ -159,7 +160,7 @@ class OperationApproval(PlanApproval):
 
     `limits` names the field of the form with the most bytes that go without a person, and the
     option that bounds it; `asks` names fields that always need one. `command` is what does the
-    same, with `{id}` and `{application}`.
+    same, with `{id}` and `{application}`; `note` says what a person should know beside the plan.
     """
 
     template_fields: Sequence[str] = ("stages",)
@@ -173,6 +174,7 @@ class OperationApproval(PlanApproval):
         limits: Mapping[str, str] | None = None,
         asks: Sequence[str] = (),
         command: str = "",
+        note: str = "",
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
@@ -182,6 +184,7 @@ class OperationApproval(PlanApproval):
         self.limits = dict(limits or {})
         self.asks = asks
         self.command = command
+        self.note = note
 
     def offer(self, context: Context) -> Offer | None:
         params: Mapping[str, Any] = context["params"]
@@ -214,6 +217,8 @@ class OperationApproval(PlanApproval):
         if len(records) > _SHOWN_MAX:
             rest = ", ".join(f"`{each.id}`" for each in records[_SHOWN_MAX:])
             bodies.append(f"and {len(records) - _SHOWN_MAX} more of the kind: {rest}")
+        if self.note:
+            bodies.append(self.note)
         limits = limits_of(self.limits, self.conn_id, params)
         return Offer(
             f"{self.kind} of {application}",

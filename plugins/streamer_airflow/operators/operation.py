@@ -32,10 +32,10 @@ from streamer_airflow.triggers.operation import OperationTrigger
 if TYPE_CHECKING:
     from airflow.sdk import Context
 
-    from streamer.control.operations import OperationRecord
+    from streamer.control.operations import OperationRecord, StepRecord
     from streamer.operations.executor import Executor
 
-__all__ = ["OperationOperator", "PlanOperator", "StreamerOperator"]
+__all__ = ["OperationOperator", "PlanOperator", "StreamerOperator", "approved_one"]
 
 # What is done sooner is not worth the way to the triggerer and back; see docs/decisions/0027.
 PATIENCE_S = 20.0
@@ -162,8 +162,8 @@ class OperationOperator(StreamerOperator):
                 self.log.info("operation %s is done; its record is not kept any more", name)
                 return {"operation": name, "plan_id": event.get("plan_id", ""), "state": "done"}
             record = books.operation(name)
-        if record.is_finished or record.state == "failed":
-            return self._ended(judged(record))
+        if self._is_done(record) or record.is_finished or record.state == "failed":
+            return self._ended(record)
         if event.get("state") == "late":
             raise late(record, self._deadline(context, record).allowed)
         return self._carry_out(context)
@@ -179,13 +179,15 @@ class OperationOperator(StreamerOperator):
             with executor_of(config) as executor:
                 record, plan_id = self._operation(context, executor)
             show_link(context, self, record.id)
+            if self._is_done(record) and plan_id in ("", record.plan_id):
+                return self._ended(record)
             until = self._deadline(context, record)
             patience_s = self.patience_s if self.deferrable else 0.0
             opened = functools.partial(executor_of, config, conductor=conductor)
             driver = Driver(opened, patience_s=patience_s, limit_s=until.left_s)
             self._driver = driver
             try:
-                return self._ended(judged(driver.drive(record.id, plan_id)))
+                return self._ended(driver.drive(record.id, plan_id, until=self.until))
             except StoppedError:
                 if not (driver.is_late or driver.watch.has_left):
                     raise
@@ -200,6 +202,7 @@ class OperationOperator(StreamerOperator):
                 plan_id=plan_id,
                 until_ms=until.until_ms,
                 conductor=conductor,
+                until=self.until,
             ),
             method_name="execute_complete",
             timeout=until.timeout,
@@ -208,7 +211,7 @@ class OperationOperator(StreamerOperator):
     def _deadline(self, context: Context, record: OperationRecord) -> Deadline:
         return deadline(
             context,
-            record.started_ms,
+            self._began_ms(record),
             hours=self.hours,
             estimate_s=record.plan.cost.seconds,
         )
@@ -216,14 +219,7 @@ class OperationOperator(StreamerOperator):
     def _operation(self, context: Context, executor: Executor) -> tuple[OperationRecord, str]:
         """Which operation this is about, and the plan that was approved, if one was."""
         if self.is_bound:
-            one = self.approved
-            if isinstance(one, Sequence) and len(one) == 1:
-                one = one[0]
-            if not isinstance(one, Mapping) or "operation" not in one:
-                raise AirflowFailException(
-                    "no plan was approved\nhint: clear the approval: one that is marked as"
-                    " successful by hand has approved nothing"
-                )
+            one = approved_one(self.approved)
             books, name = executor.books(), str(one["operation"])
             if not books.knows(name):
                 raise OperationRefusedError(
@@ -233,10 +229,42 @@ class OperationOperator(StreamerOperator):
             return books.operation(name), str(one["plan_id"])
         return attached(executor, _asked(context, self.kind, self.takes, self.wanted)), ""
 
+    @property
+    def until(self) -> str:
+        """The step after which this task ends; "" for the operation's end."""
+        return ""
+
+    def _is_done(self, record: OperationRecord) -> bool:
+        """Whether there is nothing left for this task."""
+        return record.state == "done"
+
+    def _began_ms(self, record: OperationRecord) -> int:
+        """When the work of this task began; 0 where it has yet to."""
+        return record.started_ms
+
+    def _own(self, record: OperationRecord) -> Sequence[StepRecord]:
+        """The steps that are this task's."""
+        return record.steps
+
     def _ended(self, record: OperationRecord) -> dict[str, Any]:
-        for step in record.steps:
+        """Raises where it has not ended well, with what to do."""
+        if not self._is_done(record):
+            judged(record)
+        for step in self._own(record):
             self.log.info("%s: %s", step.id, step.said or step.state)
         return told(record)
+
+
+def approved_one(approved: Any) -> Mapping[str, Any]:
+    """The only operation of what an approval has returned. Raises AirflowFailException where that
+    is none."""
+    one = approved[0] if isinstance(approved, Sequence) and len(approved) == 1 else approved
+    if not isinstance(one, Mapping) or "operation" not in one:
+        raise AirflowFailException(
+            "no plan was approved\nhint: clear the approval: one that is marked as"
+            " successful by hand has approved nothing"
+        )
+    return one
 
 
 def _asked(context: Context, kind: str, takes: Sequence[str], wanted: Mapping[str, Any]) -> Asked:

@@ -30,7 +30,9 @@ _LEAVE_S = 15.0
 
 class OperationTrigger(BaseTrigger):
     """Ends when the operation has, or at `until_ms`, where that is not 0; its event names the
-    operation and is worth a look at it. `conductor` is for whom it drives."""
+    operation and is worth a look at it. `conductor` is for whom it drives. With a step `until` it
+    ends when that is done, and it ends as well where there is work that workers do not do: that is
+    not done here."""
 
     def __init__(
         self,
@@ -40,6 +42,7 @@ class OperationTrigger(BaseTrigger):
         *,
         until_ms: int = 0,
         conductor: str = "",
+        until: str = "",
     ) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
         self.conn_id = conn_id
@@ -47,6 +50,7 @@ class OperationTrigger(BaseTrigger):
         self.plan_id = plan_id
         self.until_ms = until_ms
         self.conductor = conductor
+        self.until = until
 
     def serialize(self) -> tuple[str, dict[str, Any]]:
         """No secret: the connection is asked for when it runs."""
@@ -58,6 +62,7 @@ class OperationTrigger(BaseTrigger):
                 "plan_id": self.plan_id,
                 "until_ms": self.until_ms,
                 "conductor": self.conductor,
+                "until": self.until,
             },
         )
 
@@ -70,7 +75,7 @@ class OperationTrigger(BaseTrigger):
             return
         limit_s = Deadline(self.until_ms, 0).left_s if self.until_ms else 0.0
         opened = functools.partial(executor_of, config, conductor=self.conductor)
-        driver = Driver(opened, limit_s=limit_s)
+        driver = Driver(opened, limit_s=limit_s, looks_on=bool(self.until))
         # Not the loop's own threads: others wait for those.
         pool = ThreadPoolExecutor(max_workers=1, thread_name_prefix="streamer-operation")
         # What the thread logs belongs to the task's log.
@@ -90,7 +95,8 @@ class OperationTrigger(BaseTrigger):
     def _drive(self, driver: Driver) -> dict[str, Any]:
         told: dict[str, Any] = {"operation": self.operation, "plan_id": self.plan_id}
         try:
-            return told | {"state": driver.drive(self.operation, self.plan_id).state}
+            record = driver.drive(self.operation, self.plan_id, until=self.until)
+            return told | {"state": record.state}
         except StoppedError:
             return told | {"state": "late" if driver.is_late else "left"}
         except OperationRefusedError as error:

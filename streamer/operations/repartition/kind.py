@@ -21,6 +21,7 @@ from streamer.operations.repartition.ports import World
 from streamer.operations.repartition.positions import check_positions, read_by
 from streamer.operations.repartition.request import Asked, read_request
 from streamer.operations.repartition.steps import STEPS, SWITCH, made
+from streamer.operations.repartition.way_back import NO_SNAPSHOT, trimmed
 from streamer.operations.repartition.world import KafkaWorld
 
 __all__ = ["Repartition"]
@@ -56,7 +57,7 @@ class Repartition:
         _check_topics(asked, world)
         _check_workers(asked, world)
         check_positions(asked, world.ports.known(asked.application, read_by(asked)))
-        expected, number = asked.expected, asked.after.number
+        expected = asked.expected
         cost = Cost(
             bytes=expected.bytes,
             records=expected.records,
@@ -78,17 +79,21 @@ class Repartition:
             cost=cost,
             no_return=SWITCH,
             no_return_when="done",
-            lost=(
-                f"layout {asked.before.number} is not kept up to date any more: another"
-                f" repartition, to layout {number + 1}, brings its number of tasks back",
-                *_unchecked(asked),
-            ),
+            lost=(_after_it(asked), *_unchecked(asked)),
             seen={"layout": asked.before.number, "shape": asked.shape, "inputs": asked.inputs},
         )
 
     def steps(self, plan: Plan) -> Sequence[Step[World]]:
         parameters = next(step.parameters for step in plan.steps if step.id == SWITCH)
         return made(read_request(parameters))
+
+
+def _after_it(asked: Asked) -> str:
+    """What becomes of the layout that holds, and how its number of tasks comes back."""
+    kept = f"layout {asked.before.number} is not kept up to date any more"
+    if asked.one_way:
+        return f"{kept}, and there is no revert: {asked.one_way}"
+    return f"{kept}: a revert is another repartition, to layout {asked.after.number + 1}"
 
 
 def _unchecked(asked: Asked) -> list[str]:
@@ -170,15 +175,8 @@ def _check_topics(asked: Asked, world: World) -> None:
 
 
 def _check_whole(starts: Mapping[TopicPartition, int]) -> None:
-    trimmed = {place: start for place, start in starts.items() if start > 0}
-    if trimmed:
-        place, start = min(trimmed.items())
-        raise OperationRefusedError(
-            f"{len(trimmed)} changelog partitions do not reach back to their begin: {place} begins"
-            f" at {start}",
-            hint="they were trimmed. A repartition copies whole changelogs; one that begins with a"
-            " snapshot is not offered yet",
-        )
+    if why := trimmed(starts):
+        raise OperationRefusedError(why, hint=NO_SNAPSHOT)
 
 
 def _check_workers(asked: Asked, world: World) -> None:

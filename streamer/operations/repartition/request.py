@@ -46,6 +46,10 @@ class Asked(Struct, frozen=True, kw_only=True, omit_defaults=True, forbid_unknow
     unchecked: tuple[str, ...] = ()
     """Stores of `process` that one task had alone: that each row lies where the key of its record
     is, which feeds look at, says nothing there."""
+    one_way: str = ""
+    """Why a repartition back would be refused, as the topology says; "" where it would not."""
+    reverts: str = ""
+    """The operation that this one takes back; "" where it was asked for by itself."""
 
     @property
     def application(self) -> str:
@@ -113,6 +117,11 @@ class Asked(Struct, frozen=True, kw_only=True, omit_defaults=True, forbid_unknow
             for partition in range(width)
         ]
 
+    @property
+    def former_tasks(self) -> dict[int, int]:
+        """How many tasks those subtopologies have that are moved, under the layout that holds."""
+        return {number: self.before.layout.task_count(number) for number in self.moved}
+
     def plain(self) -> dict[str, Any]:
         """As JSON can hold it."""
         plain: dict[str, Any] = msgspec.to_builtins(self)
@@ -156,7 +165,20 @@ def ask(
         shape=shape_of(topology, layout).digest,
         feeds=tuple(feeds),
         unchecked=tuple(unchecked),
+        one_way=_one_way(topology, layout, after, moved=moved),
     )
+
+
+def _one_way(
+    topology: Topology, before: ApplicationLayout, after: ApplicationLayout, *, moved: list[int]
+) -> str:
+    try:
+        for each in moved:
+            old, new = after.subtopologies[each], before.subtopologies[each]
+            _check(topology.subtopologies[each], old, new)
+    except OperationRefusedError as error:
+        return error.message
+    return ""
 
 
 def _by_own_keys(subtopology: Subtopology) -> list[str]:

@@ -2,20 +2,58 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import re
+from collections.abc import Mapping, Sequence
 
 import msgspec
 
+from streamer.cluster.outline import topology_of
 from streamer.config import Config
 from streamer.control.client import Control
 from streamer.control.current import current_layout
-from streamer.errors import OperationRefusedError
+from streamer.control.operator import Operator
+from streamer.errors import ConfigError, OperationRefusedError
 from streamer.kafka.admin import Admin
 from streamer.operations.repartition.request import Asked, Expected, ask
 from streamer.topology.graph import Topology
 from streamer.topology.partitions import external_topics, partitions
 
-__all__ = ["subtopology_named", "survey"]
+__all__ = ["subtopology_named", "survey", "told_topology", "wished"]
+
+_WANTED = re.compile(r"([A-Za-z0-9._-]+)=([1-9][0-9]{0,5})")
+
+
+def told_topology(config: Config) -> Topology:
+    """The topology of the workers that run, as their controller tells it, without its functions.
+    Raises OperationRefusedError where none has told it."""
+    with Operator(config) as operator:
+        told = operator.plan()
+    if told is None or not told.outline:
+        raise OperationRefusedError(
+            f"no controller of {config.application_id} has told what its subtopologies keep",
+            hint="start its workers, of this release or a later one; or plan where the code of the"
+            " application is: streamer repartition plan ... --app MODULE:APP",
+        )
+    return topology_of(config.application_id, told.outline)
+
+
+def wished(topology: Topology, wanted: Sequence[str]) -> dict[int, int]:
+    """Numbers of tasks by subtopology, of texts such as `purchases=12`. Raises ConfigError for
+    others, and OperationRefusedError for a name that there is not."""
+    tasks: dict[int, int] = {}
+    for text in wanted:
+        match = _WANTED.fullmatch(text)
+        if match is None:
+            raise ConfigError(
+                f"{text!r} does not say how many tasks",
+                hint="write SUBTOPOLOGY=TASKS, such as 0=12, or TOPIC=TASKS, such as purchases=12",
+            )
+        tasks[subtopology_named(topology, match[1])] = int(match[2])
+    if len(tasks) != len(wanted):
+        raise ConfigError(
+            "a subtopology is named twice", hint="give each of them one number of tasks"
+        )
+    return tasks
 
 
 def subtopology_named(topology: Topology, name: str) -> int:

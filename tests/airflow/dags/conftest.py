@@ -172,10 +172,10 @@ def runs(
 ) -> Callable[..., Runs]:
     """Makes an application with a repository, and the connection to it."""
 
-    def make(**given: Any) -> Runs:
+    def make(module: str = "counts", **given: Any) -> Runs:
         # As tests/broker/trims.py has it.
         settings = {"outputs": STORES, "snapshot_repository": f"file://{tmp_path}/0/repository"}
-        found = Runs(application("counts", **{**settings, **given}), bag)
+        found = Runs(application(module, **{**settings, **given}), bag)
         monkeypatch.setenv(CONNECTION, found.connection)
         return found
 

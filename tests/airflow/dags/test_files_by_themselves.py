@@ -152,13 +152,16 @@ def test_tasks_that_read_whole_snapshots_may_have_a_queue_of_their_own(
     forked: Ask,
 ) -> None:
     program = (
-        f"{PATH} import snapshot_stores, restore_drill;"
+        f"{PATH} import snapshot_stores, restore_drill, repartition;"
         "dags = [vars(snapshot_stores)['snapshot_stores'],"
-        " vars(restore_drill)['restore_drill']];"
+        " vars(restore_drill)['restore_drill'], vars(repartition)['repartition']];"
         "print(json.dumps({task.task_id: task.queue for dag in dags for task in dag.tasks}))"
     )
     found = forked(program, AIRFLOW__STREAMER__HEAVY_QUEUE="heavy")
-    assert {name for name, queue in found.items() if queue == "heavy"} == {"check", "restore"}
+    assert {name for name, queue in found.items() if queue == "heavy"} == {
+        *("check", "restore"),
+        *("copy", "prove", "switch"),
+    }
 
 
 def test_forms_offer_what_was_told_of_the_application(forked: Ask) -> None:

@@ -75,7 +75,8 @@ def test_every_destructive_task_has_an_approval_upstream_to_which_it_is_bound(ba
     found = []
     for task in tasks(bag):
         kind = kind_of(task)
-        is_trim = issubclass(kind, OperationOperator) and given_to(task, "kind") == "trim"
+        operates = issubclass(kind, OperationOperator)
+        is_trim = operates and given_to(task, "kind") == "trim"
         if not (is_trim or issubclass(kind, RebalanceOperator)):
             continue
         above = task.get_flat_relatives(upstream=True)
@@ -85,6 +86,23 @@ def test_every_destructive_task_has_an_approval_upstream_to_which_it_is_bound(ba
         assert given_to(approvals[0], "defaults") == ["Reject"]
         found.append(task.dag.dag_id)
     assert set(found) == {"trim_changelogs", "rebalance_zones"}
+
+
+def test_a_repartition_is_asked_for_by_the_plan_and_again_before_the_switch(bag: Any) -> None:
+    """There is no way back after it, and nothing of it is taken from an earlier word."""
+    from streamer.operations.repartition.steps import STEPS
+
+    dag = bag.dags["repartition"]
+    bound = {"copy": "approve", "prove": "approve"}
+    bound |= {"switch": "approve_switch", "finish": "approve_switch"}
+    for name, approval in bound.items():
+        assert dag.get_task(name).approved.operator is dag.get_task(approval), name
+        assert approval in {one.task_id for one in dag.get_task(name).get_flat_relatives(True)}
+    for name in ("approve", "approve_switch"):
+        assert (dag.get_task(name).mode, dag.get_task(name).defaults) == ("", ["Reject"])
+    assert dag.get_task("approve_switch").approved.operator is dag.get_task("approve")
+    assert dag.get_task("approve_switch").step == "switch"
+    assert tuple(step for name in bound for step in dag.get_task(name).steps) == STEPS
 
 
 def test_what_goes_without_a_person_is_bounded_by_the_deployment(bag: Any) -> None:
@@ -190,6 +208,9 @@ def test_scheduled_ones_have_a_form_that_is_filled_in(bag: Any) -> None:
         ("restore_drill", "sample", 0),
         ("restore_drill", "directory", "relative"),
         ("cancel_operation", "operation", ""),
+        ("repartition", "tasks_of", []),
+        ("repartition", "tasks_of", ["purchases"]),
+        ("repartition", "tasks_of", ["purchases=0"]),
     ],
 )
 def test_forms_refuse_what_makes_no_sense(bag: Any, dag: str, name: str, bad: Any) -> None:

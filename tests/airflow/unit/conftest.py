@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import Any
 
 import pytest
 
@@ -19,6 +20,16 @@ def warehouse() -> Warehouse:
 @pytest.fixture
 def rig(warehouse: Warehouse, monkeypatch: pytest.MonkeyPatch) -> Rig:
     return Rig(warehouse, monkeypatch)
+
+
+@pytest.fixture
+def questions(monkeypatch: pytest.MonkeyPatch) -> list[Any]:
+    asked: list[Any] = []
+    monkeypatch.setattr(
+        "airflow.providers.standard.operators.hitl.upsert_hitl_detail",
+        lambda **given: asked.append(given),
+    )
+    return asked
 
 
 @pytest.fixture(autouse=True)

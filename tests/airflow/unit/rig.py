@@ -6,6 +6,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from streamer.config import Config
@@ -16,7 +17,18 @@ from streamer_airflow.operators.settle import SettleOperator
 from streamer_airflow.runs import Asked
 from tests.unit.operations.shelf import APPLICATION, Warehouse
 
-__all__ = ["NAME", "Instance", "Rig", "context", "fails", "operate", "planned", "settle"]
+__all__ = [
+    "NAME",
+    "Instance",
+    "Rig",
+    "answer",
+    "context",
+    "fails",
+    "late_by",
+    "operate",
+    "planned",
+    "settle",
+]
 
 NAME = Asked("shelve", "dag", "run").operation()
 
@@ -65,7 +77,7 @@ class Rig:
     def __init__(self, warehouse: Warehouse, monkeypatch: Any) -> None:
         self.warehouse = warehouse
         self.config = Config(application_id=APPLICATION)
-        for module in ("operators.operation", "operators.approval"):
+        for module in ("operators.operation", "operators.approval", "operators.stages"):
             monkeypatch.setattr(f"streamer_airflow.{module}.executor_of", self.executor_of)
         hook = "streamer_airflow.hooks.application"
         monkeypatch.setattr(f"{hook}.executor_of", self.executor_of)
@@ -85,3 +97,20 @@ class Rig:
         if not boxes:
             return None
         return executor.propose(asked.kind, {"boxes": boxes}, why=asked.why, operation=name)
+
+
+def answer(chosen: str, by: str = "ann") -> dict[str, Any]:
+    user = {"id": by, "name": by} if by else None
+    return {
+        "chosen_options": [chosen],
+        "params_input": {},
+        "responded_at": datetime.now(tz=UTC),
+        "responded_by_user": user,
+    }
+
+
+def late_by(monkeypatch: Any, rig: Rig, **given: int) -> None:
+    """The clock of all is that of the test, and a try that comes late has little left."""
+    monkeypatch.setattr("streamer_airflow.deadlines.now_ms", rig.warehouse.clock.now_ms)
+    monkeypatch.setattr("streamer_airflow.deadlines.LOOK_S", 0.05)
+    rig.warehouse.clock.advance(int(timedelta(**given).total_seconds() * 1000))

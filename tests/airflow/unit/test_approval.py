@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
 from typing import Any
 
 import pytest
@@ -16,19 +15,9 @@ from airflow.sdk.exceptions import (
 from streamer.control.plans import Cost
 from streamer_airflow.links import OperationLink
 from streamer_airflow.operators.approval import OperationApproval
-from tests.airflow.unit.rig import Rig, context
+from tests.airflow.unit.rig import Rig, answer, context
 
 FORM = {"approval": "automatic", "answer_hours": 12, "bytes_max": 100, "beyond_cap": False}
-
-
-@pytest.fixture
-def questions(monkeypatch: pytest.MonkeyPatch) -> list[Any]:
-    asked: list[Any] = []
-    monkeypatch.setattr(
-        "airflow.providers.standard.operators.hitl.upsert_hitl_detail",
-        lambda **given: asked.append(given),
-    )
-    return asked
 
 
 def approval(**given: Any) -> OperationApproval:
@@ -45,16 +34,6 @@ def approval(**given: Any) -> OperationApproval:
 
 def form(*boxes: str, **given: Any) -> Any:
     return context(**{**FORM, "boxes": list(boxes), **given})
-
-
-def answer(chosen: str, by: str = "ann") -> dict[str, Any]:
-    user = {"id": by, "name": by} if by else None
-    return {
-        "chosen_options": [chosen],
-        "params_input": {},
-        "responded_at": datetime.now(tz=UTC),
-        "responded_by_user": user,
-    }
 
 
 def shown(rig: Rig, questions: list[Any], place: Any) -> Any:

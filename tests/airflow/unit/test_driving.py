@@ -44,6 +44,8 @@ class Seconds:
         ("rebuild", "export", True),
         ("rebuild", "withdraw", False),
         ("trim", "delete-records", False),
+        ("repartition", "shadow", False),
+        ("repartition", "settle", True),
     ],
 )
 def test_only_steps_that_workers_do_are_left_to_them(
@@ -52,6 +54,17 @@ def test_only_steps_that_workers_do_are_left_to_them(
     one = record(warehouse, kind=kind, step=step, executor="me")
     assert is_left_to_workers(one) == is_left
     assert not is_left_to_workers(msgspec.structs.replace(one, state="cancelling"))
+
+
+def test_who_only_looks_on_leaves_what_workers_do_not_do(warehouse: Warehouse) -> None:
+    stopping = threading.Event()
+    watch = Watch(stopping, looks_on=True)
+    watch.owner = "me"
+    for step, executor in (("copy", "another"), ("settle", "me")):
+        watch.notice(record(warehouse, kind="repartition", step=step, executor=executor))
+        assert not stopping.is_set()
+    watch.notice(record(warehouse, kind="repartition", step="copy", executor="me"))
+    assert (stopping.is_set(), watch.has_left) == (True, True)
 
 
 def test_a_slot_is_left_when_workers_have_worked_for_long(warehouse: Warehouse) -> None:

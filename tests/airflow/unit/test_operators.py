@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from types import SimpleNamespace
 from typing import Any
 
@@ -23,7 +23,16 @@ from streamer_airflow.operators.settle import CancelOperator
 from streamer_airflow.operators.snapshots import units_of
 from streamer_airflow.operators.targets import TargetsOperator
 from streamer_airflow.triggers.operation import OperationTrigger
-from tests.airflow.unit.rig import NAME, Rig, context, fails, operate, planned, settle
+from tests.airflow.unit.rig import (
+    NAME,
+    Rig,
+    context,
+    fails,
+    late_by,
+    operate,
+    planned,
+    settle,
+)
 
 
 def test_a_plan_is_written_down_and_told_by_its_name(rig: Rig) -> None:
@@ -155,13 +164,6 @@ def test_a_killed_task_leaves_it_in_order(rig: Rig) -> None:
     assert rig.warehouse.executor().books().operation(NAME).state == "paused"
     rig.warehouse.shelf.inside = lambda _box: None
     assert operate().execute(place)["state"] == "done"
-
-
-def late_by(monkeypatch: pytest.MonkeyPatch, rig: Rig, **given: int) -> None:
-    """The clock of all is that of the test, and a try that comes late has little left."""
-    monkeypatch.setattr("streamer_airflow.deadlines.now_ms", rig.warehouse.clock.now_ms)
-    monkeypatch.setattr("streamer_airflow.deadlines.LOOK_S", 0.05)
-    rig.warehouse.clock.advance(int(timedelta(**given).total_seconds() * 1000))
 
 
 def waits_until_stopped(driven: list[OperationOperator]) -> Callable[[str], None]:

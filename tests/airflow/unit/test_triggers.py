@@ -53,6 +53,7 @@ async def first(trigger: Any) -> Any:
     "trigger",
     [
         OperationTrigger("shop", "trim-1", "ab", until_ms=5, conductor="Airflow, run 1"),
+        OperationTrigger("shop", "repartition-1", until="copy"),
         MovesTrigger("shop", until_ms=7),
     ],
 )
@@ -69,6 +70,16 @@ def test_it_drives_an_operation_to_its_end(drives: Rig) -> None:
     event = asyncio.run(first(OperationTrigger("shop", name)))
     assert event.payload == {"operation": name, "plan_id": "", "state": "done"}
     assert drives.warehouse.executor().books().operation(name).epoch == 1
+
+
+def test_the_work_of_a_stage_is_left_to_a_task(drives: Rig) -> None:
+    name = drives.warehouse.planned("a", "b")
+    event = asyncio.run(first(OperationTrigger("shop", name, until="a")))
+    assert event.payload["state"] == "left"
+    assert drives.warehouse.shelf.brought == {}
+    drives.warehouse.executor().start(name)
+    event = asyncio.run(first(OperationTrigger("shop", name, until="a")))
+    assert event.payload["state"] == "done"
 
 
 def test_two_of_them_do_it_once(drives: Rig) -> None:

@@ -11,13 +11,23 @@ import pytest
 
 from streamer.cli import operations, repartition
 from streamer.cli.main import main
+from streamer.cluster.outline import outline_of, topology_of
 from streamer.errors import PauseError
+from streamer.layout import ApplicationLayout
+from streamer.operations.completion import survey as completed
+from streamer.operations.completion.kind import Completion
 from streamer.operations.executor import Executor
 from streamer.operations.fake import FakeTable
-from streamer.operations.repartition import survey
+from streamer.operations.kinds import Kinds
+from streamer.operations.repartition import survey, way_back
+from streamer.operations.repartition.kind import Repartition
 from streamer.operations.repartition.request import Asked, Expected
+from streamer.operations.repartition.way_back import WayBack
+from tests.unit.operations.completion.rig import Left
 from tests.unit.operations.repartition.front import NAME
 from tests.unit.operations.repartition.rig import Shop, asked, counting
+
+_TOPOLOGY = repartition._topology
 
 
 @pytest.fixture
@@ -28,7 +38,7 @@ def shop(monkeypatch: pytest.MonkeyPatch) -> Shop:
         return Executor(
             made.config,
             FakeTable(made.broker, NAME),
-            made.kinds(),
+            Kinds([Repartition(made.open), Completion(Left(made).open)]),
             clock=made.clock,
             pulses=False,
             notice=display.show,
@@ -43,7 +53,26 @@ def shop(monkeypatch: pytest.MonkeyPatch) -> Shop:
     monkeypatch.setattr(operations, "_made", executor)
     monkeypatch.setattr(operations, "_LOOK_S", 0.0)
     monkeypatch.setattr(repartition, "_topology", lambda _arguments: counting().topology())
+
+    def look_back(_config: Any, record: Any, books: Any) -> WayBack:
+        layout = made.told.layout or ApplicationLayout()
+        return way_back.way_back(record, books, layout.number)
+
+    def left(_config: Any, books: Any, operations: Any, *, despite: Any) -> completed.Survey:
+        layout = made.told.layout or ApplicationLayout()
+        found = completed.asked_of(NAME, books, layout, operations=operations, despite=despite)
+        there = {one: made.broker.topics[one] for one in found.topics if one in made.broker.topics}
+        return completed.Survey(
+            msgspec.structs.replace(found, bytes=3 << 20, disk_bytes=1 << 20),
+            there,
+            dict.fromkeys(list(there)[:1], 3 << 20),
+            {"b": 1 << 20},
+            {"file:///snapshots: applications/app/layout-1/0_0/": 3},
+        )
+
     monkeypatch.setattr(survey, "survey", surveyed)
+    monkeypatch.setattr(way_back, "look_back", look_back)
+    monkeypatch.setattr(completed, "survey", left)
     return made
 
 
@@ -120,3 +149,91 @@ def test_what_makes_no_sense_is_refused(shop: Shop, capsys: pytest.CaptureFixtur
 def test_a_plan_needs_the_application_itself(capsys: pytest.CaptureFixture[str]) -> None:
     assert call("plan", "sales=2") == 2
     assert "a plan needs the application itself" in capsys.readouterr().err
+
+
+def done(capsys: pytest.CaptureFixture[str], *wanted: str) -> str:
+    """The id of a repartition that was carried out."""
+    assert call("plan", *wanted, "--json") == 0
+    name: str = json.loads(capsys.readouterr().out)["operation"]
+    assert call("apply", name) == 0
+    capsys.readouterr()
+    return name
+
+
+def test_the_way_back_is_shown_planned_and_applied(
+    shop: Shop, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert call("revert") == 3
+    assert "there is no repartition that is done" in capsys.readouterr().err
+    first = done(capsys, "0=2", "1=2")
+    assert call("status") == 0
+    shown = capsys.readouterr().out.splitlines()
+    assert shown[-2:] == [
+        f"its former layout is there: streamer repartition complete {first}",
+        f"{first} can be reverted: streamer repartition revert {first}",
+    ]
+    assert call("status", "--json") == 0
+    told = json.loads(capsys.readouterr().out)
+    assert told["revert"] == {"operation": first, "possible": True, "why_not": ""}
+    layout = shop.asked.after.layout
+
+    def surveyed(_config: Any, _topology: Any, tasks: Mapping[int, int], *, number: str) -> Asked:
+        shop.next(asked(tasks, layout=layout, number=number))
+        return shop.asked
+
+    monkeypatch.setattr(survey, "survey", surveyed)
+    assert call("revert", "--why", "slower") == 0
+    line, _head, sales, *_more, last = capsys.readouterr().out.splitlines()
+    assert line == f"layout 2 -> layout 3, by fold, which reverts {first}"
+    assert sales.split() == ["0", "sales", "2", "4", "totals"]
+    assert call("apply", last.rpartition(" ")[2]) == 0
+    assert shop.is_copied()
+    capsys.readouterr()
+    assert call("revert", first) == 3
+    assert f"{first} cannot be reverted: layout 3 was recorded after it" in capsys.readouterr().err
+    assert call("status", first) == 0
+    assert capsys.readouterr().out.splitlines()[-1].endswith("layout 3 was recorded after it")
+
+
+def test_what_is_left_is_shown_and_deleted_by_the_id_of_the_plan(
+    shop: Shop, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert call("complete") == 3
+    assert "no repartition that is done and not completed" in capsys.readouterr().err
+    first = done(capsys, "0=2", "1=2")
+    before = set(shop.broker.topics)
+    assert call("complete") == 0
+    shown = capsys.readouterr().out
+    assert shown.splitlines()[0] == f"completes {first}"
+    assert "app-cities-changelog" in shown
+    assert "3 snapshots stay in file:///snapshots: applications/app/layout-1/0_0/" in shown
+    assert "3 topics with about 3.0 MiB, and 1.0 MiB on disks of workers" in shown
+    assert "no way back once it has begun: the state of subtopology 0 in layout 1" in shown
+    assert set(shop.broker.topics) == before, "nothing was changed"
+    assert call("apply") == 3, "a plan that deletes is named by its id"
+    assert "there is no repartition that waits" in capsys.readouterr().err
+    assert call("complete", first, "--despite", "audit", "--json") == 0
+    told = json.loads(capsys.readouterr().out)
+    assert told["completes"] == [first]
+    assert told["despite"] == ["audit"]
+    assert [one["bytes"] for one in told["topics"]] == [3 << 20, None, None]
+    assert call("apply", told["operation"]) == 0
+    assert "app-totals-changelog are deleted" in capsys.readouterr().out
+    gone = {"app-totals-changelog", "app-cities-changelog", "app-cities-repartition"}
+    assert set(shop.broker.topics) == before - gone
+    assert call("status", first) == 0
+    shown = capsys.readouterr().out
+    assert f"{told['operation']} has completed it" in shown
+    assert "its former layout is there" not in shown
+    assert call("revert") == 3
+    assert "cannot be reverted" in capsys.readouterr().err
+
+
+def test_without_the_code_a_plan_goes_by_what_the_workers_tell(
+    shop: Shop, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    told = topology_of(NAME, outline_of(counting().topology()))
+    monkeypatch.setattr(repartition, "_topology", _TOPOLOGY)
+    monkeypatch.setattr(survey, "told_topology", lambda config: told)
+    assert call("plan", "sales=2") == 0
+    assert "layout 1 -> layout 2" in capsys.readouterr().out

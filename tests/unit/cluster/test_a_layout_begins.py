@@ -100,6 +100,34 @@ def test_a_controller_that_dies_after_its_first_grants_is_followed_on_the_same_w
     assert made.owners() == {"0_1": "w1", "0_0": "w2"}
 
 
+def test_whoever_follows_a_controller_that_has_told_its_plan_waits_for_the_same() -> None:
+    made = fleet("w1", "w2")
+    made.lag = 500
+    switch(made, {"w1": [1], "w2": [0]}, {})
+    begin(made, "w1", "w3")
+    made.settle()
+    assert made.told.beginning == ("w2",)
+    made.replace_controller()
+    made.settle()
+    assert made.owners() == {"0_1": "w1"}
+    made.start("w2")
+    made.settle()
+    assert made.owners() == {"0_1": "w1", "0_0": "w2"}
+    assert made.told.beginning == ()
+
+
+def test_who_was_given_up_is_not_waited_for_by_the_next_controller() -> None:
+    made = fleet("w1", "w2")
+    switch(made, {"w1": [1], "w2": [0]}, {})
+    begin(made, "w1")
+    made.now_ms += BEGINNING_MS
+    made.settle()
+    assert made.told.beginning == ()
+    made.replace_controller()
+    made.settle()
+    assert made.owners() == {"0_0": "w1", "0_1": "w1"}
+
+
 def test_standbys_of_the_switch_are_kept_and_those_it_did_not_think_of_are_made() -> None:
     made = fleet("w1", "w2", standbys=1)
     switch(made, {"w1": [0], "w2": [1]}, {"w2": [0], "w1": [1]})

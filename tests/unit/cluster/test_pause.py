@@ -150,3 +150,20 @@ def test_what_a_worker_has_ended_it_does_not_keep_again() -> None:
     assert (kept.number, kept.resumed) == ("", "one")
     assert kept.look("one", LEASE_MS + 1) == "go on", "the controller carries it still"
     assert kept.look("two", LEASE_MS + 2) == "pause"
+
+
+def test_a_new_controller_that_has_looked_at_the_layout_carries_no_pause_that_is_over() -> None:
+    made = Pause()
+    made.settle(over := PauseRecord(number="one", lease_ms=LEASE_MS, is_over=True))
+    assert (made.told, made.carried) == (("one", "lifted"), ("", 0))
+    assert not made.hear(over, 0)
+    assert not made.is_to_end(LEASE_MS)
+
+
+def test_one_that_is_not_over_is_carried_by_the_next_controller() -> None:
+    made = Pause()
+    made.settle(asked := PauseRecord(number="one", lease_ms=LEASE_MS))
+    assert made.hear(asked, 0)
+    assert made.carried == ("one", LEASE_MS)
+    made.settle(PauseRecord(number="one", is_over=True))
+    assert made.carried == ("", 0)

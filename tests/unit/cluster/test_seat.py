@@ -217,3 +217,27 @@ def test_copies_for_the_next_layout_are_told_at_once_when_they_are_warm_or_fail(
     left = say(one, 2)
     assert left is not None
     assert (left.shadows, left.shadows_of) == ({}, "")
+
+
+def test_what_its_process_had_before_is_in_every_word() -> None:
+    """The first may be overwritten by the second before a controller reads it."""
+    one = Seat("w1", Incarnation("s2"), follows="s1")
+    words = say(one, 0)
+    assert words is not None
+    one.rejoin()
+    again = say(one, 1)
+    assert again is not None
+    assert (words.follows, again.follows) == ("s1", "s1")
+    first = say(seat(), 0)
+    assert first is not None
+    assert first.follows == ""
+
+
+def test_what_is_left_of_former_layouts_is_told_and_told_anew_when_it_goes() -> None:
+    one = seat()
+    assert one.report(0, {}, former={"0_1": 5})
+    assert not one.report(0, {}, former={"0_1": 5})
+    said = say(one, 0)
+    assert said is not None
+    assert said.former == {"0_1": 5}
+    assert one.report(0, {}, former={})

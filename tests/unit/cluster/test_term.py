@@ -15,7 +15,7 @@ from streamer.cluster.term import Term
 from streamer.cluster.work import Work
 from streamer.control.goals import GoalRecord
 from streamer.control.messages import AssignmentRecord, StatusRecord
-from streamer.control.requests import Answer, Request
+from streamer.control.requests import Answer, PauseRecord, Request
 from streamer.errors import InvariantError, LayoutChangedError
 from streamer.ids import TaskId
 
@@ -34,12 +34,14 @@ class Script:
 
     def __init__(self) -> None:
         self.asked: list[str] = []
+        self.opened: list[str] = []
         self.arriving: list[StatusRecord] = []
         self.at_the_end: list[StatusRecord] = []
         self.last: list[StatusRecord] = []
         self.kept: frozenset[tuple[str, str]] | None = frozenset()
         self.written: dict[str, AssignmentRecord] = {}
         self.recorded = 1
+        self.standing: list[Request | Answer] = []
 
     def claim(self) -> None:
         self.asked.append("claim")
@@ -83,7 +85,10 @@ class Script:
         self.written |= {each.worker: each for each in written.records}
 
     def requests(self) -> Sequence[Request | Answer]:
-        return []
+        standing, self.standing = self.standing, []
+        if standing:
+            self.asked.append("requests")
+        return standing
 
     def tell(self, answer: Answer) -> None:
         self.told = answer
@@ -121,6 +126,7 @@ class Fixture:
 
     def with_two_workers(self) -> None:
         self.open()
+        self.ports.opened = [*self.ports.asked]
         self.ports.kept = frozenset({("w1", "s1")})
         self.turn("w1#s1.0")
         self.turn("w1#s1.0", after_ms=SETTLE_MS)
@@ -145,6 +151,24 @@ def test_it_does_not_begin_under_a_layout_that_is_over(one: Fixture) -> None:
     with pytest.raises(LayoutChangedError, match="layout 2 was recorded"):
         one.term.open()
     assert one.term.state is None
+
+
+def test_a_pause_that_was_over_before_it_looked_at_the_layout_is_carried_by_no_assignment(
+    one: Fixture,
+) -> None:
+    """What a switch has ended holds nobody up in the next layout."""
+    one.ports.standing = [PauseRecord(number="p1", is_over=True)]
+    one.with_two_workers()
+    assert one.ports.opened == ["claim", "load", "requests", "layout"]
+    assert {each.paused for each in one.ports.written.values()} == {""}
+    one.turn("w1#s1.0", after_ms=4_000)
+    assert "end p1" not in one.ports.asked
+
+
+def test_one_that_is_not_over_is_carried_on(one: Fixture) -> None:
+    one.ports.standing = [PauseRecord(number="p1", lease_ms=30_000)]
+    one.with_two_workers()
+    assert {each.paused for each in one.ports.written.values()} == {"p1"}
 
 
 def test_a_turn_before_that_is_our_mistake(one: Fixture) -> None:

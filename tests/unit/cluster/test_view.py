@@ -2,14 +2,22 @@
 
 from __future__ import annotations
 
+from msgspec.structs import replace
+
 from streamer.cluster.view import WorkerView
 from streamer.control.identity import Incarnation
-from streamer.control.messages import StatusRecord
+from streamer.control.messages import AssignmentRecord, StatusRecord
 
 
 def word(incarnation: str, number: int = 1, *, at_ms: int = 1_000, zone: str = "") -> StatusRecord:
     return StatusRecord(
         format=1, number=number, worker="w1", incarnation=incarnation, zone=zone, at_ms=at_ms
+    )
+
+
+def granted(incarnation: str) -> AssignmentRecord:
+    return AssignmentRecord(
+        format=1, version=1, worker="w1", incarnation=incarnation, tasks=("0_0",)
     )
 
 
@@ -41,3 +49,25 @@ def test_what_a_fenced_process_still_says_does_not_tell_where_its_successor_is()
     view.hear(word("s2.0", 1, zone="az=b"))
     view.hear(word("s1.0", 2, at_ms=9_000_000, zone="az=a"))
     assert zone_of(view) == "az=b"
+
+
+def test_a_session_is_over_once_its_process_has_another_one() -> None:
+    """Its good-bye is not read: the first word of the next session has the same key."""
+    view = WorkerView()
+    view.take(granted("s1.0"))
+    assert view.owners() == {Incarnation("s1")}
+    first = replace(word("s2.0"), follows="s1")
+    assert view.hear(first)
+    assert (view.holder, view.owners(), view.left) == (None, set(), {"s1"})
+    assert view.known() == {Incarnation("s2")}
+    assert not view.hear(replace(first, number=2)), "that is no news any more"
+    # What it said before counts for nothing, whenever it is read.
+    assert not view.hear(word("s1.0", 5))
+    assert view.known() == {Incarnation("s2")}
+
+
+def test_a_session_that_follows_none_ends_none() -> None:
+    view = WorkerView()
+    view.take(granted("s1.0"))
+    view.hear(word("s2.0"))
+    assert view.owners() == {Incarnation("s1")}

@@ -61,7 +61,8 @@ def test_who_leads_now_is_looked_up_where_nobody_answers(question: str) -> None:
     admin = admin_of(client, timeout_s=60)
     assert getattr(admin, question)(places) == dict.fromkeys(places, 7)
     assert client.looked == 1
-    assert max(client.asked_s) <= 3, "a dead leader is not waited for long"
+    # A dead leader is not waited for long, and an answer that was lost even less.
+    assert client.asked_s == [1.0, 3.0]
 
 
 def test_no_answer_is_never_taken_for_a_position() -> None:

@@ -18,10 +18,14 @@ class Member:
         self.rejoined = 0
         self.paused = "", ""
         self.shadows: list[Shadowed] = []
+        self.former: list[dict[str, int]] = []
 
-    def report(self, *said: Any, pause: tuple[str, str], shadows: Shadowed) -> None:
+    def report(
+        self, *said: Any, pause: tuple[str, str], shadows: Shadowed, former: dict[str, int]
+    ) -> None:
         self.paused = pause
         self.shadows.append(shadows)
+        self.former.append(former)
         self.said.append(said)  # type: ignore[arg-type]
 
     def rejoin(self) -> None:
@@ -68,3 +72,12 @@ def test_copies_for_the_next_layout_go_with_every_report() -> None:
     kept[TWO] = StandbyReport(lag_records=7)
     chores.again()
     assert member.shadows == [Shadowed("fold-1"), Shadowed("fold-1", {TWO: kept[TWO]})]
+
+
+def test_what_is_left_of_former_layouts_goes_with_every_report() -> None:
+    member, left = Member(), {"0_1": 5}
+    chores = Chores(member, dict, former=lambda: {**left})
+    chores.report(3, {}, {})
+    left.clear()
+    chores.again()
+    assert member.former == [{"0_1": 5}, {}]

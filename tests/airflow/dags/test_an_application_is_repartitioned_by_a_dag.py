@@ -1,0 +1,139 @@
+"""`repartition`: asked for twice, rejected, killed in the middle and gone on with; always with
+records coming, and nothing lost, doubled or out of order."""
+
+from __future__ import annotations
+
+import signal
+from collections.abc import Callable
+from datetime import UTC, datetime
+from typing import Any
+
+import pytest
+
+from streamer.control.current import current_layout, current_record
+from streamer.control.operations import OperationRecord
+from streamer.kafka.admin import Admin
+from streamer.testing.evidence import cluster_history
+from streamer.testing.history import check, per_key
+from streamer_airflow.runs import Asked
+from tests.airflow.dags.conftest import Runs, states, xcom
+from tests.broker.applications.counts import Total, add
+from tests.broker.exact import described
+from tests.broker.feeder import Feeder
+from tests.thorough import thorough
+
+pytestmark = [pytest.mark.broker, pytest.mark.long]
+
+DAG = "repartition"
+STAGES = ("plan", "approve", "copy", "prove", "approve_switch", "switch", "finish", "settle")
+Answers = Callable[..., None]
+
+
+@pytest.fixture
+def here(runs: Callable[..., Runs]) -> Runs:
+    made = runs("tally", outputs=("totals",), partitions=4)
+    made.made.worker().wait_started(4, timeout=900)
+    return made
+
+
+def form(here: Runs) -> dict[str, Any]:
+    return {"tasks_of": [f"{here.made.topic('in')}=2"]}
+
+
+def next_topics(here: Runs) -> list[str]:
+    own = f"{here.made.name}-"
+    there = Admin(here.config).topics()
+    return [name for name in there if name.startswith(own) and ".layout-" in name]
+
+
+def only(here: Runs) -> OperationRecord:
+    [one] = here.operations().values()
+    return one
+
+
+def judge(here: Runs) -> None:
+    made = here.made
+    made.wait_until_done(made.topic("in"), timeout=900, watch=made.workers)
+    history = cluster_history(
+        described(made),
+        here.config,
+        inputs=made.topic("in"),
+        output=made.topic("totals"),
+        store="totals",
+        layout=current_layout(here.config, Admin(here.config)),
+    )
+    verdict = check(history, per_key(Total, add))
+    assert verdict, verdict
+    assert verdict.inputs
+
+
+def test_it_is_rejected_then_approved_twice_and_found_done(here: Runs, answers: Answers) -> None:
+    admin = Admin(here.config)
+    with Feeder(here.made, rate=20) as feeder:
+        answers(DAG, "Reject")
+        rejected = here.run(DAG, **form(here))
+        assert rejected.state == "failed"
+        assert (states(rejected)["approve"], states(rejected)["copy"]) == (
+            "failed",
+            "upstream_failed",
+        )
+        assert here.operations() == {}, "a plan that was rejected leaves no trace"
+
+        at = datetime.now(tz=UTC)
+        answers(DAG, "Approve")
+        answers(DAG, "Approve", task="approve_switch")
+        done = here.run(DAG, at=at, **form(here))
+        assert states(done) == dict.fromkeys(STAGES, "success")
+        operation = only(here)
+        assert operation.id == Asked(DAG, DAG, done.run_id).operation()
+        assert operation.state == "done"
+        assert xcom(done, "approve_switch")[0]["approved_by"] == "Ann"
+        recorded = current_record(here.config, admin)
+        assert recorded is not None
+        assert (recorded.number, recorded.operation) == (2, operation.id)
+        assert recorded.layout.task_count(0) == 2
+
+        # Cleared, it finds what is done: nobody is asked, and nothing is done again.
+        again = here.again_from(DAG, "approve_switch", at=at)
+        assert again.state == "success", states(again)
+        assert only(here) == operation
+        feeder.stop()
+    judge(here)
+
+
+@thorough
+def test_it_is_killed_before_and_after_the_switch_and_taken_back_in_between(
+    here: Runs, answers: Answers
+) -> None:
+    admin = Admin(here.config)
+    with Feeder(here.made, rate=20) as feeder:
+        # Killed before the switch: the same run goes on with it, and a person says no after all.
+        at = datetime.now(tz=UTC)
+        answers(DAG, "Approve")
+        code = here.killed(DAG, "repartition.after_proof=kill", at=at, **form(here))
+        assert code == -signal.SIGKILL
+        left = only(here)
+        assert (left.state, left.epoch) == ("running", 2), "one for each stage"
+        answers(DAG, "Reject", task="approve_switch")
+        taken_back = here.run(DAG, at=at, **form(here))
+        assert states(taken_back)["approve"] == "success", "it has begun, so nobody is asked"
+        assert states(taken_back)["approve_switch"] == "failed"
+        assert states(taken_back)["settle"] == "success"
+        assert (only(here).id, only(here).state) == (left.id, "cancelled")
+        assert next_topics(here) == []
+
+        # Killed right behind the record, it can only be finished: the cleared run does.
+        at = datetime.now(tz=UTC)
+        answers(DAG, "Approve")
+        answers(DAG, "Approve", task="approve_switch")
+        code = here.killed(DAG, "repartition.after_switch=kill", at=at, **form(here))
+        assert code == -signal.SIGKILL
+        finished = here.run(DAG, at=at, **form(here))
+        assert finished.state == "success", states(finished)
+        name = Asked(DAG, DAG, finished.run_id).operation()
+        assert here.operations()[name].state == "done"
+        recorded = current_record(here.config, admin)
+        assert recorded is not None
+        assert (recorded.number, recorded.operation) == (2, name)
+        feeder.stop()
+    judge(here)

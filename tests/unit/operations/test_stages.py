@@ -1,0 +1,62 @@
+"""An operation that is carried out in stages: paused between them, with its lock."""
+
+from __future__ import annotations
+
+import pytest
+
+from streamer.errors import InvariantError, OperationRefusedError
+from tests.unit.operations.shelf import Warehouse, fails
+
+
+def test_after_its_stage_it_stands_paused_and_whoever_comes_goes_on(warehouse: Warehouse) -> None:
+    operation = warehouse.planned("a", "b")
+    first = warehouse.executor().start(operation, until="a")
+    assert (first.state, first.executor, first.trouble) == ("paused", "", None)
+    assert [step.state for step in first.steps] == ["done", "waiting", "waiting"]
+    with pytest.raises(OperationRefusedError, match=f"held by operation {operation}"):
+        warehouse.executor().start(warehouse.planned("c"))
+
+    second = warehouse.executor().start(operation, plan_id=first.plan_id, until="b")
+    assert (second.state, second.epoch) == ("paused", 2)
+    assert warehouse.shelf.labels() == []
+    assert warehouse.executor().resume(operation).state == "done"
+    assert [step.begun for step in warehouse.executor().books().operation(operation).steps] == [
+        1,
+        1,
+        1,
+    ]
+
+
+def test_the_stage_of_the_last_step_ends_it(warehouse: Warehouse) -> None:
+    operation = warehouse.planned("a")
+    assert warehouse.executor().start(operation, until="label").state == "done"
+
+
+def test_a_stage_that_is_found_done_does_nothing_of_the_next(warehouse: Warehouse) -> None:
+    operation = warehouse.planned("a", "b")
+    warehouse.shelf.boxes["a"] = "somebody"
+    found = warehouse.executor().start(operation, until="a")
+    assert (found.state, [step.begun for step in found.steps]) == ("paused", [0, 0, 0])
+
+
+def test_a_stage_that_fails_is_gone_on_with(warehouse: Warehouse) -> None:
+    operation = warehouse.planned("a", "b")
+    warehouse.shelf.inside = fails
+    assert warehouse.executor().start(operation, until="a").state == "failed"
+    warehouse.shelf.inside = lambda _box: None
+    assert warehouse.executor().start(operation, until="a").state == "paused"
+    assert set(warehouse.shelf.boxes) == {"a"}
+
+
+def test_what_stands_between_stages_is_taken_back(warehouse: Warehouse) -> None:
+    operation = warehouse.planned("a", "b")
+    warehouse.executor().start(operation, until="b")
+    assert warehouse.executor().cancel(operation).state == "cancelled"
+    assert warehouse.shelf.end() == ({}, {}, [])
+
+
+def test_a_step_that_there_is_not_is_a_mistake(warehouse: Warehouse) -> None:
+    operation = warehouse.planned("a")
+    with pytest.raises(InvariantError, match="has no step 'z'"):
+        warehouse.executor().start(operation, until="z")
+    assert warehouse.executor().books().operation(operation).state == "planned"
