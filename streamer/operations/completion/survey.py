@@ -73,7 +73,7 @@ def asked_of(
         application=application,
         layout=layout.number,
         operations=tuple(one.id for one in chosen),
-        parts=tuple(part for one in chosen for part in parts_of(one, layout)),
+        parts=tuple(part for one in chosen for part in parts_of(one, layout, of=application)),
         despite=tuple(sorted(despite)),
     )
 

@@ -7,6 +7,7 @@ from collections.abc import Callable
 import pytest
 from msgspec.structs import replace
 
+from streamer import App
 from streamer.control.operations import encode, operation_key
 from streamer.control.orders import FORMAT, FORMER_KEY, FormerOrder, encode_order
 from streamer.control.plans import check_plan
@@ -16,7 +17,7 @@ from streamer.operations.completion.request import parts_of, read_request
 from streamer.operations.fake import FakeTable
 from tests.unit.operations.completion.rig import FORMER, Left
 from tests.unit.operations.repartition.front import NAME, ORDERS
-from tests.unit.operations.repartition.rig import asked, started
+from tests.unit.operations.repartition.rig import INPUT, asked, counting, started
 
 READER = Reader("audit", 0, ("app-cities-changelog",))
 
@@ -170,15 +171,70 @@ def test_what_is_in_use_is_nothing_that_was_left() -> None:
     layout = left.shop.asked.before.layout
     record = left.books().operation(left.operation)
     with pytest.raises(OperationRefusedError, match="subtopology 1 has not left layout 1"):
-        parts_of(record, layout)
+        parts_of(record, layout, of=NAME)
     # A record that somebody else has written: the changelog of a part that was not moved.
     forged = left.shop.asked.plain()
     forged["feeds"][0]["stores"][0]["name"] = "totals"
     table = FakeTable(left.shop.broker, NAME)
     table.put(operation_key(record.id), encode(replace(record, request=forged)))
     assert "app-totals-changelog" in left.asked.topics
-    with pytest.raises(OperationRefusedError, match="app-totals-changelog is in use by worker"):
+    with pytest.raises(OperationRefusedError, match="app-totals-changelog is one of the topics th"):
         left.executor().plan("completion", left.asked.plain())
+
+
+def moved() -> App:
+    """As `counting`, and the store of the cities is kept behind a topic of others by now."""
+    app = App(NAME)
+    sales = app.stream(INPUT, key=str, value=int)
+    sales.group_by_key().count(store="cities")
+    by_city = sales.group_by(lambda _key, _value: "city", key=str, name="cities")
+    by_city.count(store="towns")
+    return app
+
+
+def test_what_other_code_uses_by_now_stays_also_where_the_deletion_had_begun() -> None:
+    left = Left()
+    left.app = moved()
+    told = "app-cities-changelog is one of the topics that app uses now"
+    with pytest.raises(OperationRefusedError, match=told):
+        left.executor().plan("completion", left.asked.plain())
+    left.app = counting()
+    executor = left.executor()
+    begun = executor.propose("completion", left.asked.plain()).id
+
+    def fail() -> None:
+        raise OperationRefusedError("not now")
+
+    left.at_delete = fail
+    assert executor.start(begun).state == "failed"
+    left.app, left.at_delete = moved(), lambda: None
+    assert told in executor.resume(begun).trouble.message  # type: ignore[union-attr]
+    assert set(left.shop.broker.topics) >= FORMER
+
+
+def test_a_worker_of_the_former_layout_does_not_stand_for_the_one_that_holds() -> None:
+    left = Left()
+    left.shop.asked_shape = left.shop.asked.shape
+    with pytest.raises(OperationRefusedError, match="task 0_0 of layout 2 does not run"):
+        left.completed()
+
+
+def test_topics_of_another_application_are_not_named_by_anything_here() -> None:
+    left = Left()
+    request = left.asked.plain()
+    with pytest.raises(OperationRefusedError, match="this is a request of other, not of app"):
+        left.executor().plan("completion", {**request, "application": "other"})
+    # A record that somebody else has written.
+    record = left.books().operation(left.operation)
+    forged = left.shop.asked.plain()
+    for layout in ("before", "after"):
+        forged[layout]["application"] = "other"
+    for store in forged["feeds"][0]["stores"]:
+        store |= {side: store[side].replace("app-", "other-") for side in ("source", "target")}
+    table = FakeTable(left.shop.broker, NAME)
+    table.put(operation_key(record.id), encode(replace(record, request=forged)))
+    with pytest.raises(OperationRefusedError, match=r"is about other, and stands in the records"):
+        left.of()
 
 
 def test_what_is_not_done_is_not_completed() -> None:
