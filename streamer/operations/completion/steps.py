@@ -14,7 +14,7 @@ from dataclasses import dataclass
 
 from streamer import failpoints
 from streamer.control.orders import FORMAT, FORMER_KEY, FormerOrder, encode_order
-from streamer.errors import OperationRefusedError
+from streamer.errors import InternalTopicError, OperationRefusedError
 from streamer.operations.completion.ports import Present, World
 from streamer.operations.completion.request import Asked, merged
 from streamer.operations.kinds import Step
@@ -52,7 +52,13 @@ class DeleteTopics(CompletionStep):
         work.ensure_held()
         world.delete(mine)
         failpoints.hit("completion.after_topics")
-        return f"{', '.join(mine)} are deleted"
+        if again := sorted(world.topics().keys() & mine.keys()):
+            raise InternalTopicError(
+                f"{again[0]} was made anew as soon as it was deleted",
+                hint="a client that reads it does so where brokers have auto.create.topics.enable:"
+                " end it",
+            )
+        return f"deleted: {', '.join(mine)}"
 
     def undo(self, world: World, work: Work) -> str:
         return "what is deleted stays deleted"

@@ -21,7 +21,7 @@ from streamer.errors import (
 from streamer.ids import TopicPartition
 from streamer.kafka.admin import Admin
 from streamer.layout import ApplicationLayout
-from streamer.operations.books import Books
+from streamer.operations.books import COMPLETION, Books
 from streamer.operations.completion.request import Asked, parts_of
 from streamer.operations.trim.sizes import sampled_sizes
 from streamer.snapshot.opening import open_repository
@@ -65,16 +65,30 @@ def asked_of(
             )
     chosen = [one for one in found.values() if not operations or one.id in operations]
     if not chosen:
-        raise OperationRefusedError(
-            "there is no repartition that is done and not completed",
-            hint="streamer show layout tells what holds, streamer operations list what was done",
-        )
+        raise _nothing_left(books)
     return Asked(
         application=application,
         layout=layout.number,
         operations=tuple(one.id for one in chosen),
         parts=tuple(part for one in chosen for part in parts_of(one, layout, of=application)),
         despite=tuple(sorted(despite)),
+    )
+
+
+def _nothing_left(books: Books) -> OperationRefusedError:
+    begun = [
+        one.id
+        for one in books.operations.values()
+        if one.kind == COMPLETION and one.has_begun and not one.is_finished
+    ]
+    if begun:
+        return OperationRefusedError(
+            f"{begun[0]} has begun to delete what was left, and is not finished",
+            hint=f"finish it: streamer operations resume {begun[0]}",
+        )
+    return OperationRefusedError(
+        "there is no repartition that is done and not completed",
+        hint="streamer show layout tells what holds, streamer operations list what was done",
     )
 
 

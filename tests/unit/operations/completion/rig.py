@@ -43,6 +43,7 @@ class Left:
         self.readers: list[Reader] = []
         self.stubborn: set[str] = set()
         self.idle: set[str] = set()
+        self.makes_anew: set[str] = set()
         self.app = counting()
         self.at_delete: Callable[[], object] = lambda: None
 
@@ -155,6 +156,8 @@ class Front:
         self._left.at_delete()
         for topic in topics:
             self._shop.broker.delete(topic)
+            if topic in self._left.makes_anew:
+                self._shop.broker.create(topic, 1)
 
     def orders(self) -> Mapping[str, Order]:
         return self._shop.orders()

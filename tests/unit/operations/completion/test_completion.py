@@ -30,7 +30,7 @@ def test_the_former_topics_and_the_former_state_go_and_nothing_else() -> None:
     assert (record.state, record.trouble) == ("done", None)
     assert set(left.shop.broker.topics) == before - FORMER
     assert left.states == {"a": {"0_0": 7}, "b": {}}
-    assert "app-cities-changelog, app-cities-repartition are deleted" in record.steps[0].said
+    assert record.steps[0].said == "deleted: app-cities-changelog, app-cities-repartition"
 
 
 def test_a_plan_names_what_goes_and_is_the_same_however_often_it_is_made() -> None:
@@ -104,6 +104,36 @@ def test_who_comes_after_the_plan_stops_it_before_anything_is_deleted() -> None:
     assert set(left.shop.broker.topics) >= FORMER
     left.readers, left.at_delete = [], lambda: None
     assert executor.resume(begun).state == "done"
+
+
+def test_one_that_has_begun_is_named_to_who_wants_another() -> None:
+    left = Left()
+    executor = left.executor()
+    begun = executor.propose("completion", left.asked.plain()).id
+
+    def fail() -> None:
+        raise OperationRefusedError("not now")
+
+    left.at_delete = fail
+    assert executor.start(begun).state == "failed"
+    with pytest.raises(OperationRefusedError, match=f"{begun} has begun to delete") as refused:
+        left.of()
+    assert f"operations resume {begun}" in refused.value.hint
+    # One that was given up names nothing for good.
+    assert executor.abandon(begun).state == "cancelled"
+    left.at_delete = lambda: None
+    assert left.completed().state == "done"
+
+
+def test_a_topic_that_a_reader_makes_anew_is_told_and_goes_when_the_reader_has_gone() -> None:
+    left = Left()
+    left.makes_anew = {"app-cities-changelog"}
+    failed = left.completed()
+    assert failed.state == "failed"
+    assert failed.trouble.message == "app-cities-changelog was made anew as soon as it was deleted"
+    left.makes_anew = set()
+    assert left.executor().resume(failed.id).state == "done"
+    assert not set(left.shop.broker.topics) & FORMER
 
 
 def test_a_worker_whose_disk_refuses_is_named_and_holds_nothing_up() -> None:
