@@ -11,6 +11,7 @@ from msgspec.structs import replace
 from streamer.config import Config
 from streamer.control.client import Control
 from streamer.control.current import current_layout
+from streamer.control.operations import OperationRecord
 from streamer.control.orders import FORMAT, FormerOrder
 from streamer.errors import (
     ConfigError,
@@ -23,6 +24,7 @@ from streamer.kafka.admin import Admin
 from streamer.layout import ApplicationLayout
 from streamer.operations.books import COMPLETION, Books
 from streamer.operations.completion.request import Asked, parts_of
+from streamer.operations.repartition.request import read_request
 from streamer.operations.trim.sizes import sampled_sizes
 from streamer.snapshot.opening import open_repository
 
@@ -53,7 +55,7 @@ def asked_of(
 ) -> Asked:
     """The request for these repartitions; for all that are done and not completed, where none is
     named. Raises OperationRefusedError where there is none, or a named one is not such."""
-    found = {one.id: one for one in books.uncompleted()}
+    found = {one.id: one for one in books.uncompleted() if _has_switched(one, layout)}
     for each in operations:
         if each not in found:
             record = books.operation(each)
@@ -73,6 +75,11 @@ def asked_of(
         parts=tuple(part for one in chosen for part in parts_of(one, layout, of=application)),
         despite=tuple(sorted(despite)),
     )
+
+
+def _has_switched(record: OperationRecord, layout: ApplicationLayout) -> bool:
+    """One that was given up may not have come so far."""
+    return record.state == "done" or read_request(record.request).after.number <= layout.number
 
 
 def _nothing_left(books: Books) -> OperationRefusedError:

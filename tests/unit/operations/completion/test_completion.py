@@ -279,6 +279,26 @@ def test_what_is_not_done_is_not_completed() -> None:
     assert left.books().uncompleted() == []
 
 
+def test_of_one_that_was_given_up_what_its_switch_has_left_goes() -> None:
+    left = Left()
+    record = left.books().operation(left.operation)
+    table = FakeTable(left.shop.broker, NAME)
+    given_up = replace(record, state="cancelled", left=("copy", "switch"))
+    table.put(operation_key(record.id), encode(given_up))
+    # Another one came to the same step, and no further.
+    next_one = asked({1: 2}, width=2, layout=left.shop.asked.after.layout, number="fold-2")
+    also = replace(given_up, id="fold-2", request=next_one.plain())
+    table.put(operation_key(also.id), encode(also))
+    assert left.asked.operations == (record.id,)
+    with pytest.raises(OperationRefusedError, match="it is repartition, cancelled"):
+        left.of("fold-2")
+    before = set(left.shop.broker.topics)
+    assert left.completed().state == "done"
+    assert before - set(left.shop.broker.topics) == FORMER
+    with pytest.raises(OperationRefusedError, match="no repartition that is done and not comp"):
+        left.of()
+
+
 def test_the_record_that_names_what_was_left_is_kept_until_it_is_completed() -> None:
     left = Left()
     month_ms = 31 * 24 * 3_600_000
