@@ -78,8 +78,12 @@ def asked_of(
 
 
 def _has_switched(record: OperationRecord, layout: ApplicationLayout) -> bool:
-    """One that was given up may not have come so far."""
-    return record.state == "done" or read_request(record.request).after.number <= layout.number
+    """One that was given up may not have come so far. Where another one has moved the same after
+    it, both name the same."""
+    if record.state == "done":
+        return True
+    asked = read_request(record.request)
+    return all(layout.since(number) >= asked.after.number for number in asked.moved)
 
 
 def _nothing_left(books: Books) -> OperationRefusedError:

@@ -285,13 +285,16 @@ def test_of_one_that_was_given_up_what_its_switch_has_left_goes() -> None:
     table = FakeTable(left.shop.broker, NAME)
     given_up = replace(record, state="cancelled", left=("copy", "switch"))
     table.put(operation_key(record.id), encode(given_up))
-    # Another one came to the same step, and no further.
-    next_one = asked({1: 2}, width=2, layout=left.shop.asked.after.layout, number="fold-2")
-    also = replace(given_up, id="fold-2", request=next_one.plain())
-    table.put(operation_key(also.id), encode(also))
+    # Others came to the same step, and no further: one before it, and one after it.
+    former, present = left.shop.asked.before.layout, left.shop.asked.after.layout
+    for number, tasks, layout in (("early", {0: 1, 1: 1}, former), ("late", {1: 2}, present)):
+        other = asked(tasks, width=2, layout=layout, number=number)
+        table.put(
+            operation_key(number), encode(replace(given_up, id=number, request=other.plain()))
+        )
+        with pytest.raises(OperationRefusedError, match="it is repartition, cancelled"):
+            left.of(number)
     assert left.asked.operations == (record.id,)
-    with pytest.raises(OperationRefusedError, match="it is repartition, cancelled"):
-        left.of("fold-2")
     before = set(left.shop.broker.topics)
     assert left.completed().state == "done"
     assert before - set(left.shop.broker.topics) == FORMER
