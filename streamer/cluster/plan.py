@@ -112,15 +112,24 @@ class Plan:
         away: Collection[str],
         why: str,
         now_ms: int,
+        beginning: Collection[str] = (),
     ) -> None:
         """Go on towards what an earlier controller was going to. `sites` tells where workers are
-        that have not been away since; `told` has its degraded modes, `away` whom it waited for."""
+        that have not been away since; `told` has its degraded modes, `away` whom it waited for,
+        `beginning` whom the layout's begin waits for, though they were fenced in it."""
         self.target = {task: copies for task, copies in target.items() if task in self.tasks}
         named = {worker for copies in self.target.values() for worker in copies.workers}
         for worker in named.union(away) & self._gone_ms.keys() - self.workers:
             # It was waited for meanwhile, and is given up. One that was fenced just now may come.
             if worker in away or now_ms - self._gone_ms[worker] >= COMING_MS:
                 self.attendance.away[worker] = self._gone_ms[worker]
+        for worker in beginning:
+            self.attendance.away.pop(worker, None)
+        # Theirs already, so that no copy elsewhere takes over, which may be cold, while they come.
+        for task, copies in self.target.items():
+            if copies.active is not None and copies.active in beginning:
+                self.step.actives.setdefault(task, copies.active)
+        self._shares = _shares(self.step)
         self.workers = frozenset(self.workers | named) - self.attendance.away.keys()
         everybody = self.workers | self.attendance.away.keys()
         self._sites = {worker: sites.get(worker, Site()) for worker in everybody}
