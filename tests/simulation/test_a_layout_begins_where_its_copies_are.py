@@ -200,13 +200,21 @@ def waits_for_nobody(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(attendance, "BEGINNING_MS", 0)
 
 
+def tells_nobody_for_whom_it_waits(patch: pytest.MonkeyPatch) -> None:
+    """Whoever follows the first controller gives what the others have to those that are back."""
+    nobody = property(lambda _: frozenset[str]())
+    patch.setattr(attendance.Attendance, "beginning", nobody)
+
+
 def knows_no_goal(patch: pytest.MonkeyPatch) -> None:
     """The first controller places the tasks as if they were new."""
     patch.setattr(state, "_begin", lambda *_: None)
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("broken", [waits_for_nobody, knows_no_goal])
+@pytest.mark.parametrize(
+    "broken", [waits_for_nobody, tells_nobody_for_whom_it_waits, knows_no_goal]
+)
 def test_a_broken_rule_is_noticed(
     broken: Callable[[pytest.MonkeyPatch], None], monkeypatch: pytest.MonkeyPatch
 ) -> None:
