@@ -155,17 +155,8 @@ class Plan:
         reasons: Mapping[tuple[TaskId, str], str],
     ) -> str:
         """Go towards a placement that somebody has approved; returns why not, or ""."""
-        for task, copies in sorted(before.items()):
-            if not is_same(self.target.get(task, Copies(None)), copies):
-                return f"the placement of task {task} is not what it was"
-        drained = self.drained
-        for task, copies in sorted(after.items()):
-            if task not in before or task not in self.tasks:
-                return f"there is no task {task}"
-            if gone := set(copies.workers) - self.workers:
-                return f"worker {min(gone)} is gone"
-            if closed := drained.intersection(copies.workers).difference(before[task].workers):
-                return f"worker {min(closed)} is drained"
+        if why_not := _misfit(self, before, after):
+            return why_not
         self.target |= after
         self.revision += 1
         self.reasons |= reasons
@@ -314,6 +305,22 @@ class Plan:
         if is_other:
             self._shares = _shares(self.step)
         return is_other
+
+
+def _misfit(plan: Plan, before: Mapping[TaskId, Copies], after: Mapping[TaskId, Copies]) -> str:
+    """Why what was proposed is not to be gone towards any more, or ""."""
+    for task, copies in sorted(before.items()):
+        if not is_same(plan.target.get(task, Copies(None)), copies):
+            return f"the placement of task {task} is not what it was"
+    drained = plan.drained
+    for task, copies in sorted(after.items()):
+        if task not in before or task not in plan.tasks:
+            return f"there is no task {task}"
+        if gone := set(copies.workers) - plan.workers:
+            return f"worker {min(gone)} is gone"
+        if closed := drained.intersection(copies.workers).difference(before[task].workers):
+            return f"worker {min(closed)} is drained"
+    return ""
 
 
 def _missing(tasks: Tasks, *, is_all: bool) -> str:
