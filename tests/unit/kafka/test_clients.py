@@ -30,6 +30,7 @@ from streamer.kafka.changelog import ChangelogConsumer
 from streamer.kafka.changes import Changes
 from streamer.kafka.consumer import InputConsumer
 from streamer.kafka.group import Membership
+from streamer.kafka.readers import Readers
 from streamer.kafka.registry.client import Registry
 from streamer.kafka.stuck import answers_others
 from streamer.kafka.table import ExclusiveWriter, TableReader, TableWriter
@@ -256,13 +257,14 @@ def everything() -> Iterator[Callable[[], Any]]:
     yield lambda: Membership.of_candidate(given, client_id="w1#1")
     yield lambda: answers_others(settings.admin(given))
     yield lambda: Changes(given)
+    yield lambda: Readers(given, Admin(given))
     yield lambda: Registry(REGISTRY)
 
 
 def role_of(site: Site) -> str:
     if site.function in ("positions", "answers_others"):
         return "admin"  # they ask for others
-    if site.function.startswith(("Changes", "Coordinators")):
+    if site.function.startswith(("Changes", "Coordinators", "Readers")):
         return "admin"
     if "Admin" in site.function:
         return "producer" if site.function.endswith("fence") else "admin"

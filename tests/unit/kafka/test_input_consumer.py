@@ -28,6 +28,9 @@ class FakeConsumer:
         self.assigned: dict[TopicPartition, int] = {}
         self.paused: set[TopicPartition] = set()
 
+    def list_topics(self, topic: str, timeout: float) -> None:
+        """Who leads it is looked up before it is assigned."""
+
     def incremental_assign(self, addresses: list[Address]) -> None:
         self.assigned |= {TopicPartition(one.topic, one.partition): one.offset for one in addresses}
 
