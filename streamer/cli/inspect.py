@@ -146,16 +146,16 @@ def _store(one: AtRest, name: str, kind: str, rows: int) -> dict[str, Any]:
 def _decoded(arguments: argparse.Namespace) -> Decoded:
     from streamer.cli.shown import by_app, by_looks
 
-    encodings = arguments.key_encoding or "", arguments.value_encoding or ""
+    encodings = {"key": arguments.key_encoding or "", "value": arguments.value_encoding or ""}
     name = arguments.app or os.environ.get(APP_VARIABLE, "")
     if ":" not in name:
-        return by_looks(*encodings)
+        return by_looks(**encodings)
     from streamer.cli.options import resolved
     from streamer.cli.target import load_app
 
     app = load_app(name)
     registry = resolved(app, arguments).config.schema_registry
-    return by_app(app.topology(), registry, arguments.store, *encodings)
+    return by_app(app.topology(), registry, arguments.store, **encodings)
 
 
 def _wanted(arguments: argparse.Namespace, decoded: Decoded) -> Selection:

@@ -28,7 +28,7 @@ class Decoded(Protocol):
 
 
 def by_app(
-    topology: Topology, registry: Mapping[str, Any], store: str, key: str, value: str
+    topology: Topology, registry: Mapping[str, Any], store: str, *, key: str, value: str
 ) -> Decoded:
     """Of a store of this application; `key` and `value` are encodings, or empty. Raises QueryError
     for a store that it does not have."""

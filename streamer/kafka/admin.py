@@ -210,21 +210,7 @@ class Admin:
         if not resources:
             return {}
 
-        def ask(left_s: float) -> dict[str, dict[str, str]]:
-            found = {}
-            answers = self._client.describe_configs(resources, request_timeout=left_s)
-            for resource, answer in answers.items():
-                try:
-                    entries = answer.result(left_s + 1)
-                except KafkaException as error:
-                    if not _is_for_good(error):
-                        raise
-                    _log.warning("no settings of %s: %s", resource.name, error_of(error).str())
-                else:
-                    values = {name: entry.value for name, entry in entries.items()}
-                    found[resource.name] = {k: v for k, v in values.items() if v is not None}
-            return found
-
+        ask = partial(_settings, self._client, resources)
         return self._attempts(f"asking for the settings of {', '.join(topics)}", ask)
 
     def message_limits(self, topics: Sequence[str]) -> dict[str, int]:
@@ -341,6 +327,24 @@ def _descriptions(
                 raise denied from error
             if not _is_missing(error):
                 raise
+    return found
+
+
+def _settings(
+    client: AdminClient, resources: list[ConfigResource], left_s: float
+) -> dict[str, dict[str, str]]:
+    found = {}
+    answers = client.describe_configs(resources, request_timeout=left_s)
+    for resource, answer in answers.items():
+        try:
+            entries = answer.result(left_s + 1)
+        except KafkaException as error:
+            if not _is_for_good(error):
+                raise
+            _log.warning("no settings of %s: %s", resource.name, error_of(error).str())
+        else:
+            values = {name: entry.value for name, entry in entries.items()}
+            found[resource.name] = {k: v for k, v in values.items() if v is not None}
     return found
 
 
