@@ -117,7 +117,7 @@ class SwitchApproval(PlanApproval):
                 f"{said}\nhint: it can only be finished: streamer operations resume {record.id}; or"
                 " clear this task, which asks nothing more"
             )
-        if record.conductor != conductor:
+        if record.conductor not in ("", conductor):
             return (
                 f"but operation {record.id} is {record.state}, in the hands of {record.conductor},"
                 f" and is left to them\nhint: to take it back: streamer operations cancel"
