@@ -19,7 +19,8 @@ Choice = str | Callable[[], str]
 """One that is called looks at the world when it is asked."""
 
 Answers = Mapping[str, Choice | Sequence[Choice]]
-"""By the task that asks: what is said to its questions, one after the other."""
+"""By the task that asks: what is said to its questions, one after the other; the last one to all
+that follow, as where the world has moved and a task asks once more."""
 
 
 class Person:
@@ -34,25 +35,28 @@ class Person:
 
 @contextmanager
 def answering(answers: Answers) -> Iterator[None]:
-    """For one run of `DAG.test`, all of whose answers have been asked for when it ends well."""
+    """For one run of `DAG.test`; when it ends, each answer has been asked for."""
     from airflow.models.dagrun import DagRun
 
     left: dict[str, list[Choice]] = {
         task: [given] if isinstance(given, str) or callable(given) else list(given)
         for task, given in answers.items()
     }
+    unasked = {task: len(choices) for task, choices in left.items()}
     looked = DagRun.update_state
 
     def update_state(run: Any, *args: Any, **named: Any) -> Any:
-        _answer(run, left)
+        for task in _answer(run, left):
+            unasked[task] -= 1
         return looked(run, *args, **named)
 
     with patch.object(DagRun, "update_state", update_state):
         yield
-    assert not any(left.values()), f"nobody has asked for {left}"
+    assert all(number <= 0 for number in unasked.values()), f"nobody has asked: {unasked}"
 
 
-def _answer(run: Any, left: Mapping[str, list[Choice]]) -> None:
+def _answer(run: Any, left: Mapping[str, list[Choice]]) -> list[str]:
+    """The tasks whose question was answered."""
     from airflow.api_fastapi.core_api.datamodels.hitl import UpdateHITLDetailPayload
     from airflow.api_fastapi.core_api.routes.public.hitl import update_hitl_detail
     from airflow.models.taskinstance import TaskInstance
@@ -67,10 +71,11 @@ def _answer(run: Any, left: Mapping[str, list[Choice]]) -> None:
     )
     # A session of its own: DAG.test has one open, which would be closed with it.
     with create_session(scoped=False) as session:
-        for task in session.scalars(waiting).all():
+        asking = list(session.scalars(waiting).all())
+        for task in asking:
             choices = left.get(task)
             assert choices, f"task {task} of {run.dag_id} asks, and nobody is there to answer"
-            choice = choices.pop(0)
+            choice = choices.pop(0) if len(choices) > 1 else choices[0]
             chosen = choice if isinstance(choice, str) else choice()
             update_hitl_detail(
                 dag_id=run.dag_id,
@@ -82,3 +87,4 @@ def _answer(run: Any, left: Mapping[str, list[Choice]]) -> None:
                 user=Person(),
                 session=session,
             )
+    return asking
