@@ -272,6 +272,21 @@ def test_another_run_is_refused_between_the_stages_with_whose_it_is(rig: Rig) ->
     assert books.operation(NAME).state == "paused"
 
 
+def test_of_two_runs_that_were_approved_at_once_one_is_carried_out(rig: Rig) -> None:
+    """As of two connections to one application."""
+    one = approved(rig)
+    plan = PlanOperator(task_id="plan", kind="shelve", takes=("boxes",))
+    two = plan.execute(context(run="other", boxes=["c"]))
+    stage(one, "a").execute(context(**FORM))
+    said = (
+        rf"held by operation {NAME} .*for Airflow, DAG dag, run run\nhint: .*clear the run from its"
+    )
+    with pytest.raises(AirflowFailException, match=said):
+        stage(two, "c").execute(context(run="other", **FORM))
+    assert rig.warehouse.executor().books().operations.keys() == {NAME}
+    assert stage(one, "b", "label").execute(context(**FORM))["state"] == "done"
+
+
 def test_nobody_is_asked_before_the_steps_before_are_done(rig: Rig, questions: list[Any]) -> None:
     one = approved(rig)
     stage(one, "a").execute(context(**FORM))
