@@ -11,7 +11,7 @@ and twice: for the plan, and right before the pause.
 - `prove` has workers keep warm copies, reads all back and compares. *It differs*: nothing is
   switched. `copy` and `prove`: *it stops*: each try goes on with it.
 - `approve_switch` says what was done, and asks before the pause. *Rejected, or no answer*: what was
-  made is taken back.
+  made is taken back. *The switch was made already*, as by a try that was killed: it asks nothing.
 - `switch` copies what came since, pauses, proves the rest, and records the next layout. *It is
   killed*: before the record the application goes on by itself, after it the next layout holds.
 - `finish` waits until all tasks of the next layout run, and takes away what only this needed.

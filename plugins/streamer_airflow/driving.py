@@ -17,6 +17,7 @@ from streamer.control.operations import OperationRecord
 from streamer.errors import OperationRefusedError
 from streamer.operations.catalog import is_left_to_workers
 from streamer.operations.executor import Executor
+from streamer.operations.lock import LEASE_MS
 from streamer.operations.words import step_line
 from streamer_airflow.planning import PLAN_ANEW
 
@@ -57,11 +58,15 @@ class Watch:
     def notice(self, record: OperationRecord) -> None:
         now = self._now()
         line = step_line(record)
-        head = line.partition(":")[0]
+        head = f"{record.executor} {line.partition(':')[0]}"
+        is_others = bool(record.executor) and record.executor != self.owner
+        if is_others:
+            # A task that is cleared after a kill stands still for so long: its log says why.
+            line += f"; waits for {record.executor}, whose lease ends {LEASE_MS // 1000} s after it"
+            line += " was heard last"
         if head != self._said or now - self._said_at >= _LOG_S:
             _log.info("%s", line)
             self._said, self._said_at = head, now
-        is_others = bool(record.executor) and record.executor != self.owner
         if not (is_others or is_left_to_workers(record)):
             self._idle_since = None
             if self._looks_on and record.executor == self.owner:

@@ -13,6 +13,7 @@ from collections.abc import Sequence
 
 from streamer.cli import (
     drain,
+    inspect,
     operations,
     query,
     rebalance,
@@ -37,6 +38,7 @@ COMMANDS = (
     show,
     query,
     snapshot,
+    inspect,
     rebuild,
     repartition,
     trim,

@@ -15,7 +15,7 @@ from streamer.cli.options import (
     add_command,
     add_json,
 )
-from streamer.cli.snapshots import copying, keeping, looking, sweeping
+from streamer.cli.snapshots import copying, keeping, looking, restoring, sweeping
 from streamer.errors import ConfigError
 
 __all__ = ["add"]
@@ -59,7 +59,7 @@ def add(commands: Commands) -> None:
     _add_repository(create, "where it is to be kept (default: the setting of the workers)")
     add_application(create)
     add_json(create)
-    others = (looking, keeping, copying, sweeping)
+    others = (looking, restoring, keeping, copying, sweeping)
     for command in (command for each in others for command in each.add(verbs)):
         _add_repository(command, "address to look at (default: snapshot_repository)")
         add_application(command)

@@ -79,7 +79,7 @@ class Goal:
     def _moving(
         self, target: Target, workers: Mapping[str, WorkerView]
     ) -> dict[int, dict[TaskId, Copies]]:
-        actives, standbys = _granted(workers)
+        actives, standbys = _granted(workers, self._shape)
         nobody: list[str] = []
         wanted: dict[int, dict[TaskId, Copies]] = defaultdict(dict)
         for task, copies in target.items():
@@ -92,9 +92,10 @@ class Goal:
         return wanted
 
 
-def standing(workers: Mapping[str, WorkerView]) -> dict[TaskId, Copies]:
-    """Where tasks are by the last assignments of these workers, those that have ended apart."""
-    actives, standbys = _granted(workers)
+def standing(workers: Mapping[str, WorkerView], shape: str) -> dict[TaskId, Copies]:
+    """Where tasks are by the last assignments of these workers, but for those that have ended and
+    those of another shape than that of this digest, whose names mean something else."""
+    actives, standbys = _granted(workers, shape)
     return {
         task: Copies(actives.get(task), tuple(standbys.get(task, ())))
         for task in actives.keys() | standbys.keys()
@@ -102,13 +103,15 @@ def standing(workers: Mapping[str, WorkerView]) -> dict[TaskId, Copies]:
 
 
 def _granted(
-    workers: Mapping[str, WorkerView],
+    workers: Mapping[str, WorkerView], shape: str
 ) -> tuple[dict[TaskId, str], dict[TaskId, list[str]]]:
     actives: dict[TaskId, str] = {}
     standbys: dict[TaskId, list[str]] = defaultdict(list)
     for worker in sorted(workers):
         grant = workers[worker].grant
         if grant is None or grant.record.ended:
+            continue
+        if shape and grant.record.shape not in ("", shape):
             continue
         actives.update(dict.fromkeys(grant.tasks, worker))
         for task in grant.standbys:

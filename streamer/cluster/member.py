@@ -18,7 +18,7 @@ import logging
 import socket
 import threading
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 
 from streamer.clock import Clock
 from streamer.cluster.candidate import Candidate
@@ -28,6 +28,7 @@ from streamer.cluster.lease import Lease, bound_ms
 from streamer.cluster.ports import KafkaPorts
 from streamer.cluster.rejoins import REJOINS_MAX, Rejoins
 from streamer.cluster.seat import NO_SHADOWS, Desired, Seat, Shadowed
+from streamer.cluster.threads import AGAIN_S, Threads
 from streamer.cluster.voice import Voice
 from streamer.cluster.work import Work
 from streamer.config import Config
@@ -46,7 +47,6 @@ __all__ = ["Desired", "Member", "TaskReport"]
 _log = logging.getLogger(__name__)
 
 _POLL_S = 0.1
-_AGAIN_S = 0.5
 # A controller that leaves hands its own tasks over first; that takes some 50 ms.
 _HAND_OVER_S = 2.0
 
@@ -110,7 +110,7 @@ class Member:
             suspicion_ms=_suspicion_ms(config),
             clock=clock,
         )
-        self._threads: list[threading.Thread] = []
+        self._threads = Threads(self._is_stopped, self._fail)
 
     @property
     def incarnation(self) -> str:
@@ -139,10 +139,7 @@ class Member:
         self._publish()
         self._controller.start()
         for work in (self._live, self._speak, self._listen):
-            name = work.__name__.strip("_")
-            thread = threading.Thread(target=self._guard, args=(work,), name=name, daemon=True)
-            self._threads.append(thread)
-            thread.start()
+            self._threads.start(work)
         elect = self._controller.elect
         self._candidate.serve(self._listed, self._admin, elect=elect, fail=self._fail)
         _log.info("joining as %s", client_id(self.worker_id, self._session))
@@ -219,8 +216,7 @@ class Member:
         self._candidate.release(is_over=not begins_anew)
         self._controller.stop(max(0.1, deadline - time.monotonic()))
         self._is_stopped.set()
-        for thread in self._threads:
-            thread.join(max(0.1, deadline - time.monotonic()))
+        self._threads.join(deadline)
         if not begins_anew:
             self._candidate.close()
         if self._voice is not None:
@@ -248,24 +244,6 @@ class Member:
 
     # -- the threads ---------------------------------------------------------------------------
 
-    def _guard(self, work: Callable[[], None]) -> None:
-        """Repeat the work while its trouble passes; anything else is this member's failure."""
-        is_over = False
-        try:
-            while not self._is_stopped.is_set():
-                try:
-                    work()
-                except PASSING as error:
-                    _log.warning("the cluster is out of reach, trying again: %s", error)
-                    self._is_stopped.wait(_AGAIN_S)
-            is_over = True
-        except StreamerError as error:
-            self._fail(error)
-            is_over = True
-        finally:
-            if not is_over:
-                self._fail(InvariantError(f"thread {threading.current_thread().name} has died"))
-
     def _live(self) -> None:
         """Be in the group of this worker, whose session says that the process lives."""
         group = self._known_topics().lifeline(self.worker_id)
@@ -282,7 +260,7 @@ class Member:
         """Repeat the status from time to time, whatever else has to wait for Kafka."""
         while not self._is_stopped.wait(_POLL_S):
             if not self._publish():
-                self._is_stopped.wait(_AGAIN_S)
+                self._is_stopped.wait(AGAIN_S)
 
     def _publish(self) -> bool:
         """Write the status if it is news, or time. Returns whether there is nothing left to say."""

@@ -112,15 +112,24 @@ class Plan:
         away: Collection[str],
         why: str,
         now_ms: int,
+        beginning: Collection[str] = (),
     ) -> None:
         """Go on towards what an earlier controller was going to. `sites` tells where workers are
-        that have not been away since; `told` has its degraded modes, `away` whom it waited for."""
+        that have not been away since; `told` has its degraded modes, `away` whom it waited for,
+        `beginning` whom the layout's begin waits for, though they were fenced in it."""
         self.target = {task: copies for task, copies in target.items() if task in self.tasks}
         named = {worker for copies in self.target.values() for worker in copies.workers}
         for worker in named.union(away) & self._gone_ms.keys() - self.workers:
             # It was waited for meanwhile, and is given up. One that was fenced just now may come.
             if worker in away or now_ms - self._gone_ms[worker] >= COMING_MS:
                 self.attendance.away[worker] = self._gone_ms[worker]
+        for worker in beginning:
+            self.attendance.away.pop(worker, None)
+        # Theirs already, so that no copy elsewhere takes over, which may be cold, while they come.
+        for task, copies in self.target.items():
+            if copies.active is not None and copies.active in beginning:
+                self.step.actives.setdefault(task, copies.active)
+        self._shares = _shares(self.step)
         self.workers = frozenset(self.workers | named) - self.attendance.away.keys()
         everybody = self.workers | self.attendance.away.keys()
         self._sites = {worker: sites.get(worker, Site()) for worker in everybody}
@@ -146,17 +155,8 @@ class Plan:
         reasons: Mapping[tuple[TaskId, str], str],
     ) -> str:
         """Go towards a placement that somebody has approved; returns why not, or ""."""
-        for task, copies in sorted(before.items()):
-            if not is_same(self.target.get(task, Copies(None)), copies):
-                return f"the placement of task {task} is not what it was"
-        drained = self.drained
-        for task, copies in sorted(after.items()):
-            if task not in before or task not in self.tasks:
-                return f"there is no task {task}"
-            if gone := set(copies.workers) - self.workers:
-                return f"worker {min(gone)} is gone"
-            if closed := drained.intersection(copies.workers).difference(before[task].workers):
-                return f"worker {min(closed)} is drained"
+        if why_not := _misfit(self, before, after):
+            return why_not
         self.target |= after
         self.revision += 1
         self.reasons |= reasons
@@ -305,6 +305,22 @@ class Plan:
         if is_other:
             self._shares = _shares(self.step)
         return is_other
+
+
+def _misfit(plan: Plan, before: Mapping[TaskId, Copies], after: Mapping[TaskId, Copies]) -> str:
+    """Why what was proposed is not to be gone towards any more, or ""."""
+    for task, copies in sorted(before.items()):
+        if not is_same(plan.target.get(task, Copies(None)), copies):
+            return f"the placement of task {task} is not what it was"
+    drained = plan.drained
+    for task, copies in sorted(after.items()):
+        if task not in before or task not in plan.tasks:
+            return f"there is no task {task}"
+        if gone := set(copies.workers) - plan.workers:
+            return f"worker {min(gone)} is gone"
+        if closed := drained.intersection(copies.workers).difference(before[task].workers):
+            return f"worker {min(closed)} is drained"
+    return ""
 
 
 def _missing(tasks: Tasks, *, is_all: bool) -> str:

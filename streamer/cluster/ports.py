@@ -129,7 +129,7 @@ class KafkaPorts:
         self._ended: SimpleQueue[PauseEnded] = SimpleQueue()
 
     def claim(self) -> None:
-        self._writer.claim(_READ_S)
+        self._writer.claim(_READ_S, topic=self._topics.operations.topic)
 
     def load(self) -> tuple[Sequence[AssignmentRecord], Sequence[StatusRecord]]:
         assignments: dict[str, AssignmentRecord] = {}

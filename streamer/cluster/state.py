@@ -104,7 +104,7 @@ def load(
 
 def _resume(state: State, told: PlanRecord, now_ms: int) -> None:
     """Go on where the predecessor was going: a controller that dies is no reason to move a task."""
-    stands = standing(state.workers)
+    stands = standing(state.workers, state.shape.digest)
     target = {task: each for task, each in stands.items() if each.active} | state.goal.copies
     reasons = {}
     # All that is known of a plan that was applied; of other moves the first are in what was told.
@@ -115,10 +115,15 @@ def _resume(state: State, told: PlanRecord, now_ms: int) -> None:
     modes = [Mode(one.name, one.concerns, one.examples, one.until) for one in told.modes]
     state.plan.resume(
         target,
-        sites={worker: site for worker, view in state.workers.items() if (site := _site(view))},
+        sites={
+            worker: site
+            for worker, view in state.workers.items()
+            if (site := _site(view, state.shape))
+        },
         reasons=reasons,
         told=Placement({}, modes=tuple(modes), idle=dict(told.idle)),
         away=told.away,
+        beginning=told.beginning,
         why=told.why,
         now_ms=now_ms,
     )
@@ -130,23 +135,22 @@ def _resume(state: State, told: PlanRecord, now_ms: int) -> None:
 
 def _begin(state: State, told: PlanRecord, now_ms: int) -> None:
     """The first controller of a layout: whoever switched to it has said where tasks have their
-    state. One that died after its first grants has left the rest of that, and the grants."""
-    granted = {
-        worker: view
-        for worker, view in state.workers.items()
-        if view.grant is not None and not state.shape.differs(view.grant.record.shape)
-    }
-    stands = {task: each for task, each in standing(granted).items() if each.active}
+    state."""
+    copies = state.goal.copies
+    beginning = frozenset(worker for each in copies.values() for worker in each.workers)
     state.plan.resume(
-        stands | state.goal.copies,
+        copies,
         sites={worker: site_of(view.heard) for worker, view in state.workers.items() if view.heard},
         reasons={},
         told=Placement({}),
         away=(),
+        beginning=beginning,
         why=f"layout {state.layout} begins where copies were made for it",
         now_ms=now_ms,
     )
-    _await_all(state, state.plan.workers)
+    _await_all(state, beginning)
+    # To be told with the first grants, which use the goal up: whoever follows resumes from there.
+    state.plan.revision += 1
     state.plan.drains.resume(told.drain)
 
 
@@ -163,13 +167,16 @@ def _await_all(state: State, workers: frozenset[str]) -> None:
     )
 
 
-def _site(view: WorkerView) -> Site | None:
-    """Where a worker is that has not been started again since it was granted something; of another
-    one it is not known where it was before."""
+def _site(view: WorkerView, shape: Shape) -> Site | None:
+    """Where a worker is that has not been started again since it was granted something of this
+    shape; of another one it is not known where it was before."""
     if view.heard is None or view.grant is None:
         return None
-    is_the_same = session_of(view.heard.incarnation) == view.grant.incarnation.session
-    return site_of(view.heard) if is_the_same else None
+    sessions = session_of(view.heard.incarnation), view.heard.follows
+    is_the_same = view.grant.incarnation.session in sessions
+    # All begin anew with a layout: that is no reason to place again what begins where its copy is.
+    is_first = shape.differs(view.grant.record.shape)
+    return site_of(view.heard) if is_the_same or is_first else None
 
 
 def site_of(word: StatusRecord) -> Site:

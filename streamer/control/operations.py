@@ -92,8 +92,8 @@ class TroubleRecord(Struct, frozen=True, kw_only=True, omit_defaults=True):
 class OperationRecord(Struct, frozen=True, kw_only=True, omit_defaults=True):
     """One operation. `epoch` is that of the lock under which this was written, 0 while it is
     planned. `by` and `why` are of who wanted it, `executor` is who carries it out, `conductor` for
-    whom that is or was done last, such as a run of Airflow. `note` is what
-    became of a wish, such as to cancel it when there was no way back. `left` names the steps whose
+    whom that is or was done last, such as a run of Airflow. `note` is who wanted it cancelled, or
+    what became of such a wish when there was no way back. `left` names the steps whose
     effects were left behind when it was abandoned."""
 
     format: Whole

@@ -36,6 +36,7 @@ from streamer.errors import InternalTopicError, KafkaUnavailableError, TopicMiss
 from streamer.ids import TopicPartition
 from streamer.kafka import settings
 from streamer.kafka.attempts import PAUSE_S, Attempts
+from streamer.kafka.coordinators import REQUEST_S, Coordinators
 from streamer.kafka.creation import TopicSpec, create
 from streamer.kafka.faults import error_of
 from streamer.kafka.members import GroupMember, members
@@ -82,6 +83,7 @@ class Admin:
     ) -> None:
         self._config = config
         self._client = AdminClient(settings.admin(config))
+        self._coordinators = Coordinators(config)
         self._timeout_s = timeout_s
         self._stopping = stopping
         self._attempts = self._tries(timeout_s, lambda: self._client)
@@ -176,19 +178,19 @@ class Admin:
         self, groups: Sequence[str], *, timeout_s: float | None = None
     ) -> dict[str, list[GroupMember]]:
         """The same of several groups, without those whose coordinator does not answer."""
-        attempts = self._tries(timeout_s or self._timeout_s, lambda: self._client)
+        attempts = self._tries(timeout_s or self._timeout_s, self._coordinators.client)
         what = f"asking for the members of {', '.join(groups[:3])}"
 
         def ask(left_s: float) -> dict[str, list[GroupMember]]:
-            answers = self._client.describe_consumer_groups(list(groups), request_timeout=left_s)
-            return members(answers, what, left_s + 1)
+            return self._coordinators.ask(
+                lambda client: client.describe_consumer_groups(
+                    list(groups), request_timeout=REQUEST_S
+                ),
+                lambda answers: members(answers, what),
+                left_s,
+            )
 
-        try:
-            return attempts(what, ask, *(on_group("Describe", group) for group in groups[:1]))
-        except KafkaUnavailableError:
-            # It may ask a coordinator in vain that it has dropped, as after brokers were away.
-            self._client = AdminClient(settings.admin(self._config))
-            raise
+        return attempts(what, ask, *(on_group("Describe", group) for group in groups[:1]))
 
     def fence(self, transactional_id: str) -> None:
         """Initialise the id anew: its user can commit no more, its transaction is aborted."""
@@ -208,21 +210,7 @@ class Admin:
         if not resources:
             return {}
 
-        def ask(left_s: float) -> dict[str, dict[str, str]]:
-            found = {}
-            answers = self._client.describe_configs(resources, request_timeout=left_s)
-            for resource, answer in answers.items():
-                try:
-                    entries = answer.result(left_s + 1)
-                except KafkaException as error:
-                    if not _is_for_good(error):
-                        raise
-                    _log.warning("no settings of %s: %s", resource.name, error_of(error).str())
-                else:
-                    values = {name: entry.value for name, entry in entries.items()}
-                    found[resource.name] = {k: v for k, v in values.items() if v is not None}
-            return found
-
+        ask = partial(_settings, self._client, resources)
         return self._attempts(f"asking for the settings of {', '.join(topics)}", ask)
 
     def message_limits(self, topics: Sequence[str]) -> dict[str, int]:
@@ -339,6 +327,24 @@ def _descriptions(
                 raise denied from error
             if not _is_missing(error):
                 raise
+    return found
+
+
+def _settings(
+    client: AdminClient, resources: list[ConfigResource], left_s: float
+) -> dict[str, dict[str, str]]:
+    found = {}
+    answers = client.describe_configs(resources, request_timeout=left_s)
+    for resource, answer in answers.items():
+        try:
+            entries = answer.result(left_s + 1)
+        except KafkaException as error:
+            if not _is_for_good(error):
+                raise
+            _log.warning("no settings of %s: %s", resource.name, error_of(error).str())
+        else:
+            values = {name: entry.value for name, entry in entries.items()}
+            found[resource.name] = {k: v for k, v in values.items() if v is not None}
     return found
 
 

@@ -55,8 +55,8 @@ class AtLeastOnceProducer:
     def is_open(self) -> bool:
         return self._results.is_open or self._changes.is_open
 
-    def init(self) -> None:
-        self._changes.init()
+    def init(self, topic: str = "") -> None:
+        self._changes.init(topic)
 
     def begin(self) -> None:
         self._results.begin()

@@ -24,6 +24,7 @@ from streamer.ids import TopicPartition
 from streamer.kafka import settings
 from streamer.kafka.admin import Admin
 from streamer.kafka.faults import translated
+from streamer.kafka.lookup import look_up
 from streamer.kafka.rights import is_only_the_group, on_topics
 from streamer.kafka.stuck import let_go, stuck
 
@@ -89,6 +90,8 @@ class ChangelogConsumer:
         self._settings = made(config)
         self._consumer = Consumer(self._settings)
         self._at: dict[TopicPartition, int] = {}
+        self._known: set[str] = set()
+        """The topics that were looked up."""
         self._stuck = stuck(config, lambda: self._consumer, lambda: next(iter(self._at)).topic)
 
     @cached_property
@@ -97,6 +100,9 @@ class ChangelogConsumer:
 
     def bounds(self, places: Sequence[TopicPartition]) -> dict[TopicPartition, Bounds]:
         """Ask the brokers. Raises TopicMissingError, or KafkaUnavailableError after seconds."""
+        # Before it has a broker, the client now and then loses a question for positions, and asks
+        # again after a second: each task of a worker that begins waits behind it.
+        self._admin.partitions(sorted({place.topic for place in places}))
         starts = self._admin.starts(places)
         ends = self._admin.ends(places, "read_uncommitted")
         ids = self._admin.topic_ids([place.topic for place in places])
@@ -109,6 +115,9 @@ class ChangelogConsumer:
         if not self._at:
             self._stuck.moved()
         self._at.update(positions)
+        fresh = {place.topic for place in positions} - self._known
+        look_up(self._consumer, sorted(fresh))
+        self._known |= fresh
         self._consumer.incremental_assign([Address(*one, at) for one, at in positions.items()])
 
     def remove(self, places: Iterable[TopicPartition]) -> None:

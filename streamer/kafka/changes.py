@@ -23,6 +23,7 @@ from streamer.config import Config
 from streamer.errors import KafkaUnavailableError
 from streamer.kafka import settings
 from streamer.kafka.attempts import PAUSE_S, Attempts
+from streamer.kafka.coordinators import REQUEST_S, Coordinators
 from streamer.kafka.faults import error_of
 from streamer.kafka.rights import on_group, on_topics
 
@@ -39,7 +40,10 @@ class Changes:
 
     def __init__(self, config: Config) -> None:
         self._client = AdminClient(settings.admin(config))
-        self._attempts = Attempts(_TIMEOUT_S, config.bootstrap_servers, client=lambda: self._client)
+        self._coordinators = Coordinators(config)
+        where = config.bootstrap_servers
+        self._attempts = Attempts(_TIMEOUT_S, where, client=lambda: self._client)
+        self._asking = Attempts(_TIMEOUT_S, where, client=self._coordinators.client)
 
     def delete_topics(self, topics: Collection[str]) -> None:
         """Delete these topics with all that is in them, and wait until their names are free."""
@@ -67,12 +71,14 @@ class Changes:
             return
 
         def ask(left_s: float) -> None:
-            answers = self._client.delete_consumer_groups(names, request_timeout=left_s)
-            _done(answers, _NO_GROUP, left_s)
+            self._coordinators.ask(
+                lambda client: client.delete_consumer_groups(names, request_timeout=REQUEST_S),
+                lambda answers: _done(answers, _NO_GROUP, 0),
+                left_s,
+            )
 
-        self._attempts(
-            f"deleting {len(names)} groups such as {names[0]}", ask, on_group("Delete", names[0])
-        )
+        what = f"deleting {len(names)} groups such as {names[0]}"
+        self._asking(what, ask, on_group("Delete", names[0]))
 
     def alter_topics(self, wanted: Mapping[str, Mapping[str, str | None]]) -> None:
         """Set these settings of topics, by topic; None takes one back to the brokers' default.

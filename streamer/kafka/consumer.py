@@ -17,11 +17,17 @@ from confluent_kafka import Consumer, KafkaError, KafkaException, Message
 from confluent_kafka import TopicPartition as Address
 
 from streamer.config import Config, budget
-from streamer.errors import ConfigError, StreamerError, TaskCorruptedError
+from streamer.errors import (
+    ConfigError,
+    KafkaUnavailableError,
+    StreamerError,
+    TaskCorruptedError,
+)
 from streamer.ids import TopicPartition
 from streamer.kafka import settings
 from streamer.kafka.api import Committed, Fetched
 from streamer.kafka.faults import error_of, translated
+from streamer.kafka.lookup import look_up
 from streamer.kafka.portions import Portions
 from streamer.kafka.rights import on_group, on_topics, refusal
 from streamer.kafka.stuck import let_go, stuck
@@ -31,8 +37,10 @@ __all__ = ["InputConsumer", "with_metadata"]
 
 _log = logging.getLogger(__name__)
 
-# One call for the positions of a worker's partitions; brokers that are away are waited for.
+# One call for the bounds of a partition; brokers that are away are waited for.
 _REQUEST_TIMEOUT_S = 30.0
+# One for committed positions. Nothing else is done meanwhile, and whoever asks does so again.
+_COMMITTED_S = 10.0
 
 
 class InputConsumer:
@@ -50,6 +58,8 @@ class InputConsumer:
         self._portions = Portions(max(budget(config).batch_bytes // shares, 1))
         self._denied: ConfigError | None = None
         self._at: dict[TopicPartition, int] = {}
+        self._known: set[str] = set()
+        """The topics that were looked up."""
         self._paused: set[TopicPartition] = set()
         self._stuck = stuck(config, lambda: self._consumer, lambda: next(iter(self._at)).topic)
 
@@ -58,6 +68,9 @@ class InputConsumer:
         if not self._at:
             self._stuck.moved()
         self._at.update(positions)
+        fresh = {place.topic for place in positions} - self._known
+        look_up(self._consumer, sorted(fresh))
+        self._known |= fresh
         self._consumer.incremental_assign(_addresses(positions))
 
     def remove(self, partitions: Iterable[TopicPartition]) -> None:
@@ -168,12 +181,16 @@ class InputConsumer:
             raise self._denied
         try:
             answers = self._consumer.committed(
-                [Address(*one) for one in partitions], timeout=_REQUEST_TIMEOUT_S
+                [Address(*one) for one in partitions], timeout=_COMMITTED_S
             )
         except KafkaException as error:
             topics = on_topics("Describe", (place.topic for place in partitions))
             what = f"reading committed offsets of {self._group!r}"
-            raise translated(error, what, on_group("Describe", self._group), topics) from error
+            problem = translated(error, what, on_group("Describe", self._group), topics)
+            if isinstance(problem, KafkaUnavailableError):
+                # A client may have lost the group's coordinator for good, while it reads on.
+                self._replace()
+            raise problem from error
         return {
             TopicPartition(one.topic, one.partition): Committed(one.offset, one.metadata or "")
             for one in answers

@@ -28,16 +28,14 @@ class GroupMember:
     partitions: frozenset[TopicPartition]
 
 
-def members(
-    answers: Mapping[str, Future[Any]], what: str, timeout_s: float
-) -> dict[str, list[GroupMember]]:
+def members(answers: Mapping[str, Future[Any]], what: str) -> dict[str, list[GroupMember]]:
     """Of each group who is in it, nobody where there is none; without those that nobody could tell
     of. Raises what is refused, and where nobody could tell of any."""
     found: dict[str, list[GroupMember]] = {}
     trouble: list[KafkaException | TimeoutError] = []
     for group, answer in answers.items():
         try:
-            found[group] = [_member(each) for each in answer.result(timeout_s).members]
+            found[group] = [_member(each) for each in answer.result(0).members]
         except TimeoutError as error:
             trouble.append(error)
         except KafkaException as error:

@@ -86,8 +86,8 @@ class WorkerProducer:
     def is_open(self) -> bool:
         return self._is_open
 
-    def init(self) -> None:
-        self._writer.init()
+    def init(self, topic: str = "") -> None:
+        self._writer.init(topic)
 
     def begin(self) -> None:
         if self._is_open:

@@ -1,7 +1,7 @@
 """Who reads topics, as far as brokers know: groups with a member on them, or with a position there.
 
-Who reads without a group leaves no trace, and a group that this user may not describe is not
-listed: neither is seen here.
+Who reads without a group leaves no trace, and share groups and those that this user may not
+describe are not listed: none of them is seen here.
 """
 
 from __future__ import annotations

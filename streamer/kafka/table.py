@@ -34,6 +34,7 @@ from streamer.kafka.attempts import Attempts, reported, unless_away
 from streamer.kafka.consumer import with_metadata
 from streamer.kafka.entry import is_of_member
 from streamer.kafka.faults import as_exception, error_of, translated
+from streamer.kafka.lookup import look_up
 from streamer.kafka.rights import is_only_the_group, on_group, on_id, on_topics
 from streamer.kafka.stuck import let_go, stuck
 
@@ -156,11 +157,11 @@ class TableReader(Closable):
         made = settings.control_consumer(self._config, wait_ms=self.wait_ms)
         client = Consumer(made | {"error_cb": self._hears_trouble(made["error_cb"])})
         places = self._reached.items()
-        # "The beginning" is a question for each partition, which takes a reader of a thousand of
-        # them longer than all it has to read. Where 0 is gone, the broker says so. Of a few the
-        # questions keep the order: whoever waits for the first must not wait for another one.
-        is_asked = len(places) <= _ASKED_MAX
-        parts = [Address(*one, at) if at or not is_asked else _beginning(one) for one, at in places]
+        # "The beginning" is a question, which a new client asks in vain, and again half a second
+        # later. Where 0 is gone, the broker says so. But where a request waits long for news, who
+        # waits for the first of a few must not wait for another one: the questions keep the order.
+        asks = self.wait_ms > settings.CONTROLLER_WAIT_MS and len(places) <= _ASKED_MAX
+        parts = [Address(*one, at) if at or not asks else _beginning(one) for one, at in places]
         # Given all at once, it would begin with the last.
         client.assign(parts[:1])
         if parts[1:]:
@@ -323,8 +324,9 @@ class ExclusiveWriter:
         self._where = config.bootstrap_servers
         self._failure: StreamerError | None = None
 
-    def claim(self, timeout_s: float) -> None:
-        """Become the only one with this id; the former one's open transaction is aborted."""
+    def claim(self, timeout_s: float, *, topic: str = "") -> None:
+        """The former one's open transaction is aborted. In a hurry, name a `topic` that exists."""
+        look_up(self._producer, [topic] if topic else [])
         attempts = Attempts(timeout_s, self._where, client=lambda: self._producer)
         what = f"taking over {self._id}"
         attempts(what, self._producer.init_transactions, on_id(self._id))

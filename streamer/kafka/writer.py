@@ -22,6 +22,7 @@ from streamer.kafka.api import Committed
 from streamer.kafka.attempts import Attempts, reported
 from streamer.kafka.consumer import with_metadata
 from streamer.kafka.faults import as_exception, error_of, producer_fault, translated
+from streamer.kafka.lookup import look_up
 from streamer.kafka.rights import Right, on_group, on_id, on_topics
 from streamer.kafka.stuck import ANSWER_S, Stuck, answers_others
 
@@ -79,8 +80,10 @@ class Writer:
         """How many records wait for their delivery."""
         return len(self._producer)
 
-    def init(self) -> None:
+    def init(self, topic: str = "") -> None:
+        """Who is in a hurry names a `topic` that exists."""
         if self.transactional_id is not None:
+            look_up(self._producer, [topic] if topic else [])
             what = f"taking over transactional id {self.transactional_id!r}"
             self._init(what, self._producer.init_transactions, on_id(self.transactional_id))
 

@@ -38,6 +38,8 @@ __all__ = [
 # Two kinds of operations that belong together: what the first leaves, the second deletes.
 REPARTITION = "repartition"
 COMPLETION = "completion"
+# The step of a repartition after which there is a former layout.
+_SWITCH = "switch"
 
 # A task of a run that has thousands of operations, or is cleared weeks later, still finds its own.
 FINISHED_MS_MAX = 30 * 24 * 3_600_000
@@ -117,11 +119,13 @@ class Books:
         )
 
     def uncompleted(self) -> list[OperationRecord]:
-        """The repartitions whose former layout nobody has completed, the first one first."""
+        """The repartitions whose former layout nobody has completed, the first one first; also
+        those that were given up when they may have switched, which the recorded layout tells."""
         found = [
             one
             for one in self.operations.values()
-            if one.kind == REPARTITION and one.state == "done" and not self.completed_by(one.id)
+            if one.kind == REPARTITION and (one.state == "done" or _SWITCH in one.left)
+            if not self.completed_by(one.id)
         ]
         return sorted(found, key=lambda one: (one.ended_ms, one.id))
 

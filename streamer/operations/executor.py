@@ -260,6 +260,12 @@ class Executor(Closable):
         self._notice(record)
         return record
 
+    def is_done(self, record: OperationRecord, step: str) -> bool:
+        """Whether the world says so of a step: who was killed right behind it has not noted it."""
+        [asked] = [one for one in self._kinds.steps(record.plan) if one.id == step]
+        with self._kinds.named(record.kind).open(self._config, record.request) as world:
+            return asked.is_done(world)
+
     def _turn(
         self, record: OperationRecord, *, takes_over: bool, waits: bool, until: str = ""
     ) -> OperationRecord:

@@ -56,9 +56,13 @@ def refuse_unless_free(
     if lock.operation != wanted.operation:
         work = f"carried out by {lock.owner}, heard {seen}"
         idle = "carried out by nobody at present"
+        record = books.operations.get(lock.operation)
+        hands = ""
+        if record is not None and record.conductor:
+            hands = f"; it is {record.state}, for {record.conductor}"
         raise OperationRefusedError(
             f"{wanted.scope} is held by operation {lock.operation} ({lock.kind}),"
-            f" {work if lock.is_live(now_ms) else idle}",
+            f" {work if lock.is_live(now_ms) else idle}{hands}",
             hint=f"wait until it is finished, or: streamer operations resume {lock.operation},"
             f" streamer operations cancel {lock.operation}",
         )

@@ -227,6 +227,9 @@ class Run:
             self._end_step(at, "undone", said)
             self._save()
             _log.info("operation %s, step %s is undone: %s", self.record.id, step.id, said)
+        if wish := self._wish():
+            why = f": {wish.why}" if wish.why else ""
+            self._change(note=f"wanted by {wish.by or 'somebody'}{why}"[:_SAID_MAX])
         self._finish("cancelled")
 
     def _finish(self, state: Any) -> None:

@@ -24,8 +24,9 @@ from streamer import failpoints
 from streamer.errors import StateDirectoryError
 from streamer.snapshot.disk import sync
 
-__all__ = ["Adopted", "adopt", "remove_former", "settle", "settle_all", "staging_of"]
+__all__ = ["STAGING", "Adopted", "adopt", "remove_former", "settle", "settle_all", "staging_of"]
 
+STAGING = ".restore"
 _MARKER = ".adopting"
 
 
@@ -39,7 +40,7 @@ class Adopted:
 
 def staging_of(target: Path) -> Path:
     """Where a snapshot for this database is fetched: beside it, on the same disk."""
-    return target.with_name(f"{target.name}.restore")
+    return target.with_name(f"{target.name}{STAGING}")
 
 
 def adopt(fetched: Path, target: Path, *, now_ms: int) -> Adopted:

@@ -6,11 +6,12 @@ from collections.abc import Collection
 from typing import NamedTuple
 
 from streamer.errors import OperationRefusedError, SnapshotError, SnapshotMissingError
-from streamer.ids import TaskId
+from streamer.ids import Layout, TaskId
+from streamer.snapshot.listing import readable
 from streamer.snapshot.repository import Repository
 from streamer.snapshot.shelf import Shelf
 
-__all__ = ["Chosen", "chosen", "newest", "shelves"]
+__all__ = ["Chosen", "as_of", "chosen", "newest", "shelves"]
 
 
 class Chosen(NamedTuple):
@@ -63,3 +64,25 @@ def newest(shelf: Shelf) -> Chosen | None:
         except SnapshotError:
             return Chosen(shelf, entry.stem)  # whoever looks at it says what is wrong
     return None
+
+
+def as_of(shelves: Collection[Shelf], at_ms: int) -> dict[Shelf, Chosen | None]:
+    """Of each task the newest snapshot that was made at `at_ms` or before, None where there is
+    none; by shelf, of the layout that was in use then. Empty where nothing is that old.
+
+    A time is that of the maker's clock. Raises RepositoryError.
+    """
+    by_layout: dict[Layout, list[Shelf]] = {}
+    for shelf in shelves:
+        by_layout.setdefault(shelf.layout, []).append(shelf)
+    for layout in sorted(by_layout, reverse=True):
+        found = {shelf: _as_of(shelf, at_ms) for shelf in by_layout[layout]}
+        if any(found.values()):
+            return found
+    return {}
+
+
+def _as_of(shelf: Shelf, at_ms: int) -> Chosen | None:
+    return next(
+        (Chosen(shelf, one.stem) for one in readable(shelf) if one.created_ms <= at_ms), None
+    )

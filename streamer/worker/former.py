@@ -15,12 +15,14 @@ import shutil
 import threading
 import time
 from collections.abc import Iterable, Mapping
+from contextlib import suppress
 from pathlib import Path
 
 from streamer import failpoints
 from streamer.control.orders import FormerOrder, Order
-from streamer.errors import StateDirectoryError
-from streamer.snapshot.adopt import staging_of
+from streamer.errors import ConfigError, StateDirectoryError
+from streamer.ids import parse_state_name
+from streamer.snapshot.adopt import STAGING, staging_of
 from streamer.snapshot.disk import sync
 from streamer.store.directory import TaskDirectory, WorkerDirectory
 from streamer.worker.shadow_marks import REMOVED, marks
@@ -36,13 +38,13 @@ class Former:
     """Of the layouts before the one that the directory runs. Used by the loop's thread."""
 
     def __init__(self, directory: WorkerDirectory) -> None:
-        running = directory.layout
+        tasks = directory.path / "tasks"
         # A copy for a layout that never came has its mark, and goes by that.
-        marked = {one.path for one in marks(directory.path / "tasks")}
+        marked = {one.path for one in marks(tasks)}
         self._left = {
             one.path.name: one
-            for one in directory.tasks()
-            if one.layout < running.since(one.task.subtopology) and one.path not in marked
+            for one in _states(tasks)
+            if one.layout < directory.layout.since(one.task.subtopology) and one.path not in marked
         }
         self._bytes = {name: _size(one.path) for name, one in self._left.items()}
         self._heard: tuple[Order, ...] | None = None
@@ -112,10 +114,11 @@ def remove_former(path: Path) -> None:
         path.with_name(f"{path.name}.digests").unlink(missing_ok=True)
         shutil.rmtree(staging_of(path), ignore_errors=True)
         shutil.rmtree(aside, ignore_errors=True)
-        path.rename(aside)
-        sync(path.parent)
-        failpoints.hit("former.after_renamed")
-        shutil.rmtree(aside)
+        if path.exists():
+            path.rename(aside)
+            sync(path.parent)
+            failpoints.hit("former.after_renamed")
+            shutil.rmtree(aside)
     except OSError as error:
         raise StateDirectoryError(
             f"the former state in {path} cannot be removed: {error.strerror}",
@@ -123,5 +126,25 @@ def remove_former(path: Path) -> None:
         ) from error
 
 
+def _states(tasks: Path) -> list[TaskDirectory]:
+    """Whatever is there of a task, in order: also what was fetched of a snapshot for a database
+    that was never made, since the layout was left before."""
+    paths = {
+        path.with_name(path.name.removesuffix(STAGING)): None
+        for path in sorted(tasks.glob("*"))
+        if path.is_dir()
+    }
+    found = []
+    for path in paths:
+        with suppress(ConfigError):
+            found.append(TaskDirectory(*parse_state_name(path.name), path))
+    return sorted(found, key=lambda one: (one.layout, one.task))
+
+
 def _size(path: Path) -> int:
-    return sum(one.stat().st_size for one in path.iterdir() if one.is_file())
+    return sum(
+        one.stat().st_size
+        for each in (path, staging_of(path))
+        for one in each.rglob("*")
+        if one.is_file()
+    )

@@ -345,5 +345,5 @@ def _producer(
         limits=lambda: admin.message_limits(written),
         stopping=stopping,
     )
-    producer.init()
+    producer.init(written[0] if written else "")
     return producer

@@ -118,15 +118,19 @@ def test_a_completion_that_is_killed_is_finished_and_who_was_away_removes_its_ow
 ) -> None:
     config = Config(application_id=made.name, bootstrap_servers=made.kafka.bootstrap_servers)
     admin = Admin(config)
-    workers = [made.worker("a"), made.worker("b")]
+    workers = [made.worker(host, standby_replicas=1) for host in ("a", "b")]
     workers[0].wait_started(1)
     with Feeder(made, rate=200) as feeder, Control(config) as control:
         wait_until(lambda: len(running(control)) == 8, what="all tasks of layout 1")
+        wait_until(
+            lambda: all(len(states(made, host)) == 8 for host in ("a", "b")),
+            what="a copy of each task on the other worker",
+        )
         fold(made, conductor, "0=2", "1=2")
         # One is away, and the other has all tasks.
         assert workers[1].stop() == 0
         wait_until(lambda: len(running(control)) == 4, what="all tasks on one worker")
-        assert any(".layout-" not in name for name in states(made, "b"))
+        assert sum(".layout-" not in name for name in states(made, "b")) == 8
 
         plan = answer("repartition", "complete", *where(made))
         conductor.dies("completion.after_topics", plan["operation"])
@@ -136,7 +140,7 @@ def test_a_completion_that_is_killed_is_finished_and_who_was_away_removes_its_ow
         assert told(made, plan["operation"])["state"] == "done"
         assert all(name.endswith(".layout-2") for name in states(made, "a"))
 
-        workers[1] = made.worker("b")
+        workers[1] = made.worker("b", standby_replicas=1)
         wait_until(
             lambda: all(name.endswith(".layout-2") for name in states(made, "b")),
             what="the other worker's former state to go",

@@ -116,7 +116,7 @@ class Link:
             views.setdefault(record.worker, WorkerView()).take(record)
         pieces = Goal()
         pieces.take(self.goal(), term.state.shape.digest)
-        found = standing(views) | pieces.copies
+        found = standing(views, term.state.shape.digest) | pieces.copies
         for task, copies in term.state.plan.target.items():
             assert is_same(found.get(task, Copies(None)), copies), (
                 f"{task} shall go to {copies}, and the next controller would take it to"

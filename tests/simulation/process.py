@@ -67,6 +67,8 @@ class Process:
     idle_until_ms: int = 0
     """Until when, by `clock`, it does not reach the brokers of its own words, and the one of what
     is said to it; and until when no input comes, so that no commit tells it that it was fenced."""
+    follows: str = ""
+    """The session that its process had before."""
 
     def __post_init__(self) -> None:
         self.lease = Lease(bound_ms(SESSION_MS), self.clock)
@@ -82,6 +84,7 @@ class Process:
             zone=self.zone,
             host=self.worker,
             warm_lag_max=WARM_LAG_MAX,
+            follows=self.follows,
         )
 
     @property

@@ -178,7 +178,7 @@ class World:
     def _control(self, process: Process) -> None:
         term = self.terms.get(process)
         try:
-            if not process.is_controller:
+            if not process.is_controller or process.seat.failure is not None:
                 self.terms.pop(process, None)
             elif term is None:
                 link = Link(self, process)
@@ -246,7 +246,8 @@ class World:
         if not self._alive():
             self._start("w0")
 
-    def _start(self, worker: str) -> None:
+    def _start(self, worker: str, *, follows: str = "") -> None:
+        """`follows` is the session of a process that begins anew, and is not started again."""
         self.sessions += 1
         # The order of the names must say nothing about the order of the starts.
         session = f"{self.chance.randrange(1 << 20):05x}-{self.sessions}"
@@ -262,6 +263,7 @@ class World:
             work=work,
             zone=zone,
             skew_ms=skew_ms,
+            follows=follows,
             answers=random.Random(f"answers {session}"),
         )
         self.processes.append(made)

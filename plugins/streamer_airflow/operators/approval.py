@@ -36,7 +36,7 @@ from streamer_airflow.limits import Limit, limits_of
 from streamer_airflow.links import OperationLink, show_link
 from streamer_airflow.operators.failures import translated
 from streamer_airflow.planning import planned, weighed
-from streamer_airflow.runs import asked_by
+from streamer_airflow.runs import asked_by, conductor_of
 
 if TYPE_CHECKING:
     from airflow.sdk import Context
@@ -94,6 +94,8 @@ class PlanApproval(ApprovalOperator):
         self.mode = mode
         self.hours = hours
         self.shown = ""
+        self.about = "the plan"
+        """What a rejection is said to be of."""
 
     @abstractmethod
     def offer(self, context: Context) -> Offer | None:
@@ -104,8 +106,9 @@ class PlanApproval(ApprovalOperator):
         """What is not any more as it was shown, or ""."""
 
     @abstractmethod
-    def take_out(self, shown: Told) -> str:
-        """Leave nothing of what was rejected; what could not be taken out and why, or ""."""
+    def take_out(self, shown: Told, conductor: str) -> str:
+        """Leave nothing of what was rejected; what could not be taken out and why, or "".
+        `conductor` is this run."""
 
     def execute(self, context: Context) -> Any:
         params: Mapping[str, Any] = context["params"]
@@ -143,9 +146,11 @@ class PlanApproval(ApprovalOperator):
         by = (event.get("responded_by_user") or {}).get("name", "")
         with translated():
             if self.APPROVE not in event["chosen_options"]:
-                left = self.take_out(shown)
+                left = self.take_out(shown, conductor_of(context))
                 who = f"rejected by {by}" if by else "rejected: nobody answered in time"
-                raise AirflowFailException(f"the plan was {who}; {left or 'nothing was changed'}")
+                raise AirflowFailException(
+                    f"{self.about} was {who}; {left or 'nothing was changed'}"
+                )
             changed = self.change(shown, context["params"])
         if changed:
             raise AirflowException(
@@ -246,7 +251,7 @@ class OperationApproval(PlanApproval):
                     found.append(f"the world is not as it was when {name} was planned")
         return "; ".join(found)
 
-    def take_out(self, shown: Told) -> str:
+    def take_out(self, shown: Told, conductor: str) -> str:
         left = []
         with self.hook.executor() as executor:
             for each in shown:

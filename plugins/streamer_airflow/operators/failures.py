@@ -9,12 +9,12 @@ from airflow.sdk.exceptions import AirflowException, AirflowFailException
 
 from streamer.control.operations import OperationRecord
 from streamer.errors import (
-    ConfigError,
     FencedError,
     InternalTopicError,
     OperationRefusedError,
     StoppedError,
     StreamerError,
+    UsageError,
 )
 from streamer.operations.loop import no_return_reason
 from streamer.operations.words import step_line
@@ -23,7 +23,7 @@ from streamer_airflow.planning import PLAN_ANEW
 __all__ = ["judged", "late", "translated"]
 
 # The same again would only say the same again.
-_FINAL = (OperationRefusedError, ConfigError, InternalTopicError)
+_FINAL = (OperationRefusedError, UsageError, InternalTopicError)
 
 
 @contextmanager

@@ -125,7 +125,7 @@ class RebalanceApproval(PlanApproval):
             return "what it would mend is not violated any more"
         return ""
 
-    def take_out(self, shown: Told) -> str:
+    def take_out(self, shown: Told, conductor: str) -> str:
         """A proposal that nobody asks for is nothing."""
         return ""
 

@@ -79,8 +79,9 @@ class CancelOperator(StreamerOperator):
     def execute(self, context: Context) -> str:
         name, why = str(context["params"][self.operation]), str(context["params"][self.why])
         show_link(context, self, name)
-        with translated(), self.hook.executor(conductor=conductor_of(context)) as executor:
-            record = _cancelled(executor, name, why)
+        conductor = conductor_of(context)
+        with translated(), self.hook.executor(conductor=conductor) as executor:
+            record = _cancelled(executor, name, ": ".join(filter(None, [conductor, why])))
         if record.state != "cancelled":
             trouble = f": {record.trouble.message}" if record.trouble else ""
             raise AirflowException(

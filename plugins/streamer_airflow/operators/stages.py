@@ -70,6 +70,7 @@ class SwitchApproval(PlanApproval):
         self.approved = approved
         self.step = step
         self.command = command
+        self.about = f"step {step}"
 
     def offer(self, context: Context) -> Offer | None:
         one = approved_one(self.approved)
@@ -77,15 +78,17 @@ class SwitchApproval(PlanApproval):
         application = config.application_id
         with executor_of(config) as executor:
             record = self._record(executor, one)
+            is_past = self._is_past(executor, record)
         show_link(context, self, record.id)
         said = [told(record)]
-        if _is_past(record):
+        if is_past:
             return Offer("", "", said, has_begun=True)
         names = [step.id for step in record.steps]
         before = names[names.index(self.step) - 1]
         if not _is_done(record, before):
+            why = f": {record.trouble.message}" if record.trouble else ""
             raise OperationRefusedError(
-                f"operation {record.id} is {record.state}, and step {before} is not done",
+                f"operation {record.id} is {record.state}, and step {before} is not done{why}",
                 hint="clear the tasks before this one: each begins with the first step that is not"
                 " done",
             )
@@ -102,31 +105,49 @@ class SwitchApproval(PlanApproval):
             self._record(executor, shown[0])
         return ""
 
-    def take_out(self, shown: Told) -> str:
+    def take_out(self, shown: Told, conductor: str) -> str:
         with ApplicationHook(self.conn_id).executor() as executor:
             record = self._record(executor, shown[0])
-        if _is_past(record):
-            return f"but {no_return_reason(record)}"
+            is_past = self._is_past(executor, record)
+        if is_past:
+            said = f"but it was made before that, and operation {record.id} is {record.state}"
+            if record.is_finished:
+                return said
+            return (
+                f"{said}\nhint: it can only be finished: streamer operations resume {record.id}; or"
+                " clear this task, which asks nothing more"
+            )
+        if record.conductor not in ("", conductor):
+            return (
+                f"but operation {record.id} is {record.state}, in the hands of {record.conductor},"
+                f" and is left to them\nhint: to take it back: streamer operations cancel"
+                f" {record.id}"
+            )
         return "nothing was switched, and what was made by then is taken back"
+
+    def _is_past(self, executor: Executor, record: OperationRecord) -> bool:
+        """Whether the step was made, noted or not."""
+        if record.state == "done" or no_return_reason(record):
+            return True
+        has_begun = any(step.begun for step in record.steps if step.id == self.step)
+        return has_begun and executor.is_done(record, self.step)
 
     def _record(self, executor: Executor, one: Mapping[str, Any]) -> OperationRecord:
         """Raises OperationRefusedError where it is gone, was cancelled, or is another one."""
         books, name = executor.books(), str(one["operation"])
         record = books.operation(name)
         if record.state in ("cancelled", "cancelling"):
-            raise OperationRefusedError(f"operation {name} is {record.state}", hint=PLAN_ANEW)
+            why = f": {record.note}" if record.note else ""
+            raise OperationRefusedError(f"operation {name} is {record.state}{why}", hint=PLAN_ANEW)
         if record.plan_id != one["plan_id"]:
             raise OperationRefusedError(f"operation {name} has another plan", hint=PLAN_ANEW)
         return record
 
 
 def _is_done(record: OperationRecord, until: str) -> bool:
-    """Whether it and all before it are, and are not being taken back."""
-    if record.state in ("cancelled", "cancelling"):
-        return False
+    """Whether it and all before it are, and are not being taken back. After the last one there is
+    the operation's own end, which lets go of the application."""
     names = [step.id for step in record.steps]
+    if record.state in ("cancelled", "cancelling") or until == names[-1]:
+        return record.state == "done"
     return all(step.state == "done" for step in record.steps[: names.index(until) + 1])
-
-
-def _is_past(record: OperationRecord) -> bool:
-    return record.state == "done" or bool(no_return_reason(record))

@@ -14,11 +14,17 @@ from typing import Any
 from streamer.config import Config
 from streamer.control.plans import PLAN_FORMAT, Cost, Plan, PlannedStep
 from streamer.errors import OperationRefusedError
-from streamer.ids import TaskId, changelog_topic
 from streamer.operations.books import COMPLETION
-from streamer.operations.completion.ports import World
+from streamer.operations.completion.ports import Present, World
 from streamer.operations.completion.request import Asked, parts_of, read_request
-from streamer.operations.completion.steps import DISKS, STEPS, TOPICS, check_readers, made
+from streamer.operations.completion.steps import (
+    DISKS,
+    STEPS,
+    TOPICS,
+    check_readers,
+    check_unused,
+    made,
+)
 from streamer.operations.completion.world import KafkaWorld
 from streamer.operations.kinds import Step
 
@@ -38,14 +44,21 @@ class Completion:
         self._opened = opened
 
     def open(self, config: Config, request: Mapping[str, Any]) -> AbstractContextManager[World]:
-        read_request(request)
+        asked = read_request(request)
+        if asked.application != config.application_id:
+            raise OperationRefusedError(
+                f"this is a request of {asked.application}, not of {config.application_id}",
+                hint=_PLAN_AGAIN,
+            )
         return self._opened(config)
 
     def plan(self, world: World, request: Mapping[str, Any]) -> Plan:
         """Raises OperationRefusedError where the world is not as the request was made for."""
         asked = read_request(request)
         _check_records(asked, world)
-        _check_running(asked, world)
+        present = world.present()
+        check_unused(asked, present)
+        _check_running(world, present)
         there = world.topics()
         mine = {topic: there[topic] for topic in asked.topics if topic in there}
         check_readers(asked, world, mine)
@@ -102,31 +115,29 @@ def _check_records(asked: Asked, world: World) -> None:
             f"operation {gone[0]} is no repartition that is done and not completed",
             hint=_PLAN_AGAIN,
         )
-    parts = [part for one in asked.operations for part in parts_of(open_ones[one], layout)]
+    parts = [
+        part
+        for one in asked.operations
+        for part in parts_of(open_ones[one], layout, of=asked.application)
+    ]
     if parts != list(asked.parts):
         raise OperationRefusedError(
             "the records of these repartitions name other topics than this", hint=_PLAN_AGAIN
         )
 
 
-def _check_running(asked: Asked, world: World) -> None:
-    """What is deleted is the only other state there is: the present one must be at work, and with
-    other changelogs."""
-    layout, running = world.recorded(), set()
-    for worker, one in sorted(world.statuses().items()):
-        for name, report in one.tasks.items():
-            if report.state == "running":
-                running.add(name)
-            since = layout.since(TaskId.parse(name).subtopology)
-            used = {changelog_topic(asked.application, store, since) for store in report.durable}
-            if used & set(asked.topics):
-                raise OperationRefusedError(
-                    f"{min(used & set(asked.topics))} is in use by worker {worker}, task {name}",
-                    hint="somebody has written to the operations topic: find out who. Nothing was"
-                    " changed",
-                )
-    if idle := [task for task in map(str, layout.tasks) if task not in running]:
+def _check_running(world: World, present: Present) -> None:
+    """What is deleted is the only other state there is: the present one must be at work."""
+    running = {
+        name
+        for one in world.statuses().values()
+        # The names of tasks of the former layout are the same.
+        if one.shape == present.shape
+        for name, report in one.tasks.items()
+        if report.state == "running"
+    }
+    if idle := [task for task in map(str, present.planned.tasks) if task not in running]:
         raise OperationRefusedError(
-            f"task {idle[0]} of layout {layout.number} does not run",
+            f"task {idle[0]} of layout {present.planned.layout.number} does not run",
             hint="make sure first that the application works as it is: streamer show tasks",
         )

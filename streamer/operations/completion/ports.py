@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 from streamer.control.messages import StatusRecord
 from streamer.control.orders import Order
@@ -11,8 +11,17 @@ from streamer.ids import TopicPartition
 from streamer.kafka.readers import Reader
 from streamer.layout import ApplicationLayout
 from streamer.operations.books import Books
+from streamer.topology.partitions import Partitions
 
-__all__ = ["World"]
+__all__ = ["Present", "World"]
+
+
+class Present(NamedTuple):
+    """What the application has now: topics and tasks by the layout that holds, and the digest of
+    the shape that its workers have."""
+
+    planned: Partitions
+    shape: str
 
 
 class World(Protocol):
@@ -27,6 +36,11 @@ class World(Protocol):
 
     def recorded(self) -> ApplicationLayout:
         """The layout that holds."""
+        ...
+
+    def present(self) -> Present:
+        """By the layout that holds, and the topology that the controller tells. Raises
+        OperationRefusedError where none has told it, and TopologyError where they do not fit."""
         ...
 
     def topics(self) -> Mapping[str, int]: ...

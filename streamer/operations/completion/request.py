@@ -24,6 +24,8 @@ from streamer.operations.repartition.request import read_request as read_reparti
 
 __all__ = ["Asked", "Part", "merged", "parts_of", "read_request"]
 
+_FORGED = "somebody has written to the operations topic: find out who. Nothing was changed"
+
 Text = Annotated[str, Meta(min_length=1)]
 
 
@@ -67,11 +69,16 @@ class Asked(Struct, frozen=True, kw_only=True, omit_defaults=True, forbid_unknow
         return plain
 
 
-def parts_of(record: OperationRecord, layout: ApplicationLayout) -> list[Part]:
-    """What a repartition has left, where this `layout` holds. Raises OperationRefusedError for what
-    is in use, and for what can be no layout's of this application."""
+def parts_of(record: OperationRecord, layout: ApplicationLayout, *, of: str) -> list[Part]:
+    """What a repartition of the application `of` has left, where this `layout` holds. Raises
+    OperationRefusedError for what is in use, and for what can be no layout's of it."""
     asked = read_repartition(record.request)
     application, parts = asked.application, []
+    if application != of:
+        raise OperationRefusedError(
+            f"operation {record.id} is about {application}, and stands in the records of {of}",
+            hint=_FORGED,
+        )
     stores = {plan.subtopology: plan.stores for plan in asked.feeds}
     for number in asked.moved:
         since = asked.before.layout.since(number)
@@ -111,8 +118,7 @@ def _refuse_used(parts: list[Part], application: str, layout: ApplicationLayout)
                 raise OperationRefusedError(
                     f"operation {part.operation} names {topic} as one of a former layout of"
                     f" {application}, which it is not",
-                    hint="somebody has written to the operations topic: find out who. Nothing was"
-                    " changed",
+                    hint=_FORGED,
                 )
 
 

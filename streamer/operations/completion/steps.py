@@ -14,14 +14,14 @@ from dataclasses import dataclass
 
 from streamer import failpoints
 from streamer.control.orders import FORMAT, FORMER_KEY, FormerOrder, encode_order
-from streamer.errors import OperationRefusedError
-from streamer.operations.completion.ports import World
+from streamer.errors import InternalTopicError, OperationRefusedError
+from streamer.operations.completion.ports import Present, World
 from streamer.operations.completion.request import Asked, merged
 from streamer.operations.kinds import Step
 from streamer.operations.ports import Effect
 from streamer.operations.work import Work
 
-__all__ = ["DISKS", "STEPS", "TOPICS", "check_readers", "made"]
+__all__ = ["DISKS", "STEPS", "TOPICS", "check_readers", "check_unused", "made"]
 
 TOPICS, DISKS = "topics", "disks"
 STEPS = (TOPICS, DISKS)
@@ -46,12 +46,19 @@ class DeleteTopics(CompletionStep):
     def run(self, world: World, work: Work) -> str:
         there = world.topics()
         mine = {topic: there[topic] for topic in self.asked.topics if topic in there}
-        # It may have come since the plan was made.
+        # What has begun is not planned again, and other code or a reader may have come since.
+        check_unused(self.asked, world.present())
         check_readers(self.asked, world, mine)
         work.ensure_held()
         world.delete(mine)
         failpoints.hit("completion.after_topics")
-        return f"{', '.join(mine)} are deleted"
+        if again := sorted(world.topics().keys() & mine.keys()):
+            raise InternalTopicError(
+                f"{again[0]} was made anew as soon as it was deleted",
+                hint="a client that reads it does so where brokers have auto.create.topics.enable:"
+                " end it",
+            )
+        return f"deleted: {', '.join(mine)}"
 
     def undo(self, world: World, work: Work) -> str:
         return "what is deleted stays deleted"
@@ -95,6 +102,18 @@ class RemoveState(CompletionStep):
 def made(asked: Asked) -> Sequence[Step[World]]:
     """The steps of a request, in their order."""
     return [DeleteTopics(asked), RemoveState(asked)]
+
+
+def check_unused(asked: Asked, present: Present) -> None:
+    """Raise OperationRefusedError where the application has any of these topics now, also such that
+    no record of a layout tells: code may have given a store to another subtopology."""
+    used = present.planned.sources.keys() | present.planned.internal.keys()
+    if mine := sorted(used & set(asked.topics)):
+        raise OperationRefusedError(
+            f"{mine[0]} is one of the topics that {asked.application} uses now",
+            hint="its topology was changed, or somebody else has written to the operations topic:"
+            " find out which. Nothing was deleted",
+        )
 
 
 def check_readers(asked: Asked, world: World, topics: dict[str, int]) -> None:

@@ -11,6 +11,7 @@ from msgspec.structs import replace
 from streamer.config import Config
 from streamer.control.client import Control
 from streamer.control.current import current_layout
+from streamer.control.operations import OperationRecord
 from streamer.control.orders import FORMAT, FormerOrder
 from streamer.errors import (
     ConfigError,
@@ -21,8 +22,9 @@ from streamer.errors import (
 from streamer.ids import TopicPartition
 from streamer.kafka.admin import Admin
 from streamer.layout import ApplicationLayout
-from streamer.operations.books import Books
+from streamer.operations.books import COMPLETION, Books
 from streamer.operations.completion.request import Asked, parts_of
+from streamer.operations.repartition.request import read_request
 from streamer.operations.trim.sizes import sampled_sizes
 from streamer.snapshot.opening import open_repository
 
@@ -53,7 +55,7 @@ def asked_of(
 ) -> Asked:
     """The request for these repartitions; for all that are done and not completed, where none is
     named. Raises OperationRefusedError where there is none, or a named one is not such."""
-    found = {one.id: one for one in books.uncompleted()}
+    found = {one.id: one for one in books.uncompleted() if _has_switched(one, layout)}
     for each in operations:
         if each not in found:
             record = books.operation(each)
@@ -65,16 +67,39 @@ def asked_of(
             )
     chosen = [one for one in found.values() if not operations or one.id in operations]
     if not chosen:
-        raise OperationRefusedError(
-            "there is no repartition that is done and not completed",
-            hint="streamer show layout tells what holds, streamer operations list what was done",
-        )
+        raise _nothing_left(books)
     return Asked(
         application=application,
         layout=layout.number,
         operations=tuple(one.id for one in chosen),
-        parts=tuple(part for one in chosen for part in parts_of(one, layout)),
+        parts=tuple(part for one in chosen for part in parts_of(one, layout, of=application)),
         despite=tuple(sorted(despite)),
+    )
+
+
+def _has_switched(record: OperationRecord, layout: ApplicationLayout) -> bool:
+    """One that was given up may not have come so far. Where another one has moved the same after
+    it, both name the same."""
+    if record.state == "done":
+        return True
+    asked = read_request(record.request)
+    return all(layout.since(number) >= asked.after.number for number in asked.moved)
+
+
+def _nothing_left(books: Books) -> OperationRefusedError:
+    begun = [
+        one.id
+        for one in books.operations.values()
+        if one.kind == COMPLETION and one.has_begun and not one.is_finished
+    ]
+    if begun:
+        return OperationRefusedError(
+            f"{begun[0]} has begun to delete what was left, and is not finished",
+            hint=f"finish it: streamer operations resume {begun[0]}",
+        )
+    return OperationRefusedError(
+        "there is no repartition that is done and not completed",
+        hint="streamer show layout tells what holds, streamer operations list what was done",
     )
 
 

@@ -12,8 +12,12 @@ from streamer.kafka.changes import Changes
 from streamer.kafka.readers import Reader, Readers
 from streamer.layout import ApplicationLayout
 from streamer.operations.books import Books, read_books
+from streamer.operations.completion.ports import Present
 from streamer.operations.rebuild_world import KafkaWorld as KafkaOrders
+from streamer.operations.repartition.survey import told_topology
 from streamer.operations.table import KafkaTable
+from streamer.topology.partitions import external_topics, partitions
+from streamer.topology.shape import shape_of
 
 __all__ = ["KafkaWorld"]
 
@@ -33,6 +37,12 @@ class KafkaWorld(KafkaOrders):
 
     def recorded(self) -> ApplicationLayout:
         return current_layout(self.config, self._brokers) or ApplicationLayout()
+
+    def present(self) -> Present:
+        topology = told_topology(self.config)
+        read, _written = external_topics(topology)
+        planned = partitions(topology, self._brokers.partitions(read), self.recorded())
+        return Present(planned, shape_of(topology, planned.layout).digest)
 
     def topics(self) -> Mapping[str, int]:
         return self._brokers.topics()

@@ -6,9 +6,7 @@ import json
 import os
 import subprocess
 import sys
-import threading
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -20,6 +18,7 @@ from streamer.control.operations import OperationRecord
 from streamer.operations.catalog import all_kinds
 from streamer.operations.executor import Executor
 from streamer.operations.table import KafkaTable
+from tests.airflow.dags.answering import Answers, answering
 from tests.broker.conftest import (  # noqa: F401
     Kafka,
     application,
@@ -32,16 +31,6 @@ from tests.broker.workers import ROOT, Application
 
 CONNECTION = "AIRFLOW_CONN_STREAMER_DEFAULT"
 STORES = ("totals", "closed", "every")
-
-
-class Person:
-    """Who answers a question."""
-
-    def get_id(self) -> str:
-        return "ann"
-
-    def get_name(self) -> str:
-        return "Ann"
 
 
 class Runs:
@@ -72,14 +61,17 @@ class Runs:
             }
         )
 
-    def run(self, dag: str, *, at: datetime | None = None, **conf: Any) -> Any:
+    def run(
+        self, dag: str, *, at: datetime | None = None, answers: Answers | None = None, **conf: Any
+    ) -> Any:
         """One run, to its end; `at` of an earlier one runs that again, as clearing it does."""
         at = at or datetime.now(tz=UTC)
-        return self.bag.dags[dag].test(run_after=at, logical_date=at, run_conf=conf)
+        with answering(answers or {}):
+            return self.bag.dags[dag].test(run_after=at, logical_date=at, run_conf=conf)
 
     def again_from(self, dag: str, task: str, *, at: datetime) -> Any:
         """The run of `at` once more, after one of its tasks is cleared with those below it: the
-        way that `DAG.test` goes, but for the run, which it would make anew."""
+        way that `DAG.test` goes, but for the run, which it would make anew. Nobody is asked."""
         from airflow.models.dagrun import DagRun
         from airflow.utils.state import DagRunState
         from sqlalchemy import select
@@ -101,13 +93,22 @@ class Runs:
             patched.setattr("airflow.models.dagrun.get_or_create_dagrun", cleared)
             everything = "airflow.serialization.definitions.dag.SerializedDAG.clear_dags"
             patched.setattr(everything, lambda *_given, **_named: 0)
-            return self.bag.dags[dag].test(run_after=at, logical_date=at)
+            with answering({}):
+                return self.bag.dags[dag].test(run_after=at, logical_date=at)
 
-    def killed(self, dag: str, failpoint: str, *, at: datetime, **conf: Any) -> int:
+    def killed(
+        self,
+        dag: str,
+        failpoint: str,
+        *,
+        at: datetime,
+        answers: Mapping[str, str] | None = None,
+        **conf: Any,
+    ) -> int:
         """The same in a process that is killed at a failpoint; its exit code."""
         command = [sys.executable, "-m", "tests.airflow.dags.once", dag, at.isoformat()]
         done = subprocess.run(
-            [*command, json.dumps(conf), failpoint],
+            [*command, json.dumps(conf), json.dumps(answers or {}), failpoint],
             cwd=ROOT,
             env={
                 **os.environ,
@@ -180,71 +181,3 @@ def runs(
         return found
 
     return make
-
-
-@pytest.fixture
-def answers() -> Iterator[Callable[..., None]]:
-    """Answers the questions of a DAG one after the other, as they are asked, from beside it."""
-    over, threads = threading.Event(), []
-
-    def answer(dag: str, *choices: str | Callable[[], str], task: str = "approve") -> None:
-        def go() -> None:
-            for choice in choices:
-                if not _answered(dag, task, choice, over):
-                    return
-            # The last one, too, may have come in the moment of parking.
-            _answered(dag, task, None, over)
-
-        thread = threading.Thread(target=go, daemon=True)
-        threads.append(thread)
-        thread.start()
-
-    yield answer
-    over.set()
-    for thread in threads:
-        thread.join(40)
-
-
-def _answered(
-    dag: str, task: str, choice: str | Callable[[], str] | None, over: threading.Event
-) -> bool:
-    """Whether the next question was answered; without a choice none is, until all is over."""
-    from airflow.api_fastapi.core_api.datamodels.hitl import UpdateHITLDetailPayload
-    from airflow.api_fastapi.core_api.routes.public.hitl import update_hitl_detail
-    from airflow.models.hitl import HITLDetail
-    from airflow.models.taskinstance import TaskInstance
-    from airflow.utils.session import create_session
-    from airflow.utils.state import TaskInstanceState
-    from sqlalchemy import select
-
-    asked = (
-        select(TaskInstance, HITLDetail.responded_at)
-        .join(HITLDetail, HITLDetail.ti_id == TaskInstance.id)
-        .where(
-            TaskInstance.dag_id == dag,
-            TaskInstance.task_id == task,
-            TaskInstance.state == TaskInstanceState.AWAITING_INPUT,
-        )
-    )
-    while not over.is_set():
-        with create_session() as session:
-            waiting, responded_at = session.execute(asked).first() or (None, None)
-            if waiting is not None and responded_at is not None:
-                # It was parked by DAG.test in the moment of the answer, and would wait for ever.
-                waiting.state = TaskInstanceState.SCHEDULED
-            elif waiting is not None and choice is not None:
-                run = waiting.run_id
-                chosen = choice if isinstance(choice, str) else choice()
-                update_hitl_detail(
-                    dag_id=dag,
-                    dag_run_id=run,
-                    task_id=task,
-                    update_hitl_detail_payload=UpdateHITLDetailPayload(
-                        chosen_options=[chosen], params_input={}
-                    ),
-                    user=Person(),
-                    session=session,
-                )
-                return True
-        time.sleep(0.2)
-    return False

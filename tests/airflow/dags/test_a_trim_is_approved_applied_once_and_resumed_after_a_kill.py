@@ -54,13 +54,12 @@ def trims(here: Runs) -> list[Any]:
 
 
 def test_it_is_shown_rejected_approved_and_killed_in_the_middle(
-    runs: Callable[..., Runs], answers: Callable[..., None]
+    runs: Callable[..., Runs],
 ) -> None:
     here = trimmable(runs)
     before = starts(here)
 
-    answers("trim_changelogs", "Reject")
-    rejected = here.run("trim_changelogs", **ALL)
+    rejected = here.run("trim_changelogs", answers={"approve": "Reject"}, **ALL)
     assert rejected.state == "failed"
     assert states(rejected)["approve"] == "failed"
     assert states(rejected)["apply"] == "upstream_failed"
@@ -104,7 +103,7 @@ def test_it_is_shown_rejected_approved_and_killed_in_the_middle(
 
 
 def test_a_world_that_moved_before_the_answer_is_planned_anew_and_asked_again(
-    runs: Callable[..., Runs], answers: Callable[..., None]
+    runs: Callable[..., Runs],
 ) -> None:
     here = trimmable(runs)
     shown: list[str] = []
@@ -122,8 +121,8 @@ def test_a_world_that_moved_before_the_answer_is_planned_anew_and_asked_again(
         shown.append(trims(here)[0].plan_id)
         return "Approve"
 
-    answers("trim_changelogs", approve_late, approve)
-    done = here.run("trim_changelogs", approval="ask")
+    said = {"approve": [approve_late, approve]}
+    done = here.run("trim_changelogs", answers=said, approval="ask")
     assert done.state == "success", states(done)
     assert len(set(shown)) == 2
     [operation] = trims(here)

@@ -26,7 +26,7 @@ pytestmark = [pytest.mark.broker, pytest.mark.long]
 
 DAG = "repartition"
 STAGES = ("plan", "approve", "copy", "prove", "approve_switch", "switch", "finish", "settle")
-Answers = Callable[..., None]
+BOTH = {"approve": "Approve", "approve_switch": "Approve"}
 
 
 @pytest.fixture
@@ -67,11 +67,10 @@ def judge(here: Runs) -> None:
     assert verdict.inputs
 
 
-def test_it_is_rejected_then_approved_twice_and_found_done(here: Runs, answers: Answers) -> None:
+def test_it_is_rejected_then_approved_twice_and_found_done(here: Runs) -> None:
     admin = Admin(here.config)
     with Feeder(here.made, rate=20) as feeder:
-        answers(DAG, "Reject")
-        rejected = here.run(DAG, **form(here))
+        rejected = here.run(DAG, answers={"approve": "Reject"}, **form(here))
         assert rejected.state == "failed"
         assert (states(rejected)["approve"], states(rejected)["copy"]) == (
             "failed",
@@ -80,9 +79,7 @@ def test_it_is_rejected_then_approved_twice_and_found_done(here: Runs, answers: 
         assert here.operations() == {}, "a plan that was rejected leaves no trace"
 
         at = datetime.now(tz=UTC)
-        answers(DAG, "Approve")
-        answers(DAG, "Approve", task="approve_switch")
-        done = here.run(DAG, at=at, **form(here))
+        done = here.run(DAG, at=at, answers=BOTH, **form(here))
         assert states(done) == dict.fromkeys(STAGES, "success")
         operation = only(here)
         assert operation.id == Asked(DAG, DAG, done.run_id).operation()
@@ -97,40 +94,49 @@ def test_it_is_rejected_then_approved_twice_and_found_done(here: Runs, answers: 
         again = here.again_from(DAG, "approve_switch", at=at)
         assert again.state == "success", states(again)
         assert only(here) == operation
+
+        # Asked for by another run, there is nothing to be done, and nobody is asked.
+        refused = here.run(DAG, **form(here))
+        assert (states(refused)["plan"], states(refused)["settle"]) == ("failed", "success")
+        assert only(here) == operation
         feeder.stop()
     judge(here)
 
 
 @thorough
-def test_it_is_killed_before_and_after_the_switch_and_taken_back_in_between(
-    here: Runs, answers: Answers
-) -> None:
+def test_it_is_killed_taken_back_cancelled_and_finished_after_the_switch(here: Runs) -> None:
     admin = Admin(here.config)
     with Feeder(here.made, rate=20) as feeder:
         # Killed before the switch: the same run goes on with it, and a person says no after all.
         at = datetime.now(tz=UTC)
-        answers(DAG, "Approve")
-        code = here.killed(DAG, "repartition.after_proof=kill", at=at, **form(here))
+        plan = {"approve": "Approve"}
+        code = here.killed(DAG, "repartition.after_proof=kill", at=at, answers=plan, **form(here))
         assert code == -signal.SIGKILL
         left = only(here)
         assert (left.state, left.epoch) == ("running", 2), "one for each stage"
-        answers(DAG, "Reject", task="approve_switch")
-        taken_back = here.run(DAG, at=at, **form(here))
+        taken_back = here.run(DAG, at=at, answers={"approve_switch": "Reject"}, **form(here))
         assert states(taken_back)["approve"] == "success", "it has begun, so nobody is asked"
         assert states(taken_back)["approve_switch"] == "failed"
         assert states(taken_back)["settle"] == "success"
         assert (only(here).id, only(here).state) == (left.id, "cancelled")
         assert next_topics(here) == []
 
-        # Killed right behind the record, it can only be finished: the cleared run does.
+        # Killed and cancelled by another DAG: the run that is cleared plans it anew.
         at = datetime.now(tz=UTC)
-        answers(DAG, "Approve")
-        answers(DAG, "Approve", task="approve_switch")
-        code = here.killed(DAG, "repartition.after_switch=kill", at=at, **form(here))
+        code = here.killed(DAG, "repartition.after_topics=kill", at=at, answers=plan, **form(here))
+        assert code == -signal.SIGKILL
+        [stopped] = [one for one in here.operations().values() if one.state == "running"]
+        cancelled = here.run("cancel_operation", operation=stopped.id, why="not today")
+        assert cancelled.state == "success", states(cancelled)
+        assert here.operations()[stopped.id].state == "cancelled"
+        assert next_topics(here) == []
+
+        # Killed right behind the record, it can only be finished: nobody is asked once more.
+        code = here.killed(DAG, "repartition.after_switch=kill", at=at, answers=BOTH, **form(here))
         assert code == -signal.SIGKILL
         finished = here.run(DAG, at=at, **form(here))
         assert finished.state == "success", states(finished)
-        name = Asked(DAG, DAG, finished.run_id).operation()
+        name = Asked(DAG, DAG, finished.run_id).operation(2)
         assert here.operations()[name].state == "done"
         recorded = current_record(here.config, admin)
         assert recorded is not None

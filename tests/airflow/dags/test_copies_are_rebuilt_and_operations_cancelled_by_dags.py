@@ -30,14 +30,14 @@ def warm(runs: Callable[..., Runs]) -> Runs:
 
 
 def test_a_copy_is_made_anew_and_a_task_without_one_is_named(
-    runs: Callable[..., Runs], answers: Callable[..., None]
+    runs: Callable[..., Runs],
 ) -> None:
     here = warm(runs)
     keeper = here.made.workers[1]
-    answers("rebuild_standby", "Approve")
     form = {"tasks": ["0_0"], "source": "changelog", "approval": "ask"}
     at = datetime.now(tz=UTC)
-    done = here.run("rebuild_standby", at=at, **form, zone="az=b")
+    said = {"approve": "Approve"}
+    done = here.run("rebuild_standby", at=at, answers=said, **form, zone="az=b")
     assert done.state == "success", states(done)
     assert states(done) == {
         "targets": "success",

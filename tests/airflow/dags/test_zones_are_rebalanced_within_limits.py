@@ -77,7 +77,7 @@ class Pressing:
 
 
 def test_what_is_uneven_is_moved_as_it_was_approved(
-    runs: Callable[..., Runs], answers: Callable[..., None]
+    runs: Callable[..., Runs],
 ) -> None:
     here = spread(runs)
     settled(here)
@@ -92,8 +92,7 @@ def test_what_is_uneven_is_moved_as_it_was_approved(
         assert proposal.spread_before["rate"] > 30
         before = owners(here)
         # No task may move without a person.
-        answers("rebalance_zones", "Approve")
-        done = here.run("rebalance_zones", tasks_max=0)
+        done = here.run("rebalance_zones", answers={"approve": "Approve"}, tasks_max=0)
         assert done.state == "success", states(done)
         assert set(states(done).values()) == {"success"}
         settled(here)

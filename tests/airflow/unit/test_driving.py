@@ -92,6 +92,19 @@ def test_a_slot_is_left_while_another_process_carries_it_out(warehouse: Warehous
     assert watch.has_left
 
 
+def test_who_waits_for_another_process_says_for_whom_and_how_long(
+    warehouse: Warehouse, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Such as a task that is cleared after its process was killed."""
+    caplog.set_level("INFO", "streamer_airflow.driving")
+    watch = Watch(threading.Event())
+    watch.owner = "me"
+    for executor in ("ann@host:1#ab", "ann@host:1#ab", "me"):
+        watch.notice(record(warehouse, kind="repartition", step="copy", executor=executor))
+    waits = "; waits for ann@host:1#ab, whose lease ends 30 s after it was heard last"
+    assert caplog.messages == [f"step 1 of 2 copy{waits}", "step 1 of 2 copy"]
+
+
 def test_without_patience_it_stays(warehouse: Warehouse) -> None:
     seconds, stopping = Seconds(), threading.Event()
     watch = Watch(stopping, now=seconds)

@@ -7,6 +7,7 @@ Real processes of real runs are killed in tests/airflow/dags.
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Callable, Collection
 from datetime import UTC, datetime
 from pathlib import Path
@@ -30,6 +31,7 @@ from streamer_airflow.operators.approval import OperationApproval
 from streamer_airflow.operators.operation import OperationOperator, PlanOperator
 from streamer_airflow.operators.settle import SettleOperator
 from streamer_airflow.operators.snapshots import CheckOperator
+from streamer_airflow.operators.stages import StageOperator, SwitchApproval
 from streamer_airflow.runs import Asked
 from tests.airflow.unit.rig import Rig, context
 from tests.unit.operations.shelf import Warehouse
@@ -193,6 +195,42 @@ def test_what_was_approved_is_carried_out_once(
         shown[:] = approve("Approve")
 
     assert len(killed(lambda: carry_out(shown), [INSIDE], before=before)) > 15
+
+
+@pytest.mark.slow
+def test_stages_that_are_killed_are_gone_on_with_and_the_switch_is_asked_for_before_it_alone(
+    killed: Callable[..., list[Any]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As `repartition` does; a run that is cleared begins with its first stage."""
+    at: list[Rig] = []
+    plan_of: list[Any] = []
+
+    def before(rig: Rig) -> None:
+        plan()
+        at[:] = [rig]
+        record = rig.warehouse.executor().books().operation(NAME)
+        plan_of[:] = [{"operation": NAME, "plan_id": record.plan_id}]
+
+    def asked(**_given: Any) -> None:
+        assert at[0].warehouse.shelf.labels() == [], "it was made already"
+
+    hitl = "airflow.providers.standard.operators.hitl"
+    monkeypatch.setattr(f"{hitl}.upsert_hitl_detail", asked)
+
+    def stage(step: str) -> None:
+        operator = StageOperator(
+            task_id=step, kind="shelve", steps=(step,), approved=plan_of, deferrable=False
+        )
+        operator.execute(context(**FORM))
+
+    def run() -> None:
+        stage("a")
+        stage("b")
+        with contextlib.suppress(TaskAwaitingInput):
+            SwitchApproval(task_id="ask", approved=plan_of, step="label").execute(context(**FORM))
+        stage("label")
+
+    assert len(killed(run, [INSIDE], before=before)) > 20
 
 
 @pytest.mark.slow

@@ -15,8 +15,10 @@ from airflow.sdk.exceptions import (
     TaskDeferred,
 )
 
+from streamer.errors import TopologyError
 from streamer_airflow.deadlines import deadline
 from streamer_airflow.links import OperationLink
+from streamer_airflow.operators.failures import translated
 from streamer_airflow.operators.operation import OperationOperator, PlanOperator
 from streamer_airflow.operators.rebalance import RebalanceOperator
 from streamer_airflow.operators.settle import CancelOperator
@@ -55,6 +57,14 @@ def test_a_refusal_fails_at_once_with_its_hint(rig: Rig) -> None:
     with pytest.raises(AirflowFailException, match="too small\nhint: bring fewer boxes"):
         operator.execute(context(boxes=list("abcdefghijklm")))
     assert rig.warehouse.executor().books().operations == {}
+
+
+def test_a_number_of_tasks_that_cannot_be_is_not_tried_again() -> None:
+    with (
+        pytest.raises(AirflowFailException, match="5 tasks do not divide 4\nhint: 1, 2 or 4"),
+        translated(),
+    ):
+        raise TopologyError("5 tasks do not divide 4", hint="1, 2 or 4")
 
 
 def test_an_operation_is_done_once_by_all_tries_and_doubles(rig: Rig) -> None:

@@ -13,8 +13,10 @@ from airflow.sdk.exceptions import (
     TaskDeferred,
 )
 
+from streamer import failpoints
 from streamer_airflow.operators.approval import OperationApproval
-from streamer_airflow.operators.settle import CancelOperator
+from streamer_airflow.operators.operation import PlanOperator
+from streamer_airflow.operators.settle import CancelOperator, SettleOperator
 from streamer_airflow.operators.stages import StageOperator, SwitchApproval
 from streamer_airflow.triggers.operation import OperationTrigger
 from tests.airflow.unit.rig import NAME, Rig, answer, context, fails, late_by, planned, settle
@@ -166,7 +168,7 @@ def test_a_rejection_that_comes_after_the_last_step_says_so(rig: Rig, questions:
     stage(one, "a", "b").execute(context(**FORM))
     found = shown(one)
     rig.warehouse.executor(conductor="bob@host").resume(NAME)
-    with pytest.raises(AirflowFailException, match="but there is no way back after step label"):
+    with pytest.raises(AirflowFailException, match=r"but it was made before that, and .* is done"):
         asks(one).execute_complete(context(**FORM), answer("Reject"), shown=found)
     # Nobody is asked about what is done.
     assert asks(one).execute(context(**FORM))[0]["state"] == "done"
@@ -181,16 +183,120 @@ def test_what_is_cancelled_while_it_is_asked_for_is_not_approved(
     found = shown(one)
     CancelOperator(task_id="cancel").execute(context(operation=NAME, why="not today"))
     for chosen in ("Approve", "Reject"):
-        with pytest.raises(AirflowFailException, match=r"is cancelled\nhint: clear the run"):
+        with pytest.raises(AirflowFailException, match=r"is cancelled: .*\nhint: clear the run"):
             asks(one).execute_complete(context(**FORM), answer(chosen), shown=found)
-    with pytest.raises(AirflowFailException, match=r"is cancelled\nhint: clear the run"):
+    with pytest.raises(AirflowFailException, match=r"is cancelled: .*\nhint: clear the run"):
         asks(one).execute(context(**FORM))
+
+
+def test_a_stage_of_what_was_cancelled_says_who_wanted_it(rig: Rig) -> None:
+    """As by the DAG `cancel_operation` between two stages."""
+    one = approved(rig)
+    stage(one, "a").execute(context(**FORM))
+    other = context(run="other", operation=NAME, why="not today")
+    CancelOperator(task_id="cancel").execute(other)
+    assert rig.warehouse.shelf.end() == ({}, {}, [])
+    said = (
+        r"is cancelled: wanted by .*: Airflow, DAG dag, run other: not today\nhint: clear the run"
+    )
+    with pytest.raises(AirflowFailException, match=said):
+        stage(one, "b").execute(context(**FORM))
+    with pytest.raises(AirflowFailException, match=said):
+        asks(one).execute(context(**FORM))
+    assert settle() == [f"operation {NAME} is cancelled"]
+
+
+def test_a_stage_that_is_cancelled_while_it_works_ends_with_who_wanted_it(rig: Rig) -> None:
+    one = approved(rig)
+    stage(one, "a").execute(context(**FORM))
+
+    def meanwhile(box: str) -> None:
+        rig.warehouse.shelf.inside = lambda _box: None
+        assert box == "b"
+        # Only asked for: whoever is at work takes it back.
+        rig.warehouse.executor().cancel(NAME, why="not today")
+        rig.warehouse.clock.advance(2_000)
+
+    rig.warehouse.shelf.inside = meanwhile
+    with pytest.raises(AirflowFailException, match=r"is cancelled: wanted by .*: not today"):
+        stage(one, "b", "label").execute(context(**FORM))
+    assert rig.warehouse.shelf.end() == ({}, {}, [])
+
+
+def test_who_was_killed_right_behind_the_last_step_is_not_asked_about_it(
+    rig: Rig, questions: list[Any]
+) -> None:
+    """It was made, though its end was not noted."""
+    one = approved(rig)
+    stage(one, "a", "b").execute(context(**FORM))
+    found = shown(one)
+    with failpoints.armed("operations.after_step", "error"), pytest.raises(AirflowException):
+        stage(one, "label").execute(context(**FORM))
+    label = rig.warehouse.executor().books().operation(NAME).steps[-1]
+    assert (label.begun, label.state) == (1, "running")
+    assert asks(one).execute(context(**FORM))[0]["operation"] == NAME
+    assert len(questions) == 1
+    # A rejection of the question that stands open by then does not say that nothing was done.
+    said = rf"step label was rejected by ann; but it was made before(?s:.*)resume {NAME}; or clear"
+    with pytest.raises(AirflowFailException, match=said) as failed:
+        asks(one).execute_complete(context(**FORM), answer("Reject"), shown=found)
+    assert "nothing was switched" not in str(failed.value)
+    [left] = settle()
+    assert "is left as it is" in left
+    assert f"finish it: streamer operations resume {NAME}" in left
+    assert stage(one, "label").execute(context(**FORM))["state"] == "done"
+
+
+def test_a_rejection_leaves_what_is_in_other_hands(rig: Rig, questions: list[Any]) -> None:
+    one = approved(rig)
+    stage(one, "a", "b").execute(context(**FORM))
+    found = shown(one)
+    rig.warehouse.executor(conductor="bob@host").start(NAME, until="b")
+    said = rf"in the hands of bob@host, and is left to them\nhint: .* operations cancel {NAME}"
+    with pytest.raises(AirflowFailException, match=said):
+        asks(one).execute_complete(context(**FORM), answer("Reject"), shown=found)
+    assert "left to bob@host" in settle()[0]
+    assert set(rig.warehouse.shelf.boxes) == {"a", "b"}
+
+
+def test_another_run_is_refused_between_the_stages_with_whose_it_is(rig: Rig) -> None:
+    one = approved(rig)
+    stage(one, "a").execute(context(**FORM))
+    other = context(run="other", boxes=["c"])
+    said = rf"held by operation {NAME} .*it is paused, for Airflow, DAG dag, run run\nhint: wait"
+    with pytest.raises(AirflowFailException, match=said):
+        PlanOperator(task_id="plan", kind="shelve", takes=("boxes",)).execute(other)
+    assert SettleOperator(task_id="settle", kind="shelve").execute(other) == []
+    books = rig.warehouse.executor().books()
+    assert books.operations.keys() == {NAME}
+    assert books.operation(NAME).state == "paused"
+
+
+def test_of_two_runs_that_were_approved_at_once_one_is_carried_out(rig: Rig) -> None:
+    """As of two connections to one application."""
+    one = approved(rig)
+    plan = PlanOperator(task_id="plan", kind="shelve", takes=("boxes",))
+    two = plan.execute(context(run="other", boxes=["c"]))
+    stage(one, "a").execute(context(**FORM))
+    said = (
+        rf"held by operation {NAME} .*for Airflow, DAG dag, run run\nhint: .*clear the run from its"
+    )
+    with pytest.raises(AirflowFailException, match=said):
+        stage(two, "c").execute(context(run="other", **FORM))
+    assert rig.warehouse.executor().books().operations.keys() == {NAME}
+    assert stage(one, "b", "label").execute(context(**FORM))["state"] == "done"
 
 
 def test_nobody_is_asked_before_the_steps_before_are_done(rig: Rig, questions: list[Any]) -> None:
     one = approved(rig)
     stage(one, "a").execute(context(**FORM))
     with pytest.raises(AirflowFailException, match="is paused, and step b is not done"):
+        asks(one).execute(context(**FORM))
+    rig.warehouse.shelf.inside = fails
+    with pytest.raises(AirflowException, match="the lift is broken"):
+        stage(one, "b").execute(context(**FORM))
+    said = "is failed, and step b is not done: OSError: the lift is broken\nhint: clear the tasks"
+    with pytest.raises(AirflowFailException, match=said):
         asks(one).execute(context(**FORM))
     for nothing in ([], [{}], None):
         with pytest.raises(AirflowFailException, match="no plan was approved"):

@@ -29,6 +29,7 @@ class Fleet:
         self.work = Work(TASKS, policy=policy)
         self.state = load("boss", self.work, assignments=(), statuses=())
         self.log: dict[str, AssignmentRecord] = {}
+        self.words: dict[str, StatusRecord] = {}
         self.goal: dict[int, GoalRecord] = {}
         self.answers: dict[type[Answer], Answer] = {}
         self.standing: dict[type[Request], Request] = {}
@@ -75,7 +76,7 @@ class Fleet:
         tasks = told.tasks if told and is_mine else ()
         copies = told.standbys if told and is_mine else ()
         lag = self.lags.get(worker, self.lag)
-        return StatusRecord(
+        self.words[worker] = StatusRecord(
             format=1,
             number=self.number,
             worker=worker,
@@ -87,6 +88,7 @@ class Fleet:
             zone=self.zones.get(worker, ""),
             host=worker,
         )
+        return self.words[worker]
 
     def turn(self) -> list[Action]:
         """Everybody says what it has."""
@@ -100,11 +102,12 @@ class Fleet:
         return actions
 
     def replace_controller(self) -> None:
+        words = self.words | {worker: self.status(worker) for worker in self.alive}
         self.state = load(
             "later",
             self.work,
             assignments=self.log.values(),
-            statuses=[self.status(worker) for worker in self.alive],
+            statuses=words.values(),
             answers=self.answers.values(),
             goal={piece: each for piece, each in self.goal.items() if each.copies},
             now_ms=self.now_ms,

@@ -4,8 +4,12 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from streamer.cluster.attendance import BEGINNING_MS
+import pytest
+
+from streamer.cluster.attendance import BEGINNING_MS, SETTLE_MS
+from streamer.cluster.events import Fenced, Members, Status, Write
 from streamer.control.goals import decode_goal, goal_rows
+from streamer.control.identity import Incarnation
 from streamer.ids import Layout, TaskId
 from streamer.topology.shape import Shape
 from tests.unit.cluster.fleet import Fleet
@@ -84,20 +88,19 @@ def test_who_does_not_come_back_is_given_up() -> None:
     assert made.owners() == {"0_0": "w1", "0_1": "w1"}
 
 
-def test_a_controller_that_dies_after_its_first_grants_is_followed_on_the_same_way() -> None:
+def test_what_the_first_controller_goes_by_is_told_in_the_transaction_of_its_first_grants() -> None:
+    """Where all are back those use the goal up, and it may die before it tells anything else."""
     made = fleet("w1", "w2")
     switch(made, {"w1": [1], "w2": [0]}, {})
-    former = dict(made.answers)
-    begin(made, "w1")
-    assert made.owners() == {"0_1": "w1"}
-    # It has told nobody of the plan yet.
-    made.answers = former
+    made.start("w1")
     made.replace_controller()
-    made.settle()
-    assert made.owners() == {"0_1": "w1"}
-    made.start("w2")
-    made.settle()
-    assert made.owners() == {"0_1": "w1", "0_0": "w2"}
+    made.now_ms += SETTLE_MS
+    members = Members(frozenset({("w1", made.session("w1"))}))
+    [first] = made.hear(Status(made.status("w1")), members)
+    assert isinstance(first, Write)
+    assert {each.worker: each.tasks for each in first.records} == {"w1": ("0_1",)}
+    assert first.plan is not None
+    assert (first.plan.shape, first.plan.beginning) == (AFTER.digest, ("w2",))
 
 
 def test_whoever_follows_a_controller_that_has_told_its_plan_waits_for_the_same() -> None:
@@ -114,6 +117,46 @@ def test_whoever_follows_a_controller_that_has_told_its_plan_waits_for_the_same(
     made.settle()
     assert made.owners() == {"0_1": "w1", "0_0": "w2"}
     assert made.told.beginning == ()
+
+
+@pytest.mark.parametrize("has_told", [True, False])
+def test_whoever_was_fenced_in_the_new_layout_is_waited_for_by_the_next_controller(
+    has_told: bool,
+) -> None:
+    made = fleet("w1", "w2")
+    made.lag = 500
+    switch(made, {"w1": [1], "w2": [0]}, {})
+    former = dict(made.answers)
+    begin(made, "w1", "w3")
+    made.start("w2")
+    members = Members(frozenset((each, made.session(each)) for each in made.alive))
+    fenced = Fenced("w2", frozenset({Incarnation(made.session("w2"))}))
+    made.hear(Status(made.status("w2")), members, fenced)
+    assert made.log["w2"].why == "it was fenced, and may come back"
+    made.die("w2")
+    made.answers = made.answers if has_told else former
+    made.replace_controller()
+    made.settle()
+    assert made.owners() == {"0_1": "w1"}, "nobody else is given what w2 has on its disk"
+    made.start("w2")
+    made.settle()
+    assert made.owners() == {"0_1": "w1", "0_0": "w2"}
+
+
+def test_whoever_comes_back_is_where_it_was_for_the_next_controller_too() -> None:
+    """That one has granted it nothing yet, and is not to place all anew for that."""
+    made = fleet("w1", "w2", standbys=1)
+    made.lag = 500
+    # Two of one worker: who places the tasks anew deals them out evenly.
+    switch(made, {"w2": [0, 1]}, {"w1": [0, 1]})
+    begin(made, "w1")
+    made.settle()
+    assert made.told.beginning == ("w2",)
+    made.replace_controller()
+    made.start("w2")
+    made.settle()
+    assert made.owners() == {"0_0": "w2", "0_1": "w2"}
+    assert "came back" not in made.told.why
 
 
 def test_who_was_given_up_is_not_waited_for_by_the_next_controller() -> None:

@@ -6,7 +6,7 @@ import pytest
 
 from streamer.assignment.facts import Copies
 from streamer.cluster.events import Fenced
-from streamer.cluster.goal import Goal, is_same
+from streamer.cluster.goal import Goal, is_same, standing
 from streamer.cluster.view import Grant, WorkerView
 from streamer.control.goals import (
     PIECES,
@@ -28,8 +28,8 @@ FLEET_BYTES_MAX = 16 * 1024
 MANY = [TaskId(0, number) for number in range(12_000)]
 
 
-def views(target: dict[TaskId, Copies]) -> dict[str, WorkerView]:
-    """Workers that were granted exactly this."""
+def views(target: dict[TaskId, Copies], shape: str = "") -> dict[str, WorkerView]:
+    """Workers that were granted exactly this, under the shape of this digest."""
     tasks: dict[str, list[str]] = {}
     standbys: dict[str, list[str]] = {}
     for task, copies in target.items():
@@ -46,6 +46,7 @@ def views(target: dict[TaskId, Copies]) -> dict[str, WorkerView]:
                     incarnation="s.0",
                     tasks=tuple(tasks.get(worker, ())),
                     standbys=tuple(standbys.get(worker, ())),
+                    shape=shape,
                 )
             )
         )
@@ -148,6 +149,20 @@ def test_pieces_of_another_shape_or_that_nobody_can_read_are_replaced() -> None:
     assert goal.changes({task: Copies("a")}, views({task: Copies("a")})) == {5: GoalRecord()}
     goal.take(None, "new")
     assert len(goal.changes({task: Copies("a")}, {})) == PIECES
+
+
+def test_a_task_is_not_where_another_of_its_name_was_under_another_shape() -> None:
+    """So it is while workers of the former layout are still to be ended."""
+    target = {TaskId(0, 1): Copies("a", ("b",))}
+    assert standing(views(target, "new"), "new") == target
+    assert standing(views(target, "old"), "new") == {}
+    goal = Goal()
+    goal.take({}, "new")
+    assert goal.changes(target, views(target, "new")) == {}
+    named: dict[str, tuple[str, ...]] = {"0_1": ("a", "b")}
+    assert goal.changes(target, views(target, "old")) == {
+        piece_of(TaskId(0, 1)): GoalRecord(shape="new", copies=named)
+    }
 
 
 def test_a_controller_of_other_settings_or_without_a_goal_places_anew() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from concurrent.futures import Future
 from typing import Any
 from unittest.mock import MagicMock
 
@@ -93,18 +94,18 @@ def test_a_clock_that_is_ahead_makes_nobody_alive() -> None:
 
 def admin_that_hears(answers: dict[str, list[Listed] | KafkaException]) -> Admin:
     """Of each of these groups its members, or why there is no answer."""
-    futures: dict[str, Any] = {}
+    futures: dict[str, Future[Any]] = {}
     for worker, answer in answers.items():
-        future = futures[f"shop.members.{worker}"] = MagicMock()
+        future = futures[f"shop.members.{worker}"] = Future()
         if isinstance(answer, list):
             made = [MagicMock(client_id=str(one), assignment=None) for one in answer]
-            future.result.return_value.members = made
+            future.set_result(MagicMock(members=made))
         else:
-            future.result.side_effect = answer
+            future.set_exception(answer)
     admin = Admin(Config(application_id="shop", bootstrap_servers="localhost:1"))
     client: Any = MagicMock()
     client.describe_consumer_groups.return_value = futures
-    admin._client = client
+    admin._coordinators._client = client
     return admin
 
 

@@ -9,13 +9,14 @@ import ast
 import importlib
 import sys
 from collections.abc import Callable, Iterator
+from concurrent.futures import Future
 from pathlib import Path
 from typing import Any, NamedTuple
 from unittest.mock import MagicMock
 
 import pytest
 import trustme
-from confluent_kafka import Consumer, KafkaError, KafkaException, Producer
+from confluent_kafka import Consumer, Producer
 from confluent_kafka.admin import AdminClient
 from cryptography.hazmat.primitives import serialization
 
@@ -29,6 +30,7 @@ from streamer.kafka.changelog import ChangelogConsumer
 from streamer.kafka.changes import Changes
 from streamer.kafka.consumer import InputConsumer
 from streamer.kafka.group import Membership
+from streamer.kafka.readers import Readers
 from streamer.kafka.registry.client import Registry
 from streamer.kafka.stuck import answers_others
 from streamer.kafka.table import ExclusiveWriter, TableReader, TableWriter
@@ -220,13 +222,11 @@ def made(monkeypatch: pytest.MonkeyPatch) -> list[tuple[Site, dict[str, Any]]]:
 
 
 def ask_in_vain(admin: Admin) -> None:
-    """Where the members of a group cannot be had, the admin client is made anew."""
-    refused: Any = MagicMock()
-    refused.result.side_effect = KafkaException(KafkaError(KafkaError.INVALID_REQUEST))
-    client: Any = admin._client
-    client.describe_consumer_groups.return_value = {"g": refused}
+    """The members of a group are asked for by a client of its own."""
+    client: Any = admin._coordinators.client()
+    client.describe_consumer_groups.return_value = {"g": Future()}
     with pytest.raises(KafkaUnavailableError):
-        admin.group_members("g")
+        admin.group_members("g", timeout_s=0.1)
 
 
 def lose(reader: Any) -> None:
@@ -257,13 +257,14 @@ def everything() -> Iterator[Callable[[], Any]]:
     yield lambda: Membership.of_candidate(given, client_id="w1#1")
     yield lambda: answers_others(settings.admin(given))
     yield lambda: Changes(given)
+    yield lambda: Readers(given, Admin(given))
     yield lambda: Registry(REGISTRY)
 
 
 def role_of(site: Site) -> str:
     if site.function in ("positions", "answers_others"):
         return "admin"  # they ask for others
-    if site.function.startswith("Changes"):
+    if site.function.startswith(("Changes", "Coordinators", "Readers")):
         return "admin"
     if "Admin" in site.function:
         return "producer" if site.function.endswith("fence") else "admin"

@@ -6,13 +6,13 @@ from typing import Any
 from unittest.mock import MagicMock
 
 import pytest
-from confluent_kafka import KafkaError, KafkaException
+from confluent_kafka import OFFSET_BEGINNING, KafkaError, KafkaException
 
 from streamer.config import Config
 from streamer.errors import ConfigError
 from streamer.ids import TopicPartition
 from streamer.kafka import table
-from streamer.kafka.table import Row, TableReader, TableWriter, newest
+from streamer.kafka.table import ExclusiveWriter, Row, TableReader, TableWriter, newest
 
 PLACE = TopicPartition("spend.status", 0)
 CONFIG = Config(application_id="spend", worker_id="w1")
@@ -99,3 +99,24 @@ def test_whoever_sends_a_row_hears_when_it_has_arrived(client: MagicMock) -> Non
     arrived.assert_not_called()
     delivered(None, message())
     arrived.assert_called_once_with()
+
+
+@pytest.mark.parametrize(("wait_ms", "begin"), [(100, 0), (6_000, OFFSET_BEGINNING)])
+def test_only_those_who_wait_long_for_news_ask_where_a_table_begins(
+    client: MagicMock, wait_ms: int, begin: int
+) -> None:
+    """The questions keep the order of a few places, and are half a second late."""
+    other = TopicPartition("spend.orders", 0)
+    TableReader(CONFIG, [PLACE, other], wait_ms=wait_ms)
+    [first], [second] = (
+        getattr(client, name).call_args.args[0] for name in ("assign", "incremental_assign")
+    )
+    assert (first.topic, first.offset) == (PLACE.topic, begin)
+    assert (second.topic, second.offset) == (other.topic, begin)
+
+
+def test_who_is_in_a_hurry_looks_a_topic_up_before_it_takes_an_id_over(client: MagicMock) -> None:
+    ExclusiveWriter(CONFIG, "spend.controller").claim(30, topic="spend.operations")
+    names = [name for name, *_rest in client.method_calls]
+    assert names.index("list_topics") < names.index("init_transactions")
+    assert client.list_topics.call_args.args == ("spend.operations",)

@@ -81,6 +81,22 @@ def test_what_an_order_names_goes_and_nothing_else(directory: WorkerDirectory) -
     assert former.told() == {"0_1.layout-2": 10}
 
 
+def test_what_was_fetched_for_a_copy_that_was_never_made_goes_too(
+    directory: WorkerDirectory,
+) -> None:
+    """A layout may be left while a snapshot of it is being fetched, or a database made."""
+    tasks = directory.path / "tasks"
+    for name in ("0_1.restore/files", "0_1.layout-3.restore/files", "1_1.restore/files", "0_2"):
+        (tasks / name).mkdir(parents=True)
+    (tasks / "0_1.restore" / "files" / "7.sst").write_bytes(b"x" * 30)
+    former = Former(directory)
+    told = {"0_0": 10, "0_1": 30, "0_1.layout-2": 10, "0_2": 0}
+    assert former.told() == told
+    before = found(directory)
+    assert obey(former, order({"0": (1, 3), "1": (1,)}))
+    assert found(directory) == before - {"0_0", "0_1.restore", "0_2"}
+
+
 def test_what_runs_here_stays_whatever_an_order_says(directory: WorkerDirectory) -> None:
     before = found(directory)
     former = Former(directory)

@@ -16,6 +16,7 @@ from streamer.kafka.readers import Reader
 from streamer.layout import ApplicationLayout
 from streamer.operations.books import Books, read_books
 from streamer.operations.completion.kind import Completion
+from streamer.operations.completion.ports import Present
 from streamer.operations.completion.request import Asked
 from streamer.operations.completion.survey import asked_of
 from streamer.operations.executor import Executor
@@ -23,12 +24,11 @@ from streamer.operations.fake import FakeTable
 from streamer.operations.kinds import Kinds
 from streamer.testing.kills import OperationScene
 from tests.unit.operations.repartition.front import NAME, ORDERS
-from tests.unit.operations.repartition.rig import Shop
+from tests.unit.operations.repartition.rig import Shop, counting, planned
 
 HOLDS = "0_0"
 STATES = {"a": {"1_0": 100, HOLDS: 7}, "b": {"1_1": 50}}
 """What workers have on their disks: of the layout that was left, and of the one that holds."""
-STORES = {"0": "totals", "1": "cities"}
 FORMER = {"app-cities-changelog", "app-cities-repartition"}
 
 
@@ -43,6 +43,8 @@ class Left:
         self.readers: list[Reader] = []
         self.stubborn: set[str] = set()
         self.idle: set[str] = set()
+        self.makes_anew: set[str] = set()
+        self.app = counting()
         self.at_delete: Callable[[], object] = lambda: None
 
     def _folded(self) -> str:
@@ -141,6 +143,9 @@ class Front:
     def recorded(self) -> ApplicationLayout:
         return self._shop.told.layout or ApplicationLayout()
 
+    def present(self) -> Present:
+        return Present(planned(self._left.app, self._shop.width, self.recorded()), "next")
+
     def topics(self) -> Mapping[str, int]:
         return self._shop.broker.topics
 
@@ -151,6 +156,8 @@ class Front:
         self._left.at_delete()
         for topic in topics:
             self._shop.broker.delete(topic)
+            if topic in self._left.makes_anew:
+                self._shop.broker.create(topic, 1)
 
     def orders(self) -> Mapping[str, Order]:
         return self._shop.orders()
@@ -162,11 +169,7 @@ class Front:
             worker: replace(
                 one,
                 former=self._left.told(worker),
-                tasks={
-                    name: replace(said, durable={STORES[name[0]]: 1})
-                    for name, said in one.tasks.items()
-                    if name not in idle
-                },
+                tasks={name: said for name, said in one.tasks.items() if name not in idle},
             )
             for worker, one in self._shop.statuses().items()
         }

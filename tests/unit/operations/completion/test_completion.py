@@ -7,6 +7,7 @@ from collections.abc import Callable
 import pytest
 from msgspec.structs import replace
 
+from streamer import App
 from streamer.control.operations import encode, operation_key
 from streamer.control.orders import FORMAT, FORMER_KEY, FormerOrder, encode_order
 from streamer.control.plans import check_plan
@@ -16,7 +17,7 @@ from streamer.operations.completion.request import parts_of, read_request
 from streamer.operations.fake import FakeTable
 from tests.unit.operations.completion.rig import FORMER, Left
 from tests.unit.operations.repartition.front import NAME, ORDERS
-from tests.unit.operations.repartition.rig import asked, started
+from tests.unit.operations.repartition.rig import INPUT, asked, counting, started
 
 READER = Reader("audit", 0, ("app-cities-changelog",))
 
@@ -29,7 +30,7 @@ def test_the_former_topics_and_the_former_state_go_and_nothing_else() -> None:
     assert (record.state, record.trouble) == ("done", None)
     assert set(left.shop.broker.topics) == before - FORMER
     assert left.states == {"a": {"0_0": 7}, "b": {}}
-    assert "app-cities-changelog, app-cities-repartition are deleted" in record.steps[0].said
+    assert record.steps[0].said == "deleted: app-cities-changelog, app-cities-repartition"
 
 
 def test_a_plan_names_what_goes_and_is_the_same_however_often_it_is_made() -> None:
@@ -105,6 +106,36 @@ def test_who_comes_after_the_plan_stops_it_before_anything_is_deleted() -> None:
     assert executor.resume(begun).state == "done"
 
 
+def test_one_that_has_begun_is_named_to_who_wants_another() -> None:
+    left = Left()
+    executor = left.executor()
+    begun = executor.propose("completion", left.asked.plain()).id
+
+    def fail() -> None:
+        raise OperationRefusedError("not now")
+
+    left.at_delete = fail
+    assert executor.start(begun).state == "failed"
+    with pytest.raises(OperationRefusedError, match=f"{begun} has begun to delete") as refused:
+        left.of()
+    assert f"operations resume {begun}" in refused.value.hint
+    # One that was given up names nothing for good.
+    assert executor.abandon(begun).state == "cancelled"
+    left.at_delete = lambda: None
+    assert left.completed().state == "done"
+
+
+def test_a_topic_that_a_reader_makes_anew_is_told_and_goes_when_the_reader_has_gone() -> None:
+    left = Left()
+    left.makes_anew = {"app-cities-changelog"}
+    failed = left.completed()
+    assert failed.state == "failed"
+    assert failed.trouble.message == "app-cities-changelog was made anew as soon as it was deleted"
+    left.makes_anew = set()
+    assert left.executor().resume(failed.id).state == "done"
+    assert not set(left.shop.broker.topics) & FORMER
+
+
 def test_a_worker_whose_disk_refuses_is_named_and_holds_nothing_up() -> None:
     left = Left()
     left.stubborn = {"b"}
@@ -170,15 +201,70 @@ def test_what_is_in_use_is_nothing_that_was_left() -> None:
     layout = left.shop.asked.before.layout
     record = left.books().operation(left.operation)
     with pytest.raises(OperationRefusedError, match="subtopology 1 has not left layout 1"):
-        parts_of(record, layout)
+        parts_of(record, layout, of=NAME)
     # A record that somebody else has written: the changelog of a part that was not moved.
     forged = left.shop.asked.plain()
     forged["feeds"][0]["stores"][0]["name"] = "totals"
     table = FakeTable(left.shop.broker, NAME)
     table.put(operation_key(record.id), encode(replace(record, request=forged)))
     assert "app-totals-changelog" in left.asked.topics
-    with pytest.raises(OperationRefusedError, match="app-totals-changelog is in use by worker"):
+    with pytest.raises(OperationRefusedError, match="app-totals-changelog is one of the topics th"):
         left.executor().plan("completion", left.asked.plain())
+
+
+def moved() -> App:
+    """As `counting`, and the store of the cities is kept behind a topic of others by now."""
+    app = App(NAME)
+    sales = app.stream(INPUT, key=str, value=int)
+    sales.group_by_key().count(store="cities")
+    by_city = sales.group_by(lambda _key, _value: "city", key=str, name="cities")
+    by_city.count(store="towns")
+    return app
+
+
+def test_what_other_code_uses_by_now_stays_also_where_the_deletion_had_begun() -> None:
+    left = Left()
+    left.app = moved()
+    told = "app-cities-changelog is one of the topics that app uses now"
+    with pytest.raises(OperationRefusedError, match=told):
+        left.executor().plan("completion", left.asked.plain())
+    left.app = counting()
+    executor = left.executor()
+    begun = executor.propose("completion", left.asked.plain()).id
+
+    def fail() -> None:
+        raise OperationRefusedError("not now")
+
+    left.at_delete = fail
+    assert executor.start(begun).state == "failed"
+    left.app, left.at_delete = moved(), lambda: None
+    assert told in executor.resume(begun).trouble.message  # type: ignore[union-attr]
+    assert set(left.shop.broker.topics) >= FORMER
+
+
+def test_a_worker_of_the_former_layout_does_not_stand_for_the_one_that_holds() -> None:
+    left = Left()
+    left.shop.asked_shape = left.shop.asked.shape
+    with pytest.raises(OperationRefusedError, match="task 0_0 of layout 2 does not run"):
+        left.completed()
+
+
+def test_topics_of_another_application_are_not_named_by_anything_here() -> None:
+    left = Left()
+    request = left.asked.plain()
+    with pytest.raises(OperationRefusedError, match="this is a request of other, not of app"):
+        left.executor().plan("completion", {**request, "application": "other"})
+    # A record that somebody else has written.
+    record = left.books().operation(left.operation)
+    forged = left.shop.asked.plain()
+    for layout in ("before", "after"):
+        forged[layout]["application"] = "other"
+    for store in forged["feeds"][0]["stores"]:
+        store |= {side: store[side].replace("app-", "other-") for side in ("source", "target")}
+    table = FakeTable(left.shop.broker, NAME)
+    table.put(operation_key(record.id), encode(replace(record, request=forged)))
+    with pytest.raises(OperationRefusedError, match=r"is about other, and stands in the records"):
+        left.of()
 
 
 def test_what_is_not_done_is_not_completed() -> None:
@@ -191,6 +277,29 @@ def test_what_is_not_done_is_not_completed() -> None:
     with pytest.raises(OperationRefusedError, match="no repartition that is done and not comp"):
         left.of()
     assert left.books().uncompleted() == []
+
+
+def test_of_one_that_was_given_up_what_its_switch_has_left_goes() -> None:
+    left = Left()
+    record = left.books().operation(left.operation)
+    table = FakeTable(left.shop.broker, NAME)
+    given_up = replace(record, state="cancelled", left=("copy", "switch"))
+    table.put(operation_key(record.id), encode(given_up))
+    # Others came to the same step, and no further: one before it, and one after it.
+    former, present = left.shop.asked.before.layout, left.shop.asked.after.layout
+    for number, tasks, layout in (("early", {0: 1, 1: 1}, former), ("late", {1: 2}, present)):
+        other = asked(tasks, width=2, layout=layout, number=number)
+        table.put(
+            operation_key(number), encode(replace(given_up, id=number, request=other.plain()))
+        )
+        with pytest.raises(OperationRefusedError, match="it is repartition, cancelled"):
+            left.of(number)
+    assert left.asked.operations == (record.id,)
+    before = set(left.shop.broker.topics)
+    assert left.completed().state == "done"
+    assert before - set(left.shop.broker.topics) == FORMER
+    with pytest.raises(OperationRefusedError, match="no repartition that is done and not comp"):
+        left.of()
 
 
 def test_the_record_that_names_what_was_left_is_kept_until_it_is_completed() -> None:
