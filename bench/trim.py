@@ -274,7 +274,7 @@ class _Run:
             if time.monotonic() > deadline:
                 why = [part.floor.limit for part in found.parts]
                 raise MeasureError(f"nothing can be trimmed: {why}")
-            time.sleep(1.0)
+            time.sleep(1.0)  # a survey asks for a dozen things
 
     def _faults(self, config: Config) -> tuple[str, ...]:
         """A disk that was lost, from the snapshot alone: the trimmed log holds nothing newer."""

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import json
 import os
 import sys
 from collections.abc import Iterator
@@ -14,7 +13,8 @@ from typing import TYPE_CHECKING, Any
 from streamer.cli.options import APP_VARIABLE, Commands, add_application, add_command, add_json
 from streamer.cli.output import moment, print_json, print_table
 from streamer.cli.progress import Counter
-from streamer.errors import ConfigError, OperationRefusedError
+from streamer.cli.rows import LIMIT, add_rows, check_keys, number, text, time_of, timed
+from streamer.errors import OperationRefusedError
 
 if TYPE_CHECKING:
     from streamer.cli.shown import Decoded
@@ -35,7 +35,6 @@ Without an application keys and values are shown as text or JSON where they are 
   streamer inspect /tmp/then totals ann --app shop.stream:app
   streamer inspect /tmp/then hourly --from 2026-01-31T10:00Z --to 2026-01-31T12:00Z --limit 20
 """
-_LIMIT = 100
 _STORES = ("task", "store", "kind", "rows", "snapshot", "created")
 
 
@@ -44,28 +43,14 @@ def add(commands: Commands) -> None:
         commands, "inspect", "look at a state in a directory", details=_DETAILS, execute=_inspect
     )
     command.add_argument("directory", metavar="DIR", type=Path, help="where the state is")
-    command.add_argument("store", metavar="STORE", nargs="?", help="name of a store")
-    command.add_argument("key", metavar="KEY", nargs="?", help="rows of this key alone, as text")
-    command.add_argument("--from", metavar="TIME", dest="from_time", help="windows from this on")
-    command.add_argument("--to", metavar="TIME", dest="to_time", help="windows before this time")
-    command.add_argument("--prefix", metavar="TEXT", help="rows whose key begins with this")
-    command.add_argument(
-        "--range", metavar=("FIRST", "END"), nargs=2, help="rows from one key up to before another"
-    )
+    add_rows(command, store="?")
     command.add_argument(
         "--limit",
         metavar="N",
-        type=int,
-        default=_LIMIT,
-        help=f"rows at most, 0 for all (default: {_LIMIT})",
+        type=number(0),
+        default=LIMIT,
+        help=f"rows at most, 0 for all (default: {LIMIT})",
     )
-    for name in ("key", "value"):
-        command.add_argument(
-            f"--{name}-encoding",
-            metavar="ENCODING",
-            choices=("hex", "base64"),
-            help=f"{name}s as stored bytes in hex or base64, not by their serde",
-        )
     add_application(command)
     add_json(command)
 
@@ -159,20 +144,17 @@ def _decoded(arguments: argparse.Namespace) -> Decoded:
 
 
 def _wanted(arguments: argparse.Namespace, decoded: Decoded) -> Selection:
-    from streamer.http.requests import time_ms
     from streamer.store.selection import Selection
 
-    given = [arguments.key is not None, bool(arguments.prefix), bool(arguments.range)]
-    if sum(given) > 1:
-        raise ConfigError("KEY, --prefix and --range were given", hint="leave all but one out")
+    check_keys(arguments)
     first, end = arguments.range or (None, None)
     return Selection(
         key=None if arguments.key is None else decoded.key_bytes(arguments.key),
         prefix=decoded.prefix_bytes(arguments.prefix) if arguments.prefix else b"",
         first=decoded.key_bytes(first) if first is not None else b"",
         end=decoded.key_bytes(end) if end is not None else None,
-        from_ms=time_ms(arguments.from_time, "--from") if arguments.from_time else 0,
-        to_ms=time_ms(arguments.to_time, "--to") if arguments.to_time else None,
+        from_ms=time_of(arguments.from_time, "--from") if arguments.from_time else 0,
+        to_ms=time_of(arguments.to_time, "--to") if arguments.to_time else None,
     )
 
 
@@ -205,13 +187,5 @@ def _row(one: AtRest, row: Selected, decoded: Decoded) -> dict[str, Any]:
 
 
 def _short(row: dict[str, Any]) -> dict[str, Any]:
-    shown = {**row, "key": _text(row["key"]), "value": _text(row["value"])}
-    shown["time"] = moment(row["timestamp_ms"])
-    if "start_ms" in row:
-        shown["start"] = moment(row["start_ms"])
-        shown["end"] = "" if row["end_ms"] is None else moment(row["end_ms"])
-    return shown
-
-
-def _text(value: Any) -> str:
-    return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
+    shown = {"key": text(row["key"]), "value": text(row["value"]), **timed(row)}
+    return {"task": row["task"], "time": moment(row["timestamp_ms"]), **shown}

@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import argparse
-import json
 import sys
 from typing import Any
 
 from streamer.cli.client import NoAnswerError, address_of, ask, path
 from streamer.cli.options import Commands, add_application, add_command, add_json, application
-from streamer.cli.output import moment, print_json, print_table, quiet_clients
+from streamer.cli.output import print_json, print_table, quiet_clients
 from streamer.cli.ranges import gather
-from streamer.errors import ConfigError
+from streamer.cli.rows import LIMIT, add_rows, check_keys, number, text, timed
 
 __all__ = ["add"]
 
@@ -24,34 +23,17 @@ keys are gathered from all workers. Where an owner does not answer, a copy does,
   streamer query hourly ann --from 2026-01-31T12:00Z --to 2026-01-31T18:00Z --url host:8080
   streamer query totals --prefix a --limit 20
 """
-_LIMIT = 100
 
 
 def add(commands: Commands) -> None:
     command = add_command(
         commands, "query", "read a store of a running application", details=_DETAILS, execute=_query
     )
-    command.add_argument("store", metavar="STORE", help="name of the store")
-    command.add_argument("key", metavar="KEY", nargs="?", help="key as text; JSON for other types")
+    add_rows(command)
     command.add_argument(
-        "--from", metavar="TIME", dest="from_time", help="windows from this time on"
-    )
-    command.add_argument("--to", metavar="TIME", dest="to_time", help="windows before this time")
-    command.add_argument("--prefix", metavar="TEXT", help="rows whose key begins with this")
-    command.add_argument(
-        "--range", metavar=("FIRST", "END"), nargs=2, help="rows from one key up to before another"
-    )
-    command.add_argument(
-        "--limit", metavar="N", type=_count, help=f"rows at most (default: {_LIMIT})"
+        "--limit", metavar="N", type=number(1), help=f"rows at most (default: {LIMIT})"
     )
     command.add_argument("--after", metavar="CURSOR", help="go on after an earlier page")
-    for name in ("key", "value"):
-        command.add_argument(
-            f"--{name}-encoding",
-            metavar="ENCODING",
-            choices=("hex", "base64"),
-            help=f"{name}s as stored bytes in hex or base64, not by their serde",
-        )
     command.add_argument(
         "--max-lag",
         metavar="N",
@@ -64,13 +46,6 @@ def add(commands: Commands) -> None:
     add_json(command)
 
 
-def _count(text: str) -> int:
-    number = int(text) if text.isascii() and text.isdecimal() else 0
-    if number < 1:
-        raise argparse.ArgumentTypeError(f"{text!r} is not a number of rows, 1 or more")
-    return number
-
-
 def _lag(text: str) -> str:
     if not (text.isascii() and text.isdecimal()):
         raise argparse.ArgumentTypeError(f"{text!r} is not a number of records, 0 or more")
@@ -78,10 +53,7 @@ def _lag(text: str) -> str:
 
 
 def _query(arguments: argparse.Namespace) -> int:
-    if arguments.key is not None and (arguments.prefix or arguments.range):
-        raise ConfigError("a key and --prefix or --range were given", hint="leave one out")
-    if arguments.prefix and arguments.range:
-        raise ConfigError("--prefix and --range were given", hint="leave one out")
+    check_keys(arguments)
     addresses = _addresses(arguments)
     if arguments.key is None:
         return _many(arguments, addresses)
@@ -92,7 +64,7 @@ def _query(arguments: argparse.Namespace) -> int:
     if arguments.json:
         print_json(found)
     else:
-        print(_text(found["value"]))
+        print(text(found["value"]))
         if "role" in found:
             print(f"({_distance(found['lag_records'])})", file=sys.stderr)
     return 0
@@ -147,7 +119,7 @@ def _parameters(arguments: argparse.Namespace) -> dict[str, Any]:
 
 
 def _many(arguments: argparse.Namespace, addresses: list[str]) -> int:
-    limit = arguments.limit or _LIMIT
+    limit = arguments.limit or LIMIT
     found = gather(addresses, path("stores", arguments.store), _parameters(arguments), limit=limit)
     return _print_rows(found, arguments, found.get("standbys", {}))
 
@@ -179,11 +151,4 @@ def _distance(lag_records: int) -> str:
 
 
 def _row(row: dict[str, Any]) -> dict[str, Any]:
-    shown = {"key": _text(row["key"]), "value": _text(row["value"])}
-    if "start_ms" in row:
-        shown |= {"start": moment(row["start_ms"]), "end": moment(row["end_ms"])}
-    return shown
-
-
-def _text(value: Any) -> str:
-    return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
+    return {"key": text(row["key"]), "value": text(row["value"]), **timed(row)}

@@ -88,7 +88,7 @@ class Admin:
         self._stopping = stopping
         self._attempts = self._tries(timeout_s, lambda: self._client)
 
-    def _tries(self, timeout_s: float, client: Callable[[], Any]) -> Attempts:
+    def _tries(self, timeout_s: float, client: Callable[[], Any] | None = None) -> Attempts:
         where = self._config.bootstrap_servers
         return Attempts(timeout_s, where, stopping=self._stopping, client=client)
 
@@ -178,7 +178,7 @@ class Admin:
         self, groups: Sequence[str], *, timeout_s: float | None = None
     ) -> dict[str, list[GroupMember]]:
         """The same of several groups, without those whose coordinator does not answer."""
-        attempts = self._tries(timeout_s or self._timeout_s, self._coordinators.client)
+        attempts = self._tries(timeout_s or self._timeout_s)
         what = f"asking for the members of {', '.join(groups[:3])}"
 
         def ask(left_s: float) -> dict[str, list[GroupMember]]:

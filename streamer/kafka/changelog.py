@@ -24,7 +24,7 @@ from streamer.ids import TopicPartition
 from streamer.kafka import settings
 from streamer.kafka.admin import Admin
 from streamer.kafka.faults import translated
-from streamer.kafka.lookup import look_up
+from streamer.kafka.lookup import LookedUp
 from streamer.kafka.rights import is_only_the_group, on_topics
 from streamer.kafka.stuck import let_go, stuck
 
@@ -90,8 +90,7 @@ class ChangelogConsumer:
         self._settings = made(config)
         self._consumer = Consumer(self._settings)
         self._at: dict[TopicPartition, int] = {}
-        self._known: set[str] = set()
-        """The topics that were looked up."""
+        self._looked_up = LookedUp()
         self._stuck = stuck(config, lambda: self._consumer, lambda: next(iter(self._at)).topic)
 
     @cached_property
@@ -105,6 +104,7 @@ class ChangelogConsumer:
         self._admin.partitions(sorted({place.topic for place in places}))
         starts = self._admin.starts(places)
         ends = self._admin.ends(places, "read_uncommitted")
+        # Last, so that positions are not taken for those of a topic that was made anew meanwhile.
         ids = self._admin.topic_ids([place.topic for place in places])
         return {
             place: Bounds(starts[place], ends[place], ids.get(place.topic, "")) for place in places
@@ -115,9 +115,7 @@ class ChangelogConsumer:
         if not self._at:
             self._stuck.moved()
         self._at.update(positions)
-        fresh = {place.topic for place in positions} - self._known
-        look_up(self._consumer, sorted(fresh))
-        self._known |= fresh
+        self._looked_up.ensure(self._consumer, (place.topic for place in positions))
         self._consumer.incremental_assign([Address(*one, at) for one, at in positions.items()])
 
     def remove(self, places: Iterable[TopicPartition]) -> None:

@@ -43,7 +43,7 @@ class Changes:
         self._coordinators = Coordinators(config)
         where = config.bootstrap_servers
         self._attempts = Attempts(_TIMEOUT_S, where, client=lambda: self._client)
-        self._asking = Attempts(_TIMEOUT_S, where, client=self._coordinators.client)
+        self._asking = Attempts(_TIMEOUT_S, where)
 
     def delete_topics(self, topics: Collection[str]) -> None:
         """Delete these topics with all that is in them, and wait until their names are free."""

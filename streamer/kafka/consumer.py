@@ -27,7 +27,7 @@ from streamer.ids import TopicPartition
 from streamer.kafka import settings
 from streamer.kafka.api import Committed, Fetched
 from streamer.kafka.faults import error_of, translated
-from streamer.kafka.lookup import look_up
+from streamer.kafka.lookup import LookedUp
 from streamer.kafka.portions import Portions
 from streamer.kafka.rights import on_group, on_topics, refusal
 from streamer.kafka.stuck import let_go, stuck
@@ -58,8 +58,7 @@ class InputConsumer:
         self._portions = Portions(max(budget(config).batch_bytes // shares, 1))
         self._denied: ConfigError | None = None
         self._at: dict[TopicPartition, int] = {}
-        self._known: set[str] = set()
-        """The topics that were looked up."""
+        self._looked_up = LookedUp()
         self._paused: set[TopicPartition] = set()
         self._stuck = stuck(config, lambda: self._consumer, lambda: next(iter(self._at)).topic)
 
@@ -68,9 +67,7 @@ class InputConsumer:
         if not self._at:
             self._stuck.moved()
         self._at.update(positions)
-        fresh = {place.topic for place in positions} - self._known
-        look_up(self._consumer, sorted(fresh))
-        self._known |= fresh
+        self._looked_up.ensure(self._consumer, (place.topic for place in positions))
         self._consumer.incremental_assign(_addresses(positions))
 
     def remove(self, partitions: Iterable[TopicPartition]) -> None:

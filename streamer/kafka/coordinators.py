@@ -4,7 +4,8 @@ Two faults of librdkafka (2.16) are kept away here, both seen where a broker sta
 
 - A request that it gives up while it still looks for the coordinator ends the process once that
   answer comes after all (`rd_kafka_enq_once_del_source_return: Assertion eonce->refcnt > 0`, its
-  issue 4605). So it never gives one up: who waits does, and ends the client with what is open.
+  issue 4605). So it never gives one up: who waits does, and lets go of the client with what is
+  open, at once: after REQUEST_S it would give up after all.
 - A client whose connection to a coordinator was lost asks it for ever in vain. So it is replaced.
 """
 
@@ -13,6 +14,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Mapping
 from concurrent.futures import Future, wait
+from contextlib import suppress
 from typing import Any, TypeVar
 
 from confluent_kafka import KafkaException
@@ -21,7 +23,7 @@ from confluent_kafka.admin import AdminClient
 from streamer.config import Config
 from streamer.kafka import settings
 from streamer.kafka.attempts import unless_away
-from streamer.kafka.faults import error_of
+from streamer.kafka.faults import as_exception, error_of
 
 __all__ = ["REQUEST_S", "Coordinators"]
 
@@ -38,14 +40,6 @@ class Coordinators:
         self._config = config
         self._lock = threading.Lock()
         self._client: AdminClient | None = None
-        self._is_in_vain = False
-
-    def client(self) -> AdminClient:
-        """The client that asked last; what it has heard is told to whoever serves it."""
-        with self._lock:
-            if self._client is None:
-                self._client = AdminClient(settings.admin(self._config))
-            return self._client
 
     def ask(
         self, request: Callable[[AdminClient], Answers], read: Callable[[Answers], T], wait_s: float
@@ -55,23 +49,27 @@ class Coordinators:
 
         `request` sends with a `request_timeout` of REQUEST_S.
         """
-        client = self._useful()
+        client = self._present()
         answers = request(client)
         wait(answers.values(), timeout=wait_s)
         if any(_is_in_vain(answer) for answer in answers.values()):
-            self._doubt(client)
+            self._let_go(client)
         return read({group: _now(answer) for group, answer in answers.items()})
 
-    def _useful(self) -> AdminClient:
+    def _present(self) -> AdminClient:
         with self._lock:
-            if self._is_in_vain:
-                # It ends when nobody waits for it any more.
-                self._client, self._is_in_vain = None, False
-        return self.client()
+            if self._client is None:
+                self._client = AdminClient(settings.admin(self._config))
+            return self._client
 
-    def _doubt(self, client: AdminClient) -> None:
+    def _let_go(self, client: AdminClient) -> None:
+        """Another one asks next. This one ends when nobody waits for it any more, and tells before
+        what it has heard, such as that brokers let nobody in."""
+        with suppress(KafkaException, SystemError), as_exception:
+            client.poll(0)
         with self._lock:
-            self._is_in_vain = self._is_in_vain or self._client is client
+            if self._client is client:
+                self._client = None
 
 
 def _is_in_vain(answer: Future[Any]) -> bool:

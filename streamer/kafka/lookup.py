@@ -16,7 +16,7 @@ from confluent_kafka import Consumer, KafkaException, Producer
 
 from streamer.kafka.faults import as_exception
 
-__all__ = ["look_up"]
+__all__ = ["LookedUp", "look_up"]
 
 # Brokers that are away are waited for by whatever follows, and not here.
 _LOOK_S = 1.0
@@ -31,3 +31,20 @@ def look_up(client: Consumer | Producer, topics: Iterable[str]) -> None:
             if (left_s := deadline - time.monotonic()) <= 0:
                 return
             client.list_topics(topic, timeout=left_s)
+
+
+class LookedUp:
+    """The topics that a client of Kafka was told of, each once, also where another one has taken
+    its place."""
+
+    def __init__(self) -> None:
+        self._client: Consumer | None = None
+        self._topics: set[str] = set()
+
+    def ensure(self, client: Consumer, topics: Iterable[str]) -> None:
+        """Look up those that this client does not know."""
+        if client is not self._client:
+            self._client, self._topics = client, set()
+        fresh = set(topics) - self._topics
+        look_up(client, sorted(fresh))
+        self._topics |= fresh

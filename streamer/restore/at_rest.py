@@ -4,13 +4,13 @@
     DIR/0_3/snapshot.json    of which snapshot it is
 
 A task's directory has this name once all of it is there: it is made as `0_3.partial`, which a later
-run goes on with. Nothing that is found in the directory is ever changed or removed.
+run goes on with, also with another snapshot. Nothing else that is found there is ever changed.
 """
 
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -24,7 +24,7 @@ from streamer.snapshot.manifest import Manifest, Position
 from streamer.snapshot.repository import Repository
 from streamer.snapshot.transfer import Report
 
-__all__ = ["AtRest", "Origin", "at_rest", "restore_to"]
+__all__ = ["AtRest", "Origin", "at_rest", "check_room", "restore_to"]
 
 _FILES, _ORIGIN = "files", "snapshot.json"
 _PARTIAL = ".partial"
@@ -41,6 +41,7 @@ class Origin(msgspec.Struct, frozen=True, kw_only=True):
     layout: int
     created_ms: int
     created_by: str
+    size: int
     stores: dict[str, str]
     changelog: list[Position]
     input: list[Position]
@@ -62,6 +63,20 @@ class AtRest:
     origin: Origin | None
 
 
+def check_room(wanted: Collection[Chosen], directory: Path) -> None:
+    """Raise OperationRefusedError where snapshots of other times would come beside these, or two of
+    one task are wanted: before a byte is fetched, and what is there stays of one wish."""
+    for one in wanted:
+        if (target := directory / str(one.shelf.task)).exists():
+            _there(target, one)
+    tasks = [one.shelf.task for one in wanted]
+    if twice := sorted({task for task in tasks if tasks.count(task) > 1}):
+        raise OperationRefusedError(
+            f"two snapshots of task {twice[0]} are wanted in {directory}",
+            hint="restore each to a directory of its own",
+        )
+
+
 def restore_to(
     repository: Repository, one: Chosen, directory: Path, *, report: Report | None = None
 ) -> AtRest:
@@ -79,6 +94,7 @@ def restore_to(
         origin = Origin.of(fetched.manifest)
         # Written before the name is given: whoever finds the directory finds whose it is.
         (staging / _ORIGIN).write_bytes(msgspec.json.format(msgspec.json.encode(origin)) + b"\n")
+        sync(staging / _ORIGIN)
         sync(staging)
         os.rename(staging, target)
         sync(directory)

@@ -68,7 +68,8 @@ def newest(shelf: Shelf) -> Chosen | None:
 
 def as_of(shelves: Collection[Shelf], at_ms: int) -> dict[Shelf, Chosen | None]:
     """Of each task the newest snapshot that was made at `at_ms` or before, None where there is
-    none; by shelf, of the layout that was in use then. Empty where nothing is that old.
+    none; by shelf, of the layout that was in use then, which all shelves of the application tell.
+    Empty where nothing is that old.
 
     A time is that of the maker's clock. Raises RepositoryError.
     """

@@ -11,11 +11,18 @@ from typing import TYPE_CHECKING, Any
 from streamer.cli.options import Commands, add_command
 from streamer.cli.output import duration, moment, print_json, print_table
 from streamer.cli.progress import size
-from streamer.cli.snapshots.opened import Line, about, add_task, opened
-from streamer.errors import ConfigError, SnapshotMissingError
+from streamer.cli.rows import time_of
+from streamer.cli.snapshots.opened import Line, add_task, opened
+from streamer.errors import (
+    ConfigError,
+    InvariantError,
+    OperationRefusedError,
+    SnapshotMissingError,
+)
 
 if TYPE_CHECKING:
     from streamer.config import Config
+    from streamer.restore.at_rest import AtRest
     from streamer.snapshot.choosing import Chosen
     from streamer.snapshot.repository import Repository
     from streamer.snapshot.shelf import Shelf
@@ -58,33 +65,25 @@ def add(verbs: Commands) -> list[argparse.ArgumentParser]:
 
 
 def _restore(arguments: argparse.Namespace) -> int:
-    from streamer.http.requests import time_ms
-    from streamer.restore.at_rest import restore_to
+    from streamer.restore.at_rest import check_room, restore_to
 
     if arguments.ids and (arguments.at or arguments.tasks):
         raise ConfigError("snapshots and --at or --task were given", hint="leave one out")
-    at_ms = time_ms(arguments.at, "--at") if arguments.at else time.time_ns() // 1_000_000
+    at_ms = time_of(arguments.at, "--at") if arguments.at else time.time_ns() // 1_000_000
     rows: list[dict[str, Any]] = []
     with opened(arguments) as (config, repository):
         meant, lacking = _meant(arguments, config, repository, at_ms)
+        check_room(meant, arguments.to)
         for one in meant:
-            manifest = one.shelf.manifest(one.stem)
-            if manifest is None:
-                raise SnapshotMissingError(
-                    f"snapshot {one.stem} of {one.shelf} was given up by its maker",
-                    hint="streamer snapshot list shows those that can be restored from",
-                )
             line = Line(f"{one.shelf.task} {one.stem[11:23]}")
             try:
                 placed = restore_to(repository, one, arguments.to, report=line.show)
             finally:
                 line.close()
-            before_ms = at_ms - manifest.created_ms
-            rows.append({**about(manifest), "before_ms": before_ms, "directory": placed.directory})
+            rows.append(_row(placed, at_ms))
     if arguments.json:
-        print_json(
-            {"at_ms": at_ms, "restored": rows, "missing": [str(one.task) for one in lacking]}
-        )
+        missing = [str(shelf.task) for shelf in lacking]
+        print_json({"at_ms": at_ms, "restored": rows, "missing": missing})
     else:
         print_table([_short(row) for row in rows], _COLUMNS)
     for shelf in lacking:
@@ -100,17 +99,42 @@ def _meant(
     """The snapshots to restore, and the tasks that have none which is old enough."""
     from streamer.snapshot.choosing import as_of, chosen, shelves
 
+    application = config.application_id
     if arguments.ids:
-        return [chosen(repository, config.application_id, each) for each in arguments.ids], []
-    found = as_of(shelves(repository, config.application_id, arguments.tasks), at_ms)
+        return [chosen(repository, application, each) for each in arguments.ids], []
+    wanted = {shelf.task for shelf in shelves(repository, application, arguments.tasks)}
+    found = as_of(shelves(repository, application), at_ms)
     if not found:
         raise SnapshotMissingError(
-            f"{repository.address}: {config.application_id} has no snapshot that was made by"
-            f" {moment(at_ms)}",
+            f"{repository.address}: {application} has no snapshot that was made by {moment(at_ms)}",
             hint="streamer snapshot list shows those that are there, and when they were made",
         )
+    if arguments.tasks and (unknown := sorted(wanted - {shelf.task for shelf in found})):
+        layout = next(iter(found)).layout
+        raise OperationRefusedError(
+            f"there was no task {unknown[0]} at {moment(at_ms)}: layout {layout} held",
+            hint="streamer snapshot list shows the layout of each snapshot with --json",
+        )
+    found = {shelf: one for shelf, one in found.items() if shelf.task in wanted}
     meant = [one for one in found.values() if one is not None]
     return meant, [shelf for shelf, one in found.items() if one is None]
+
+
+def _row(placed: AtRest, at_ms: int) -> dict[str, Any]:
+    origin = placed.origin
+    if origin is None:
+        raise InvariantError(f"{placed.directory} was restored, and does not say of what")
+    return {
+        "id": origin.id,
+        "task": origin.task,
+        "layout": origin.layout,
+        "created_ms": origin.created_ms,
+        "created": moment(origin.created_ms),
+        "created_by": origin.created_by,
+        "bytes": origin.size,
+        "before_ms": at_ms - origin.created_ms,
+        "directory": placed.directory,
+    }
 
 
 def _short(row: dict[str, Any]) -> dict[str, Any]:

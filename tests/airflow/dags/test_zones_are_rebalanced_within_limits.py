@@ -88,7 +88,7 @@ def test_what_is_uneven_is_moved_as_it_was_approved(
         with Operator(here.config) as operator:
             while not (proposal := operator.propose(timeout_s=120)).after:
                 assert time.monotonic() < deadline, proposal
-                time.sleep(1)
+                time.sleep(1)  # rates are told with the next statuses
         assert proposal.spread_before["rate"] > 30
         before = owners(here)
         # No task may move without a person.

@@ -158,6 +158,28 @@ def test_the_layout_is_the_one_of_that_time(past: Past) -> None:
     assert (one["id"], one["layout"]) == (later.id, 2)
 
 
+def test_a_task_that_the_layout_of_that_time_had_not_is_refused(past: Past) -> None:
+    past.make("0_1", hours=1)
+    past.make("0_0", hours=4, layout=2)
+    past.restore("--task", "0_1", code=3)
+    assert "there was no task 0_1" in past.said.err
+    assert "layout 2 held" in past.said.err
+    assert past.restore("--task", "0_1", "--at", AT)["restored"][0]["layout"] == 1
+
+
+def test_nothing_is_fetched_where_one_of_another_time_is_there(past: Past) -> None:
+    past.make("0_1", hours=1)
+    past.restore()
+    first, second = past.make("0_0", hours=2), past.make("0_1", hours=2)
+    past.restore(code=3)
+    assert [path.name for path in past.to.iterdir()] == ["0_1"]
+    past.to = past.home / "two"
+    third = past.make("0_1", hours=3)
+    past.restore(first.id, second.id, third.id, code=3)
+    assert "two snapshots of task 0_1" in past.said.err
+    assert not past.to.exists()
+
+
 def test_a_task_that_has_none_so_old_is_named(past: Past) -> None:
     past.make("0_0", hours=1)
     past.make("0_1", hours=9)
@@ -196,6 +218,7 @@ def test_another_snapshot_is_not_put_over_one_that_is_there(past: Past) -> None:
     past.to = past.home / "mine"
     past.restore(second.id, code=3)
     past.restore(second.id, "--at", AT, code=2)
+    past.restore("--at", "noon", code=2)
 
 
 # -- inspect -----------------------------------------------------------------------------------
@@ -265,12 +288,19 @@ def test_a_task_of_a_worker_that_does_not_run_is_looked_at(then: Past) -> None:
         (("total", *WITH_APP), 1, "did you mean 'totals'?"),
         (("visits", *WITH_APP), 1, "has no store 'visits'"),
         (("totals", "ann", "--prefix", "a"), 2, "leave all but one out"),
-        (("hourly", "--from", "noon"), 1, "is not a time"),
+        (("hourly", "--from", "noon"), 2, "is not a time"),
     ],
 )
 def test_what_is_not_there_is_said(then: Past, given: tuple[str, ...], code: int, why: str) -> None:
     then.inspect(*given, code=code)
     assert why in then.said.err
+
+
+@pytest.mark.parametrize("limit", ["-1", "many"])
+def test_a_limit_is_a_number_of_rows(then: Past, limit: str) -> None:
+    with pytest.raises(SystemExit) as ended:
+        then.call("inspect", str(then.to), "totals", "--limit", limit)
+    assert ended.value.code == 2
 
 
 def test_a_directory_without_state_is_refused(past: Past) -> None:

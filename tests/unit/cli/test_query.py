@@ -139,7 +139,7 @@ def test_encodings(shell: Shell) -> None:
         (["totls", "ann"], 1, "hint: did you mean 'totals'?"),
         (["totals", "ann", "--from", "1"], 2, "unknown parameter 'from'"),
         (["totals", "--limit", "10001"], 2, "limit='10001' is not a number from 1 to 10000"),
-        (["totals", "ann", "--prefix", "a"], 2, "a key and --prefix or --range were given"),
+        (["totals", "ann", "--prefix", "a"], 2, "a key and --prefix were given"),
         (["totals", "--prefix", "a", "--range", "a", "b"], 2, "--prefix and --range were given"),
         (["hourly", "--prefix", "a"], 2, "prefix= is not for store 'hourly', a window store"),
     ],

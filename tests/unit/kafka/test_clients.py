@@ -223,7 +223,7 @@ def made(monkeypatch: pytest.MonkeyPatch) -> list[tuple[Site, dict[str, Any]]]:
 
 def ask_in_vain(admin: Admin) -> None:
     """The members of a group are asked for by a client of its own."""
-    client: Any = admin._coordinators.client()
+    client: Any = admin._coordinators._present()
     client.describe_consumer_groups.return_value = {"g": Future()}
     with pytest.raises(KafkaUnavailableError):
         admin.group_members("g", timeout_s=0.1)

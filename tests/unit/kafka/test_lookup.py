@@ -14,7 +14,7 @@ from streamer.ids import TopicPartition
 from streamer.kafka import changelog, consumer, lookup
 from streamer.kafka.changelog import ChangelogConsumer
 from streamer.kafka.consumer import InputConsumer
-from streamer.kafka.lookup import look_up
+from streamer.kafka.lookup import LookedUp, look_up
 
 CONFIG = Config(application_id="spend", worker_id="w1")
 A, B = TopicPartition("a", 0), TopicPartition("b", 0)
@@ -58,3 +58,12 @@ def test_a_reader_looks_each_topic_up_once_before_it_has_its_partition(
     reader.remove([A])
     reader.add({A: 4})
     assert looked(client) == ["a", "b"]
+
+
+def test_who_takes_a_clients_place_looks_up_for_itself() -> None:
+    first, second = MagicMock(), MagicMock()
+    known = LookedUp()
+    known.ensure(first, ["a"])
+    known.ensure(second, ["a"])
+    known.ensure(second, ["a", "b"])
+    assert (looked(first), looked(second)) == (["a"], ["a", "b"])

@@ -14,12 +14,25 @@ from streamer.control.plans import check_plan
 from streamer.errors import OperationRefusedError
 from streamer.kafka.readers import Reader
 from streamer.operations.completion.request import parts_of, read_request
+from streamer.operations.executor import Executor
 from streamer.operations.fake import FakeTable
 from tests.unit.operations.completion.rig import FORMER, Left
 from tests.unit.operations.repartition.front import NAME, ORDERS
 from tests.unit.operations.repartition.rig import INPUT, asked, counting, started
 
 READER = Reader("audit", 0, ("app-cities-changelog",))
+
+
+def begun_in_vain(left: Left, executor: Executor) -> str:
+    """A completion whose first step has begun and has failed."""
+    begun = executor.propose("completion", left.asked.plain()).id
+
+    def fail() -> None:
+        raise OperationRefusedError("not now")
+
+    left.at_delete = fail
+    assert executor.start(begun).state == "failed"
+    return begun
 
 
 def test_the_former_topics_and_the_former_state_go_and_nothing_else() -> None:
@@ -109,13 +122,7 @@ def test_who_comes_after_the_plan_stops_it_before_anything_is_deleted() -> None:
 def test_one_that_has_begun_is_named_to_who_wants_another() -> None:
     left = Left()
     executor = left.executor()
-    begun = executor.propose("completion", left.asked.plain()).id
-
-    def fail() -> None:
-        raise OperationRefusedError("not now")
-
-    left.at_delete = fail
-    assert executor.start(begun).state == "failed"
+    begun = begun_in_vain(left, executor)
     with pytest.raises(OperationRefusedError, match=f"{begun} has begun to delete") as refused:
         left.of()
     assert f"operations resume {begun}" in refused.value.hint
@@ -230,13 +237,7 @@ def test_what_other_code_uses_by_now_stays_also_where_the_deletion_had_begun() -
         left.executor().plan("completion", left.asked.plain())
     left.app = counting()
     executor = left.executor()
-    begun = executor.propose("completion", left.asked.plain()).id
-
-    def fail() -> None:
-        raise OperationRefusedError("not now")
-
-    left.at_delete = fail
-    assert executor.start(begun).state == "failed"
+    begun = begun_in_vain(left, executor)
     left.app, left.at_delete = moved(), lambda: None
     assert told in executor.resume(begun).trouble.message  # type: ignore[union-attr]
     assert set(left.shop.broker.topics) >= FORMER
