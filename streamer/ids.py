@@ -26,6 +26,7 @@ __all__ = [
     "is_worker_id",
     "parse_state_name",
     "repartition_topic",
+    "routed_name",
     "state_name",
     "strays_topic",
     "transactional_id",
@@ -131,6 +132,11 @@ def is_changelog_of(topic: str, application_id: str, store: str) -> bool:
 
 def repartition_topic(application_id: str, name: str, layout: Layout = FIRST_LAYOUT) -> str:
     return f"{application_id}-{name}-repartition{_suffix(layout)}"
+
+
+def routed_name(topic: str) -> str:
+    """The name, as that of a repartition step, by which records of a topic are taken over."""
+    return f"{topic}-routed"
 
 
 def strays_topic(application_id: str, topic: str, layout: Layout) -> str:

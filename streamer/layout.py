@@ -14,10 +14,11 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
+from math import gcd
 from typing import Literal, get_args
 
 from streamer.errors import TopologyError
-from streamer.ids import FIRST_LAYOUT, Layout, TaskId
+from streamer.ids import FIRST_LAYOUT, Layout, TaskId, repartition_topic, routed_name
 
 __all__ = [
     "ApplicationLayout",
@@ -122,7 +123,7 @@ class SubtopologyLayout:
                     f" partitions of {_counted(odd)}, so records of one key would be in two tasks",
                     hint=f"possible: {_listed(_common_divisors(widths.values()))}",
                 )
-        if self.mode == "routed" and set(widths.values()) - {self.tasks}:
+        if self.mode == "routed" and (self.external or set(widths.values()) - {self.tasks}):
             raise TopologyError(
                 f"{name} cannot run with {self.tasks} tasks over {_counted(widths)}",
                 hint="the routed mode has topics of its own, with a partition for each task",
@@ -136,13 +137,42 @@ class SubtopologyLayout:
                 ' partitions: .repartition("name")',
             )
 
-    def folded(self, tasks: int, since: Layout) -> SubtopologyLayout:
-        """The same over so many tasks: its own topics become as wide, those of others stay."""
-        inputs = {
-            topic: replace(one, partitions=tasks) if one.is_internal else one
-            for topic, one in self.inputs.items()
-        }
-        return replace(self, tasks=tasks, since=since, inputs=inputs)
+    def moved(
+        self, tasks: int, since: Layout, mode: Mode, *, application: str = ""
+    ) -> SubtopologyLayout:
+        """The same over so many tasks: its own topics become as wide, and so do those of others
+        where they are grown. Routed, it reads topics of the application's own instead of these."""
+        inputs = {}
+        for topic, one in self.inputs.items():
+            if one.is_internal or mode == "grow":
+                inputs[topic] = replace(one, partitions=tasks)
+            elif mode == "routed":
+                name = repartition_topic(application, routed_name(topic))
+                inputs[name] = InputLayout(tasks, is_internal=True)
+            else:
+                inputs[topic] = one
+        return replace(self, tasks=tasks, since=since, inputs=inputs, mode=mode)
+
+    @property
+    def external(self) -> dict[str, InputLayout]:
+        """The topics of others that it reads."""
+        return {topic: one for topic, one in self.inputs.items() if not one.is_internal}
+
+    def parents(self, task: int, following: SubtopologyLayout) -> range:
+        """The tasks of this layout that may have had keys of a task of the `following` one."""
+        if self.partitioner != following.partitioner:
+            return range(self.tasks)
+        # Both are remainders of one number.
+        common = gcd(self.tasks, following.tasks)
+        return range(task % common, self.tasks, common)
+
+    def fits(self, tasks: int) -> Mode:
+        """The mode in which it can have so many tasks, and what is least is changed: `grow` where
+        they are more than its widest topic has partitions. One that is routed stays so."""
+        if self.mode == "routed":
+            return "routed"
+        widest = max((one.partitions for one in self.external.values()), default=0)
+        return "grow" if 0 < widest < tasks else "fold"
 
 
 @dataclass(frozen=True, slots=True)
@@ -190,27 +220,68 @@ class ApplicationLayout:
         return self
 
     def folded(self, tasks: Mapping[int, int]) -> ApplicationLayout:
-        """The next layout, with so many tasks in these subtopologies. Those whose number does not
-        change keep what they have.
+        """`moved`, all of them by fold."""
+        return self.moved(tasks, dict.fromkeys(tasks, "fold"))
 
-        Raises TopologyError for a subtopology that is not there and a number that cannot be.
+    def moved(
+        self, tasks: Mapping[int, int], modes: Mapping[int, Mode], *, application: str = ""
+    ) -> ApplicationLayout:
+        """The next layout, with so many tasks in these subtopologies, each in its mode. Those whose
+        number and mode do not change keep what they have. Behind them stands one for each topic
+        that is routed from then on (streamer/topology/routed.py), named for the `application`.
+
+        Raises TopologyError for a subtopology that is not there, a number that cannot be, and a
+        mode that does not fit what is read.
         """
         number = Layout(self.number + 1)
         changed = dict(self.subtopologies)
-        for subtopology, count in tasks.items():
+        routed: dict[str, InputLayout] = {}
+        for subtopology, count in sorted(tasks.items()):
             if subtopology not in changed:
                 raise TopologyError(
                     f"there is no subtopology {subtopology}",
                     hint=f"possible: {_listed(sorted(changed))}",
                 )
-            before = changed[subtopology]
-            if before.tasks != count:
-                if count < 1:
-                    raise TopologyError(
-                        f"subtopology {subtopology} cannot have {count} tasks", hint="1 or more"
-                    )
-                changed[subtopology] = before.folded(count, number)
+            before, mode = changed[subtopology], modes[subtopology]
+            is_new = mode == "routed" and before.mode != "routed"
+            if before.tasks != count or is_new:
+                _check_mode(subtopology, before, count, mode=mode)
+                changed[subtopology] = before.moved(count, number, mode, application=application)
+            if is_new:
+                routed |= sorted(before.external.items())
+        for topic, one in routed.items():
+            behind = max(changed) + 1
+            changed[behind] = SubtopologyLayout(
+                one.partitions,
+                inputs={topic: replace(one, partitioner="murmur2")},
+                keeps_state=False,
+            )
         return replace(self, number=number, subtopologies=changed).check()
+
+
+def _check_mode(number: int, before: SubtopologyLayout, tasks: int, *, mode: Mode) -> None:
+    """Raise TopologyError where a subtopology cannot have so many tasks in this mode."""
+    if tasks < 1:
+        raise TopologyError(f"subtopology {number} cannot have {tasks} tasks", hint="1 or more")
+    if before.mode == "routed":
+        if mode != "routed":
+            raise TopologyError(
+                f"subtopology {number} is routed, and stays so",
+                hint="routed, it can have any number of tasks",
+            )
+    elif mode != "fold" and not before.external:
+        raise TopologyError(
+            f"subtopology {number} reads topics of the application's own alone, which are as wide"
+            " as it has tasks",
+            hint="it is folded to any number of tasks",
+        )
+    widths = {name: one.partitions for name, one in before.external.items()}
+    wide = {name: width for name, width in widths.items() if width >= tasks}
+    if mode == "grow" and wide:
+        raise TopologyError(
+            f"{_counted(wide)} cannot be given {tasks} partitions: that would be no growth",
+            hint="Kafka never takes partitions away; a fold changes the number of tasks alone",
+        )
 
 
 def _common_divisors(counts: Iterable[int]) -> list[int]:

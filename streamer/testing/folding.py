@@ -28,7 +28,8 @@ def folded(stage: Stage, tasks: int) -> Stage:
     committed. Raises TopologyError and OperationRefusedError as `ask` does."""
     layout, broker = stage.planned.layout, stage.broker
     wanted = dict.fromkeys(layout.subtopologies, tasks)
-    asked = ask(stage.topology, layout, wanted, number=f"layout-{layout.number + 1}")
+    number = f"layout-{layout.number + 1}"
+    asked = ask(stage.topology, layout, wanted, number=number, mode="fold")
     for topic, width in (*asked.changelogs.items(), *asked.repartition.items()):
         broker.create(topic, width)
     for plan in asked.feeds:

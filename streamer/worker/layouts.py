@@ -24,8 +24,8 @@ class Topics(Protocol):
 def recorded_layout(topology: Topology, config: Config, admin: Admin) -> LayoutRecord | None:
     """What is recorded, None for nothing: then layout 1 holds.
 
-    Raises InternalTopicError for a record that cannot be read, one that this release cannot run,
-    and where there is none although topics tell of a later layout.
+    Raises InternalTopicError for a record that cannot be read, and where there is none although
+    topics tell of a later layout.
     """
     found = current_record(config, admin)
     check_record(topology, None if found is None else found.layout, admin)
@@ -36,14 +36,6 @@ def check_record(topology: Topology, found: ApplicationLayout | None, admin: Top
     """Raise InternalTopicError where the application could not go on with the state it has."""
     if found is None:
         _check_never_recorded(topology, admin)
-        return
-    for number, one in found.subtopologies.items():
-        if one.mode == "routed":
-            raise InternalTopicError(
-                f"layout {found.number} has subtopology {number} in the mode {one.mode!r}, and this"
-                " release runs 'fold' and 'grow' alone",
-                hint="another release wrote it: run that one. Nothing was changed",
-            )
 
 
 def _check_never_recorded(topology: Topology, admin: Topics) -> None:

@@ -71,7 +71,11 @@ def test_a_plan_is_made_from_layouts_of_a_topology() -> None:
     app.stream("in", key=str, value=int).group_by_key().count(store="totals").to("out")
     source = SubtopologyLayout(4)
     made = FeedPlan.of(
-        app.topology(), 0, operation="op-1", source=source, target=source.folded(2, Layout(3))
+        app.topology(),
+        0,
+        operation="op-1",
+        source=source,
+        target=source.moved(2, Layout(3), "fold"),
     )
     assert [(one.source, one.target) for one in made.stores] == [
         ("spend-totals-changelog", "spend-totals-changelog.layout-3")

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -15,11 +14,9 @@ from streamer.config import Config
 from streamer.control.layouts import layout_record
 from streamer.control.view import TaskInfo, lags_of
 from streamer.errors import (
-    InternalTopicError,
     LayoutChangedError,
     PartitionsChangedError,
     TopicMissingError,
-    TopologyError,
 )
 from streamer.http.copies import Wish
 from streamer.http.routing import Places
@@ -101,11 +98,7 @@ def test_topics_that_were_grown_have_strays_topics_as_wide() -> None:
         app().topology(), TaskId(0, 13), planned.sources, layout=planned.layout
     ) == (TopicPartition(strays, 13), TopicPartition("in", 13))
     check_record(app().topology(), layout, brokers)
-    routed = replace(layout, subtopologies={0: replace(grown, mode="routed")})
-    with pytest.raises(InternalTopicError, match="in the mode 'routed', and this release runs"):
-        check_record(app().topology(), routed, brokers)
-    with pytest.raises(TopologyError, match="cannot run with 9 tasks over in"):
-        layout.folded({0: 9})
+    assert layout.folded({0: 9}).subtopologies[0].mode == "fold"
 
 
 def test_its_directories_carry_the_layout_and_former_ones_stay(tmp_path: Path) -> None:
