@@ -16,11 +16,12 @@ from confluent_kafka.admin import (  # type: ignore[attr-defined]
     AlterConfigOpType,
     ConfigEntry,
     ConfigResource,
+    NewPartitions,
     ResourceType,
 )
 
 from streamer.config import Config
-from streamer.errors import KafkaUnavailableError
+from streamer.errors import KafkaUnavailableError, TopicMissingError
 from streamer.kafka import settings
 from streamer.kafka.attempts import PAUSE_S, Attempts
 from streamer.kafka.coordinators import REQUEST_S, Coordinators
@@ -31,6 +32,8 @@ __all__ = ["Changes"]
 
 _TIMEOUT_S = 60.0
 _NO_TOPIC = frozenset({KafkaError.UNKNOWN_TOPIC_OR_PART})
+# Kafka has the same code for a number that is not greater than that of the moment.
+_NOT_FEWER = frozenset({KafkaError.INVALID_PARTITIONS})
 _NO_GROUP = frozenset({KafkaError.GROUP_ID_NOT_FOUND})
 
 
@@ -62,6 +65,38 @@ class Changes:
         while left := self._existing(names):
             if time.monotonic() > deadline:
                 raise KafkaUnavailableError(f"deleted topics did not go: {', '.join(left)}")
+            time.sleep(PAUSE_S)
+
+    def grow_topics(self, wanted: Mapping[str, int], *, tries_only: bool = False) -> None:
+        """Give topics so many partitions, and wait until they have them; those that have as many or
+        more stay as they are. One that `tries_only` has brokers say whether they would.
+
+        Raises TopicMissingError for a topic that does not exist, besides.
+        """
+        due = [
+            NewPartitions(name, wanted[name])
+            for name, width in self._widths(sorted(wanted)).items()
+            if width < wanted[name]
+        ]
+        if not due:
+            return
+        named = ", ".join(one.topic for one in due)
+
+        def ask(left_s: float) -> None:
+            answers = self._client.create_partitions(
+                due, operation_timeout=left_s, request_timeout=left_s, validate_only=tries_only
+            )
+            # Somebody else may have been quicker.
+            _done(answers, _NOT_FEWER, left_s)
+
+        names = [one.topic for one in due]
+        self._attempts(f"giving {named} more partitions", ask, on_topics("Alter", names))
+        deadline = time.monotonic() + _TIMEOUT_S
+        while not tries_only and (
+            small := [name for name, width in self._widths(names).items() if width < wanted[name]]
+        ):
+            if time.monotonic() > deadline:
+                raise KafkaUnavailableError(f"new partitions did not come: {', '.join(small)}")
             time.sleep(PAUSE_S)
 
     def delete_groups(self, groups: Collection[str]) -> None:
@@ -100,6 +135,20 @@ class Changes:
 
         named = ", ".join(sorted(wanted))
         self._attempts(f"changing settings of {named}", ask, on_topics("AlterConfigs", wanted))
+
+    def _widths(self, names: Collection[str]) -> dict[str, int]:
+        """How many partitions each has, as one broker knows it."""
+
+        def ask(left_s: float) -> dict[str, int]:
+            found = self._client.list_topics(timeout=left_s).topics
+            if missing := sorted(set(names) - found.keys()):
+                raise TopicMissingError(
+                    f"there is no topic {missing[0]} that could be given partitions",
+                    hint="somebody deleted it, or this user may not describe it",
+                )
+            return {name: len(found[name].partitions) for name in names}
+
+        return self._attempts("listing topics", ask)
 
     def _existing(self, names: Collection[str]) -> list[str]:
         def ask(left_s: float) -> list[str]:

@@ -151,9 +151,10 @@ class ActiveTask:
         return iter((run,))
 
     @property
-    def _has_forwarded(self) -> bool:
-        """Whether the position of forwarding has moved since the last commit."""
-        return any(one.forwarded != one.committed for one in self.crossings)
+    def _has_crossed(self) -> bool:
+        """Whether the position of forwarding has moved since the last commit, or the task has begun
+        not to expect strays any more."""
+        return any(one.is_news for one in self.crossings)
 
     @property
     def needs_commit(self) -> bool:
@@ -162,7 +163,7 @@ class ActiveTask:
             self.positions != self.committed
             or self.refresh_positions
             or self.is_closing
-            or self._has_forwarded
+            or self._has_crossed
             or bool(self._pipeline and (self._pipeline.touched or self._pipeline.has_punctuated))
         )
 
@@ -189,11 +190,12 @@ class ActiveTask:
             self._by_mark(closings),
             forwarded={input_mark(one.source.topic): one.forwarded for one in self.crossings},
             stray_ms=max((one.quiet.last_stray_ms for one in self.crossings), default=-1),
+            is_quiet=bool(self.crossings) and all(one.quiet.is_over for one in self.crossings),
         ).encode()
         # What a punctuation by the wall clock forwards moves times, but no position.
         is_moved = times != self.committed_times or closings != self.committed_closings
         has_new_times = is_moved and self.positions == self.committed
-        has_new_times |= self._has_forwarded
+        has_new_times |= self._has_crossed
         return {
             partition: Committed(position, metadata)
             for partition, position in self.positions.items()

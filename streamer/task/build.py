@@ -130,16 +130,17 @@ class Plan:
         *,
         forwarded: Mapping[str, int],
         stray_ms: int,
+        is_quiet: bool,
     ) -> tuple[Crossing, ...]:
         """How a task deals with strays, for each of its topics that were grown. `forwarded` is by
-        marks of topics."""
+        marks of topics; the rest as `Metadata` has it."""
         made = []
         for topic, strays in grown_topics(self.topology, task, self.layout):
             assert self.ahead is not None
             own = self.layout.subtopologies[task.subtopology]
             source = TopicPartition(topic, task.partition)
             quiet = Quiet(self.config.stray_quiet_ms, max(self.ahead.switched_ms, stray_ms))
-            quiet.last_stray_ms = stray_ms
+            quiet.last_stray_ms, quiet.is_over = stray_ms, is_quiet
             crossing = Crossing(
                 task,
                 source,

@@ -50,7 +50,7 @@ class Ahead(Protocol):
 
 class Crossing:
     """One topic of one task. `forwarded` is up to where strays of its partition are forwarded,
-    `committed` what is committed of that."""
+    `committed` what is committed of that. A `quiet` that is over is taken for committed."""
 
     def __init__(
         self,
@@ -72,6 +72,7 @@ class Crossing:
         self._homes = homes
         self._ahead = ahead
         self._output = output
+        self._was_quiet = quiet.is_over
         self._wait: Wait | None = None
         # What was asked, and what was held, when the wait began.
         self._asked = self._batches = self._began_ms = 0
@@ -142,9 +143,15 @@ class Crossing:
 
     # -- the commit ----------------------------------------------------------------------------
 
+    @property
+    def is_news(self) -> bool:
+        """Whether there is anything to commit."""
+        return self.forwarded != self.committed or self.quiet.is_over != self._was_quiet
+
     def stored(self) -> None:
         """What was forwarded is committed."""
         self.committed = self.forwarded
+        self._was_quiet = self.quiet.is_over
 
     def abort(self) -> None:
         """Nothing since the last commit happened; what was held comes again."""

@@ -10,7 +10,7 @@ is none; without lags it is what was written before those times were kept. Behin
 far a store has passed on final results, while some are left (`Closing`): the time as a lag, and the
 rows, both hexadecimal. Behind a > of a topic that was grown stands up to where strays of its
 partition were forwarded, and behind a ! when the last stray came, in ms since 1970: hexadecimal as
-well. Version 1 had no marks.
+well. A ~ says that none is expected any more. Version 1 had no marks.
 """
 
 from __future__ import annotations
@@ -29,14 +29,15 @@ _VERSION_WITHOUT_MARKS = "1"
 # The default of offset.metadata.max.bytes.
 _LENGTH_MAX = 4096
 # In an entry that is no mark of a topic or store.
-_OTHERS = frozenset("@>!")
+_OTHERS = frozenset("@>!~")
 
 
 @dataclass(frozen=True, slots=True)
 class Metadata:
     """-1 and no marks where they are not known. `times` are by marks of stores; a store that is
     marked and has none there has the task's. `closings` that are complete are not written.
-    `forwarded` is by marks of topics; `stray_ms` is -1 where no stray ever came."""
+    `forwarded` is by marks of topics; `stray_ms` is -1 where no stray ever came; `is_quiet` once
+    none is expected any more."""
 
     stream_time_ms: int = -1
     marks: frozenset[str] = frozenset()
@@ -44,6 +45,7 @@ class Metadata:
     closings: Mapping[str, Closing | None] = field(default_factory=dict)
     forwarded: Mapping[str, int] = field(default_factory=dict)
     stray_ms: int = -1
+    is_quiet: bool = False
 
     @classmethod
     def decode(cls, text: str) -> Metadata:
@@ -63,7 +65,8 @@ class Metadata:
         forwarded = {mark: int(position, 16) for mark, _, position in split}
         stray_ms = max((int(entry[1:], 16) for entry in entries if entry[0] == "!"), default=-1)
         known_marks = frozenset(mark for mark, _, _ in found)
-        return cls(int(time), known_marks, times, closings, forwarded, stray_ms)
+        is_quiet = "~" in entries
+        return cls(int(time), known_marks, times, closings, forwarded, stray_ms, is_quiet)
 
     def encode(self) -> str:
         """Where a broker would refuse the length, the stores with the least lags lose them: those
@@ -80,6 +83,8 @@ class Metadata:
         entries |= {mark + ">": f"{mark}>{at:x}" for mark, at in sorted(self.forwarded.items())}
         if self.stray_ms >= 0:
             entries["!"] = f"!{self.stray_ms:x}"
+        if self.is_quiet:
+            entries["~"] = "~"
         left = _LENGTH_MAX - len(head) - sum(len(entry) + 1 for entry in entries.values())
         # A time ahead of the task's comes first: going back, it would close windows twice.
         for mark, lag in sorted(lags.items(), key=lambda item: (item[1] >= 0, -item[1])):

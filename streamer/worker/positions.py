@@ -12,6 +12,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field, replace
+from types import MappingProxyType
 
 from streamer.changelog.format import PASSED, Positions
 from streamer.config import Config
@@ -31,7 +32,8 @@ _log = logging.getLogger(__name__)
 class Start:
     """Positions to go on from; `is_new` where some of them were never committed. `times` are those
     of windowed stores, `closings` how far some of them have passed on what had closed; `forwarded`
-    is up to where strays were forwarded, by marks of topics, `stray_ms` when the last one came."""
+    is up to where strays were forwarded, by marks of topics, `stray_ms` when the last one came, and
+    `is_quiet` tells whether the task has found that none is expected any more."""
 
     positions: dict[TopicPartition, int]
     stream_time_ms: int
@@ -40,6 +42,7 @@ class Start:
     closings: dict[str, Closing] = field(default_factory=dict)
     forwarded: dict[str, int] = field(default_factory=dict)
     stray_ms: int = -1
+    is_quiet: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,11 +55,17 @@ class _Past:
     marks: frozenset[str]
     has_rows: bool
     internal: Collection[str]
-    grown: Collection[str]
+    grown: Mapping[str, str]
 
     def is_new(self, topic: str) -> bool:
         """Whether the task went on without this topic so far, for certain."""
         return bool(self.committed and self.marks) and input_mark(topic) not in self.marks
+
+    def is_new_partition(self, topic: str) -> bool:
+        """Whether the topic was grown by it when the task's layout was recorded: strays of it are
+        known to the task, and itself is not."""
+        strays = self.grown.get(topic, "")
+        return self.is_new(topic) and input_mark(strays) in self.marks
 
 
 def resolve_start(
@@ -69,16 +78,16 @@ def resolve_start(
     stores: Collection[StoreSpec],
     filled: Collection[str],
     internal: Collection[str],
-    grown: Collection[str] = (),
+    grown: Mapping[str, str] = MappingProxyType({}),
     config: Config,
 ) -> Start:
     """The positions at which a restored task goes on.
 
     `stored` is what its database held before the restore, `restored_records` what the restore
     added to it, `filled` the stores that have rows now, `internal` the topics that only the
-    application writes to, and `grown` those in which strays may be. Raises TaskCorruptedError
-    where a position is lost and cannot be told, and InternalTopicError for a store that was of
-    another kind.
+    application writes to, and `grown` those in which strays may be, with the topics of these.
+    Raises TaskCorruptedError where a position is lost and cannot be told, and InternalTopicError
+    for a store that was of another kind.
     """
     committed = reader.committed(partitions)
     found = [Metadata.decode(one.metadata) for one in committed.values()]
@@ -118,6 +127,8 @@ def resolve_start(
         closings,
         forwarded,
         max((one.stray_ms for one in found), default=-1),
+        # Positions that did not move stay as they were committed before it was so.
+        any(one.is_quiet for one in found),
     )
 
 
@@ -171,8 +182,9 @@ def _position(
             f" for {partition}",
             hint=_hint(partition, past),
         )
-    if partition.topic in past.internal:
-        # Whoever re-keyed the records that wait here has committed that it read them.
+    if partition.topic in past.internal or past.is_new_partition(partition.topic):
+        # Whoever re-keyed the records that wait here has committed that it read them; and what a
+        # partition holds that came with the layout, nobody has read.
         return reader.bounds(partition)[0]
     if config.auto_offset_reset == "none":
         raise TaskCorruptedError(

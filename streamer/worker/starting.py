@@ -36,7 +36,7 @@ def start_task(
         stores=active.database.specs.values(),
         filled=[name for name in active.changelogs if active.database.has_rows(name)],
         internal=planned.repartition,
-        grown=[topic for topic, _ in grown_topics(plan.topology, active.task, plan.layout)],
+        grown=dict(grown_topics(plan.topology, active.task, plan.layout)),
         config=plan.config,
     )
     pipeline = plan.pipeline(
@@ -51,7 +51,11 @@ def start_task(
         recent_bytes=recent_bytes,
     )
     crossings = plan.crossings(
-        active.task, start.positions, forwarded=start.forwarded, stray_ms=start.stray_ms
+        active.task,
+        start.positions,
+        forwarded=start.forwarded,
+        stray_ms=start.stray_ms,
+        is_quiet=start.is_quiet,
     )
     task_input = TaskInput(
         active.partitions,

@@ -15,7 +15,7 @@ import threading
 from streamer.cluster.layouts import check_newer
 from streamer.config import Config
 from streamer.control.current import current_record
-from streamer.errors import KafkaUnavailableError, StreamerError
+from streamer.errors import KafkaUnavailableError, PartitionsChangedError, StreamerError
 from streamer.ids import TopicPartition
 from streamer.kafka.admin import Admin
 from streamer.topology.graph import Topology
@@ -85,8 +85,14 @@ class Upkeep:
 
     def _check_topics(self) -> None:
         counts = self._admin.partitions_if_available(self._named)
-        if counts is not None:
+        if counts is None:
+            return
+        try:
             check_unchanged(self._planned, self._topology, counts)
+        except PartitionsChangedError:
+            # An operation grows topics once the layout is recorded that wants it.
+            self._check_layout()
+            raise
 
     def _check_layout(self) -> None:
         record = current_record(self._config, self._admin)

@@ -46,11 +46,13 @@ from streamer.task.active import committed_by
 from streamer.task.build import Plan
 from streamer.topology.graph import Topology
 from streamer.topology.partitions import Partitions
+from streamer.topology.routed import routed
 from streamer.worker.checks import check
 from streamer.worker.chores import Chores
 from streamer.worker.following import Following
 from streamer.worker.former import Former
 from streamer.worker.gauges import Gauges, show_budget
+from streamer.worker.growing import await_growth
 from streamer.worker.layouts import recorded_layout
 from streamer.worker.loop import Loop
 from streamer.worker.namesakes import refuse_namesakes
@@ -87,7 +89,7 @@ class Worker:
         solo: bool = False,
         clock: Clock | None = None,
     ) -> None:
-        self._topology = topology
+        self._declared = self._topology = topology
         self._clock = clock or SystemClock()
         self._stopping = threading.Event()
         self._solo = solo
@@ -123,12 +125,10 @@ class Worker:
                     _log.info("stopped: %s", stopped)
                     return 0
                 except (LayoutChangedError, TopologyChangedError) as error:
-                    if not following.begins_anew(error, self._is_layout_newer):
+                    holds = self._directory.layout.number
+                    is_newer = partial(_is_newer, self.config, holds, stopping=self._stopping)
+                    if not following.begins_anew(error, is_newer):
                         return 0
-
-    def _is_layout_newer(self) -> bool:
-        recorded = current_layout(self.config, Admin(self.config, stopping=self._stopping))
-        return recorded is not None and recorded.number > self._directory.layout.number
 
     def _begin(self) -> int:
         with ExitStack() as closing:
@@ -140,6 +140,8 @@ class Worker:
             # Before anything refuses it: that is not for want of a newer one.
             self._directory.layout = layout or ApplicationLayout()
             settle_shadows(self._directory.path / "tasks", record)
+            self._topology = routed(self._declared, layout)
+            await_growth(self.config, admin, layout, stopping=self._stopping)
             prepared = prepare(self._topology, self.config, admin, layout=layout)
             planned, self._delete_retention_ms = prepared
             self._directory.layout = planned.layout
@@ -325,6 +327,11 @@ class Worker:
         closing.callback(server.close)
         serving.address = self.config.application_server or f"{self.config.http_host}:{server.port}"
         _log.info("queries, health and metrics at http://%s", serving.address)
+
+
+def _is_newer(config: Config, than: int, *, stopping: threading.Event) -> bool:
+    recorded = current_layout(config, Admin(config, stopping=stopping))
+    return recorded is not None and recorded.number > than
 
 
 def _leave(member: Member | Solo, *ended: object) -> None:

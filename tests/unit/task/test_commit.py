@@ -350,9 +350,12 @@ def test_tasks_move_only_as_they_may(before: TaskState, after: TaskState, is_leg
 def test_how_far_strays_were_forwarded_stands_with_their_topic() -> None:
     known = frozenset({input_mark("in"), input_mark("app-in-strays.layout-2")})
     forwarded = {input_mark("in"): 4_096}
-    text = Metadata(17, known, forwarded=forwarded, stray_ms=255).encode()
-    assert set(text.removeprefix("2:17:").split(",")) == {*known, f"{input_mark('in')}>1000", "!ff"}
-    assert Metadata.decode(text) == Metadata(17, known, forwarded=forwarded, stray_ms=255)
+    text = Metadata(17, known, forwarded=forwarded, stray_ms=255, is_quiet=True).encode()
+    told = {*known, f"{input_mark('in')}>1000", "!ff", "~"}
+    assert set(text.removeprefix("2:17:").split(",")) == told
+    assert Metadata.decode(text) == Metadata(
+        17, known, forwarded=forwarded, stray_ms=255, is_quiet=True
+    )
     never = Metadata(17, known).encode()
-    assert set(never) & {"!", ">"} == set()
+    assert set(never) & {"!", ">", "~"} == set()
     assert Metadata.decode(never).stray_ms == -1

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from dataclasses import replace
+from types import MappingProxyType
 
 import pytest
 
@@ -36,7 +37,7 @@ def start(
     reset: str = "earliest",
     spec: StoreSpec = SPEC,
     internal: Collection[str] = (),
-    grown: Collection[str] = (),
+    grown: Mapping[str, str] = MappingProxyType({}),
 ) -> Start:
     broker = FakeBroker(partition_of=partition_of, now_ms=lambda: 7)
     for topic in ("old", "new"):
@@ -226,10 +227,29 @@ def test_where_strays_may_be_the_disk_alone_does_not_tell_a_position() -> None:
     """It does not know up to where they were forwarded: some would be twice."""
     whole = Positions(inputs={OLD: 7, NEW: 4}, stream_time_ms=40)
     with pytest.raises(TaskCorruptedError, match="no committed offset for old/0"):
-        start({}, whole, grown=["old"])
+        start({}, whole, grown={"old": "new"})
     known = marks(["new", "old"], [SPEC])
     older = Metadata(50, known, forwarded={"a": 5, "b": 9}, stray_ms=70).encode()
     newer = Metadata(50, known, forwarded={"a": 8}, stray_ms=60).encode()
     both = {OLD: Committed(8, older), NEW: Committed(4, newer)}
-    found = start(both, whole, grown=["old"])
+    found = start(both, whole, grown={"old": "new"})
     assert (found.forwarded, found.stray_ms) == ({"a": 8, "b": 9}, 70)
+
+
+@pytest.mark.parametrize("reset", ["earliest", "latest", "none"])
+def test_a_partition_that_came_with_the_layout_is_read_from_its_begin(reset: str) -> None:
+    """`old` has strays of the topic `new`. No position can be committed of what is not there."""
+    committed = {OLD: Committed(0, Metadata(50, marks(["old"], [SPEC])).encode())}
+    found = start(committed, Positions(), reset=reset, grown={"new": "old"})
+    assert (found.positions, found.is_new) == ({OLD: 0, NEW: 2}, True)
+    read = {OLD: Committed(0, Metadata(50, marks(["old", "new"], [SPEC])).encode())}
+    with pytest.raises(TaskCorruptedError, match="no committed offset for new/0"):
+        start(read, Positions(), reset=reset, grown={"new": "old"})
+
+
+def test_whether_strays_are_expected_is_known_wherever_a_task_goes_on() -> None:
+    known = marks(["new", "old"], [SPEC])
+    before = Committed(8, Metadata(50, known).encode())
+    after = Committed(4, Metadata(50, known, is_quiet=True).encode())
+    found = start({OLD: before, NEW: after}, Positions(), grown={"old": "new"})
+    assert found.is_quiet
