@@ -39,11 +39,13 @@ from streamer.errors import (
 from streamer.operations.kinds import Step
 from streamer.operations.lock import Hold
 from streamer.operations.ports import Rows
-from streamer.operations.work import CancelAskedError, Work
+from streamer.operations.work import CancelAskedError, NoWayBackError, Work
 
 __all__ = ["Run", "no_return_reason"]
 
 _log = logging.getLogger(__name__)
+
+_ACTIVE = ("running", "undoing")
 
 # Each is a transaction and some kilobytes, and people look no more often.
 _SAVE_MS = 2_000
@@ -75,7 +77,8 @@ class Run:
 
     `wish` looks for a wish to cancel it, `outdated` gives rows to take out when it ends, `notice`
     is told each change. Once `stopping` is set it pauses. One that only `cancels` does no step
-    forward. After the step `until` it is left paused, for whoever goes on.
+    forward, but where an undo finds that there is no way back. After the step `until` it is left
+    paused, for whoever goes on.
     """
 
     def __init__(
@@ -125,7 +128,11 @@ class Run:
                 except CancelAskedError:
                     self._change(state="cancelling")
             if self.record.state == "cancelling":
-                self._back()
+                try:
+                    self._back()
+                except NoWayBackError:
+                    self._change(state="running")
+                    self._forward()
         except (KeyboardInterrupt, StoppedError):
             state = "cancelling" if self.record.state == "cancelling" else "paused"
             self.leave(state, TroubleRecord(message="it was asked to stop", hint=self._resume()))
@@ -264,9 +271,8 @@ class Run:
         if self._stopping is not None and self._stopping.is_set():
             raise StoppedError(f"operation {self.record.id} is to stop")
         now = self._clock.monotonic_ms()
-        if self.record.state != "running" or self._answered:
-            return
-        if now - self._looked_ms < _LOOK_MS:
+        is_early = now - self._looked_ms < _LOOK_MS
+        if self.record.state != "running" or self._answered or is_early:
             return
         self._looked_ms = now
         wish = self._wish()
@@ -291,8 +297,7 @@ class Run:
     # -- the record ------------------------------------------------------------------------------
 
     def _current(self) -> StepRecord | None:
-        active = (step for step in self.record.steps if step.state in ("running", "undoing"))
-        return next(active, None)
+        return next((one for one in self.record.steps if one.state in _ACTIVE), None)
 
     def _end_step(self, at: int, state: str, said: str) -> None:
         self._set(at, state=state, said=said[:_SAID_MAX], ended_ms=self._clock.now_ms())

@@ -15,11 +15,16 @@ from streamer.errors import StreamerError
 from streamer.operations.meter import Meter
 from streamer.operations.ports import Effect
 
-__all__ = ["CancelAskedError", "Work"]
+__all__ = ["CancelAskedError", "NoWayBackError", "Work"]
 
 
 class CancelAskedError(StreamerError):
     """Somebody wants the operation to be cancelled. A step lets it pass: what it did is undone."""
+
+
+class NoWayBackError(StreamerError):
+    """Raised by an undo that finds done what cannot be undone, as by a process that was given up
+    and made it a moment before. The operation is finished instead."""
 
 
 class Work:

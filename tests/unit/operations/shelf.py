@@ -24,7 +24,7 @@ from streamer.operations.executor import Executor
 from streamer.operations.fake import FakeTable
 from streamer.operations.kinds import Kinds
 from streamer.operations.ports import Effect
-from streamer.operations.work import Work
+from streamer.operations.work import NoWayBackError, Work
 
 LABELS = TopicPartition("app.layout", 0)
 APPLICATION = "app"
@@ -66,6 +66,8 @@ class Put:
         return f"{self.id} stands on the shelf"
 
     def undo(self, world: Shelf, work: Work) -> str:
+        if b"labelled" in world.labels():
+            raise NoWayBackError("the shelf has its label")
         world.boxes.pop(self.id, None)
         world.inside(self.id)
         world.brought.pop(self.id, None)

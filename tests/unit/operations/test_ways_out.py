@@ -10,7 +10,7 @@ from streamer import failpoints
 from streamer.control.operations import encode
 from streamer.errors import KafkaUnavailableError, OperationRefusedError, StoppedError
 from streamer.operations.kinds import Kinds
-from tests.unit.operations.shelf import Shelving, Warehouse, fails, rows
+from tests.unit.operations.shelf import LABELS, Shelving, Warehouse, fails, rows
 
 
 def test_a_step_that_fails_leaves_the_reason_and_holds_the_application(
@@ -70,6 +70,30 @@ def test_cancelling_takes_back_what_was_begun(warehouse: Warehouse) -> None:
     assert [step.state for step in cancelled.steps] == ["undone", "undone", "waiting", "waiting"]
     assert warehouse.shelf.end() == ({}, {}, [])
     assert warehouse.executor().cancel(operation) == cancelled
+    assert not any(key.startswith("cancel/") for key in rows(warehouse))
+
+
+def test_an_undo_that_finds_no_way_back_has_the_operation_finished(warehouse: Warehouse) -> None:
+    operation = warehouse.planned("a", "b")
+
+    def at_b(box: str) -> None:
+        if box == "b":
+            fails(box)
+
+    warehouse.shelf.inside = at_b
+    assert warehouse.executor().start(operation).state == "failed"
+
+    def labelled(box: str) -> None:
+        """By a process that was given up, after the last look."""
+        if box == "b":
+            warehouse.broker.append(LABELS, b"label", b"labelled")
+
+    warehouse.shelf.inside = labelled
+    done = warehouse.executor().cancel(operation, why="wrong boxes")
+    assert (done.state, done.trouble) == ("done", None)
+    assert "there is no way back after step label: a label cannot be taken off" in done.note
+    assert [step.state for step in done.steps] == ["done", "done", "done"]
+    assert set(warehouse.shelf.boxes) == {"a", "b"}
     assert not any(key.startswith("cancel/") for key in rows(warehouse))
 
 
