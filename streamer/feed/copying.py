@@ -21,7 +21,8 @@ from streamer.feed.opening import begun, check_reach, check_topics
 from streamer.feed.plan import FeedPlan
 from streamer.feed.ports import Ports
 from streamer.feed.routes import Route
-from streamer.feed.sums import Cell, FeedState, added, places, sums_of
+from streamer.feed.seeds import Seed, Sowing
+from streamer.feed.sums import Cell, FeedState, Sums, added, places, sums_of
 from streamer.ids import TopicPartition
 from streamer.kafka.api import AbortableError
 from streamer.record import RawBatch
@@ -55,6 +56,7 @@ class Copying(Closable):
         *,
         routes: Mapping[str, Route],
         starts: Mapping[str, int] | None,
+        seed: Seed | None,
         clock: Clock,
         is_over: Callable[[], bool],
         guard: Callable[[], None],
@@ -68,6 +70,8 @@ class Copying(Closable):
         self._clock = clock
         self._name = plan.name(task)
         self._sources = {one.name: TopicPartition(one.source, task) for one in plan.stores}
+        self._seed = seed
+        self._sowing: Sowing | None = None
         self._tries = 0
         self._committed_ms = clock.monotonic_ms()
         self.ends: Mapping[str, int] = {}
@@ -81,7 +85,9 @@ class Copying(Closable):
             committed = ports.committed(self._name, places(plan, task))
             found = FeedState.decode(plan, task, committed)
             now_ms = clock.now_ms()
-            self.state = begun(found, self._sources, self._name, starts=starts, now_ms=now_ms)
+            self.state = begun(
+                found, self._sources, self._name, starts=starts, seed=seed, now_ms=now_ms
+            )
             self._noted_ms = self.state.as_of_ms
             self._age = Age(self._name, ports, clock, as_of_ms=self.state.as_of_ms)
             check_reach(ports, self._name, self._positions)
@@ -101,12 +107,15 @@ class Copying(Closable):
 
     def step(self, records_max: int, fetch_ms: int) -> Copied:
         """Copy what comes in so long as one transaction. Raises as `Feed.step` does."""
+        if self.state.seeding:
+            return self._sow()
         fetched = self._reader.fetch(records_max, fetch_ms)
         for place, error in fetched.failures.items():
             raise self._unreadable(place, error)
         copied = Copied(0, 0)
         if fetched.batches:
-            copied = self._copy(fetched.batches)
+            at = {self._routes[one.topic].store.name: one.position for one in fetched.batches}
+            copied = self._copy(fetched.batches, lambda fed: self.state.advanced(at, fed))
         elif self._is_due:
             self._commit(self.state, None)
         if copied.records or not fetched.batches:
@@ -137,7 +146,28 @@ class Copying(Closable):
     def _positions(self) -> dict[TopicPartition, int]:
         return {place: self.state.positions[one] for one, place in self._sources.items()}
 
-    def _copy(self, batches: list[RawBatch]) -> Copied:
+    def _sow(self) -> Copied:
+        """Copy some rows of the snapshot."""
+        assert self._seed is not None
+        if self._sowing is None:
+            store = min(self.state.seeding)
+            place, fed = self._sources[store], self.state.seeding[store]
+            self._sowing = Sowing(self._seed, store, place, fed=fed)
+        store, batch = self._sowing.store, self._sowing.next()
+        if batch is not None:
+            copied = self._copy([batch], lambda fed: self.state.seeded(store, len(batch), fed))
+            if not copied.records:
+                # Taken back: it comes again.
+                self._sowing = None
+            return copied
+        self._sowing = None
+        self._commit(self.state.sown(store), {})
+        if not self.state.seeding:
+            self._seed.close()
+            _log.info("feed %s has all rows of the snapshot", self._name)
+        return Copied(0, 0)
+
+    def _copy(self, batches: list[RawBatch], advanced: Callable[[Sums], FeedState]) -> Copied:
         # Before anything is written: a record that cannot be fed leaves no transaction open.
         self._age.check(batch.place for batch in batches)
         routed = [(self._routes[batch.topic], batch) for batch in batches]
@@ -158,8 +188,7 @@ class Copying(Closable):
             failpoints.hit("feed.after_produce")
             each = zip(batches, targets, strict=True)
             fed = added(*(sums_of(self._plan, batch, homes) for batch, homes in each))
-            positions = {route.store.name: batch.position for route, batch in routed}
-            self._commit(self.state.advanced(positions, fed), fed)
+            self._commit(advanced(fed), fed)
         except (AbortableError, RecordRefusedError) as error:
             self._take_back(error)
             return Copied(0, 0)

@@ -18,6 +18,7 @@ from streamer.feed.pace import FeedProgress, Pace
 from streamer.feed.plan import FeedPlan
 from streamer.feed.ports import Ports
 from streamer.feed.routes import routes
+from streamer.feed.seeds import Seed
 from streamer.feed.sums import FeedState
 from streamer.ids import TopicPartition
 from streamer.kafka.api import AbortableError
@@ -49,13 +50,14 @@ class Feed(Closable):
         *,
         specs: Iterable[StoreSpec] = (),
         starts: Mapping[str, int] | None = None,
+        seed: Seed | None = None,
         bytes_per_s: int | None = None,
         clock: Clock | None = None,
         guard: Callable[[], None] = lambda: None,
     ) -> None:
         """`specs` are the subtopology's stores, with bound serdes where they have a
-        `partition_key`. `starts` are positions by store, taken where the feed has none of its own:
-        without them it refuses to begin. `guard` raises where this
+        `partition_key`. Where the feed has no positions of its own, it begins with the `seed`, else
+        at the `starts`, by store: without either it refuses to. `guard` raises where this
         process is not the one any more that may feed. Raises as `routes` does."""
         self._plan = plan
         self.task = task
@@ -63,6 +65,7 @@ class Feed(Closable):
         self._ports = ports
         self._routes = routes(plan, specs)
         self._starts = starts
+        self._seed = seed
         self._guard = guard
         self._clock = clock or SystemClock()
         self._pace = Pace(self._clock, bytes_per_s)
@@ -85,6 +88,7 @@ class Feed(Closable):
         state, ends = self._state, self._ends
         totals = state.totals
         known = ends.keys() >= self._sources.keys() and state.positions.keys() >= ends.keys()
+        known = known and not state.seeding
         lag = sum(max(ends[one] - state.positions[one], 0) for one in ends) if known else -1
         left = max(lag, 0)
         mean = totals.size / totals.rows if totals.rows else 0.0
@@ -142,7 +146,7 @@ class Feed(Closable):
 
     def behind(self, ends: Mapping[str, int]) -> dict[str, tuple[int, int]]:
         """Of these ends, by store, those that are not reached yet, each with where the feed is."""
-        at = self._state.positions
+        at = {} if self._state.seeding else self._state.positions
         return {one: (at.get(one, -1), end) for one, end in ends.items() if at.get(one, -1) < end}
 
     def open(self) -> None:
@@ -159,6 +163,7 @@ class Feed(Closable):
             self._ports,
             routes=self._routes,
             starts=self._starts,
+            seed=self._seed,
             clock=self._clock,
             is_over=self._is_over,
             guard=self._guard,

@@ -12,6 +12,7 @@ from streamer.errors import (
 )
 from streamer.feed.plan import FeedPlan
 from streamer.feed.ports import Ports
+from streamer.feed.seeds import Seed
 from streamer.feed.sums import FeedState
 from streamer.ids import TopicPartition
 
@@ -61,13 +62,23 @@ def begun(
     name: str,
     *,
     starts: Mapping[str, int] | None,
+    seed: Seed | None,
     now_ms: int,
 ) -> FeedState:
-    """What the feed called `name` goes on from: as found, or from the `starts` where it has not
-    begun, with nothing copied yet. Raises OperationRefusedError where neither says where."""
+    """What the feed called `name` goes on from: as found; else from its `seed`, whose rows come
+    first; else from the `starts`, with nothing copied yet. Raises OperationRefusedError where none
+    of them says where."""
     missing = sorted(sources.keys() - found.positions.keys())
     if not missing:
+        if found.seeding and seed is None:
+            raise OperationRefusedError(
+                f"feed {name} has begun with a snapshot, and is not told with which",
+                hint="go on with it as it was planned, or cancel the operation and plan it anew",
+            )
         return found
+    if seed is not None and not (found.positions or found.sums):
+        at = {store: seed.positions.get(store, 0) for store in sources}
+        return FeedState(at, as_of_ms=seed.as_of_ms, seeding=dict.fromkeys(seed.positions, 0))
     if found.positions or found.sums or starts is None:
         raise OperationRefusedError(
             f"group {name} has no position for the changelog of {', '.join(missing)}",

@@ -4,15 +4,16 @@ committed together with the records, as positions of the feed's own group:
     source changelog, the task's partition     the next offset to feed     `2 <plan> <as of, ms>`
     target changelog, each partition fed       the records fed             `1 <bytes> <fingerprint>`
 
-So what was fed since any moment is a difference of two totals, and a feed that is killed loses none
-of it. A removed row counts as an empty one: no store writes an empty row.
+While rows of a snapshot are fed first, the note is `3 <plan> <as of, ms> <rows fed>`. So what was
+fed since any moment is a difference of two totals, and a feed that is killed loses none of it. A
+removed row counts as an empty one: no store writes an empty row.
 """
 
 from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, NamedTuple
 
 from streamer.errors import OperationRefusedError
@@ -48,34 +49,50 @@ class Cell(NamedTuple):
 Sums = Mapping[Cell, Totals]
 
 _FORMAT = "1"
-_SOURCE = re.compile(r"2 ([0-9a-f]{16}) ([0-9]{1,19})")
+_SOURCE = re.compile(r"2 ([0-9a-f]{16}) ([0-9]{1,19})|3 ([0-9a-f]{16}) ([0-9]{1,19}) ([0-9]{1,19})")
 _NOTE = re.compile(r"1 ([0-9]{1,19}) ([0-9a-f]{32})")
 
 
 @dataclass(frozen=True, slots=True)
 class FeedState:
     """Of the feed of one old task: positions by store, totals since its begin, and as of when it
-    knows of all removals."""
+    knows of all removals. `seeding` are the stores of which a snapshot's rows are not all fed yet,
+    with how many are."""
 
     positions: Mapping[str, int] = field(default_factory=dict)
     sums: Sums = field(default_factory=dict)
     as_of_ms: int = 0
+    seeding: Mapping[str, int] = field(default_factory=dict)
 
     @property
     def totals(self) -> Totals:
         return sum(self.sums.values(), NOTHING)
 
     def advanced(self, positions: Mapping[str, int], fed: Sums) -> FeedState:
-        return FeedState({**self.positions, **positions}, added(self.sums, fed), self.as_of_ms)
+        return replace(self, positions={**self.positions, **positions}, sums=added(self.sums, fed))
+
+    def seeded(self, store: str, rows: int, fed: Sums) -> FeedState:
+        """So many more rows of a snapshot's store are fed."""
+        seeding = {**self.seeding, store: self.seeding[store] + rows}
+        return replace(self, seeding=seeding, sums=added(self.sums, fed))
+
+    def sown(self, store: str) -> FeedState:
+        """All of them are."""
+        seeding = {name: rows for name, rows in self.seeding.items() if name != store}
+        return replace(self, seeding=seeding)
+
+    def _note(self, plan: FeedPlan, store: str) -> str:
+        if store in self.seeding:
+            return f"3 {plan.id} {self.as_of_ms} {self.seeding[store]}"
+        return f"2 {plan.id} {self.as_of_ms}"
 
     def entries(
         self, plan: FeedPlan, task: int, cells: Iterable[Cell] | None = None
     ) -> dict[TopicPartition, Committed]:
         """What is committed: the positions, and these totals, or all of them."""
         stores = {store.name: store for store in plan.stores}
-        note = f"2 {plan.id} {self.as_of_ms}"
         found = {
-            TopicPartition(stores[name].source, task): Committed(at, note)
+            TopicPartition(stores[name].source, task): Committed(at, self._note(plan, name))
             for name, at in self.positions.items()
         }
         for cell in self.sums if cells is None else cells:
@@ -92,21 +109,24 @@ class FeedState:
         positions: dict[str, int] = {}
         times: list[int] = []
         sums: dict[Cell, Totals] = {}
+        seeding: dict[str, int] = {}
         for place, one in committed.items():
             store = plan.store(place.topic)
             if place.topic == store.source:
                 said = _SOURCE.fullmatch(one.metadata)
-                if said is None or said[1] != plan.id:
+                if said is None or (said[1] or said[3]) != plan.id:
                     raise _foreign(plan, task, place, one)
                 positions[store.name] = one.position
-                times.append(int(said[2]))
+                times.append(int(said[2] or said[4]))
+                if said[5]:
+                    seeding[store.name] = int(said[5])
             else:
                 note = _NOTE.fullmatch(one.metadata)
                 if note is None:
                     raise _foreign(plan, task, place, one)
                 cell = Cell(store.name, place.partition)
                 sums[cell] = Totals(one.position, int(note[1]), note[2])
-        return cls(positions, sums, min(times, default=0))
+        return cls(positions, sums, min(times, default=0), seeding)
 
 
 def _foreign(
