@@ -3,8 +3,9 @@
 The state is copied beside the application, which then pauses for seconds. Somebody is always asked,
 and twice: for the plan, and right before the pause.
 
-- `plan` looks at layout, topics and workers. *It is refused*: the number does not divide the
-  topics' partitions, changelogs were trimmed, another operation is at work: the message says which.
+- `plan` looks at layout, topics and workers; a number above the topics' partitions gives them more,
+  for good. *It is refused*: the number does not divide them, changelogs were trimmed, another
+  operation is at work: the message says which.
 - `approve` shows what is copied, how long it takes, the pause, and what cannot be undone.
   *Rejected, or no answer*: the plan is taken out. *The world moved*: planned and asked anew.
 - `copy` makes the topics of the next layout and copies the changelogs; the application goes on.
@@ -33,7 +34,7 @@ from streamer_airflow.operators.operation import PlanOperator
 from streamer_airflow.operators.settle import SettleOperator
 from streamer_airflow.operators.stages import StageOperator, SwitchApproval
 
-TAKES = ("tasks_of",)
+TAKES = ("tasks_of", "mode")
 COMMAND = "streamer repartition apply {id} --app {application}"
 NOTE = (
     "Until the operation is done and the former layout is deleted, brokers and workers keep this"
@@ -44,6 +45,7 @@ NOTE = (
 def build(application: Application) -> DAG:
     params = {
         "tasks_of": application.numbers_of_tasks(),
+        "mode": application.mode(),
         "answer_hours": application.answer_hours(),
         "work_hours": application.work_hours(12),
     }

@@ -80,6 +80,7 @@ NAMES = frozenset(
         "repartition.after_pause",
         "repartition.before_switch",
         "repartition.after_switch",
+        "repartition.after_growth",
         "repartition.after_withdraw",
         "repartition.after_forget",
         "restore.before_batch",

@@ -127,6 +127,22 @@ class Application:
             + _listed("layout", self.choices.topics),
         )
 
+    def mode(self) -> Param:
+        return Param(
+            "auto",
+            enum=["auto", "fold", "grow", "routed"],
+            values_display={
+                "auto": "What changes least",
+                "fold": "Fold: topics stay as they are",
+                "grow": "Grow: topics get more partitions, for good",
+                "routed": "Routed: by way of topics of the application's own, for good",
+            },
+            title="How",
+            section="What",
+            description_md="*What changes least* folds, and grows a topic only for more tasks than"
+            " it has partitions. The plan says which, and you are asked.",
+        )
+
     def worker(self) -> Param:
         return Param(
             "",

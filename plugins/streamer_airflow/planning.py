@@ -130,7 +130,10 @@ def _layouts(config: Config, wanted: Mapping[str, Any], name: str) -> dict[str, 
     """So many tasks as are wanted, of the topology that the workers' controller tells."""
     topology = told_topology(config)
     tasks = wished(topology, wanted["tasks_of"])
-    return survey(config, topology, tasks, number=name).plain()
+    mode = wanted.get("mode", "auto")
+    return survey(
+        config, topology, tasks, number=name, mode=None if mode == "auto" else mode
+    ).plain()
 
 
 def _surveyed(config: Config, wanted: Mapping[str, Any]) -> Survey:

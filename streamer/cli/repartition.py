@@ -32,9 +32,10 @@ if TYPE_CHECKING:
 __all__ = ["add"]
 
 _DETAILS = """\
-A subtopology runs with any number of tasks that divides the partitions of its topics, and one that
-reads a topic of the application's own with any number. The state is copied beside the application,
-which then pauses for seconds. Topics of others stay as they are.
+A subtopology runs with any number of tasks that divides the partitions of its topics (a fold, which
+leaves these as they are), with any greater number (they grow, for good), and one that reads topics
+of the application's own with any number: --mode routed puts one before those of others. The state
+is copied beside the application, which then pauses for seconds.
 
   streamer repartition plan purchases=12 --app shop.stream:app
   streamer repartition apply --app shop.stream:app
@@ -44,7 +45,7 @@ After the switch, `revert` plans the way back, which loses nothing, and `complet
 what the former layout has left. Both are applied by their id.
 """
 _KIND = "repartition"
-_COLUMNS = ("subtopology", "reads", "tasks", "then", "stores")
+_COLUMNS = ("subtopology", "reads", "tasks", "then", "mode", "stores")
 
 
 def add(commands: Commands) -> None:
@@ -64,6 +65,14 @@ def add(commands: Commands) -> None:
         nargs="+",
         help="a subtopology by its number, or a topic that it reads, and how many tasks it is to"
         " have, such as purchases=12",
+    )
+    plan.add_argument(
+        "--mode",
+        choices=("fold", "grow", "routed"),
+        help="`fold` leaves topics as they are, `grow` gives topics of others as many partitions as"
+        " there are tasks, `routed` reads them by way of topics of the application's own, with any"
+        " number of tasks; both for good (default: `fold`, and `grow` for more tasks than the"
+        " widest of them has partitions)",
     )
     plan.add_argument("--why", metavar="TEXT", default="", help="for those who look later")
     apply = add_command(
@@ -115,7 +124,7 @@ def _plan(arguments: argparse.Namespace) -> int:
     tasks = wished(topology, arguments.wanted)
     with executing(arguments) as (executor, _display):
         number = f"{_KIND}-{secrets.token_hex(6)}"
-        asked = survey(config, topology, tasks, number=number)
+        asked = survey(config, topology, tasks, number=number, mode=arguments.mode)
         record = executor.propose(_KIND, asked.plain(), why=arguments.why, operation=number)
     if arguments.json:
         print_json(_plain(asked, record))
@@ -142,6 +151,9 @@ def _plain(asked: Asked, record: OperationRecord) -> dict[str, Any]:
         "next_layout": asked.after.number,
         "subtopologies": _rows(asked),
         "topics": {**asked.changelogs, **asked.repartition},
+        "grown": asked.grown,
+        "routed": asked.taken_over,
+        "sampled": asked.sampled,
         "records": cost.records,
         "bytes": cost.bytes,
         "seconds": cost.seconds,
@@ -160,6 +172,7 @@ def _rows(asked: Asked) -> list[dict[str, Any]]:
             "reads": " ".join(sorted(before.subtopologies[number].inputs)),
             "tasks": before.task_count(number),
             "then": after.task_count(number),
+            "mode": after.subtopologies[number].mode,
             "stores": " ".join(stores.get(number, [])),
         }
         for number in asked.moved
@@ -169,8 +182,16 @@ def _rows(asked: Asked) -> list[dict[str, Any]]:
 def _print_plan(asked: Asked, record: OperationRecord) -> None:
     plan = record.plan
     back = f", which reverts {asked.reverts}" if asked.reverts else ""
-    print(f"layout {asked.before.number} -> layout {asked.after.number}, by fold{back}")
-    print_table(_rows(asked), _COLUMNS)
+    rows = _rows(asked)
+    by = " and ".join(sorted({row["mode"] for row in rows}))
+    print(f"layout {asked.before.number} -> layout {asked.after.number}, by {by}{back}")
+    print_table(rows, _COLUMNS)
+    for topic, width in sorted(asked.grown.items()):
+        print(f"{topic}: {asked.inputs[topic]} -> {width} partitions; {_checked(asked, topic)}")
+    for topic in sorted(asked.taken_over):
+        print(
+            f"{topic}: taken over into a topic of the application's own; {_checked(asked, topic)}"
+        )
     print()
     print_table([{"step": one.id, "what": one.summary} for one in plan.steps], ("step", "what"))
     cost = plan.cost
@@ -181,6 +202,15 @@ def _print_plan(asked: Asked, record: OperationRecord) -> None:
     )
     print(f"no way back after step {plan.no_return}: {'; '.join(plan.lost)}")
     print(f"\nstreamer repartition apply {record.id}")
+
+
+def _checked(asked: Asked, topic: str) -> str:
+    """How it was checked where producers place keys."""
+    inputs = [each.inputs for each in asked.before.layout.subtopologies.values()]
+    by = next(each[topic].partitioner for each in inputs if topic in each)
+    if count := asked.sampled.get(topic, 0):
+        return f"{count:,} of its newest records were looked at, and lie where {by} puts their keys"
+    return f"no record of it tells how producers place keys; {by} is assumed"
 
 
 # -- revert ----------------------------------------------------------------------------------------

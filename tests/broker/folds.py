@@ -43,21 +43,22 @@ class Conductor:
 
     def dies(self, point: str, operation: str) -> None:
         """One that applies it, and is killed there."""
-        code, out, err = self._ends("apply", operation, failpoints=f"{point}=kill")
+        code, out, err = self.ends("apply", operation, failpoints=f"{point}=kill")
         assert code == -signal.SIGKILL, f"{point}: {code}\n{out}\n{err}"
 
     def refused(self, *given: str) -> str:
         """What a command says that changes nothing."""
-        code, out, err = self._ends(*given)
+        code, out, err = self.ends(*given)
         assert code == 3, f"{given}\n{out}\n{err}"
         return err
 
     def _planned(self, *given: str) -> dict[str, Any]:
-        code, out, err = self._ends(*given, "--json")
+        code, out, err = self.ends(*given, "--json")
         assert code == 0, f"{out}\n{err}"
         return json.loads(out)  # type: ignore[no-any-return]
 
-    def _ends(self, *given: str, failpoints: str = "") -> tuple[int, str, str]:
+    def ends(self, *given: str, failpoints: str = "") -> tuple[int, str, str]:
+        """Its exit code, and what it printed."""
         environment = {**os.environ, "STREAMER_TEST_APPLICATION": self._made.name}
         if failpoints:
             environment["STREAMER_FAILPOINTS"] = failpoints

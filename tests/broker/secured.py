@@ -60,6 +60,7 @@ _OPERATIONS = {
     "Delete": AclOperation.DELETE,
     "Describe": AclOperation.DESCRIBE,
     "DescribeConfigs": AclOperation.DESCRIBE_CONFIGS,
+    "Alter": AclOperation.ALTER,
     "AlterConfigs": AclOperation.ALTER_CONFIGS,
 }
 

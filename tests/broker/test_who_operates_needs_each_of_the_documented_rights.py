@@ -242,7 +242,8 @@ def test_whoever_repartitions_needs_the_documented_rights(
         secured.grant("folder", documented(heading, made.name))
     grants = documented("Someone who repartitions", made.name)
     altering = [each for each in grants if each.operation == "AlterConfigs"]
-    secured.grant("folder", [each for each in grants if each not in altering])
+    growing = [each for each in grants if each.operation == "Alter"]
+    secured.grant("folder", [each for each in grants if each not in altering + growing])
     config = Config(application_id=made.name, bootstrap_servers=made.broker.address, kafka=settings)
     request = surveyed(config, described(made).topology(), {0: 1, 1: 1}, number="fold-1")
     try:
@@ -259,6 +260,11 @@ def test_whoever_repartitions_needs_the_documented_rights(
             left = completed(config, executor.books(), ["fold-1"]).asked
             done = executor.start(executor.propose("completion", left.plain()).id)
             assert done.state == "done", done.trouble
+            growth = surveyed(config, described(made).topology(), {0: 7}, number="grow-1").plain()
+            with pytest.raises(ConfigError, match="Alter on topic"):
+                executor.plan("repartition", growth)
+            secured.grant("folder", growing)
+            assert executor.plan("repartition", growth).lost
         check(made, RECORDS)
     finally:
         made.close()

@@ -1,7 +1,7 @@
 """The feeds of an operation in this process, and how near to the end they are.
 
 Feeds begin where they stood, so a process that goes on with the operation only asks for them. A
-changelog is copied from its begin; one that does not begin at 0 is refused when it is planned.
+changelog is copied from its begin; where it does not begin at 0, the rows of a snapshot come first.
 """
 
 from __future__ import annotations
@@ -18,8 +18,10 @@ from streamer.feed.plan import FeedPlan
 from streamer.feed.ports import KafkaPorts, Ports
 from streamer.feed.proof import states
 from streamer.feed.running import RunningFeeds
-from streamer.ids import TopicPartition
+from streamer.ids import TaskId, TopicPartition
 from streamer.operations.repartition.ports import Feeding
+from streamer.operations.repartition.request import Asked
+from streamer.operations.repartition.seeds import SnapshotSeed
 
 __all__ = ["LAG_MAX", "KafkaFeeding", "feed_groups", "has_begun", "lag_of", "lags", "unfed"]
 
@@ -31,12 +33,14 @@ work, and at most so much is left to be fed inside the pause."""
 class KafkaFeeding(Closable):
     """A `Feeding`. Used by one thread."""
 
-    def __init__(
-        self, config: Config, plans: Iterable[FeedPlan], guard: Callable[[], None]
-    ) -> None:
+    def __init__(self, config: Config, asked: Asked, guard: Callable[[], None]) -> None:
         self._config = config
         self._guard = guard
-        self._plans = list(plans)
+        self._plans = asked.feeds
+        self._seeds = {
+            task: SnapshotSeed(config, TaskId.parse(task), record, application=asked.application)
+            for task, record in asked.seeds.items()
+        }
         self._running: list[tuple[FeedPlan, RunningFeeds]] = []
 
     def progress(self) -> list[FeedProgress]:
@@ -49,6 +53,8 @@ class KafkaFeeding(Closable):
         running, self._running = self._running, []
         for _plan, feeds in running:
             feeds.close()
+        for seed in self._seeds.values():
+            seed.close()
 
     def drain_to(self, ends: Mapping[TopicPartition, int], *, timeout_s: float) -> None:
         self._begin()
@@ -71,8 +77,15 @@ class KafkaFeeding(Closable):
             ports = KafkaPorts(self._config, stopping=threading.Event(), shares=shares)
             starts = dict.fromkeys((one.name for one in plan.stores), 0)
             feeds = [
-                Feed(plan, task, ports, starts=starts, guard=self._guard)
-                for task in range(plan.source.tasks)
+                Feed(
+                    plan,
+                    task.partition,
+                    ports,
+                    starts=starts,
+                    seed=self._seeds.get(str(task)),
+                    guard=self._guard,
+                )
+                for task in plan.tasks
             ]
             self._running.append((plan, RunningFeeds(feeds, ports.stopping)))
 
@@ -84,8 +97,10 @@ def feed_groups(plan: FeedPlan) -> list[str]:
 
 def unfed(plan: FeedPlan, ports: Ports) -> int | None:
     """Offsets of the old changelogs that are not fed yet, as was committed last; None where a feed
-    has not begun."""
+    has not begun with them."""
     found = states(plan, ports, is_stable=False)
+    if any(one.seeding for one in found.values()):
+        return None
     places = {
         TopicPartition(one.source, task): found[task].positions.get(one.name)
         for one in plan.stores

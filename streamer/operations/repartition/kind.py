@@ -14,14 +14,14 @@ from typing import Any
 from streamer.config import Config
 from streamer.control.plans import PLAN_FORMAT, Cost, Plan, PlannedStep
 from streamer.errors import OperationRefusedError
-from streamer.ids import TopicPartition
 from streamer.layout import ApplicationLayout
 from streamer.operations.kinds import Step
 from streamer.operations.repartition.ports import World
-from streamer.operations.repartition.positions import check_positions, read_by
+from streamer.operations.repartition.positions import check_positions, expecting, read_by
 from streamer.operations.repartition.request import Asked, read_request
 from streamer.operations.repartition.steps import STEPS, SWITCH, made
-from streamer.operations.repartition.way_back import NO_SNAPSHOT, trimmed
+from streamer.operations.repartition.switching import STRAYS_HINT
+from streamer.operations.repartition.way_back import trimmed
 from streamer.operations.repartition.world import KafkaWorld
 
 __all__ = ["Repartition"]
@@ -56,7 +56,14 @@ class Repartition:
         _check_layout(asked, world)
         _check_topics(asked, world)
         _check_workers(asked, world)
-        check_positions(asked, world.ports.known(asked.application, read_by(asked)))
+        committed = world.ports.known(asked.application, read_by(asked))
+        check_positions(asked, committed)
+        if crossed := expecting(asked, committed):
+            raise OperationRefusedError(
+                f"{len(crossed)} tasks expect strays, such as task {crossed[0]}", hint=STRAYS_HINT
+            )
+        if asked.grown:
+            world.topics.grow(asked.grown, tries_only=True)
         expected = asked.expected
         cost = Cost(
             bytes=expected.bytes,
@@ -79,7 +86,7 @@ class Repartition:
             cost=cost,
             no_return=SWITCH,
             no_return_when="done",
-            lost=(_after_it(asked), *_unchecked(asked)),
+            lost=(*_grown(asked), *_taken_over(asked), _after_it(asked), *_unchecked(asked)),
             seen={"layout": asked.before.number, "shape": asked.shape, "inputs": asked.inputs},
         )
 
@@ -94,6 +101,22 @@ def _after_it(asked: Asked) -> str:
     if asked.one_way:
         return f"{kept}, and there is no revert: {asked.one_way}"
     return f"{kept}: a revert is another repartition, to layout {asked.after.number + 1}"
+
+
+def _grown(asked: Asked) -> list[str]:
+    return [
+        f"{topic} has {width} partitions for good, for whoever reads and writes it: until producers"
+        " know them, and stray_quiet_ms after that, results of keys that move come later"
+        for topic, width in sorted(asked.grown.items())
+    ]
+
+
+def _taken_over(asked: Asked) -> list[str]:
+    return [
+        f"{topic} is read by way of a topic of the application's own for good, which takes room for"
+        " what is not processed yet, and a commit more until a result comes"
+        for topic in sorted(asked.taken_over)
+    ]
 
 
 def _unchecked(asked: Asked) -> list[str]:
@@ -118,14 +141,19 @@ def _summaries(asked: Asked) -> dict[str, str]:
         for each in asked.moved
     )
     feeds = sum(plan.source.tasks for plan in asked.feeds)
+    first = f", {len(asked.seeds)} of which begin with a snapshot" if asked.seeds else ""
+    grown = "".join(
+        f"; then give {topic} {width} partitions, where it has {asked.inputs[topic]}"
+        for topic, width in sorted(asked.grown.items())
+    )
     return {
         "record": "record layout 1, where no layout is recorded yet",
         "topics": f"make {len(asked.changelogs)} changelogs and {len(asked.repartition)}"
-        f" repartition topics of layout {number}",
-        "copy": f"copy {len(asked.sources)} changelog partitions by {feeds} feeds",
+        f" other topics of layout {number}",
+        "copy": f"copy {len(asked.sources)} changelog partitions by {feeds} feeds{first}",
         "shadow": f"have workers keep warm copies of {len(asked.shadows)} tasks of layout {number}",
         "prove": "read all that was copied back, and compare",
-        "switch": f"pause, drain, prove the rest, and record layout {number}: {tasks}",
+        "switch": f"pause, drain, prove the rest, and record layout {number}: {tasks}{grown}",
         "settle": f"wait until all tasks of layout {number} run; end the feeds",
     }
 
@@ -164,7 +192,8 @@ def _check_topics(asked: Asked, world: World) -> None:
                     f" subtopology {plan.subtopology} has {plan.source.tasks} tasks",
                     hint="start its workers once, which make what is missing",
                 )
-    _check_whole(world.ports.starts(asked.sources))
+    if why := trimmed(world.ports.starts(asked.sources), asked.begins):
+        raise OperationRefusedError(why, hint=_PLAN_AGAIN)
     names = asked.changelogs.keys() | asked.repartition.keys()
     if left := sorted(names & there.keys()):
         raise OperationRefusedError(
@@ -172,11 +201,6 @@ def _check_topics(asked: Asked, world: World) -> None:
             hint="an operation that was abandoned left them, or somebody else made them: look at"
             " what is in them, delete them, and plan again",
         )
-
-
-def _check_whole(starts: Mapping[TopicPartition, int]) -> None:
-    if why := trimmed(starts):
-        raise OperationRefusedError(why, hint=NO_SNAPSHOT)
 
 
 def _check_workers(asked: Asked, world: World) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from contextlib import AbstractContextManager
 from typing import Protocol, TypeVar
 
@@ -10,12 +10,12 @@ from streamer.config import Config
 from streamer.control.messages import StatusRecord
 from streamer.control.orders import Order
 from streamer.feed.pace import FeedProgress
-from streamer.feed.plan import FeedPlan
 from streamer.feed.ports import Ports
 from streamer.ids import TopicPartition
 from streamer.kafka.admin import TopicSpec
 from streamer.kafka.api import Committed
 from streamer.layout import ApplicationLayout
+from streamer.operations.repartition.request import Asked
 
 __all__ = ["Feeding", "Layouts", "Right", "Row", "Topics", "Workers", "World"]
 
@@ -71,6 +71,10 @@ class Topics(Protocol):
 
     def alter(self, wanted: Mapping[str, Mapping[str, str | None]]) -> None:
         """None takes a setting back to the brokers' default."""
+
+    def grow(self, wanted: Mapping[str, int], *, tries_only: bool = False) -> None:
+        """Give topics so many partitions, where they have fewer; or see whether that would be
+        done."""
 
     def forget(self, groups: Collection[str]) -> None:
         """End whoever writes under these names, which are transactional ids too, and delete what
@@ -131,7 +135,7 @@ class World(Protocol):
     @property
     def workers(self) -> Workers: ...
 
-    def feeding(self, plans: Iterable[FeedPlan], guard: Callable[[], None]) -> Feeding:
+    def feeding(self, asked: Asked, guard: Callable[[], None]) -> Feeding:
         """The same for all steps of this process. `guard` raises where another one has taken the
         operation over: a feed looks there before it begins, also when it begins again."""
         ...

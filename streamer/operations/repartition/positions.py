@@ -1,7 +1,10 @@
 """Where the tasks of the next layout read on, and what they know beside it. Pure.
 
 A partition of a topic of others is read on where it stood, whoever reads it now. A repartition
-topic of the next layout is new, and read from its begin. Beside each stands what a task of the next
+topic of the next layout is new, and read from its begin; so is a partition that a topic will have,
+of which brokers take no position yet: what its task knows stands beside its strays, without the
+topic. Where strays were forwarded ahead is not taken over: a layout that has them is left once it
+expects none. Beside each stands what a task of the next
 layout takes over from its parents, the tasks that may have had keys of it: the latest of their
 times (docs/decisions/0033), and the marks of all that they had.
 """
@@ -9,7 +12,6 @@ times (docs/decisions/0033), and the marks of all that they had.
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from math import gcd
 
 from streamer.errors import OperationRefusedError, UnfinishedError
 from streamer.ids import TaskId, TopicPartition
@@ -21,6 +23,7 @@ from streamer.task.metadata import Metadata, input_mark
 
 __all__ = [
     "check_positions",
+    "expecting",
     "merged",
     "next_positions",
     "read_by",
@@ -62,6 +65,23 @@ def still_closing(asked: Asked, committed: Positions) -> list[TaskId]:
     return found
 
 
+def expecting(asked: Asked, committed: Positions) -> list[TaskId]:
+    """The tasks that expect strays yet, of those that are moved: what their partitions hold that
+    they have not read may belong to others."""
+    found = []
+    for number in asked.crossed:
+        for partition in range(asked.before.layout.task_count(number)):
+            task = TaskId(number, partition)
+            known = [
+                Metadata.decode(committed[place].metadata)
+                for place in _old(asked, task)
+                if place in committed
+            ]
+            if not any(one.is_quiet for one in known):
+                found.append(task)
+    return found
+
+
 def check_positions(asked: Asked, committed: Positions) -> None:
     """Raise OperationRefusedError where a task that keeps state has not committed where it reads:
     the next one could not tell where to go on."""
@@ -94,18 +114,43 @@ def next_positions(asked: Asked, committed: Positions) -> dict[TopicPartition, C
         for task in range(new.tasks):
             known = [
                 Metadata.decode(committed[place].metadata)
-                for parent in _parents(task, old, new)
+                for parent in old.parents(task, new)
                 for place in _old(asked, TaskId(number, parent))
                 if place in committed
             ]
-            note = merged(
-                known, own, former=internal_topics(asked.application, asked.before.layout, number)
-            ).encode()
+            former = set(internal_topics(asked.application, asked.before.layout, number))
+            former |= old.external.keys() - new.external.keys()
+            former |= {
+                place.topic
+                for place in _external(new, task)
+                if place.partition >= old.inputs[place.topic].partitions
+            }
+            note = merged(known, own, former=former).encode()
             for place in _external(new, task):
                 if place in committed:
                     found[place] = Committed(committed[place].position, note)
             found |= {TopicPartition(topic, task): Committed(0, note) for topic in own}
-    return found
+    return found | _taken_over(asked, committed)
+
+
+def _taken_over(asked: Asked, committed: Positions) -> dict[TopicPartition, Committed]:
+    """Those of topics that are routed from then on, whose readers know nothing else."""
+    places = [
+        TopicPartition(topic, partition)
+        for topic, width in asked.taken_over.items()
+        for partition in range(width)
+    ]
+    return {
+        place: Committed(
+            committed[place].position,
+            Metadata(
+                Metadata.decode(committed[place].metadata).stream_time_ms,
+                frozenset({input_mark(place.topic)}),
+            ).encode(),
+        )
+        for place in places
+        if place in committed
+    }
 
 
 def merged(
@@ -138,11 +183,6 @@ def _left(mark: str, known: Sequence[Metadata]) -> Closing | None:
     latest = _latest(mark, known)
     places = [one.closings.get(mark) for one in known if one.time_of(mark) == latest]
     return None if None in places else places[0]
-
-
-def _parents(task: int, old: SubtopologyLayout, new: SubtopologyLayout) -> range:
-    common = gcd(old.tasks, new.tasks)
-    return range(task % common, old.tasks, common)
 
 
 def _old(asked: Asked, task: TaskId) -> Iterator[TopicPartition]:

@@ -8,7 +8,6 @@ a plan that is made anew of it is the same.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from math import gcd
 from typing import Any
 
 import msgspec
@@ -16,14 +15,15 @@ from msgspec import Struct
 
 from streamer.control.layouts import LayoutRecord, layout_record
 from streamer.control.numbers import Whole
-from streamer.errors import OperationRefusedError, StreamerError
+from streamer.errors import OperationRefusedError, StreamerError, TopologyError
 from streamer.feed.plan import FeedPlan
-from streamer.ids import Layout, TaskId, TopicPartition, repartition_topic
-from streamer.layout import ApplicationLayout, SubtopologyLayout
+from streamer.ids import Layout, TaskId, TopicPartition, repartition_topic, strays_topic
+from streamer.layout import ApplicationLayout, Mode, SubtopologyLayout
+from streamer.operations.repartition.seeds import SeedRecord
 from streamer.topology.graph import Aggregate, Process, Subtopology, Topology
 from streamer.topology.shape import shape_of
 
-__all__ = ["Asked", "Expected", "ask", "internal_topics", "read_request"]
+__all__ = ["Asked", "Expected", "ask", "internal_topics", "modes", "read_request"]
 
 
 class Expected(Struct, frozen=True, kw_only=True, omit_defaults=True, forbid_unknown_fields=True):
@@ -48,8 +48,15 @@ class Asked(Struct, frozen=True, kw_only=True, omit_defaults=True, forbid_unknow
     is, which feeds look at, says nothing there."""
     one_way: str = ""
     """Why a repartition back would be refused, as the topology says; "" where it would not."""
+    sampled: dict[str, Whole] = {}
+    """How many records of each topic that is grown or routed were found where their partitioner
+    puts their keys; none were elsewhere."""
     reverts: str = ""
     """The operation that this one takes back; "" where it was asked for by itself."""
+
+    seeds: dict[str, SeedRecord] = {}
+    """The snapshots with which feeds begin, by task of the layout that holds; those of other tasks
+    begin with the changelogs."""
 
     @property
     def application(self) -> str:
@@ -96,6 +103,18 @@ class Asked(Struct, frozen=True, kw_only=True, omit_defaults=True, forbid_unknow
         ]
 
     @property
+    def begins(self) -> dict[TopicPartition, int]:
+        """Where their feeds begin in these: at 0, or where a snapshot stands."""
+        return {
+            TopicPartition(one.source, task.partition): (
+                self.seeds[str(task)].positions.get(one.name, 0) if str(task) in self.seeds else 0
+            )
+            for plan in self.feeds
+            for one in plan.stores
+            for task in plan.tasks
+        }
+
+    @property
     def inputs(self) -> dict[str, int]:
         """The topics of others that moved subtopologies read, with their partitions."""
         layout = self.before.layout
@@ -105,6 +124,36 @@ class Asked(Struct, frozen=True, kw_only=True, omit_defaults=True, forbid_unknow
             for topic, one in layout.subtopologies[number].inputs.items()
             if not one.is_internal
         }
+
+    @property
+    def grown(self) -> dict[str, int]:
+        """The topics of others that are given more partitions, with all that they will have."""
+        layout = self.after.layout
+        return {
+            topic: one.partitions
+            for number in self.moved
+            if layout.subtopologies[number].mode == "grow"
+            for topic, one in layout.subtopologies[number].inputs.items()
+            if not one.is_internal
+        }
+
+    @property
+    def taken_over(self) -> dict[str, int]:
+        """The topics of others that are routed from then on, with their partitions."""
+        before, after = self.before.layout.subtopologies, self.after.layout.subtopologies
+        return {
+            topic: one.partitions
+            for number in self.moved
+            if after[number].mode == "routed"
+            for topic, one in before[number].external.items()
+        }
+
+    @property
+    def crossed(self) -> list[int]:
+        """The moved subtopologies in whose topics there may be strays under the layout that
+        holds."""
+        layout = self.before.layout
+        return [n for n in self.moved if layout.subtopologies[n].mode == "grow"]
 
     @property
     def own(self) -> list[TopicPartition]:
@@ -134,14 +183,16 @@ def ask(
     tasks: Mapping[int, int],
     *,
     number: str,
+    mode: Mode | None = None,
 ) -> Asked:
-    """So many tasks for these subtopologies. `layout` is the one that holds, with every
-    subtopology.
+    """So many tasks for these subtopologies, in the mode that changes least where none is given.
+    `layout` is the one that holds, with every subtopology.
 
-    Raises TopologyError for numbers that cannot be, and OperationRefusedError for what a fold
-    cannot carry over.
+    Raises TopologyError for numbers that cannot be, and OperationRefusedError for what cannot be
+    carried over.
     """
-    after = layout.folded(tasks)
+    name = topology.application_id
+    after = layout.moved(tasks, modes(layout, tasks, mode), application=name)
     moved = [n for n, one in sorted(after.subtopologies.items()) if one.since == after.number]
     if not moved:
         has = ", ".join(f"subtopology {n} has {layout.task_count(n)} tasks" for n in sorted(tasks))
@@ -157,7 +208,6 @@ def ask(
             unchecked += _by_own_keys(topology.subtopologies[each])
         if topology.subtopologies[each].stores:
             feeds.append(FeedPlan.of(topology, each, operation=number, source=old, target=new))
-    name = topology.application_id
     return Asked(
         number=number,
         before=layout_record(name, layout),
@@ -169,16 +219,35 @@ def ask(
     )
 
 
+def modes(
+    layout: ApplicationLayout, tasks: Mapping[int, int], mode: Mode | None = None
+) -> dict[int, Mode]:
+    """The mode of each, where none is given that which changes least."""
+    known = layout.subtopologies
+    return {
+        number: mode or (known[number].fits(count) if number in known else "fold")
+        for number, count in tasks.items()
+    }
+
+
 def _one_way(
     topology: Topology, before: ApplicationLayout, after: ApplicationLayout, *, moved: list[int]
 ) -> str:
     try:
+        wanted = {each: before.task_count(each) for each in moved}
+        after.moved(wanted, {each: _way_back(before, after, each) for each in moved})
         for each in moved:
             old, new = after.subtopologies[each], before.subtopologies[each]
             _check(topology.subtopologies[each], old, new)
-    except OperationRefusedError as error:
+    except (TopologyError, OperationRefusedError) as error:
         return error.message
     return ""
+
+
+def _way_back(before: ApplicationLayout, after: ApplicationLayout, number: int) -> Mode:
+    """Topics stay as they have grown, and whoever was routed before stays so."""
+    modes = [one.subtopologies[number].mode for one in (before, after)]
+    return "routed" if modes == ["routed", "routed"] else "fold"
 
 
 def _by_own_keys(subtopology: Subtopology) -> list[str]:
@@ -190,14 +259,16 @@ def _by_own_keys(subtopology: Subtopology) -> list[str]:
 def internal_topics(
     application: str, layout: ApplicationLayout, subtopology: int
 ) -> dict[str, int]:
-    """The repartition topics that a subtopology reads, by their names on the brokers, with their
-    partitions."""
+    """The topics that a subtopology reads and only the application writes, by their names on the
+    brokers, with their partitions: repartition topics, and those of strays."""
     one = layout.subtopologies[subtopology]
-    return {
-        _internal(application, topic, one.since): each.partitions
-        for topic, each in one.inputs.items()
-        if each.is_internal
-    }
+    found = {}
+    for topic, each in one.inputs.items():
+        if each.is_internal:
+            found[_internal(application, topic, one.since)] = each.partitions
+        elif one.mode == "grow":
+            found[strays_topic(application, topic, one.since)] = one.tasks
+    return found
 
 
 def _internal(application: str, first: str, since: Layout) -> str:
@@ -213,7 +284,9 @@ def read_request(request: Mapping[str, Any]) -> Asked:
         for plan in asked.feeds:
             plan.checked()
         moved, tasks = asked.moved, after.task_count
-        if before.folded({each: tasks(each) for each in moved}) != after or not moved:
+        by = {each: after.subtopologies[each].mode for each in moved}
+        wanted = {each: tasks(each) for each in moved}
+        if before.moved(wanted, by, application=asked.application) != after or not moved:
             raise OperationRefusedError("the second layout does not follow from the first")
     except (msgspec.ValidationError, StreamerError) as error:
         raise OperationRefusedError(
@@ -226,11 +299,6 @@ def read_request(request: Mapping[str, Any]) -> Asked:
 def _check(subtopology: Subtopology, old: SubtopologyLayout, new: SubtopologyLayout) -> None:
     """Raise OperationRefusedError for what is not carried over yet."""
     number = subtopology.number
-    if old.mode != "fold":
-        raise OperationRefusedError(
-            f"subtopology {number} runs in the mode {old.mode!r}, and only 'fold' is offered",
-            hint="another release wrote its layout: use that one",
-        )
     if named := [spec.name for spec in subtopology.stores if spec.partition_key is not None]:
         raise OperationRefusedError(
             f"store {', '.join(named)} of subtopology {number} names its rows' records by"
@@ -242,12 +310,12 @@ def _check(subtopology: Subtopology, old: SubtopologyLayout, new: SubtopologyLay
         for node in subtopology.nodes
         if isinstance(node, Aggregate) and node.windows is not None and node.emit == "final"
     ]
-    parents = old.tasks // gcd(old.tasks, new.tasks)
+    parents = max(len(old.parents(task, new)) for task in range(new.tasks))
     if final and parents > 1:
         raise OperationRefusedError(
             f"a task of subtopology {number} would be made of {parents}, and store"
             f" {', '.join(final)} passes on final results: what one of them has passed on, another"
             " one may have left",
-            hint=f"a multiple of {old.tasks} tasks keeps each of them apart; fewer are not offered"
+            hint=f"a multiple of {old.tasks} tasks keeps each of them apart; others are not offered"
             ' yet for emit="final"',
         )

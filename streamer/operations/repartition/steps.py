@@ -5,11 +5,11 @@
     copy      feeds copy the changelogs of all moved tasks
     shadow    workers keep copies of the next layout's tasks
     prove     the next changelogs are read back and compared
-    switch    pause, drain, prove, record: after it there is no way back
+    switch    pause, drain, prove, record: after it there is no way back. Then topics are grown
     settle    wait until the next layout runs; take away what only the operation needed
 
-Each is done, too, once the switch is. An undo that finds the switch made takes nothing away: a
-process that was given up may have made it a moment before.
+Each is done, too, once the switch is. An undo that finds the switch made says so, and the operation
+is finished: a process that was given up may have made it a moment before.
 """
 
 from __future__ import annotations
@@ -40,8 +40,13 @@ from streamer.operations.repartition.keeping import (
 from streamer.operations.repartition.ports import World
 from streamer.operations.repartition.proofs import cut_group, is_noted
 from streamer.operations.repartition.request import Asked
-from streamer.operations.repartition.switching import Switching, is_switched, prove_all
-from streamer.operations.work import Work
+from streamer.operations.repartition.switching import (
+    Switching,
+    grow,
+    is_switched,
+    prove_all,
+)
+from streamer.operations.work import NoWayBackError, Work
 
 __all__ = ["STEPS", "SWITCH", "made"]
 
@@ -62,11 +67,12 @@ class FoldStep:
     def is_switched(self, world: World) -> bool:
         return is_switched(world, self.asked)
 
-    def stays(self, world: World) -> str:
-        """Why nothing is to be undone; "" where it is."""
-        if not self.is_switched(world):
-            return ""
-        return f"layout {self.asked.after.number} was recorded meanwhile: it stays as it is"
+    def check_way_back(self, world: World) -> None:
+        """Raise NoWayBackError where a process that was given up has switched a moment before."""
+        if self.is_switched(world):
+            raise NoWayBackError(
+                f"layout {self.asked.after.number} was recorded before it could be cancelled"
+            )
 
 
 class Record(FoldStep):
@@ -109,8 +115,7 @@ class MakeTopics(FoldStep):
         return f"{', '.join(spec.name for spec in specs)} are there"
 
     def undo(self, world: World, work: Work) -> str:
-        if why := self.stays(world):
-            return why
+        self.check_way_back(world)
         names = {spec.name for spec in self.specs(world.config)}
         mine = sorted(names & world.topics.topics().keys())
         work.check()
@@ -137,7 +142,7 @@ class CopyChangelogs(FoldStep):
         return all(one is not None and one <= _SLACK * LAG_MAX for one in left)
 
     def run(self, world: World, work: Work) -> str:
-        feeding = world.feeding(self.asked.feeds, work.ensure_held)
+        feeding = world.feeding(self.asked, work.ensure_held)
         while True:
             found = feeding.progress()
             lag = lags(found)
@@ -158,8 +163,7 @@ class CopyChangelogs(FoldStep):
         return f"{records:,} records are copied; {lag:,} offsets are left, and the feeds go on"
 
     def undo(self, world: World, work: Work) -> str:
-        if why := self.stays(world):
-            return why
+        self.check_way_back(world)
         return _forget(world, self.asked, work)
 
 
@@ -170,7 +174,7 @@ class KeepShadows(FoldStep):
         return self.is_switched(world) or are_kept(world, self.asked, times=_SLACK)
 
     def run(self, world: World, work: Work) -> str:
-        feeding = world.feeding(self.asked.feeds, work.ensure_held)
+        feeding = world.feeding(self.asked, work.ensure_held)
         while True:
             feeding.progress()
             found = keep_shadows(world, self.asked, work)
@@ -185,8 +189,7 @@ class KeepShadows(FoldStep):
             world.wait()
 
     def undo(self, world: World, work: Work) -> str:
-        if why := self.stays(world):
-            return why
+        self.check_way_back(world)
         withdraw_shadows(world, self.asked, work)
         return "the orders are taken back, and the workers have removed their copies"
 
@@ -206,8 +209,7 @@ class Prove(FoldStep):
         )
 
     def undo(self, world: World, work: Work) -> str:
-        if why := self.stays(world):
-            return why
+        self.check_way_back(world)
         return _forget(world, self.asked, work)
 
 
@@ -223,9 +225,7 @@ class Switch(FoldStep):
     def undo(self, world: World, work: Work) -> str:
         # Whoever had the right cannot switch any more, and so the look below is for good.
         with world.layouts.right() as right:
-            if self.is_switched(world):
-                _settle(world, self.asked, work)
-                return self.stays(world)
+            self.check_way_back(world)
             right.lift()
         return "nothing was switched, and nothing is paused"
 
@@ -237,17 +237,24 @@ class Settle(FoldStep):
         asked = self.asked
         if not self.is_switched(world) or ordered(asked, world.workers.orders()):
             return False
+        there = world.topics.topics()
+        if any(there.get(topic, 0) < width for topic, width in asked.grown.items()):
+            return False
         is_fed = any(has_begun(plan, world.ports) for plan in asked.feeds)
         is_proven = any(is_noted(plan, world.ports) for plan in asked.feeds)
         return not (is_fed or is_proven or _unsettled(world, asked))
 
     def run(self, world: World, work: Work) -> str:
+        # Where the switch was made and nothing after it.
+        work.check()
+        grow(world, self.asked)
         _await_running(world, self.asked, work)
         _settle(world, self.asked, work)
         return f"all tasks of layout {self.asked.after.number} run; the feeds have ended"
 
     def undo(self, world: World, work: Work) -> str:
-        return self.stays(world)
+        self.check_way_back(world)
+        return "nothing was to be settled"
 
 
 def made(asked: Asked) -> Sequence[Step[World]]:
@@ -265,7 +272,7 @@ def made(asked: Asked) -> Sequence[Step[World]]:
 
 def _forget(world: World, asked: Asked, work: Work) -> str:
     """End all feeds, also those of a process that stands still, and delete their groups."""
-    world.feeding(asked.feeds, work.ensure_held).halt()
+    world.feeding(asked, work.ensure_held).halt()
     groups = [group for plan in asked.feeds for group in (*feed_groups(plan), cut_group(plan))]
     work.check()
     world.topics.forget(groups)

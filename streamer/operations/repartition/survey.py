@@ -7,6 +7,8 @@ from collections.abc import Mapping, Sequence
 
 import msgspec
 
+from streamer.changelog.topics import changelog_settings
+from streamer.clock import SystemClock
 from streamer.cluster.outline import topology_of
 from streamer.config import Config
 from streamer.control.client import Control
@@ -14,9 +16,18 @@ from streamer.control.current import current_layout
 from streamer.control.operator import Operator
 from streamer.errors import ConfigError, OperationRefusedError
 from streamer.kafka.admin import Admin
+from streamer.kafka.changelog import Bounds
+from streamer.layout import ApplicationLayout, Mode
+from streamer.operations.repartition.partitioners import (
+    placed_by,
+    sampled_keys,
+    with_partitioner,
+)
 from streamer.operations.repartition.request import Asked, Expected, ask
+from streamer.operations.repartition.seeds import choose_seeds
 from streamer.topology.graph import Topology
 from streamer.topology.partitions import external_topics, partitions
+from streamer.topology.routed import routed
 
 __all__ = ["subtopology_named", "survey", "told_topology", "wished"]
 
@@ -73,16 +84,36 @@ def subtopology_named(topology: Topology, name: str) -> int:
     )
 
 
-def survey(config: Config, topology: Topology, tasks: Mapping[int, int], *, number: str) -> Asked:
-    """The request for so many tasks of these subtopologies, as things are now. Raises as `ask`, and
-    as `partitions` where the layout and the topics do not fit."""
+def survey(
+    config: Config,
+    topology: Topology,
+    tasks: Mapping[int, int],
+    *,
+    number: str,
+    mode: Mode | None = None,
+) -> Asked:
+    """The request for so many tasks of these subtopologies, as things are now. Raises as `ask`, as
+    `partitions` where the layout and the topics do not fit, and as `placed_by` for topics that
+    would be grown or routed, and as `choose_seeds` for changelogs that were trimmed."""
     admin = Admin(config)
+    recorded = current_layout(config, admin)
+    topology = routed(topology, recorded)
     read, _written = external_topics(topology)
-    planned = partitions(topology, admin.partitions(read), current_layout(config, admin))
-    asked = ask(topology, planned.layout, tasks, number=number)
+    planned = partitions(topology, admin.partitions(read), recorded)
+    asked = ask(topology, planned.layout, tasks, number=number, mode=mode)
+    if asked.grown or asked.taken_over:
+        layout, sampled = _with_partitioners(config, admin, asked)
+        asked = ask(topology, layout, tasks, number=number, mode=mode)
+        asked = msgspec.structs.replace(asked, sampled=sampled)
     ends = admin.ends(asked.sources)
     starts = admin.starts(asked.sources)
-    records = sum(max(ends[place] - starts[place], 0) for place in asked.sources)
+    bounds = {place: Bounds(starts[place], ends[place]) for place in asked.sources}
+    kept_ms = int(changelog_settings(config)["delete.retention.ms"])
+    seeds = choose_seeds(
+        config, asked.feeds, bounds, now_ms=SystemClock().now_ms(), kept_ms=kept_ms
+    )
+    asked = msgspec.structs.replace(asked, seeds=seeds)
+    records = sum(max(ends[place] - at, 0) for place, at in asked.begins.items())
     moved = {f"{each}_" for each in asked.moved}
     with Control(config, reads_assignments=False) as control:
         size = sum(
@@ -91,3 +122,25 @@ def survey(config: Config, topology: Topology, tasks: Mapping[int, int], *, numb
             if any(task.startswith(each) for each in moved)
         )
     return msgspec.structs.replace(asked, expected=Expected(records=records, bytes=size))
+
+
+def _with_partitioners(
+    config: Config, admin: Admin, asked: Asked
+) -> tuple[ApplicationLayout, dict[str, int]]:
+    """The layout that holds, with the partitioners that records of topics that are grown or routed
+    tell; and of how many records of each."""
+    layout = asked.before.layout
+    sampled: dict[str, int] = {}
+    for number in asked.moved:
+        one = layout.subtopologies[number]
+        widths = {
+            topic: each.partitions
+            for topic, each in one.external.items()
+            if topic in asked.grown or topic in asked.taken_over
+        }
+        if widths:
+            keys = sampled_keys(config, admin, widths)
+            placed = placed_by(keys, widths, one.partitioner)
+            sampled |= {topic: each.records for topic, each in placed.items()}
+            layout = with_partitioner(layout, number, next(iter(placed.values())).by)
+    return layout, sampled

@@ -28,6 +28,7 @@ from streamer.operations.repartition.feeding import LAG_MAX, lag_of
 from streamer.operations.repartition.keeping import keep_shadows
 from streamer.operations.repartition.ports import Right, Row, World
 from streamer.operations.repartition.positions import (
+    expecting,
     next_positions,
     read_by,
     read_by_all,
@@ -36,9 +37,14 @@ from streamer.operations.repartition.positions import (
 from streamer.operations.repartition.request import Asked
 from streamer.operations.work import Work
 
-__all__ = ["LEASE_MS", "Switching", "is_switched", "prove_all", "unread"]
+__all__ = ["LEASE_MS", "STRAYS_HINT", "Switching", "grow", "is_switched", "prove_all", "unread"]
 
 _log = logging.getLogger(__name__)
+
+STRAYS_HINT = (
+    "a topic was given partitions lately, and producers may still place keys by the former number;"
+    " a task stops to expect that stray_quiet_ms after the last one"
+)
 
 # Twice what the pause may take: a worker counts it from when it began to keep it.
 LEASE_MS = 30_000
@@ -56,6 +62,14 @@ def is_switched(world: World, asked: Asked) -> bool:
     """Whether the next layout, or one after it, is recorded."""
     layout, _by = world.layouts.recorded()
     return layout is not None and layout.number >= asked.after.number
+
+
+def grow(world: World, asked: Asked) -> None:
+    """Give topics their partitions, once the layout is recorded that has them. Not before: workers
+    of the former layout would process what producers write there by the new number."""
+    if asked.grown:
+        world.topics.grow(asked.grown)
+        failpoints.hit("repartition.after_growth")
 
 
 def unread(world: World, asked: Asked, *, is_stable: bool) -> int:
@@ -78,7 +92,7 @@ def unread(world: World, asked: Asked, *, is_stable: bool) -> int:
 
 def prove_all(world: World, asked: Asked, work: Work) -> int:
     """Take a cut, and prove all up to it while feeds go on; how many records were fed by then."""
-    feeding, ports = world.feeding(asked.feeds, work.ensure_held), world.ports
+    feeding, ports = world.feeding(asked, work.ensure_held), world.ports
     # Those that have begun have ended what a dead process left open.
     while not 0 <= (lag := lag_of(feeding)) <= LAG_MAX:
         work.progress(phase="come near", held_by=f"the feeds, which are {lag:,} offsets behind")
@@ -120,6 +134,7 @@ class Switching:
         with world.layouts.right() as right:
             # Nobody else can switch from here on, so this is how it is.
             if is_switched(world, asked):
+                grow(world, asked)
                 return f"layout {asked.after.number} was recorded before"
             statuses, orders = world.workers.statuses(), world.workers.orders()
             copies = placed(
@@ -159,7 +174,7 @@ class Switching:
     def _far(self) -> str:
         """What is too far from the end yet; "" where nothing is."""
         world, asked = self._world, self._asked
-        lag = lag_of(world.feeding(asked.feeds, self._work.ensure_held))
+        lag = lag_of(world.feeding(asked, self._work.ensure_held))
         if not 0 <= lag <= LAG_MAX:
             return f"the feeds, which have {lag:,} offsets to copy" if lag > 0 else "the feeds"
         statuses = world.workers.statuses()
@@ -172,6 +187,9 @@ class Switching:
             return f"task {idle[0]}, which does not run"
         if cold := keep_shadows(world, asked, self._work).waits_for:
             return cold
+        known = world.ports.known(asked.application, read_by(asked)) if asked.crossed else {}
+        if crossed := expecting(asked, known):
+            return f"task {crossed[0]}, which expects strays: {STRAYS_HINT}"
         left = unread(world, asked, is_stable=False)
         if left > _UNREAD_MAX:
             return f"the application's own topics, of which {left:,} offsets are not processed"
@@ -194,16 +212,20 @@ class Switching:
         held = self._spent_ms()
         ends = self._worked_off()
         drained = self._spent_ms()
-        world.feeding(asked.feeds, work.ensure_held).drain_to(ends, timeout_s=self._left_s())
+        world.feeding(asked, work.ensure_held).drain_to(ends, timeout_s=self._left_s())
         self._prove()
         proven = self._spent_ms()
-        positions = next_positions(asked, world.ports.committed(asked.application, read_by(asked)))
+        committed = world.ports.committed(asked.application, read_by(asked))
+        if expecting(asked, committed):
+            raise UnfinishedError("strays are expected again", hint=STRAYS_HINT)
+        positions = next_positions(asked, committed)
         self._check_still(ends)
         failpoints.hit("repartition.before_switch")
         # Not a moment earlier: a process that was replaced finds out here.
         work.check()
         right.switch(asked.after.layout, positions, operation=asked.number, rows=goal)
         failpoints.hit("repartition.after_switch")
+        grow(world, asked)
         said = (
             f"layout {asked.after.number} is recorded; nothing was processed for"
             f" {self._spent_ms()} ms: held after {held} ms, worked off after {drained} ms, fed and"

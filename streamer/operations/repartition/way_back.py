@@ -19,7 +19,7 @@ from streamer.kafka.admin import Admin
 from streamer.operations.books import REPARTITION, Books
 from streamer.operations.repartition.request import Asked, read_request
 
-__all__ = ["NO_SNAPSHOT", "WayBack", "look_back", "trimmed", "way_back"]
+__all__ = ["WayBack", "look_back", "trimmed", "way_back"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,9 +46,12 @@ def look_back(config: Config, record: OperationRecord, books: Books) -> WayBack:
     back = way_back(record, books, FIRST_LAYOUT if layout is None else layout.number)
     if back.why_not:
         return back
-    asked = read_request(record.request)
-    why_not = trimmed(admin.starts(_targets(asked)))
-    return WayBack(back.operation, back.tasks, why_not, NO_SNAPSHOT if why_not else "")
+    if config.snapshot_repository:
+        # What was trimmed is in a snapshot; the plan says where it is not.
+        return back
+    why_not = trimmed(admin.starts(_targets(read_request(record.request))))
+    hint = "name the repository that has their snapshots: --set snapshot_repository=..."
+    return WayBack(back.operation, back.tasks, why_not, hint if why_not else "")
 
 
 def way_back(record: OperationRecord, books: Books, layout: Layout) -> WayBack:
@@ -83,22 +86,21 @@ def way_back(record: OperationRecord, books: Books, layout: Layout) -> WayBack:
     return WayBack(record.id, tasks, asked.one_way, _REFUSED if asked.one_way else "")
 
 
-def trimmed(starts: Mapping[TopicPartition, int]) -> str:
-    """Why changelogs that begin here cannot be copied as a whole; "" where they can."""
-    cut = {place: start for place, start in starts.items() if start > 0}
+def trimmed(
+    starts: Mapping[TopicPartition, int], begins: Mapping[TopicPartition, int] | None = None
+) -> str:
+    """Why changelogs that start here cannot be copied from where feeds are to begin (from 0, where
+    nothing is said); "" where they can."""
+    cut = {place: start for place, start in starts.items() if start > (begins or {}).get(place, 0)}
     if not cut:
         return ""
     place, start = min(cut.items())
     return (
-        f"{len(cut)} changelog partitions do not reach back to their begin: {place} begins at"
-        f" {start}"
+        f"{len(cut)} changelog partitions do not reach back to where they are to be copied from:"
+        f" {place} begins at {start}"
     )
 
 
-NO_SNAPSHOT = (
-    "they were trimmed. A repartition copies whole changelogs; one that begins with a snapshot is"
-    " not offered yet"
-)
 _REFUSED = "so is each repartition to the former numbers of tasks"
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from concurrent.futures import FIRST_EXCEPTION, ThreadPoolExecutor, wait
 from contextlib import AbstractContextManager
 from typing import TypeVar
@@ -14,13 +14,13 @@ from streamer.config import Config
 from streamer.control.current import current_record, write_layout
 from streamer.control.operator import Operator
 from streamer.control.right import LayoutRight
-from streamer.feed.plan import FeedPlan
 from streamer.feed.ports import KafkaPorts
 from streamer.kafka.admin import Admin, TopicSpec
 from streamer.kafka.changes import Changes
 from streamer.layout import ApplicationLayout
 from streamer.operations.rebuild_world import KafkaWorld as KafkaOrders
 from streamer.operations.repartition.feeding import KafkaFeeding
+from streamer.operations.repartition.request import Asked
 
 __all__ = ["KafkaWorld"]
 
@@ -43,9 +43,9 @@ class KafkaWorld(Closable):
         self.workers = KafkaWorkers(config)
         self._feeding: KafkaFeeding | None = None
 
-    def feeding(self, plans: Iterable[FeedPlan], guard: Callable[[], None]) -> KafkaFeeding:
+    def feeding(self, asked: Asked, guard: Callable[[], None]) -> KafkaFeeding:
         if self._feeding is None:
-            self._feeding = KafkaFeeding(self.config, plans, guard)
+            self._feeding = KafkaFeeding(self.config, asked, guard)
         return self._feeding
 
     def now_ms(self) -> int:
@@ -132,6 +132,9 @@ class KafkaTopics:
 
     def alter(self, wanted: Mapping[str, Mapping[str, str | None]]) -> None:
         self._changes.alter_topics(wanted)
+
+    def grow(self, wanted: Mapping[str, int], *, tries_only: bool = False) -> None:
+        self._changes.grow_topics(wanted, tries_only=tries_only)
 
     def forget(self, groups: Collection[str]) -> None:
         for group in groups:

@@ -8,13 +8,13 @@ they are when they are read, so that is what goes at the most.
 
 from __future__ import annotations
 
-import time
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 
 from streamer.config import Config
 from streamer.ids import TopicPartition
 from streamer.kafka.changelog import ChangelogConsumer
+from streamer.operations.samples import samples
 from streamer.operations.trim.world import Tells
 
 __all__ = ["sampled_sizes"]
@@ -23,8 +23,6 @@ Stretch = tuple[int, int]
 
 _RECORDS = 200
 _PLACES_AT_ONCE = 64
-# Per group of partitions and probe: the rest is told as not known.
-_WAIT_S = 5.0
 # Of a record in a batch beside key and value: lengths, attributes, and its part of the header.
 _RECORD_BYTES = 12
 
@@ -52,8 +50,8 @@ def sampled_sizes(
     finally:
         consumer.close()
     sizes = {}
-    for place, samples in weighed.items():
-        offsets, size = (sum(column) for column in zip(*samples, strict=True))
+    for place, several in weighed.items():
+        offsets, size = (sum(column) for column in zip(*several, strict=True))
         sizes[place] = round(size / offsets * _length(stretches[place]))
     return sizes
 
@@ -64,29 +62,12 @@ def _weigh(
     """(offsets, bytes) of some records from each of these positions on."""
     reached = dict(begins)
     sizes = dict.fromkeys(begins, 0)
-    counts = dict.fromkeys(begins, 0)
-    reading = set(begins)
-    consumer.add(begins)
-    deadline = time.monotonic() + _WAIT_S
-    while reading and time.monotonic() < deadline:
-        fetched = consumer.fetch(_RECORDS, 100)
-        for records in fetched.records:
-            place = records.place
-            if place not in reading:
-                continue
-            reached[place] = records.position
-            counts[place] += len(records.offsets)
-            pairs = zip(records.keys, records.values, strict=True)
-            sizes[place] += sum(
-                _RECORD_BYTES + len(key or b"") + len(value or b"") for key, value in pairs
-            )
-        ended = {place for place in reading if counts[place] >= _RECORDS}
-        ended |= reading & (fetched.at_end.keys() | fetched.out_of_range | fetched.failures.keys())
-        if ended:
-            consumer.remove(ended)
-            reading -= ended
-    if reading:
-        consumer.remove(reading)
+    for records in samples(consumer, begins, records=_RECORDS):
+        reached[records.place] = records.position
+        pairs = zip(records.keys, records.values, strict=True)
+        sizes[records.place] += sum(
+            _RECORD_BYTES + len(key or b"") + len(value or b"") for key, value in pairs
+        )
     return {
         place: (reached[place] - begin, sizes[place])
         for place, begin in begins.items()

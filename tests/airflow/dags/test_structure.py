@@ -211,6 +211,7 @@ def test_scheduled_ones_have_a_form_that_is_filled_in(bag: Any) -> None:
         ("repartition", "tasks_of", []),
         ("repartition", "tasks_of", ["purchases"]),
         ("repartition", "tasks_of", ["purchases=0"]),
+        ("repartition", "mode", "split"),
     ],
 )
 def test_forms_refuse_what_makes_no_sense(bag: Any, dag: str, name: str, bad: Any) -> None:

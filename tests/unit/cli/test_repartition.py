@@ -13,7 +13,7 @@ from streamer.cli import operations, repartition
 from streamer.cli.main import main
 from streamer.cluster.outline import outline_of, topology_of
 from streamer.errors import PauseError
-from streamer.layout import ApplicationLayout
+from streamer.layout import ApplicationLayout, Mode
 from streamer.operations.completion import survey as completed
 from streamer.operations.completion.kind import Completion
 from streamer.operations.executor import Executor
@@ -44,8 +44,15 @@ def shop(monkeypatch: pytest.MonkeyPatch) -> Shop:
             notice=display.show,
         )
 
-    def surveyed(_config: Any, _topology: Any, tasks: Mapping[int, int], *, number: str) -> Asked:
-        found = asked(tasks, number=number)
+    def surveyed(
+        _config: Any,
+        _topology: Any,
+        tasks: Mapping[int, int],
+        *,
+        number: str,
+        mode: Mode | None = None,
+    ) -> Asked:
+        found = asked(tasks, number=number, mode=mode)
         expected = Expected(records=1_500_000, bytes=3 << 30)
         made.asked = msgspec.structs.replace(found, expected=expected)
         return made.asked
@@ -86,14 +93,30 @@ def test_a_plan_shows_what_changes_and_what_it_costs(
     assert call("plan", "sales=2", "cities=8", "--why", "more hosts") == 0
     first, _head, sales, cities, *more = capsys.readouterr().out.splitlines()
     assert first == "layout 1 -> layout 2, by fold"
-    assert sales.split() == ["0", "sales", "4", "2", "totals"]
-    assert cities.split() == ["1", "app-cities-repartition", "4", "8", "cities"]
+    assert sales.split() == ["0", "sales", "4", "2", "fold", "totals"]
+    assert cities.split() == ["1", "app-cities-repartition", "4", "8", "fold", "cities"]
     cost = next(line for line in more if line.startswith("plan "))
     assert "1,500,000 offsets of changelogs are copied; the state is 3.0 GiB" in cost
     assert "about 38 s, with a pause of about 2000 ms" in cost
     assert any(line.startswith("no way back after step switch: layout 1 is not") for line in more)
     assert more[-1].startswith("streamer repartition apply repartition-")
     assert shop.told.layout is None, "nothing was changed"
+
+
+def test_a_plan_shows_which_topics_are_given_partitions_and_how_that_was_checked(
+    shop: Shop, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert call("plan", "sales=6") == 0
+    first, _head, sales, topic, *more = capsys.readouterr().out.splitlines()
+    assert first == "layout 1 -> layout 2, by grow"
+    assert sales.split() == ["0", "sales", "4", "6", "grow", "totals"]
+    assert topic == (
+        "sales: 4 -> 6 partitions; no record of it tells how producers place keys; murmur2 is"
+        " assumed"
+    )
+    assert any("sales has 6 partitions for good" in line for line in more)
+    assert call("plan", "sales=6", "--mode", "fold") == 2
+    assert "its widest topic has 4 partitions" in capsys.readouterr().err
 
 
 def test_apply_status_and_what_was_done(shop: Shop, capsys: pytest.CaptureFixture[str]) -> None:
@@ -180,7 +203,7 @@ def test_the_way_back_is_shown_planned_and_applied(
     assert call("revert", "--why", "slower") == 0
     line, _head, sales, *_more, last = capsys.readouterr().out.splitlines()
     assert line == f"layout 2 -> layout 3, by fold, which reverts {first}"
-    assert sales.split() == ["0", "sales", "2", "4", "totals"]
+    assert sales.split() == ["0", "sales", "2", "4", "fold", "totals"]
     assert call("apply", last.rpartition(" ")[2]) == 0
     assert shop.is_copied()
     capsys.readouterr()

@@ -19,6 +19,7 @@ from streamer.kafka.admin import TopicSpec
 from streamer.kafka.api import Committed
 from streamer.layout import ApplicationLayout
 from streamer.operations.repartition.ports import Row
+from streamer.operations.repartition.request import Asked
 
 if TYPE_CHECKING:
     from tests.unit.operations.repartition.rig import Shop
@@ -41,9 +42,9 @@ class Shopfront:
         self.workers = Staff(shop)
         self._feeding: Steps | None = None
 
-    def feeding(self, plans: Iterable[FeedPlan], guard: Callable[[], None]) -> Steps:
+    def feeding(self, asked: Asked, guard: Callable[[], None]) -> Steps:
         if self._feeding is None:
-            self._feeding = Steps(self.shop, self.ports, plans, guard)
+            self._feeding = Steps(self.shop, self.ports, asked.feeds, guard)
         return self._feeding
 
     def close(self) -> None:
@@ -113,6 +114,9 @@ class FakeRight:
         pieces = decode_goal({key: value for _place, key, value in rows}, "x", layout.number)
         for piece in pieces.values():
             told.goal |= {TaskId.parse(task): one for task, one in piece.copies.items()}
+        # Brokers take positions of what is there.
+        widths = self._shop.broker.topics
+        assert all(place.partition < widths[place.topic] for place in positions)
         self._shop.broker.groups[NAME].update(positions)
         self._shop.paused = 0
 
@@ -148,6 +152,13 @@ class Topics:
                 self._shop.settings[topic].pop(name, None)
                 if value is not None:
                     self._shop.settings[topic][name] = value
+
+    def grow(self, wanted: Mapping[str, int], *, tries_only: bool = False) -> None:
+        if self._shop.ungrown is not None:
+            raise self._shop.ungrown
+        for topic, width in wanted.items():
+            if self._shop.broker.topics[topic] < width and not tries_only:
+                self._shop.broker.create(topic, width)
 
     def forget(self, groups: Collection[str]) -> None:
         for group in groups:
@@ -222,6 +233,7 @@ class Steps:
                     task,
                     self._ports,
                     starts=starts,
+                    seed=self._shop.seeds.get(task),
                     clock=self._shop.clock,
                     guard=self._guard,
                 )

@@ -12,6 +12,8 @@ from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import Any
 
+import msgspec
+
 from streamer import App, TumblingWindows
 from streamer.clock import ManualClock
 from streamer.config import Config
@@ -20,13 +22,15 @@ from streamer.control.orders import Order, ShadowOrder, decode_order
 from streamer.ids import TaskId, TopicPartition
 from streamer.kafka.api import Committed
 from streamer.kafka.fake import FakeBroker
-from streamer.layout import ApplicationLayout
+from streamer.layout import ApplicationLayout, Mode
 from streamer.operations.executor import Executor
 from streamer.operations.fake import FakeTable
 from streamer.operations.kinds import Kinds
 from streamer.operations.repartition.kind import Repartition
 from streamer.operations.repartition.request import Asked, ask
+from streamer.operations.repartition.seeds import SeedRecord
 from streamer.store.keys import row
+from streamer.store.reading import Block
 from streamer.task.metadata import Metadata, marks
 from streamer.testing.kills import OperationScene
 from streamer.topology.graph import Topology
@@ -71,9 +75,11 @@ def asked(
     width: int = 4,
     layout: ApplicationLayout | None = None,
     number: str = "fold-1",
+    mode: Mode | None = None,
 ) -> Asked:
     made = app or counting()
-    return ask(made.topology(), planned(made, width, layout).layout, tasks, number=number)
+    holds = planned(made, width, layout).layout
+    return ask(made.topology(), holds, tasks, number=number, mode=mode)
 
 
 def note(time_ms: int, topics: Iterable[str], topology: Topology, subtopology: int) -> str:
@@ -83,6 +89,22 @@ def note(time_ms: int, topics: Iterable[str], topology: Topology, subtopology: i
 
 def _nothing() -> None:
     pass
+
+
+@dataclass
+class Kept:
+    """A `Seed`: the rows of a task's stores, as a snapshot has them."""
+
+    positions: dict[str, int] = field(default_factory=dict)
+    rows: dict[str, dict[bytes, bytes]] = field(default_factory=dict)
+    as_of_ms: int = 0
+
+    def blocks(self, store: str) -> Iterator[Block]:
+        for key, one in sorted(self.rows[store].items()):
+            yield Block([key], [one])
+
+    def close(self) -> None:
+        pass
 
 
 @dataclass
@@ -101,13 +123,18 @@ class Shop:
     """The application and all that an operation needs of it; every process opens it anew."""
 
     def __init__(
-        self, tasks: Mapping[int, int] | None = None, *, width: int = 4, **settings: Any
+        self,
+        tasks: Mapping[int, int] | None = None,
+        *,
+        width: int = 4,
+        mode: Mode | None = None,
+        **settings: Any,
     ) -> None:
         self.width = width
         self.clock = ManualClock(1_000_000)
         self.broker = FakeBroker(partition_of=partition_of, now_ms=self.clock.now_ms)
         self.topology = counting().topology()
-        self.asked = asked(tasks or {0: 2, 1: 2}, width=width)
+        self.asked = asked(tasks or {0: 2, 1: 2}, width=width, mode=mode)
         self.config = Config(application_id=NAME, bootstrap_servers="127.0.0.1:9", **settings)
         self.told = Told()
         self.settings: dict[str, dict[str, str]] = {}
@@ -118,6 +145,8 @@ class Shop:
         self.alive = set(WORKERS)
         self.draining: set[str] = set()
         self.refusal: Exception | None = None
+        self.ungrown: Exception | None = None
+        self.seeds: dict[int, Kept] = {}
         self.broken: set[str] = set()
         self.asked_shape = ""
         self.restores_until_ms = 0
@@ -146,6 +175,27 @@ class Shop:
         for worker in WORKERS:
             self.kept[worker] = {}
         self.process()
+
+    def trim(self) -> None:
+        """What lies before snapshots of all tasks, made just now, is gone. Of one feed plan."""
+        (plan,) = self.asked.feeds
+        records = {}
+        for task in plan.tasks:
+            seed = self.seeds[task.partition] = Kept(as_of_ms=self.clock.now_ms())
+            for store in plan.stores:
+                place = TopicPartition(store.source, task.partition)
+                seed.positions[store.name] = self.broker.bounds(place)[1]
+                seed.rows[store.name] = _live({}, self.broker.partition_records(place))
+                self.broker.delete_before(place, seed.positions[store.name])
+            records[str(task)] = SeedRecord(
+                repository="file:///snapshots",
+                layout=1,
+                stem="one",
+                positions=seed.positions,
+                as_of_ms=seed.as_of_ms,
+                bytes=1,
+            )
+        self.asked = msgspec.structs.replace(self.asked, seeds=records)
 
     # -- what the application does ---------------------------------------------------------------
 
@@ -274,6 +324,7 @@ class Shop:
             "topics": sorted(topic for topic in self.broker.topics if "layout-" in topic),
             "kept": {worker: tasks for worker, tasks in self.kept.items() if tasks},
             "layout": (self.told.layout or ApplicationLayout()).number,
+            "input": self.broker.topics[INPUT],
         }
 
     def end(self) -> dict[str, object]:
@@ -283,6 +334,7 @@ class Shop:
             "goal": {task: len(workers) for task, workers in self.told.goal.items()},
             "settings": self.settings,
             "positions": self.broker.groups[NAME],
+            "input": self.broker.topics[INPUT],
             "is copied": self.is_copied(),
         }
 
@@ -293,7 +345,16 @@ class Shop:
             for store in plan.stores:
                 if store.target not in self.broker.topics:
                     return False
-                if self._changes(store.source) != self._changes(store.target):
+                if self.seeds:
+                    rows = {
+                        key: one
+                        for seed in self.seeds.values()
+                        for key, one in seed.rows[store.name].items()
+                    }
+                    wanted = _live(rows, self.broker.records(store.source))
+                    if wanted != _live({}, self.broker.records(store.target)):
+                        return False
+                elif self._changes(store.source) != self._changes(store.target):
                     return False
                 for record in self.broker.records(store.target):
                     assert record.partition == there.home(record.key or b"")
@@ -304,6 +365,16 @@ class Shop:
         for record in self.broker.records(topic):
             found.setdefault(record.key, []).append(record.value)
         return found
+
+
+def _live(rows: Mapping[bytes, bytes], records: Iterable[Any]) -> dict[bytes, bytes]:
+    """What rows come to with these records."""
+    found = dict(rows)
+    for record in records:
+        found.pop(record.key, None)
+        if record.value is not None:
+            found[record.key] = record.value
+    return found
 
 
 def started(shop: Shop) -> Any:

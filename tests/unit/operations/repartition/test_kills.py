@@ -46,6 +46,45 @@ def test_cancelled_anywhere_before_the_switch_it_leaves_nothing() -> None:
     assert ("repartition.after_switch", 1) not in granted
 
 
+def growing() -> Shop:
+    """The sales alone, whose topic is given a partition."""
+    return Shop({0: 3}, width=2)
+
+
+def grown() -> OperationScene:
+    made = growing()
+    return made.scene(made.end)
+
+
+def not_grown() -> OperationScene:
+    made = growing()
+    return made.scene(made.untouched)
+
+
+@pytest.mark.slow
+def test_killed_anywhere_it_ends_with_a_topic_that_was_grown() -> None:
+    assert len(check_kills(grown, [*POINTS, "repartition.after_growth"])) > 30
+
+
+@pytest.mark.slow
+def test_cancelled_anywhere_before_the_switch_the_topic_is_as_it_was() -> None:
+    assert ("repartition.before_switch", 1) in check_cancels(not_grown, POINTS, every=29)
+
+
+def trimmed() -> OperationScene:
+    """Feeds that begin with snapshots."""
+    made = shop()
+    made.process()
+    made.trim()
+    return made.scene(made.end)
+
+
+@pytest.mark.slow
+def test_killed_anywhere_it_has_all_of_what_was_trimmed() -> None:
+    points = ["feed.after_produce", "feed.after_commit", "repartition.after_proof"]
+    assert len(check_kills(trimmed, points)) > 20
+
+
 @pytest.mark.slow
 def test_a_process_that_wakes_after_it_was_replaced_changes_nothing() -> None:
     assert check_zombies(carried_out, POINTS)

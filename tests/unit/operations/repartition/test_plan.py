@@ -61,7 +61,10 @@ def another_topology(shop: Shop) -> None:
 @pytest.mark.parametrize(
     ("change", "told"),
     [
-        (trimmed, "do not reach back to their begin: app-totals-changelog/0 begins at 1"),
+        (
+            trimmed,
+            "do not reach back to where they are to be copied from: app-totals-changelog/0 begins",
+        ),
         (grown, "sales has 8 partitions, and had 4"),
         (made_before, "app-totals-changelog.layout-2 of layout 2 exist already"),
         (without_changelog, "changelog app-cities-changelog has 0 partitions"),

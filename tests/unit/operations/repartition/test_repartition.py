@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from streamer.control.orders import FORMAT, ShadowOrder, encode_order, shadow_key
-from streamer.errors import FencedError, PauseError
+from streamer.errors import FencedError, OperationRefusedError, PauseError
 from streamer.feed.proof import WHILE_FED
 from streamer.ids import TaskId, TopicPartition
 from streamer.operations.work import Work
@@ -206,7 +206,7 @@ def test_who_wakes_after_a_cancel_and_has_the_right_last_pauses_nobody() -> None
     assert shop.untouched()["topics"] == []
 
 
-def test_a_switch_that_came_a_moment_before_the_cancel_stays() -> None:
+def test_a_switch_that_came_a_moment_before_the_cancel_is_finished() -> None:
     shop = Shop()
     executor = shop.executor()
     operation = executor.propose("repartition", shop.asked.plain()).id
@@ -219,8 +219,27 @@ def test_a_switch_that_came_a_moment_before_the_cancel_stays() -> None:
 
     shop.at_right = switched
     record = shop.executor().cancel(operation)
-    assert record.state == "cancelled"
-    assert "layout 2 was recorded meanwhile" in record.steps[1].said
-    assert shop.untouched()["topics"] != []
+    assert record.state == "done", record.trouble
+    assert "there is no way back after step switch" in record.note
+    assert {step.state for step in record.steps} == {"done"}
+    assert shop.executor().books().uncompleted() == [record], "what it left is found"
     assert shop.left() == {"groups": [], "orders": [], "paused": 0}
     assert shop.is_copied()
+
+
+def test_what_was_trimmed_comes_from_snapshots() -> None:
+    shop = Shop({0: 2})
+    shop.trim()
+    record = started(shop)
+    assert record.state == "done", record.trouble
+    assert shop.is_copied()
+    assert "by 4 feeds, 4 of which begin with a snapshot" in record.plan.steps[2].summary
+
+
+def test_what_was_trimmed_since_it_was_planned_is_refused() -> None:
+    shop = Shop({0: 2})
+    shop.trim()
+    shop.process()
+    shop.broker.delete_before(shop.asked.sources[1], shop.asked.begins[shop.asked.sources[1]] + 1)
+    with pytest.raises(OperationRefusedError, match="do not reach back to where they are to be"):
+        shop.executor().plan("repartition", shop.asked.plain())

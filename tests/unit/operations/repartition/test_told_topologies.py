@@ -15,6 +15,7 @@ from streamer.config import Config
 from streamer.control.requests import PlanRecord, decode, encode
 from streamer.errors import OperationRefusedError, TopologyError
 from streamer.feed.plan import FeedPlan
+from streamer.ids import Layout
 from streamer.operations.repartition import survey
 from streamer.operations.repartition.request import Asked, ask
 from streamer.operations.repartition.survey import told_topology, wished
@@ -111,7 +112,9 @@ def test_a_function_that_says_whose_a_row_is_is_known_by_its_name_alone() -> Non
     layout = partitions(real, {"customers": 4, "sales": 4, "cities": 4}).layout
     side = layout.subtopologies[number]
     plans = [
-        FeedPlan.of(one, number, operation="op", source=side, target=side.folded(2, 2))
+        FeedPlan.of(
+            one, number, operation="op", source=side, target=side.moved(2, Layout(2), "fold")
+        )
         for one in (real, made)
     ]
     assert plans[0] == plans[1]

@@ -75,7 +75,9 @@ def test_what_the_topology_would_refuse_is_said_before_anybody_goes() -> None:
 def test_changelogs_that_were_trimmed_are_named() -> None:
     one, other = TopicPartition("totals", 0), TopicPartition("totals", 1)
     assert trimmed({one: 0, other: 0}) == ""
-    assert trimmed({one: 0, other: 7}).endswith("their begin: totals/1 begins at 7")
+    assert trimmed({one: 0, other: 7}).endswith("copied from: totals/1 begins at 7")
+    assert trimmed({one: 0, other: 7}, {one: 0, other: 7}) == "", "a snapshot has what was before"
+    assert trimmed({one: 0, other: 7}, {other: 6}) != ""
 
 
 def test_a_revert_gives_the_former_numbers_and_loses_nothing() -> None:

@@ -1,0 +1,238 @@
+"""A topic of others is given more partitions: what is planned, in which order it is done, and what
+is in the way."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import pytest
+
+from streamer import App
+from streamer.errors import ConfigError, KafkaUnavailableError, OperationRefusedError, TopologyError
+from streamer.ids import Layout, TaskId, TopicPartition
+from streamer.kafka.api import Committed
+from streamer.layout import ApplicationLayout
+from streamer.operations.repartition.partitioners import placed_by, with_partitioner
+from streamer.operations.repartition.positions import expecting, next_positions
+from streamer.operations.repartition.request import Asked, ask, modes, read_request
+from streamer.operations.repartition.way_back import way_back
+from streamer.task.metadata import Metadata, input_mark
+from streamer.topology.partitioner import partition_of
+from streamer.topology.partitions import partitions
+from tests.unit.operations.repartition.front import NAME
+from tests.unit.operations.repartition.rig import INPUT, Shop, asked, counting, planned, started
+
+STRAYS = f"{NAME}-{INPUT}-strays.layout-2"
+WIDTHS = {INPUT: 4}
+
+
+def grown_layout() -> ApplicationLayout:
+    return asked({0: 6}).after.layout
+
+
+def test_more_tasks_than_partitions_are_more_partitions_and_a_topic_for_strays() -> None:
+    one = asked({0: 6})
+    own = one.after.layout.subtopologies[0]
+    assert (own.mode, own.tasks, own.inputs[INPUT].partitions) == ("grow", 6, 6)
+    assert one.grown == {INPUT: 6}
+    assert one.inputs == {INPUT: 4}, "as it is when it is planned"
+    assert one.repartition == {STRAYS: 6}
+    assert "4 does not divide the partitions of sales (6)" in one.one_way
+    assert read_request(one.plain()) == one
+
+
+@pytest.mark.parametrize(
+    ("tasks", "mode", "found"),
+    [
+        ({0: 2}, None, "fold"),
+        ({0: 5}, None, "grow"),
+        ({1: 9}, None, "fold"),
+        ({0: 8}, "grow", "grow"),
+    ],
+)
+def test_the_mode_is_that_which_changes_least(tasks: dict[int, int], mode: Any, found: str) -> None:
+    assert set(modes(planned(counting()).layout, tasks, mode).values()) == {found}
+
+
+@pytest.mark.parametrize(
+    ("tasks", "mode", "told"),
+    [
+        ({0: 2}, "grow", "sales .4. cannot be given 2 partitions"),
+        ({1: 6}, "grow", "topics of the application's own alone"),
+        ({0: 6}, "fold", "its widest topic has 4 partitions"),
+        ({0: 4}, None, "nothing would change"),
+    ],
+)
+def test_what_is_no_growth_is_refused(tasks: dict[int, int], mode: Any, told: str) -> None:
+    topology = counting().topology()
+    with pytest.raises((TopologyError, OperationRefusedError), match=told):
+        ask(topology, planned(counting()).layout, tasks, number="grow-1", mode=mode)
+
+
+def test_topics_that_are_joined_grow_together() -> None:
+    app = App(NAME)
+    prices = app.table("prices", key=str, value=int, store="prices")
+    app.stream(INPUT, key=str, value=int).join(prices, lambda one, other: one * other).to("out")
+    made = app.topology()
+    layout = partitions(made, {INPUT: 4, "prices": 4}, None).layout
+    one = ask(made, layout, {0: 6}, number="grow-1")
+    assert one.grown == {INPUT: 6, "prices": 6}
+    assert one.repartition == {STRAYS: 6, f"{NAME}-prices-strays.layout-2": 6}
+
+
+# -- by which partitioner ------------------------------------------------------------------------
+
+
+def placed(by: Any, width: int = 4) -> dict[TopicPartition, list[bytes]]:
+    found: dict[TopicPartition, list[bytes]] = {}
+    for number in range(200):
+        key = f"customer-{number}".encode()
+        found.setdefault(TopicPartition(INPUT, partition_of(key, width, by)), []).append(key)
+    return found
+
+
+@pytest.mark.parametrize("by", ["murmur2", "consistent"])
+def test_records_tell_by_which_partitioner_they_were_placed(by: Any) -> None:
+    assert placed_by(placed(by), WIDTHS, "murmur2") == {INPUT: (by, 200)}
+
+
+def test_without_records_that_tell_it_is_what_was_expected() -> None:
+    assert placed_by({}, WIDTHS, "consistent") == {INPUT: ("consistent", 0)}
+    alone = placed("murmur2", 1)
+    assert placed_by(alone, {INPUT: 1}, "consistent") == {INPUT: ("consistent", 0)}
+
+
+def test_a_producer_of_another_mind_is_found_with_one_of_its_records() -> None:
+    keys = placed("murmur2")
+    keys[TopicPartition(INPUT, 0)].append(b"customer-1")
+    assert partition_of(b"customer-1", 4) != 0
+    with pytest.raises(OperationRefusedError, match="1 of 201 by murmur2") as refused:
+        placed_by(keys, WIDTHS, "murmur2")
+    assert "key b'customer-1' in sales/0" in refused.value.message
+
+
+def test_both_layouts_and_the_copies_go_by_the_partitioner_that_was_found() -> None:
+    layout = with_partitioner(planned(counting()).layout, 0, "consistent")
+    one = ask(counting().topology(), layout, {0: 6}, number="grow-1")
+    assert one.after.layout.subtopologies[0].partitioner == "consistent"
+    here, there = one.feeds[0].homes()
+    assert (here.name, there.name) == ("consistent", "consistent")
+    assert (here.tasks, there.tasks) == (4, 6)
+
+
+# -- what is done --------------------------------------------------------------------------------
+
+
+def test_the_topic_grows_behind_the_record_and_its_new_partitions_are_told_by_their_strays() -> (
+    None
+):
+    shop = Shop({0: 6})
+    seen: list[tuple[int, bool]] = []
+    create = shop.broker.create
+
+    def creating(topic: str, partitions: int) -> None:
+        if topic == INPUT:
+            seen.append((partitions, shop.told.layout_is_next(shop.asked)))
+        create(topic, partitions)
+
+    shop.broker.create = creating  # type: ignore[method-assign]
+    record = started(shop)
+    assert record.state == "done", record.trouble
+    assert seen == [(6, True)]
+    assert shop.broker.topics[STRAYS] == 6
+    group = shop.broker.groups[NAME]
+    assert sorted(place.partition for place in group if place.topic == INPUT) == [0, 1, 2, 3]
+    assert [group[TopicPartition(STRAYS, one)].position for one in range(6)] == [0] * 6
+    notes = [Metadata.decode(group[TopicPartition(STRAYS, one)].metadata) for one in range(6)]
+    assert {input_mark(INPUT), input_mark(STRAYS)} <= notes[3].marks
+    assert input_mark(INPUT) not in notes[4].marks, "its task has not read anything of the topic"
+    assert notes[5].stream_time_ms == 103, "of all that may have had its keys"
+    assert shop.is_copied()
+    assert "then give sales 6 partitions, where it has 4" in record.plan.steps[5].summary
+    assert "sales has 6 partitions for good" in record.plan.lost[0]
+
+
+def test_a_growth_that_the_brokers_would_refuse_is_refused_before_anything_is_done() -> None:
+    shop = Shop({0: 6})
+    shop.ungrown = ConfigError("not allowed: Alter on topic sales")
+    with pytest.raises(ConfigError, match="Alter on topic sales"):
+        shop.executor().plan("repartition", shop.asked.plain())
+
+
+def test_where_the_topic_could_not_grow_after_the_switch_it_is_gone_on_with() -> None:
+    shop = Shop({0: 6})
+
+    def take_away() -> None:
+        shop.ungrown = KafkaUnavailableError("away")
+
+    shop.at_pause = take_away
+    record = started(shop)
+    assert (record.state, shop.broker.topics[INPUT]) == ("failed", 4)
+    assert shop.told.layout == shop.asked.after.layout
+    shop.ungrown = None
+    assert shop.executor().resume(record.id).state == "done"
+    assert shop.broker.topics[INPUT] == 6
+
+
+# -- out of a layout that has strays -------------------------------------------------------------
+
+
+def folding_back() -> Asked:
+    one = ask(counting().topology(), grown_layout(), {0: 3}, number="fold-2")
+    assert one.after.layout.subtopologies[0].mode == "fold"
+    return one
+
+
+def committed(quiet: Mapping[int, bool]) -> dict[TopicPartition, Committed]:
+    """Tasks of the layout that was grown. Each has forwarded a little ahead."""
+    marks = frozenset({input_mark(INPUT), input_mark(STRAYS)})
+    ahead = {input_mark(INPUT): 12}
+    return {
+        TopicPartition(topic, task): Committed(
+            10, Metadata(50, marks, forwarded=ahead, stray_ms=40, is_quiet=is_quiet).encode()
+        )
+        for topic in (INPUT, STRAYS)
+        for task, is_quiet in quiet.items()
+    }
+
+
+def test_a_layout_is_left_once_none_of_its_tasks_expects_strays() -> None:
+    one = folding_back()
+    assert {place.topic for place in one.own} >= {STRAYS}, "worked off inside the pause"
+    calm = committed(dict.fromkeys(range(6), True))
+    assert expecting(one, calm) == []
+    assert expecting(one, committed({**dict.fromkeys(range(6), True), 4: False})) == [TaskId(0, 4)]
+    assert expecting(one, {}) == [TaskId(0, task) for task in range(6)]
+    assert expecting(asked({0: 2}), {}) == [], "where no topic was grown there are none"
+
+
+def test_what_was_known_of_strays_is_left_behind() -> None:
+    found = next_positions(folding_back(), committed(dict.fromkeys(range(6), True)))
+    notes = [Metadata.decode(each.metadata) for each in found.values()]
+    assert all(note.marks == {input_mark(INPUT)} for note in notes)
+    assert all((note.forwarded, note.stray_ms, note.is_quiet) == ({}, -1, False) for note in notes)
+    assert {place.topic for place in found} == {INPUT}
+
+
+def test_another_growth_has_strays_of_its_own() -> None:
+    one = ask(counting().topology(), grown_layout(), {0: 9}, number="grow-2")
+    assert one.repartition == {f"{NAME}-{INPUT}-strays.layout-3": 9}
+    assert one.crossed == [0]
+    assert one.after.layout.number == Layout(3)
+
+
+def test_a_plan_is_refused_while_strays_are_expected() -> None:
+    shop = Shop({0: 6})
+    assert started(shop).state == "done"
+    shop.next(ask(counting().topology(), shop.asked.after.layout, {0: 3}, number="fold-2"))
+    shop.broker.groups[NAME] |= committed(dict.fromkeys(range(6), False))
+    with pytest.raises(OperationRefusedError, match="6 tasks expect strays, such as task 0_0"):
+        shop.executor().plan("repartition", shop.asked.plain())
+
+
+def test_a_growth_is_not_reverted() -> None:
+    shop = Shop({0: 6})
+    record = started(shop)
+    back = way_back(record, shop.executor().books(), Layout(2))
+    assert "4 does not divide the partitions of sales (6)" in back.why_not
