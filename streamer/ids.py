@@ -23,6 +23,7 @@ __all__ = [
     "check_topic",
     "control_topic",
     "is_changelog_of",
+    "is_strays_topic",
     "is_worker_id",
     "parse_state_name",
     "repartition_topic",
@@ -142,6 +143,11 @@ def routed_name(topic: str) -> str:
 def strays_topic(application_id: str, topic: str, layout: Layout) -> str:
     """Where records of a topic go that were found where their keys are not at home."""
     return f"{application_id}-{topic}-strays{_suffix(layout)}"
+
+
+def is_strays_topic(application_id: str, topic: str) -> bool:
+    """Whether it is one of the application, of any layout."""
+    return topic.startswith(f"{application_id}-") and "-strays.layout-" in topic
 
 
 def state_name(task: TaskId, layout: Layout = FIRST_LAYOUT) -> str:

@@ -76,8 +76,11 @@ def changelog_spec(name: str, partitions: int, config: Config) -> TopicSpec:
 
 def repartition_spec(name: str, partitions: int, config: Config) -> TopicSpec:
     """A repartition topic to create. Its records stay until they were processed: nothing but a
-    purge may delete them."""
-    settings = {each: str(value) for each, value in config.internal_topics.items()}
+    purge may delete them. They may come from topics of others that take larger ones than the
+    brokers' default, and keep their times."""
+    settings = {"max.message.bytes": _SETTINGS["max.message.bytes"]}
+    settings |= {each: str(value) for each, value in config.internal_topics.items()}
+    settings |= {"message.timestamp.type": "CreateTime"}
     settings |= {"cleanup.policy": "delete", "retention.ms": "-1", "retention.bytes": "-1"}
     settings |= {"segment.bytes": str(config.changelog_segment_bytes)}
     return TopicSpec(name, partitions, settings, replication_factor=config.replication_factor)

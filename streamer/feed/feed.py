@@ -104,7 +104,7 @@ class Feed(Closable):
             size_total=totals.size + int(left * mean),
             records_per_s=records_per_s,
             bytes_per_s=bytes_per_s,
-            waits_for=self._waits_for,
+            waits_for=self._waits_for or ("rows of a snapshot come first" if state.seeding else ""),
         )
 
     def limit(self, bytes_per_s: int | None) -> None:

@@ -15,22 +15,32 @@ __all__ = ["Quiet"]
 
 @dataclass(slots=True)
 class Quiet:
-    """`since_ms` is the time of the last stray, and of the switch before there was one: in ms since
-    1970, by the worker's clock; `last_stray_ms` is -1 while none has come. Once `is_over`, it stays
-    so."""
+    """`last_stray_ms` is the time of the last stray, and of the task's first start before there was
+    one: in ms since 1970, by the worker's clock. Once `is_over`, it stays so. `noted_ms` is what
+    was committed of that time, -1 for nothing."""
 
     quiet_ms: int
-    since_ms: int
+    last_stray_ms: int
     is_over: bool = False
-    last_stray_ms: int = -1
+    noted_ms: int = -1
+
+    @classmethod
+    def begun(cls, quiet_ms: int, *, noted_ms: int, is_over: bool, now_ms: int) -> Quiet:
+        """Of a task that starts. Not since the switch: its topic may have been given its partitions
+        long after that, and no task starts before."""
+        since_ms = noted_ms if noted_ms >= 0 else now_ms
+        return cls(quiet_ms, since_ms, is_over, noted_ms)
+
+    def may_end(self, now_ms: int) -> bool:
+        """Whether a wait that begins now would end it."""
+        return now_ms - self.last_stray_ms >= self.quiet_ms
 
     def saw_stray(self, now_ms: int) -> None:
         """One was taken in."""
         if not self.is_over:
-            self.last_stray_ms = now_ms
-            self.since_ms = max(self.since_ms, now_ms)
+            self.last_stray_ms = max(self.last_stray_ms, now_ms)
 
     def waited(self, began_ms: int) -> None:
         """A wait has ended; what it waited for was asked for after `began_ms`."""
-        if began_ms - self.since_ms >= self.quiet_ms:
+        if self.may_end(began_ms):
             self.is_over = True

@@ -96,10 +96,14 @@ class ActiveTask:
     def fail(self, error: StreamerError) -> None:
         """Stop processing and keep the reason. Not to be called with a transaction open."""
         self.failure = error
+        for crossing in self.crossings:
+            crossing.close()
         self.move(TaskState.FAILED)
 
     def close(self) -> None:
         """Close the database. What was not committed is forgotten."""
+        for crossing in self.crossings:
+            crossing.close()
         if self._pipeline is not None:
             self._pipeline.close()
         self.database.close()
@@ -129,7 +133,7 @@ class ActiveTask:
         count = 0
         if self.crosses:
             for crossing in self.crossings:
-                crossing.turn(self.input, self.positions[crossing.strays], now_ms)
+                crossing.turn(self.input, self.positions, now_ms)
         for run in self.input.take(now_ms):
             for part in self._parts(run, now_ms) if self.crossings else (run,):
                 self.pipeline.run(part)
@@ -155,6 +159,13 @@ class ActiveTask:
         """Whether the position of forwarding has moved since the last commit, or the task has begun
         not to expect strays any more."""
         return any(one.is_news for one in self.crossings)
+
+    @property
+    def _is_quiet(self) -> bool:
+        """Whether it expects no strays any more, and is behind those that it forwarded."""
+        return bool(self.crossings) and all(
+            one.quiet.is_over and one.has_passed(self.positions) for one in self.crossings
+        )
 
     @property
     def needs_commit(self) -> bool:
@@ -190,7 +201,7 @@ class ActiveTask:
             self._by_mark(closings),
             forwarded={input_mark(one.source.topic): one.forwarded for one in self.crossings},
             stray_ms=max((one.quiet.last_stray_ms for one in self.crossings), default=-1),
-            is_quiet=bool(self.crossings) and all(one.quiet.is_over for one in self.crossings),
+            is_quiet=self._is_quiet,
         ).encode()
         # What a punctuation by the wall clock forwards moves times, but no position.
         is_moved = times != self.committed_times or closings != self.committed_closings

@@ -139,8 +139,12 @@ class Plan:
             assert self.ahead is not None
             own = self.layout.subtopologies[task.subtopology]
             source = TopicPartition(topic, task.partition)
-            quiet = Quiet(self.config.stray_quiet_ms, max(self.ahead.switched_ms, stray_ms))
-            quiet.last_stray_ms, quiet.is_over = stray_ms, is_quiet
+            quiet = Quiet.begun(
+                self.config.stray_quiet_ms,
+                noted_ms=stray_ms,
+                is_over=is_quiet,
+                now_ms=self.wall_time_ms(),
+            )
             crossing = Crossing(
                 task,
                 source,

@@ -10,7 +10,7 @@ its batch is processed.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Protocol
 
 from streamer import metrics
@@ -29,9 +29,6 @@ __all__ = ["Ahead", "Crossing"]
 
 class Ahead(Protocol):
     """What is read and asked ahead of processing. Used by the worker's main thread."""
-
-    switched_ms: int
-    """When the layout was recorded, in ms since 1970."""
 
     def read(self, place: TopicPartition, position: int) -> tuple[list[RawBatch], int]:
         """What there is now from this position on, and the position behind it. Raises the
@@ -72,27 +69,35 @@ class Crossing:
         self._homes = homes
         self._ahead = ahead
         self._output = output
-        self._was_quiet = quiet.is_over
+        # Of `quiet`, what is committed; a time that nobody has noted yet is not.
+        self._was_quiet, self._noted_ms = quiet.is_over, quiet.noted_ms
         self._wait: Wait | None = None
         # What was asked, and what was held, when the wait began.
         self._asked = self._batches = self._began_ms = 0
 
     # -- before records are processed ----------------------------------------------------------
 
-    def turn(self, task_input: TaskInput, strays_position: int, now_ms: int) -> None:
-        """Forward what has come, and release what has waited for long enough. `strays_position` is
-        up to where strays were taken in."""
+    def turn(
+        self, task_input: TaskInput, positions: Mapping[TopicPartition, int], now_ms: int
+    ) -> None:
+        """Forward what has come, and release what has waited for long enough. `positions` are up to
+        where both topics were processed."""
         if self.quiet.is_over:
             task_input.open(self.source)
-            self._ahead.leave(self.source)
-            return
+            if self.has_passed(positions):
+                self._ahead.leave(self.source)
+                return
+        # Others may wait for what is found here, also where this task waits for nobody any more.
         batches, position = self._ahead.read(self.source, self.forwarded)
         for batch in batches:
             self._forward(batch, strays_in(batch, self._homes))
         # Behind the last record there may be markers of transactions.
         self.forwarded = max(self.forwarded, position)
+        if self.quiet.is_over:
+            return
         held = task_input.held(self.source)
-        if self._wait is None and held:
+        # Where nothing comes there is nothing to hold, and all the same it gets quiet.
+        if self._wait is None and (held or self.quiet.may_end(now_ms)):
             self._wait, self._batches, self._began_ms = Wait(), held, now_ms
             self._asked = self._ahead.asked()
         if self._wait is None:
@@ -101,7 +106,7 @@ class Crossing:
         number, look = self._ahead.look(self.source.topic)
         if number > self._asked:
             self._wait = self._wait.looked(look, self.source.partition)
-        if self._wait.is_over(strays_position):
+        if self._wait.is_over(positions[self.strays]):
             task_input.release(self.source, self._batches)
             self._wait = None
             self.quiet.waited(self._began_ms)
@@ -143,17 +148,30 @@ class Crossing:
 
     # -- the commit ----------------------------------------------------------------------------
 
+    def has_passed(self, positions: Mapping[TopicPartition, int]) -> bool:
+        """Whether all that was forwarded lies behind this task, so that nobody finds it again."""
+        return positions[self.source] >= self.forwarded
+
     @property
     def is_news(self) -> bool:
         """Whether there is anything to commit."""
-        return self.forwarded != self.committed or self.quiet.is_over != self._was_quiet
+        is_noted = (self.quiet.is_over, self.quiet.last_stray_ms) == (
+            self._was_quiet,
+            self._noted_ms,
+        )
+        return self.forwarded != self.committed or not is_noted
 
     def stored(self) -> None:
         """What was forwarded is committed."""
         self.committed = self.forwarded
-        self._was_quiet = self.quiet.is_over
+        self._was_quiet, self._noted_ms = self.quiet.is_over, self.quiet.last_stray_ms
 
     def abort(self) -> None:
         """Nothing since the last commit happened; what was held comes again."""
         self.forwarded = self.committed
+        self.quiet.is_over = self._was_quiet
         self._wait = None
+
+    def close(self) -> None:
+        """The task is not here any more, or does not go on."""
+        self._ahead.leave(self.source)

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import logging
 import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from typing import Protocol
 
 from streamer.config import Config
@@ -23,7 +23,9 @@ _log = logging.getLogger(__name__)
 
 # The operation needs a moment for it, and not everybody has to ask.
 _ITSELF_S = 2.0
-_PAUSE_S = 0.2
+_PAUSE_S = 0.5
+# Who may not is refused by brokers each time, and a fleet has hundreds of workers.
+_AGAIN_S = 30.0
 
 _WAITING = (
     "Waiting until the operation that recorded the layout has done it: streamer operations list,"
@@ -39,23 +41,34 @@ def _grow(config: Config, wanted: Mapping[str, int]) -> None:
     Changes(config).grow_topics(wanted)
 
 
+def widths(layout: ApplicationLayout | None, read: Collection[str]) -> dict[str, int]:
+    """The topics, of those that are read, that the layout has grown, with the partitions that it
+    gave them."""
+    return {
+        topic: one.partitions
+        for own in (layout or ApplicationLayout()).subtopologies.values()
+        if own.mode == "grow"
+        for topic, one in own.external.items()
+        if topic in read
+    }
+
+
 def await_growth(
     config: Config,
     admin: Counts,
-    layout: ApplicationLayout | None,
+    wanted: Mapping[str, int],
     *,
     stopping: threading.Event,
     grow: Callable[[Config, Mapping[str, int]], None] = _grow,
 ) -> None:
-    """Return once all topics that were to be grown are as wide as the layout says. `grow` makes
-    them so.
+    """Return once these topics are as wide. `grow` makes them so.
 
     Raises StoppedError, TopicMissingError, and KafkaUnavailableError.
     """
-    waited_s, is_told = 0.0, False
-    wanted = _wanted(layout)
+    left_s, is_told = _ITSELF_S, False
     while wanted and (narrow := _too_narrow(wanted, admin.partitions(sorted(wanted)))):
-        if waited_s >= _ITSELF_S:
+        if left_s <= 0:
+            left_s = _AGAIN_S
             try:
                 grow(config, narrow)
             except ConfigError as error:
@@ -64,18 +77,7 @@ def await_growth(
                 is_told = True
         if stopping.wait(_PAUSE_S):
             raise StoppedError(f"it was to wait until {min(narrow)} has more partitions")
-        waited_s += _PAUSE_S
-
-
-def _wanted(layout: ApplicationLayout | None) -> dict[str, int]:
-    """The topics of others that the layout has grown, with the partitions that it gave them."""
-    return {
-        topic: read.partitions
-        for one in (layout or ApplicationLayout()).subtopologies.values()
-        if one.mode == "grow"
-        for topic, read in one.inputs.items()
-        if not read.is_internal
-    }
+        left_s -= _PAUSE_S
 
 
 def _too_narrow(wanted: Mapping[str, int], counts: Mapping[str, int]) -> dict[str, int]:

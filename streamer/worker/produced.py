@@ -8,7 +8,7 @@ from typing import Any
 from streamer import metrics
 from streamer.config import Config
 from streamer.errors import RecordRefusedError, RecordTooLargeError
-from streamer.ids import TopicPartition
+from streamer.ids import TopicPartition, is_strays_topic
 from streamer.kafka.api import Committed, OnRefused, ResultProducer
 from streamer.record import Headers
 
@@ -116,6 +116,12 @@ class WorkerOutput:
         if topic == self._config.dead_letter_topic:
             # What was to be kept would be lost.
             raise error
+        if is_strays_topic(self._config.application_id, topic):
+            raise RecordRefusedError(
+                f"a record on its way to its key's task is refused: {error}",
+                hint=f"see to the settings of {topic}: it is no result, and is never skipped, so"
+                " the task goes on from its last commit once it is taken",
+            ) from error
         self._left_out += 1  # counted with the commit: it is met again in every try
         if self._config.production_error == "dead_letter":
             kept = None if isinstance(error, RecordTooLargeError) else value

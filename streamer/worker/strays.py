@@ -167,11 +167,9 @@ class Lookout(Closable):
 
 
 class ReadAhead(Closable):
-    """A scout and a lookout. `switched_ms` is when the layout was recorded, by the clock of who
-    did, in ms since 1970."""
+    """A scout and a lookout."""
 
-    def __init__(self, scout: Scout, lookout: Lookout, switched_ms: int) -> None:
-        self.switched_ms = switched_ms
+    def __init__(self, scout: Scout, lookout: Lookout) -> None:
         self.read = scout.read
         self.leave = scout.leave
         self.asked = lookout.asked
@@ -183,9 +181,7 @@ class ReadAhead(Closable):
             part.close()
 
 
-def read_ahead(
-    config: Config, planned: Partitions, closing: ExitStack, *, switched_ms: int
-) -> ReadAhead | None:
+def read_ahead(config: Config, planned: Partitions, closing: ExitStack) -> ReadAhead | None:
     """What a worker needs where its layout has topics that were grown; None where it has none."""
     topics = grown(config.application_id, planned)
     if not topics:
@@ -193,7 +189,7 @@ def read_ahead(
     made = settings.feed_consumer(config, settings.strays_group(config), shares=2)
     scout = Scout(InputConsumer(config, made, shares=2), config.max_poll_records)
     lookout = Lookout(_Brokers(config, topics).look)
-    return closing.enter_context(ReadAhead(scout, lookout, switched_ms))
+    return closing.enter_context(ReadAhead(scout, lookout))
 
 
 class _Brokers:

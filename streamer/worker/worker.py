@@ -24,7 +24,9 @@ from streamer.cluster.work import Work
 from streamer.config import Config, budget
 from streamer.control.current import current_layout
 from streamer.errors import (
+    InternalTopicError,
     LayoutChangedError,
+    PartitionsChangedError,
     StoppedError,
     StreamerError,
     TopologyChangedError,
@@ -45,14 +47,14 @@ from streamer.store.pool import MemoryPool
 from streamer.task.active import committed_by
 from streamer.task.build import Plan
 from streamer.topology.graph import Topology
-from streamer.topology.partitions import Partitions
+from streamer.topology.partitions import Partitions, external_topics
 from streamer.topology.routed import routed
 from streamer.worker.checks import check
 from streamer.worker.chores import Chores
 from streamer.worker.following import Following
 from streamer.worker.former import Former
 from streamer.worker.gauges import Gauges, show_budget
-from streamer.worker.growing import await_growth
+from streamer.worker.growing import await_growth, widths
 from streamer.worker.layouts import recorded_layout
 from streamer.worker.loop import Loop
 from streamer.worker.namesakes import refuse_namesakes
@@ -75,6 +77,13 @@ __all__ = ["Worker"]
 _log = logging.getLogger(__name__)
 
 _LEAVE_S = 5.0
+# Where a layout is recorded meanwhile: topics may be those of the next one already.
+_MAY_PASS = (
+    LayoutChangedError,
+    TopologyChangedError,
+    PartitionsChangedError,
+    InternalTopicError,
+)
 
 
 class Worker:
@@ -124,7 +133,7 @@ class Worker:
                 except StoppedError as stopped:
                     _log.info("stopped: %s", stopped)
                     return 0
-                except (LayoutChangedError, TopologyChangedError) as error:
+                except _MAY_PASS as error:
                     holds = self._directory.layout.number
                     is_newer = partial(_is_newer, self.config, holds, stopping=self._stopping)
                     if not following.begins_anew(error, is_newer):
@@ -141,7 +150,8 @@ class Worker:
             self._directory.layout = layout or ApplicationLayout()
             settle_shadows(self._directory.path / "tasks", record)
             self._topology = routed(self._declared, layout)
-            await_growth(self.config, admin, layout, stopping=self._stopping)
+            read, _written = external_topics(self._topology)
+            await_growth(self.config, admin, widths(layout, read), stopping=self._stopping)
             prepared = prepare(self._topology, self.config, admin, layout=layout)
             planned, self._delete_retention_ms = prepared
             self._directory.layout = planned.layout
@@ -154,7 +164,6 @@ class Worker:
                 len(planned.tasks),
                 planned.layout.number,
             )
-            self._switched_ms = record.at_ms if record else 0
             return self._run(planned, closing)
 
     def _run(self, planned: Partitions, closing: ExitStack) -> int:
@@ -270,7 +279,7 @@ class Worker:
             wall_time_ms=self._clock.now_ms,
             recent_bytes=parts.recent_rows_bytes,
             layout=planned.layout,
-            ahead=read_ahead(self.config, planned, closing, switched_ms=self._switched_ms),
+            ahead=read_ahead(self.config, planned, closing),
         )
         around = KafkaSurroundings(
             self.config,

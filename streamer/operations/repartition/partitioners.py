@@ -36,7 +36,8 @@ class Placed(NamedTuple):
 
 
 def sampled_keys(config: Config, admin: Admin, widths: Mapping[str, int]) -> Keys:
-    """Keys of the newest records of each partition, without records that have none."""
+    """Keys of the newest records of each partition, without records that have none, or an empty
+    one."""
     places = [
         TopicPartition(topic, number) for topic, width in widths.items() for number in range(width)
     ]
@@ -52,7 +53,8 @@ def sampled_keys(config: Config, admin: Admin, widths: Mapping[str, int]) -> Key
     consumer = ChangelogConsumer(config)
     try:
         for some in samples(consumer, begins, records=_RECORDS):
-            found[some.place] += [key for key in some.keys if key is not None]
+            # Producers of librdkafka place an empty one at random.
+            found[some.place] += [key for key in some.keys if key]
     finally:
         consumer.close()
     return found
@@ -122,7 +124,8 @@ def _refused(
         f"records of {', '.join(sorted(widths))} do not lie where a partitioner puts their keys:"
         f" {told} belong elsewhere, such as one of the key {key[:64]!r} in {place}, which is to"
         f" be in partition {home} by {by}",
-        hint="a producer has another partitioner, or chooses partitions itself: records of such"
-        " keys are not in one task even now, and growing would move them all. Give all producers"
-        " murmur2 (Java's; librdkafka's `murmur2_random`) or librdkafka's `consistent_random`",
+        hint="a producer has another partitioner, or chooses partitions itself: then records of"
+        " such keys are not in one task even now. Or the topic was given partitions since these"
+        " were written: plan again when newer ones have come. All producers need murmur2 (Java's;"
+        " librdkafka's `murmur2_random`) or all librdkafka's `consistent_random`",
     )

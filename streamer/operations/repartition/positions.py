@@ -3,8 +3,8 @@
 A partition of a topic of others is read on where it stood, whoever reads it now. A repartition
 topic of the next layout is new, and read from its begin; so is a partition that a topic will have,
 of which brokers take no position yet: what its task knows stands beside its strays, without the
-topic. Where strays were forwarded ahead is not taken over: a layout that has them is left once it
-expects none. Beside each stands what a task of the next
+topic. Up to where strays were forwarded is not taken over: a layout that has them is left once it
+expects none, and is behind those. Beside each stands what a task of the next
 layout takes over from its parents, the tasks that may have had keys of it: the latest of their
 times (docs/decisions/0033), and the marks of all that they had.
 """
@@ -66,18 +66,24 @@ def still_closing(asked: Asked, committed: Positions) -> list[TaskId]:
 
 
 def expecting(asked: Asked, committed: Positions) -> list[TaskId]:
-    """The tasks that expect strays yet, of those that are moved: what their partitions hold that
-    they have not read may belong to others."""
+    """The moved tasks that expect strays yet, or are not behind all that they forwarded. What lies
+    before them may belong to others, or is on its way to them: another layout would lose the one,
+    and take the other twice."""
     found = []
     for number in asked.crossed:
         for partition in range(asked.before.layout.task_count(number)):
             task = TaskId(number, partition)
-            known = [
-                Metadata.decode(committed[place].metadata)
+            known = {
+                place: Metadata.decode(committed[place].metadata)
                 for place in _old(asked, task)
                 if place in committed
-            ]
-            if not any(one.is_quiet for one in known):
+            }
+            forwarded = {mark: at for one in known.values() for mark, at in one.forwarded.items()}
+            is_ahead = any(
+                forwarded.get(input_mark(place.topic), 0) > committed[place].position
+                for place in known
+            )
+            if is_ahead or not any(one.is_quiet for one in known.values()):
                 found.append(task)
     return found
 

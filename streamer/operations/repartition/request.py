@@ -17,7 +17,14 @@ from streamer.control.layouts import LayoutRecord, layout_record
 from streamer.control.numbers import Whole
 from streamer.errors import OperationRefusedError, StreamerError, TopologyError
 from streamer.feed.plan import FeedPlan
-from streamer.ids import Layout, TaskId, TopicPartition, repartition_topic, strays_topic
+from streamer.ids import (
+    Layout,
+    TaskId,
+    TopicPartition,
+    repartition_topic,
+    routed_name,
+    strays_topic,
+)
 from streamer.layout import ApplicationLayout, Mode, SubtopologyLayout
 from streamer.operations.repartition.seeds import SeedRecord
 from streamer.topology.graph import Aggregate, Process, Subtopology, Topology
@@ -250,6 +257,15 @@ def _way_back(before: ApplicationLayout, after: ApplicationLayout, number: int) 
     return "routed" if modes == ["routed", "routed"] else "fold"
 
 
+def _taken_over_by(subtopology: Subtopology) -> str:
+    """The topic that it takes over for a routed one; "" where it is no such."""
+    own = [sink.topic for sink in subtopology.sinks if sink.is_internal]
+    for topic in subtopology.topics:
+        if own == [routed_name(topic)]:
+            return topic
+    return ""
+
+
 def _by_own_keys(subtopology: Subtopology) -> list[str]:
     """The stores whose keys user code chooses."""
     nodes = subtopology.nodes
@@ -299,6 +315,17 @@ def read_request(request: Mapping[str, Any]) -> Asked:
 def _check(subtopology: Subtopology, old: SubtopologyLayout, new: SubtopologyLayout) -> None:
     """Raise OperationRefusedError for what is not carried over yet."""
     number = subtopology.number
+    if taken := _taken_over_by(subtopology):
+        raise OperationRefusedError(
+            f"subtopology {number} takes {taken} over for another one, as many tasks as the topic"
+            " has partitions",
+            hint="name the subtopology that the code has for this topic",
+        )
+    if new.mode == "grow" and not subtopology.stores:
+        raise OperationRefusedError(
+            f"subtopology {number} keeps no state, so nothing has to be moved",
+            hint="give the topic its partitions yourself, and start the workers again",
+        )
     if named := [spec.name for spec in subtopology.stores if spec.partition_key is not None]:
         raise OperationRefusedError(
             f"store {', '.join(named)} of subtopology {number} names its rows' records by"

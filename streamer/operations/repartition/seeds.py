@@ -4,12 +4,14 @@ and their rows.
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Collection, Iterator, Mapping
 from contextlib import ExitStack
 
 from msgspec import Struct
 
 from streamer.changelog.format import Positions
+from streamer.changelog.topics import changelog_settings
 from streamer.closable import Closable
 from streamer.config import Config
 from streamer.control.numbers import Whole
@@ -17,6 +19,7 @@ from streamer.errors import (
     OperationRefusedError,
     SnapshotDamagedError,
     SnapshotMismatchError,
+    StoppedError,
 )
 from streamer.feed.plan import FeedPlan
 from streamer.ids import Layout, TaskId, TopicPartition
@@ -28,6 +31,8 @@ from streamer.snapshot.listing import readable, stored_times
 from streamer.snapshot.manifest import Manifest
 from streamer.snapshot.opening import open_repository
 from streamer.snapshot.repository import Repository
+from streamer.snapshot.shelf import Shelf
+from streamer.snapshot.transfer import Progress
 from streamer.store.reading import Block, StoredDatabase
 from streamer.store.schema import family_name
 
@@ -134,7 +139,9 @@ def _positions(manifest: Manifest, places: Mapping[str, TopicPartition]) -> dict
 
 
 class SnapshotSeed(Closable):
-    """A `Seed`: fetched when its rows are asked for, to a directory that goes when it is closed."""
+    """A `Seed`: fetched when its rows are asked for, to a directory that goes when it is closed.
+    Closed by another thread than the feed's it ends what is under way there, and may be asked
+    again."""
 
     def __init__(
         self, config: Config, task: TaskId, record: SeedRecord, *, application: str
@@ -143,6 +150,8 @@ class SnapshotSeed(Closable):
         self._application = application
         self._task = task
         self._record = record
+        self._lock = threading.Lock()
+        self._closing = threading.Event()
         self._database: StoredDatabase | None = None
         self._open = ExitStack()
 
@@ -155,42 +164,70 @@ class SnapshotSeed(Closable):
         return self._record.as_of_ms
 
     def blocks(self, store: str) -> Iterator[Block]:
-        """Raises OperationRefusedError where the snapshot is gone, RepositoryError."""
-        if self._database is None:
-            self._database = self._fetched()
-        yield from self._database.blocks(family_name(store))
+        """Raises OperationRefusedError where the snapshot is gone, SnapshotError for one that
+        cannot be read or was made wrong, RepositoryError, and StoppedError once it was closed."""
+        with self._lock:
+            self._closing.clear()
+            if self._database is None:
+                self._database = self._fetched()
+            database = self._database
+            rows = database.blocks(family_name(store))
+        while True:
+            with self._lock:
+                if self._database is not database:
+                    raise StoppedError(f"the snapshot of task {self._task} was closed")
+                block = next(rows, None)
+            if block is None:
+                return
+            yield block
 
     def close(self) -> None:
-        self._database = None
-        self._open.close()
+        self._closing.set()
+        with self._lock:
+            self._database = None
+            self._open.close()
+
+    def _heard(self, _progress: Progress) -> None:
+        if self._closing.is_set():
+            raise StoppedError(f"the snapshot of task {self._task} is not needed any more")
 
     def _fetched(self) -> StoredDatabase:
         record = self._record
-        repository = self._open.enter_context(open_repository(self._config, record.repository))
-        shelf = next(
-            (
-                shelf
-                for shelf in repository.shelves(self._application)
-                if (shelf.task, shelf.layout) == (self._task, Layout(record.layout))
-                and any(entry.stem == record.stem for entry in shelf.entries())
-            ),
-            None,
+        with ExitStack() as made:
+            repository = made.enter_context(open_repository(self._config, record.repository))
+            shelf = self._shelf(repository)
+            staging = made.enter_context(scratch()) / str(self._task)
+            fetched = fetch(repository, shelf, record.stem, staging=staging, report=self._heard)
+            database = made.enter_context(StoredDatabase(fetched.directory))
+            self._check(str(fetched.manifest), Positions.decode(database.metadata))
+            self._open = made.pop_all()
+        return database
+
+    def _shelf(self, repository: Repository) -> Shelf:
+        for shelf in repository.shelves(self._application):
+            is_own = (shelf.task, shelf.layout) == (self._task, Layout(self._record.layout))
+            if is_own and any(entry.stem == self._record.stem for entry in shelf.entries()):
+                return shelf
+        raise OperationRefusedError(
+            f"the snapshot {self._record.stem} of task {self._task} is not in"
+            f" {self._record.repository} any more",
+            hint="it was pruned since this was planned: cancel the operation and plan it anew",
         )
-        if shelf is None:
-            raise OperationRefusedError(
-                f"the snapshot {record.stem} of task {self._task} is not in {record.repository} any"
-                " more",
-                hint="it was pruned since this was planned: cancel the operation and plan it anew",
-            )
-        directory = self._open.enter_context(scratch())
-        fetched = fetch(repository, shelf, record.stem, staging=directory / str(self._task))
-        database = self._open.enter_context(StoredDatabase(fetched.directory))
-        inside = Positions.decode(database.metadata).changelogs
-        for store, at in record.positions.items():
-            if inside.get(store) != at:
+
+    def _check(self, what: str, inside: Positions) -> None:
+        """It stands where its manifest says, and the state in it is as young."""
+        for store, at in self._record.positions.items():
+            if inside.changelogs.get(store) != at:
                 raise SnapshotDamagedError(
-                    f"{fetched.manifest} says that {store} stands at {at}, and inside it stands at"
-                    f" {inside.get(store)}",
+                    f"{what} says that {store} stands at {at}, and inside it stands at"
+                    f" {inside.changelogs.get(store)}",
                     hint="it was made wrong: cancel the operation, make a new one, and plan anew",
                 )
-        return database
+        kept_ms = int(changelog_settings(self._config)["delete.retention.ms"])
+        late_ms = self._record.as_of_ms - inside.as_of_ms - kept_ms
+        if inside.as_of_ms >= 0 and late_ms > 0:
+            raise SnapshotDamagedError(
+                f"{what} has a state that was {kept_ms + late_ms} ms old when it was made: rows"
+                " removed since may have left the changelog, and would come back",
+                hint="cancel the operation, make a new one, and plan anew",
+            )

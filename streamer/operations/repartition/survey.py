@@ -15,6 +15,7 @@ from streamer.control.client import Control
 from streamer.control.current import current_layout
 from streamer.control.operator import Operator
 from streamer.errors import ConfigError, OperationRefusedError
+from streamer.ids import routed_name
 from streamer.kafka.admin import Admin
 from streamer.kafka.changelog import Bounds
 from streamer.layout import ApplicationLayout, Mode
@@ -70,6 +71,10 @@ def wished(topology: Topology, wanted: Sequence[str]) -> dict[int, int]:
 def subtopology_named(topology: Topology, name: str) -> int:
     """The subtopology of a number, or of a topic that it reads. Raises OperationRefusedError for
     what is neither."""
+    for one in topology.subtopologies:
+        # Not the ingress, which reads the topic itself.
+        if routed_name(name) in one.topics:
+            return one.number
     numbers = [one.number for one in topology.subtopologies if one.sources]
     if name.isdecimal() and int(name) in numbers:
         return int(name)
@@ -107,7 +112,11 @@ def survey(
         asked = msgspec.structs.replace(asked, sampled=sampled)
     ends = admin.ends(asked.sources)
     starts = admin.starts(asked.sources)
-    bounds = {place: Bounds(starts[place], ends[place]) for place in asked.sources}
+    ids = admin.topic_ids(sorted({place.topic for place in asked.sources}))
+    bounds = {
+        place: Bounds(starts[place], ends[place], ids.get(place.topic, ""))
+        for place in asked.sources
+    }
     kept_ms = int(changelog_settings(config)["delete.retention.ms"])
     seeds = choose_seeds(
         config, asked.feeds, bounds, now_ms=SystemClock().now_ms(), kept_ms=kept_ms
@@ -138,7 +147,8 @@ def _with_partitioners(
             for topic, each in one.external.items()
             if topic in asked.grown or topic in asked.taken_over
         }
-        if widths:
+        # Where there are strays, records lie as producers knew the topic; the layout says by what.
+        if widths and one.keeps_state and one.mode != "grow":
             keys = sampled_keys(config, admin, widths)
             placed = placed_by(keys, widths, one.partitioner)
             sampled |= {topic: each.records for topic, each in placed.items()}

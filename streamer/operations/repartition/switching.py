@@ -43,7 +43,8 @@ _log = logging.getLogger(__name__)
 
 STRAYS_HINT = (
     "a topic was given partitions lately, and producers may still place keys by the former number;"
-    " a task stops to expect that stray_quiet_ms after the last one"
+    " a task stops to expect that stray_quiet_ms after the last one, and has to come as far as it"
+    " has forwarded"
 )
 
 # Twice what the pause may take: a worker counts it from when it began to keep it.
@@ -66,9 +67,19 @@ def is_switched(world: World, asked: Asked) -> bool:
 
 def grow(world: World, asked: Asked) -> None:
     """Give topics their partitions, once the layout is recorded that has them. Not before: workers
-    of the former layout would process what producers write there by the new number."""
-    if asked.grown:
-        world.topics.grow(asked.grown)
+    of the former layout would process what producers write there by the new number. Nor where
+    another one was recorded, by whoever came in between."""
+    layout, _by = world.layouts.recorded()
+    known = {} if layout is None else layout.subtopologies
+    wanted = {
+        topic: width
+        for number in asked.moved
+        if number in known and known[number].mode == "grow"
+        for topic, width in asked.grown.items()
+        if topic in known[number].inputs and known[number].inputs[topic].partitions == width
+    }
+    if wanted:
+        world.topics.grow(wanted)
         failpoints.hit("repartition.after_growth")
 
 
@@ -134,6 +145,7 @@ class Switching:
         with world.layouts.right() as right:
             # Nobody else can switch from here on, so this is how it is.
             if is_switched(world, asked):
+                self._work.check()
                 grow(world, asked)
                 return f"layout {asked.after.number} was recorded before"
             statuses, orders = world.workers.statuses(), world.workers.orders()
@@ -183,6 +195,14 @@ class Switching:
                 f"worker {min(others)} runs another topology than this was planned for",
                 hint="cancel the operation, and plan it anew when all workers run the new one",
             )
+        there = world.topics.topics()
+        for topic, width in asked.inputs.items():
+            if there.get(topic, 0) != width:
+                raise OperationRefusedError(
+                    f"{topic} has {there.get(topic, 0)} partitions, and had {width} when this was"
+                    " planned",
+                    hint="cancel the operation, and plan it anew once the workers run with that",
+                )
         if idle := not_running(asked.before, statuses, lambda shape: shape in ("", asked.shape)):
             return f"task {idle[0]}, which does not run"
         if cold := keep_shadows(world, asked, self._work).waits_for:

@@ -166,7 +166,8 @@ def test_ends_are_those_of_the_first_look_and_the_strays_end_is_of_the_last() ->
 
 
 def test_strays_are_expected_until_a_wait_after_the_quiet_time_has_brought_none() -> None:
-    quiet = Quiet(600_000, since_ms=1_000_000)
+    quiet = Quiet(600_000, 1_000_000)
+    assert (quiet.may_end(1_599_999), quiet.may_end(1_600_000)) == (False, True)
     quiet.waited(began_ms=1_599_999)
     assert not quiet.is_over
     quiet.saw_stray(1_600_000)
@@ -178,8 +179,16 @@ def test_strays_are_expected_until_a_wait_after_the_quiet_time_has_brought_none(
 
 
 def test_late_strays_bring_no_waiting_back() -> None:
-    quiet = Quiet(10, since_ms=0)
+    quiet = Quiet(10, 0)
     quiet.waited(began_ms=10)
     quiet.saw_stray(5_000)
     assert quiet.is_over
-    assert quiet.since_ms == 0
+    assert quiet.last_stray_ms == 0
+
+
+def test_the_time_counts_from_the_first_start_of_the_task_and_goes_on_where_it_moves() -> None:
+    """Its topic may have been given partitions long after the layout was recorded."""
+    first = Quiet.begun(600_000, noted_ms=-1, is_over=False, now_ms=5_000_000)
+    assert (first.last_stray_ms, first.noted_ms) == (5_000_000, -1)
+    moved = Quiet.begun(600_000, noted_ms=5_000_000, is_over=False, now_ms=5_500_000)
+    assert (moved.last_stray_ms, moved.noted_ms) == (5_000_000, 5_000_000)

@@ -63,14 +63,12 @@ class Logs:
 class Task:
     """One task with a transaction of its own. `steps` are what may come in any order."""
 
-    switched_ms = 0
-
     def __init__(self, logs: Logs, number: int, *, is_gated: bool = True) -> None:
         self.logs = logs
         self.number = number
         self.now_ms = 0
         self.source, self.strays = TopicPartition(TOPIC, number), TopicPartition(STRAYS, number)
-        self.quiet = Quiet(QUIET_MS, since_ms=0)
+        self.quiet = Quiet.begun(QUIET_MS, noted_ms=-1, is_over=False, now_ms=0)
         self.looks: tuple[int, Look] = 0, Look()
         self.begun = 0
         self.left: list[TopicPartition] = []
@@ -145,7 +143,7 @@ class Task:
             self.looks = self.begun, self._pending
 
     def process(self) -> None:
-        self.crossing.turn(self.input, self.positions[self.strays], self.now_ms)
+        self.crossing.turn(self.input, self.positions, self.now_ms)
         for run in self.input.take(self.now_ms):
             is_own = run.topic == TOPIC
             parts = self.crossing.own(run) if is_own else self.crossing.taken_in(run, self.now_ms)
@@ -236,7 +234,7 @@ def test_after_the_quiet_time_nothing_waits_and_late_strays_are_forwarded_once()
 
     write(logs, key, 0, BEFORE)
     settle(QUIET_MS // 2)
-    assert home.quiet.since_ms == home.quiet.last_stray_ms == QUIET_MS // 2
+    assert home.quiet.last_stray_ms == QUIET_MS // 2
     assert not home.quiet.is_over
     for task in tasks:
         own = next(one for one in KEYS if partition_of(one, AFTER) == task.number and one != key)
@@ -254,6 +252,64 @@ def test_after_the_quiet_time_nothing_waits_and_late_strays_are_forwarded_once()
     assert finder.left[-1] == finder.source
     assert len(logs.of[home.strays]) == 2
     assert home.quiet.last_stray_ms == QUIET_MS // 2
+
+
+def settled(tasks: Sequence[Task], now_ms: int) -> None:
+    for task in [*tasks] * 4:
+        task.now_ms = now_ms
+        task.turn()
+
+
+def test_where_nothing_comes_it_gets_quiet_all_the_same() -> None:
+    """Else its layout could never be left."""
+    logs = Logs()
+    tasks = [Task(logs, number) for number in range(AFTER)]
+    settled(tasks, QUIET_MS - 1)
+    assert [task.quiet.is_over for task in tasks] == [False] * AFTER
+    settled(tasks, QUIET_MS)
+    assert [task.quiet.is_over for task in tasks] == [True] * AFTER
+
+
+def test_who_waits_for_nobody_any_more_finds_strays_for_others_as_long_as_it_is_behind() -> None:
+    logs = Logs()
+    key = next(one for one in KEYS if partition_of(one, BEFORE) != partition_of(one, AFTER))
+    task = Task(logs, partition_of(key, BEFORE))
+    write(logs, key, 0, BEFORE)
+    task.process()
+    task.quiet.is_over = True
+    assert not task.crossing.has_passed(task.positions)
+    write(logs, key, 1, BEFORE)
+    task.process()
+    task.commit()
+    strays = logs.of[TopicPartition(STRAYS, partition_of(key, AFTER))]
+    assert (task.crossing.forwarded, len(strays), task.left) == (2, 2, [])
+    task.turn()
+    task.turn()
+    assert task.crossing.has_passed(task.positions)
+    assert (len(strays), task.left[-1]) == (2, task.source)
+
+
+def test_what_an_aborted_transaction_had_found_is_not_known() -> None:
+    logs = Logs()
+    task = Task(logs, 0)
+    task.quiet.is_over = True
+    task.crossing.abort()
+    assert not task.quiet.is_over
+
+
+def test_a_task_that_is_gone_is_read_ahead_no_more() -> None:
+    task = Task(Logs(), 0)
+    task.crossing.close()
+    assert task.left == [task.source]
+
+
+def test_since_when_it_waits_is_committed_once() -> None:
+    task = Task(Logs(), 0)
+    assert task.crossing.is_news
+    task.commit()
+    assert not task.crossing.is_news
+    task.quiet.saw_stray(5)
+    assert task.crossing.is_news
 
 
 def test_a_stray_keeps_its_headers_and_says_where_it_was_found() -> None:

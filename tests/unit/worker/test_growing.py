@@ -13,7 +13,7 @@ from streamer.errors import ConfigError, StoppedError
 from streamer.ids import Layout
 from streamer.layout import ApplicationLayout, InputLayout, SubtopologyLayout
 from streamer.worker import growing
-from streamer.worker.growing import await_growth
+from streamer.worker.growing import await_growth, widths
 
 CONFIG = Config(application_id="shop", bootstrap_servers="127.0.0.1:1")
 INPUTS = {"in": InputLayout(6), "shop-again-repartition": InputLayout(6, is_internal=True)}
@@ -21,6 +21,9 @@ GROWN = ApplicationLayout(Layout(2), {0: SubtopologyLayout(6, Layout(2), INPUTS,
 FOLDED = ApplicationLayout(
     Layout(2), {0: SubtopologyLayout(2, Layout(2), {"in": InputLayout(6)}, "fold")}
 )
+
+
+WANTED = widths(GROWN, ["in"])
 
 
 class Brokers:
@@ -42,22 +45,27 @@ class Brokers:
 def at_once(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(growing, "_PAUSE_S", 0.001)
     monkeypatch.setattr(growing, "_ITSELF_S", 0.005)
+    monkeypatch.setattr(growing, "_AGAIN_S", 0.005)
 
 
 def never(_config: Config, _wanted: Mapping[str, int]) -> None:
     raise AssertionError("nobody asked for it")
 
 
-@pytest.mark.parametrize("layout", [None, FOLDED])
-def test_where_nothing_was_grown_nobody_is_asked(layout: ApplicationLayout | None) -> None:
+@pytest.mark.parametrize(
+    ("layout", "read"), [(None, ["in"]), (FOLDED, ["in"]), (GROWN, ["another"])]
+)
+def test_where_nothing_was_grown_nobody_is_asked(
+    layout: ApplicationLayout | None, read: list[str]
+) -> None:
     brokers = Brokers()
-    await_growth(CONFIG, brokers, layout, stopping=threading.Event(), grow=never)
+    await_growth(CONFIG, brokers, widths(layout, read), stopping=threading.Event(), grow=never)
     assert brokers.asked == []
 
 
 def test_the_operation_has_a_moment_for_it() -> None:
     brokers = Brokers(looks=2)
-    await_growth(CONFIG, brokers, GROWN, stopping=threading.Event(), grow=never)
+    await_growth(CONFIG, brokers, WANTED, stopping=threading.Event(), grow=never)
     assert brokers.asked == [["in"]] * 3
 
 
@@ -69,7 +77,7 @@ def test_where_the_operation_died_the_worker_does_it() -> None:
         wanted.append(topics)
         brokers.width = 6
 
-    await_growth(CONFIG, brokers, GROWN, stopping=threading.Event(), grow=grow)
+    await_growth(CONFIG, brokers, WANTED, stopping=threading.Event(), grow=grow)
     assert wanted == [{"in": 6}]
 
 
@@ -80,7 +88,7 @@ def test_without_the_right_it_says_so_once_and_waits(caplog: pytest.LogCaptureFi
         raise ConfigError("not allowed: Alter on topic in")
 
     with caplog.at_level(logging.WARNING):
-        await_growth(CONFIG, brokers, GROWN, stopping=threading.Event(), grow=refuse)
+        await_growth(CONFIG, brokers, WANTED, stopping=threading.Event(), grow=refuse)
     (line,) = caplog.messages
     assert line.startswith("not allowed: Alter on topic in. Waiting until the operation")
 
@@ -89,4 +97,4 @@ def test_whoever_is_to_stop_does() -> None:
     stopping = threading.Event()
     stopping.set()
     with pytest.raises(StoppedError, match="in has more partitions"):
-        await_growth(CONFIG, Brokers(), GROWN, stopping=stopping, grow=never)
+        await_growth(CONFIG, Brokers(), WANTED, stopping=stopping, grow=never)

@@ -6,7 +6,7 @@ import pytest
 
 from streamer import metrics
 from streamer.config import Config
-from streamer.errors import RecordTooLargeError
+from streamer.errors import RecordRefusedError, RecordTooLargeError
 from streamer.ids import TopicPartition
 from streamer.kafka.fake import FakeBroker
 from streamer.topology.partitioner import partition_of
@@ -94,6 +94,15 @@ def test_a_change_of_state_is_raised_whatever_the_policy(broker: FakeBroker, pol
     # Results are treated as before.
     if policy != "stop":
         send(made, LARGE)
+
+
+@pytest.mark.parametrize("policy", ["skip", "dead_letter"])
+def test_a_record_on_its_way_home_is_never_left_out(broker: FakeBroker, policy: str) -> None:
+    strays = "app-in-strays.layout-2"
+    broker.create(strays, 1)
+    with pytest.raises(RecordRefusedError, match="on its way to its key's task is refused") as no:
+        send(output(broker, policy), LARGE, topic=strays)
+    assert f"see to the settings of {strays}" in no.value.hint
 
 
 def test_another_producer_is_asked_the_same(broker: FakeBroker) -> None:

@@ -10,6 +10,7 @@ from streamer.kafka.api import Committed
 from streamer.operations.repartition.partitioners import with_partitioner
 from streamer.operations.repartition.positions import next_positions
 from streamer.operations.repartition.request import Asked, ask, read_request
+from streamer.operations.repartition.survey import subtopology_named
 from streamer.operations.repartition.way_back import way_back
 from streamer.task.metadata import Metadata, input_mark
 from streamer.topology.routed import routed
@@ -110,3 +111,12 @@ def again(shop: Shop) -> Asked:
     assert (one.taken_over, one.inputs, one.one_way) == ({}, {}, "")
     assert TopicPartition(ROUTED, 2) in one.own, "worked off inside the pause"
     return one
+
+
+def test_the_topic_stays_the_name_of_what_reads_it_by_way_of_another() -> None:
+    layout = asked({0: 3}, mode="routed").after.layout
+    told = routed(counting().topology(), layout)
+    assert subtopology_named(told, INPUT) == 0
+    assert subtopology_named(told, "2") == 2
+    with pytest.raises(OperationRefusedError, match="subtopology 2 takes sales over for another"):
+        ask(told, layout, {2: 2}, number="fold-2")
