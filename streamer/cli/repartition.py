@@ -206,8 +206,11 @@ def _print_plan(asked: Asked, record: OperationRecord) -> None:
 
 def _checked(asked: Asked, topic: str) -> str:
     """How it was checked where producers place keys."""
-    inputs = [each.inputs for each in asked.before.layout.subtopologies.values()]
-    by = next(each[topic].partitioner for each in inputs if topic in each)
+    parts = asked.before.layout.subtopologies.values()
+    part = next(each for each in parts if topic in each.inputs)
+    by = part.inputs[topic].partitioner
+    if not part.is_first:
+        return f"layout {part.since} goes by {by}"
     if count := asked.sampled.get(topic, 0):
         return f"{count:,} of its newest records were looked at, and lie where {by} puts their keys"
     return f"no record of it tells how producers place keys; {by} is assumed"

@@ -147,8 +147,9 @@ def _with_partitioners(
             for topic, each in one.external.items()
             if topic in asked.grown or topic in asked.taken_over
         }
-        # Where there are strays, records lie as producers knew the topic; the layout says by what.
-        if widths and one.keeps_state and one.mode != "grow":
+        # Once a layout was built for it, its partitioner is known, and all of the state lies by it;
+        # the topic may have grown since some of its records were written.
+        if widths and one.keeps_state and one.is_first:
             keys = sampled_keys(config, admin, widths)
             placed = placed_by(keys, widths, one.partitioner)
             sampled |= {topic: each.records for topic, each in placed.items()}

@@ -13,6 +13,7 @@ from streamer.errors import ConfigError, KafkaUnavailableError, OperationRefused
 from streamer.ids import Layout, TaskId, TopicPartition
 from streamer.kafka.api import Committed
 from streamer.layout import ApplicationLayout
+from streamer.operations.repartition import survey
 from streamer.operations.repartition.partitioners import placed_by, with_partitioner
 from streamer.operations.repartition.positions import expecting, next_positions
 from streamer.operations.repartition.request import Asked, ask, modes, read_request
@@ -271,3 +272,23 @@ def test_without_state_there_is_nothing_to_move() -> None:
     app.stream(INPUT, key=str, value=int).map_values(lambda one: one).to("out")
     with pytest.raises(OperationRefusedError, match="keeps no state, so nothing has to be moved"):
         asked({0: 6}, app)
+
+
+def test_records_are_looked_at_while_no_layout_says_where_keys_are(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """A topic that has grown keeps records that were placed by the former number."""
+    looked: list[dict[str, int]] = []
+
+    def sampled(_config: Any, _admin: Any, widths: dict[str, int]) -> dict[TopicPartition, Any]:
+        looked.append(widths)
+        return {}
+
+    monkeypatch.setattr(survey, "sampled_keys", sampled)
+    nowhere: Any = None
+    survey._with_partitioners(nowhere, nowhere, asked({0: 6}))
+    assert looked == [{INPUT: 4}]
+    folded = ask(counting().topology(), grown_layout(), {0: 3}, number="fold-2").after.layout
+    again = ask(counting().topology(), folded, {0: 12}, number="grow-2")
+    assert survey._with_partitioners(nowhere, nowhere, again)[1] == {}
+    assert len(looked) == 1
