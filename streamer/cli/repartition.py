@@ -211,6 +211,8 @@ def _checked(asked: Asked, topic: str) -> str:
     by = part.inputs[topic].partitioner
     if not part.is_first:
         return f"layout {part.since} goes by {by}"
+    if not part.keeps_state:
+        return "no state depends on where its keys are"
     if count := asked.sampled.get(topic, 0):
         return f"{count:,} of its newest records were looked at, and lie where {by} puts their keys"
     return f"no record of it tells how producers place keys; {by} is assumed"

@@ -1,4 +1,4 @@
-"""The kind `repartition`: what must hold before a fold is begun, and its plan.
+"""The kind `repartition`: what must hold before it is begun, and its plan.
 
 asked = survey(config, topology, {0: 12}, number=operation)
 executor.propose("repartition", asked.plain(), operation=operation)    shown, approved
@@ -183,13 +183,8 @@ def _check_layout(asked: Asked, world: World) -> None:
 
 def _check_topics(asked: Asked, world: World) -> None:
     there = world.topics.topics()
-    for topic, width in asked.inputs.items():
-        if there.get(topic, 0) != width:
-            raise OperationRefusedError(
-                f"{topic} has {there.get(topic, 0)} partitions, and had {width} when this was"
-                " planned",
-                hint=_PLAN_AGAIN,
-            )
+    if why := asked.other_widths(there):
+        raise OperationRefusedError(why, hint=_PLAN_AGAIN)
     for plan in asked.feeds:
         for store in plan.stores:
             if there.get(store.source, 0) != plan.source.tasks:

@@ -162,6 +162,16 @@ class Asked(Struct, frozen=True, kw_only=True, omit_defaults=True, forbid_unknow
         layout = self.before.layout
         return [n for n in self.moved if layout.subtopologies[n].mode == "grow"]
 
+    def other_widths(self, there: Mapping[str, int]) -> str:
+        """Which topic of others is not as wide as when this was planned; "" where all are."""
+        for topic, width in self.inputs.items():
+            if there.get(topic, 0) != width:
+                return (
+                    f"{topic} has {there.get(topic, 0)} partitions, and had {width} when this was"
+                    " planned"
+                )
+        return ""
+
     @property
     def own(self) -> list[TopicPartition]:
         """All that the application sends to itself under the layout that holds."""

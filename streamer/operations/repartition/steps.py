@@ -45,6 +45,7 @@ from streamer.operations.repartition.switching import (
     grow,
     is_switched,
     prove_all,
+    ungrown,
 )
 from streamer.operations.work import NoWayBackError, Work
 
@@ -59,7 +60,7 @@ _SLACK = 10
 
 
 @dataclass(frozen=True)
-class FoldStep:
+class LayoutStep:
     """What all steps have: the request that the plan was made of."""
 
     asked: Asked
@@ -75,7 +76,7 @@ class FoldStep:
             )
 
 
-class Record(FoldStep):
+class Record(LayoutStep):
     id = RECORD
 
     def is_done(self, world: World) -> bool:
@@ -91,7 +92,7 @@ class Record(FoldStep):
         return "layout 1 stays recorded: it says what held without a record"
 
 
-class MakeTopics(FoldStep):
+class MakeTopics(LayoutStep):
     id = TOPICS
 
     def is_done(self, world: World) -> bool:
@@ -132,7 +133,7 @@ class MakeTopics(FoldStep):
         return found + [repartition_spec(name, count, config) for name, count in own]
 
 
-class CopyChangelogs(FoldStep):
+class CopyChangelogs(LayoutStep):
     id = COPY
 
     def is_done(self, world: World) -> bool:
@@ -167,7 +168,7 @@ class CopyChangelogs(FoldStep):
         return _forget(world, self.asked, work)
 
 
-class KeepShadows(FoldStep):
+class KeepShadows(LayoutStep):
     id = SHADOW
 
     def is_done(self, world: World) -> bool:
@@ -194,7 +195,7 @@ class KeepShadows(FoldStep):
         return "the orders are taken back, and the workers have removed their copies"
 
 
-class Prove(FoldStep):
+class Prove(LayoutStep):
     id = PROVE
 
     def is_done(self, world: World) -> bool:
@@ -213,7 +214,7 @@ class Prove(FoldStep):
         return _forget(world, self.asked, work)
 
 
-class Switch(FoldStep):
+class Switch(LayoutStep):
     id = SWITCH
 
     def is_done(self, world: World) -> bool:
@@ -230,15 +231,14 @@ class Switch(FoldStep):
         return "nothing was switched, and nothing is paused"
 
 
-class Settle(FoldStep):
+class Settle(LayoutStep):
     id = SETTLE
 
     def is_done(self, world: World) -> bool:
         asked = self.asked
         if not self.is_switched(world) or ordered(asked, world.workers.orders()):
             return False
-        there = world.topics.topics()
-        if any(there.get(topic, 0) < width for topic, width in asked.grown.items()):
+        if ungrown(world, asked):
             return False
         is_fed = any(has_begun(plan, world.ports) for plan in asked.feeds)
         is_proven = any(is_noted(plan, world.ports) for plan in asked.feeds)

@@ -37,7 +37,16 @@ from streamer.operations.repartition.positions import (
 from streamer.operations.repartition.request import Asked
 from streamer.operations.work import Work
 
-__all__ = ["LEASE_MS", "STRAYS_HINT", "Switching", "grow", "is_switched", "prove_all", "unread"]
+__all__ = [
+    "LEASE_MS",
+    "STRAYS_HINT",
+    "Switching",
+    "grow",
+    "is_switched",
+    "prove_all",
+    "ungrown",
+    "unread",
+]
 
 _log = logging.getLogger(__name__)
 
@@ -65,20 +74,27 @@ def is_switched(world: World, asked: Asked) -> bool:
     return layout is not None and layout.number >= asked.after.number
 
 
-def grow(world: World, asked: Asked) -> None:
-    """Give topics their partitions, once the layout is recorded that has them. Not before: workers
-    of the former layout would process what producers write there by the new number. Nor where
-    another one was recorded, by whoever came in between."""
+def ungrown(world: World, asked: Asked) -> dict[str, int]:
+    """The topics that the recorded layout has grown, as it was asked for, and that have fewer
+    partitions yet. Of another layout there are none, whoever recorded it."""
+    if not asked.grown:
+        return {}
     layout, _by = world.layouts.recorded()
     known = {} if layout is None else layout.subtopologies
-    wanted = {
+    there = world.topics.topics()
+    return {
         topic: width
         for number in asked.moved
         if number in known and known[number].mode == "grow"
-        for topic, width in asked.grown.items()
-        if topic in known[number].inputs and known[number].inputs[topic].partitions == width
+        for topic, one in known[number].external.items()
+        if (width := asked.grown.get(topic, 0)) == one.partitions > there.get(topic, 0)
     }
-    if wanted:
+
+
+def grow(world: World, asked: Asked) -> None:
+    """Give topics their partitions, once the layout is recorded that has them. Not before: workers
+    of the former layout would process what producers write there by the new number."""
+    if wanted := ungrown(world, asked):
         world.topics.grow(wanted)
         failpoints.hit("repartition.after_growth")
 
@@ -195,14 +211,10 @@ class Switching:
                 f"worker {min(others)} runs another topology than this was planned for",
                 hint="cancel the operation, and plan it anew when all workers run the new one",
             )
-        there = world.topics.topics()
-        for topic, width in asked.inputs.items():
-            if there.get(topic, 0) != width:
-                raise OperationRefusedError(
-                    f"{topic} has {there.get(topic, 0)} partitions, and had {width} when this was"
-                    " planned",
-                    hint="cancel the operation, and plan it anew once the workers run with that",
-                )
+        if why := asked.other_widths(world.topics.topics()):
+            raise OperationRefusedError(
+                why, hint="cancel the operation, and plan it anew once the workers run with that"
+            )
         if idle := not_running(asked.before, statuses, lambda shape: shape in ("", asked.shape)):
             return f"task {idle[0]}, which does not run"
         if cold := keep_shadows(world, asked, self._work).waits_for:
