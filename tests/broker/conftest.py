@@ -43,6 +43,7 @@ from tests.broker.workers import PATIENCE_S, Application, pauses
 from tests.session import CLEANER_PAUSE, session_broker
 
 if TYPE_CHECKING:
+    from tests.broker.folds import Conductor
     from tests.broker.secured import SecuredKafka
 
 # How long the end of a transaction may take after its commit was told.
@@ -345,3 +346,14 @@ def application(kafka: Kafka, names: Names, tmp_path: Path) -> Iterator[Callable
 @pytest.fixture(name="wait_until")
 def wait_until_fixture() -> Callable[..., None]:
     return wait_until
+
+
+@pytest.fixture
+def conductor(made: Application) -> Iterator[Conductor]:
+    """Commands about the application that a scenario has `made`."""
+    # With the history checker, which few scenarios of this folder need.
+    from tests.broker.folds import Conductor
+
+    one = Conductor(made)
+    yield one
+    one.close()

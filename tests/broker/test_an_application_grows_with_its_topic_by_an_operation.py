@@ -4,7 +4,6 @@ themselves; and once no strays are expected any more, three tasks are folded int
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import replace
 from typing import Any
 
@@ -32,13 +31,6 @@ QUIET_MS = 4_000
 @pytest.fixture
 def made(application: Any) -> Application:
     return application("sequence", partitions=2, outputs=("results",))  # type: ignore[no-any-return]
-
-
-@pytest.fixture
-def conductor(made: Application) -> Iterator[Conductor]:
-    one = Conductor(made)
-    yield one
-    one.close()
 
 
 def test_each_key_stays_in_order_there_and_back(

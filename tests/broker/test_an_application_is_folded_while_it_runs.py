@@ -6,7 +6,6 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -27,13 +26,6 @@ pytestmark = pytest.mark.long
 @pytest.fixture
 def made(application: Any) -> Application:
     return application("folding", outputs=("totals", "groups"), partitions=4)  # type: ignore[no-any-return]
-
-
-@pytest.fixture
-def conductor(made: Application) -> Iterator[Conductor]:
-    one = Conductor(made)
-    yield one
-    one.close()
 
 
 class Gaps:

@@ -4,7 +4,6 @@ worker that is killed while it takes records over."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import replace
 from typing import Any
 
@@ -32,13 +31,6 @@ IN_STEPS: dict[str, Any] = {"commit_interval_ms": 50, "max_poll_records": 100}
 @pytest.fixture
 def made(application: Any) -> Application:
     return application("sequence", partitions=2, outputs=("results",))  # type: ignore[no-any-return]
-
-
-@pytest.fixture
-def conductor(made: Application) -> Iterator[Conductor]:
-    one = Conductor(made)
-    yield one
-    one.close()
 
 
 def test_each_key_stays_in_order(made: Application, conductor: Conductor, wait_until: Any) -> None:

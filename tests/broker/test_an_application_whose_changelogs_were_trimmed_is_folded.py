@@ -3,7 +3,6 @@ Their process is killed while they do, and another one goes on, under load."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -23,13 +22,6 @@ pytestmark = pytest.mark.long
 @pytest.fixture
 def made(application: Any) -> Application:
     return application("folding", outputs=("totals", "groups"), partitions=4)  # type: ignore[no-any-return]
-
-
-@pytest.fixture
-def conductor(made: Application) -> Iterator[Conductor]:
-    one = Conductor(made)
-    yield one
-    one.close()
 
 
 def test_all_of_the_state_is_in_the_next_layout(

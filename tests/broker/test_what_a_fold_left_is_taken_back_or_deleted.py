@@ -4,7 +4,6 @@ reads it."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -30,13 +29,6 @@ LENIENT = {"session_timeout_ms": 30_000}
 @pytest.fixture
 def made(application: Any) -> Application:
     return application("folding", outputs=("totals", "groups"), partitions=4, **LENIENT)  # type: ignore[no-any-return]
-
-
-@pytest.fixture
-def conductor(made: Application) -> Iterator[Conductor]:
-    one = Conductor(made)
-    yield one
-    one.close()
 
 
 def commit(made: Application, group: str, topic: str) -> None:
