@@ -9,7 +9,8 @@ import pytest
 
 __all__ = ["thorough", "thorough_but"]
 
-# Of a scenario that takes long, and of which others in `make test` try the parts or the like.
+# Of a scenario that takes long, and of which others in `make test` try the parts or the like: what
+# runs there stays below a quarter of an hour on two cores.
 thorough = pytest.mark.thorough
 
 

@@ -14,6 +14,7 @@ import pytest
 from streamer.errors import SandboxError
 from streamer.sandbox import Sandbox, down, status
 from streamer.sandbox.process import cluster_id
+from tests.thorough import thorough
 
 
 def in_another_process(call: str, directory: Path) -> Any:
@@ -36,6 +37,7 @@ def directory(tmp_path: Path) -> Iterator[Path]:
     down(tmp_path / "sandbox")
 
 
+@thorough
 def test_a_background_sandbox_outlives_the_command_that_started_it(
     directory: Path, kafka: Any, names: Any
 ) -> None:

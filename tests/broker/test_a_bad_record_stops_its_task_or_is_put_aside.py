@@ -10,6 +10,7 @@ from urllib.error import HTTPError
 import pytest
 
 from tests.broker.workers import KILLED, Application, Worker
+from tests.thorough import thorough
 
 UNDECODABLE, MISMATCH, RAISING = b"\xff{", b'{"amount": "seven"}', b'{"amount": -1}'
 
@@ -46,6 +47,7 @@ def failure(worker: Worker, task: str) -> str:
     return str(worker.tasks()[task]["failure"])
 
 
+@thorough
 def test_stop_halts_the_tasks_of_bad_records_alone(mixed: Any, wait_until: Any) -> None:
     worker = mixed.worker()
     place = mixed.topic("in")

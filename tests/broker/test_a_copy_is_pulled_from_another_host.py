@@ -18,6 +18,7 @@ from tests.broker.test_a_copy_is_pulled_from_the_disk_of_its_active import (
     start,
 )
 from tests.broker.workers import Application, Worker
+from tests.thorough import thorough
 
 
 @pytest.fixture
@@ -92,6 +93,7 @@ def test_it_comes_over_the_cable_from_the_disk_of_the_other_one(
     assert one == other
 
 
+@thorough
 def test_a_cable_that_is_pulled_meanwhile_is_waited_for(
     made: Application, hosts: Hosts, wait_until: Callable[..., None]
 ) -> None:

@@ -16,6 +16,7 @@ from streamer.sandbox import ssh_server
 from streamer.sandbox.ssh_server import SshServer
 from tests.broker.restorable import contents
 from tests.broker.workers import APPLICATIONS, ROOT, Application
+from tests.thorough import thorough
 
 OUTPUTS = ("totals", "closed", "every")
 BLOCK = 900
@@ -81,6 +82,7 @@ def ended(command: subprocess.Popen[str], timeout: float = 480.0) -> tuple[int, 
     return command.returncode, said
 
 
+@thorough
 def test_both_copies_at_once(made: Application, wait_until: Any) -> None:
     produce(made, 0)
     first = made.worker("127.0.0.1", worker_id="first")

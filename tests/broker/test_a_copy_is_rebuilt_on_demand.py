@@ -24,6 +24,7 @@ from streamer.sandbox import ssh_server
 from streamer.sandbox.ssh_server import SshServer
 from tests.broker.restorable import contents, take, tasks_of, trim
 from tests.broker.workers import APPLICATIONS, ROOT, Application, Worker
+from tests.thorough import thorough
 
 pytestmark = pytest.mark.long
 
@@ -144,6 +145,7 @@ def test_from_a_snapshot_and_from_the_changelogs(made: Application, wait_until: 
     assert contents(made, "b") == contents(made, "a")
 
 
+@thorough
 def test_killed_in_between_it_happens_once(made: Application, wait_until: Any) -> None:
     pair = Pair(made, wait_until)
     pair.wait_warm()
@@ -168,6 +170,7 @@ def test_killed_in_between_it_happens_once(made: Application, wait_until: Any) -
     assert contents(made, "b") == contents(made, "a")
 
 
+@thorough
 def test_from_another_host_over_ssh(
     made: Application, wait_until: Any, ssh: SshServer, tmp_path: Path
 ) -> None:

@@ -10,10 +10,12 @@ from streamer.ids import TaskId
 from tests.broker.test_a_trim_leaves_what_a_lost_disk_needs import planned, process, starts
 from tests.broker.trims import Snapshots
 from tests.broker.workers import PATIENCE_S, Application, Gate
+from tests.thorough import thorough
 
 TASK = TaskId(0, 0)
 
 
+@thorough
 def test_a_copy_that_begins_after_the_plan_has_it_refused_until_it_has_told_what_it_has(
     application: Callable[..., Application], capsys: pytest.CaptureFixture[str]
 ) -> None:

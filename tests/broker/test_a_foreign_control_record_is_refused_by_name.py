@@ -8,6 +8,7 @@ from zlib import crc32
 from tests.broker.conftest import wait_until
 from tests.broker.expected import check
 from tests.broker.workers import DEFAULTS, Application, Worker
+from tests.thorough import thorough
 
 OUTPUTS = ("totals", "closed", "every")
 BLOCK = 500
@@ -31,6 +32,7 @@ def two_workers(application: Any) -> tuple[Application, Worker, Worker]:
     return made, first, second
 
 
+@thorough
 def test_one_in_the_status_is_passed_over_by_every_controller(application: Any) -> None:
     made, first, second = two_workers(application)
     produce(made, 0)

@@ -12,6 +12,7 @@ from streamer.ids import TaskId
 from tests.broker.test_a_trim_leaves_what_a_lost_disk_needs import plan, planned, process
 from tests.broker.trims import Snapshots
 from tests.broker.workers import Application
+from tests.thorough import thorough
 
 TASK = TaskId(0, 0)
 
@@ -20,6 +21,7 @@ def holders(part: dict[str, Any]) -> dict[str, int]:
     return {one["owner"]: one["position"] for one in part["holders"]}
 
 
+@thorough
 def test_a_copy_that_stays_behind_holds_a_trim_back_until_it_has_caught_up(
     application: Callable[..., Application], capsys: pytest.CaptureFixture[str]
 ) -> None:

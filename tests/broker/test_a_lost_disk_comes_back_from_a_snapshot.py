@@ -13,6 +13,7 @@ import pytest
 
 from tests.broker.restorable import EAGER, contents, take, tasks_of
 from tests.broker.workers import Application
+from tests.thorough import thorough
 
 pytestmark = pytest.mark.long
 
@@ -64,6 +65,7 @@ def test_the_state_is_what_it_was(application: Any, tmp_path: Path, wait_until: 
     assert totals == 400
 
 
+@thorough
 def test_a_damaged_snapshot_gives_way_to_the_one_before(application: Any, tmp_path: Path) -> None:
     repository = tmp_path / "repository"
     made: Application = application("counts", outputs=OUTPUTS, partitions=1, **EAGER)
@@ -90,6 +92,7 @@ def test_a_damaged_snapshot_gives_way_to_the_one_before(application: Any, tmp_pa
     assert contents(made) == before
 
 
+@thorough
 def test_a_repository_that_is_away_costs_nothing_but_the_changelog(
     application: Any, tmp_path: Path
 ) -> None:

@@ -14,7 +14,7 @@ from confluent_kafka.admin import (  # type: ignore[attr-defined]
 )
 
 from tests.broker.workers import Application, Worker
-from tests.thorough import thorough_but
+from tests.thorough import thorough, thorough_but
 
 pytestmark = pytest.mark.long
 
@@ -190,6 +190,7 @@ def test_a_dead_letter_that_is_too_large_stops(sizes: Application, wait_until: A
     assert worker.stop() == 1
 
 
+@thorough
 def test_at_least_once_loses_none_and_ends(sizes: Application, wait_until: Any) -> None:
     produce(sizes, [100] * 20 + [BROKER] + [100] * 20, who="a")
     worker = sizes.worker(processing_guarantee="at_least_once")

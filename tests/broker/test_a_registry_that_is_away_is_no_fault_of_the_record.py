@@ -10,10 +10,12 @@ from google.protobuf.wrappers_pb2 import StringValue  # type: ignore[import-unty
 from streamer.errors import KafkaUnavailableError, RegistryUnavailableError
 from streamer.sandbox.registry import SchemaRegistry
 from streamer.serdes import Avro, Protobuf
+from tests.thorough import thorough
 
 SCHEMA = '{"type": "record", "name": "Purchase", "fields": [{"name": "cents", "type": "long"}]}'
 
 
+@thorough
 def test_known_schemas_go_on_and_unknown_ones_wait(tmp_path: Path) -> None:
     registry = SchemaRegistry(tmp_path).start(timeout=900)
     try:

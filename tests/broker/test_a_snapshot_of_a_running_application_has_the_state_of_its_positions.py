@@ -11,6 +11,7 @@ from tests.broker.conftest import Kafka, wait_until
 from tests.broker.feeder import OUTPUTS, Feeder
 from tests.broker.snapshots import Snapshots
 from tests.broker.workers import Application
+from tests.thorough import thorough
 
 Make = Callable[..., Application]
 
@@ -69,6 +70,7 @@ def test_each_snapshot_has_the_fold_of_the_input_up_to_its_positions(
         assert left == []
 
 
+@thorough
 def test_a_task_without_a_running_owner_is_named_and_waited_for(
     application: Make, tmp_path: Path, kafka: Kafka
 ) -> None:
@@ -92,6 +94,7 @@ def test_a_task_without_a_running_owner_is_named_and_waited_for(
     assert [manifest.task for manifest in snapshots.manifests()] == ["0_0", "0_1"]
 
 
+@thorough
 def test_a_command_that_is_killed_is_resumed_or_taken_back(
     application: Make, tmp_path: Path, kafka: Kafka
 ) -> None:
@@ -123,6 +126,7 @@ def test_a_command_that_is_killed_is_resumed_or_taken_back(
     assert found == [("0_0", ids[1]), ("0_1", ids[1])]
 
 
+@thorough
 def test_a_schedule_makes_snapshots_and_keeps_the_newest(application: Make, tmp_path: Path) -> None:
     running = application(
         "counts",

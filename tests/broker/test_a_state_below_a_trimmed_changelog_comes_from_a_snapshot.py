@@ -11,6 +11,7 @@ import pytest
 
 from tests.broker.restorable import contents, take, tasks_of, trim
 from tests.broker.workers import Application
+from tests.thorough import thorough
 
 pytestmark = pytest.mark.long
 
@@ -28,6 +29,7 @@ def names(made: Application) -> list[str]:
     return sorted(path.name for path in tasks_of(made).iterdir())
 
 
+@thorough
 def test_a_snapshot_helps_and_without_one_it_is_refused(application: Any, tmp_path: Path) -> None:
     made: Application = application("counts", outputs=OUTPUTS, partitions=1)
     early, late, empty = (f"file://{tmp_path}/{name}" for name in ("early", "late", "empty"))

@@ -18,6 +18,7 @@ from rocksdict import Options, Rdict
 from tests.broker.exact import assert_exact
 from tests.broker.feeder import OUTPUTS, START_MS
 from tests.broker.workers import Application
+from tests.thorough import thorough
 
 BLOCK = 600
 
@@ -77,6 +78,7 @@ def slot_of(application: Application) -> Path:
     return application.state_dir() / application.name / "worker-0"
 
 
+@thorough
 def test_one_that_another_process_uses(stopped: Application) -> None:
     own = json.loads((slot_of(stopped) / "streamer.json").read_text())["worker_id"]
     holder = stopped.worker(worker_id=own)

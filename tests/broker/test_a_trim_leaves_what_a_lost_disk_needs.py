@@ -19,6 +19,7 @@ from streamer.cli.main import main
 from streamer.ids import TaskId, TopicPartition
 from tests.broker.trims import Snapshots, fingerprint, positions_of
 from tests.broker.workers import PATIENCE_S, Application, Worker
+from tests.thorough import thorough
 
 ROOT = Path(__file__).parents[2]
 TASK = TaskId(0, 0)
@@ -153,6 +154,7 @@ def test_an_empty_disk_without_a_snapshot_is_refused_and_not_half_restored(
     assert "is empty, but changelog" in said
 
 
+@thorough
 def test_a_trim_that_is_killed_in_the_middle_is_resumed_by_another_process(
     application: Callable[..., Application], capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -193,6 +195,7 @@ def test_a_trim_that_is_killed_in_the_middle_is_resumed_by_another_process(
     assert worker.stop() == 0
 
 
+@thorough
 @pytest.mark.usefixtures("eager_cleaner")
 def test_what_a_trim_leaves_stays_whatever_the_cleaner_does(
     counts: Application, capsys: pytest.CaptureFixture[str]

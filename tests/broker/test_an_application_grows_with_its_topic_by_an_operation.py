@@ -21,6 +21,7 @@ from tests.broker.exact import described
 from tests.broker.folds import Conductor, does, running, told
 from tests.broker.late import Writer
 from tests.broker.workers import Application
+from tests.thorough import thorough
 
 pytestmark = pytest.mark.long
 
@@ -33,6 +34,7 @@ def made(application: Any) -> Application:
     return application("sequence", partitions=2, outputs=("results",))  # type: ignore[no-any-return]
 
 
+@thorough
 def test_each_key_stays_in_order_there_and_back(
     made: Application, conductor: Conductor, wait_until: Any
 ) -> None:

@@ -15,6 +15,7 @@ from tests.broker.feeder import Feeder
 from tests.broker.folds import Conductor, does, judge, own, running, told
 from tests.broker.snapshots import Snapshots
 from tests.broker.workers import Application
+from tests.thorough import thorough
 
 pytestmark = pytest.mark.long
 
@@ -24,6 +25,7 @@ def made(application: Any) -> Application:
     return application("folding", outputs=("totals", "groups"), partitions=4)  # type: ignore[no-any-return]
 
 
+@thorough
 def test_all_of_the_state_is_in_the_next_layout(
     made: Application, conductor: Conductor, wait_until: Any
 ) -> None:

@@ -23,7 +23,7 @@ from streamer.errors import OperationRefusedError
 from streamer.kafka.admin import Admin
 from tests.broker.conftest import Kafka, Names, wait_until
 from tests.broker.copying import NUMBERS, executor
-from tests.thorough import thorough_but
+from tests.thorough import thorough, thorough_but
 
 pytestmark = pytest.mark.long
 
@@ -140,6 +140,7 @@ def test_a_transaction_that_a_killed_process_left_open_holds_nobody_up_for_long(
     assert_copied_once(kafka, config, "one")
 
 
+@thorough
 def test_a_step_that_tells_nothing_for_longer_than_its_lease_keeps_it(
     config: Config, process: Start
 ) -> None:

@@ -12,6 +12,7 @@ from streamer.testing.history import check, per_key
 from tests.broker.applications.counts import Total, add
 from tests.broker.exact import described
 from tests.broker.workers import Application, Gate, Worker
+from tests.thorough import thorough
 
 OUTPUTS = ("totals", "closed", "every")
 BLOCK = 2_000
@@ -49,6 +50,7 @@ def assert_state_is_exact(application: Application) -> None:
     assert verdict, verdict
 
 
+@thorough
 def test_it_is_fenced_and_the_state_stays_exact(application: Any, wait_until: Any) -> None:
     made: Application = application(
         "counts", outputs=OUTPUTS, partitions=1, processing_guarantee="at_least_once"

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from tests.broker.workers import Application
+from tests.thorough import thorough
 
 
 @pytest.fixture
@@ -29,6 +30,7 @@ def counts(made: Application) -> dict[bytes | None, int]:
     return {one.key: json.loads(one.value or b"null") for one in read}
 
 
+@thorough
 def test_a_store_of_another_kind_is_refused_where_only_the_changelog_is_left(
     made: Application,
 ) -> None:
@@ -61,6 +63,7 @@ def test_an_input_that_is_added_is_read_from_its_beginning(made: Application) ->
     assert counts(made) == {b"ann": 10, b"bob": 10}
 
 
+@thorough
 def test_a_store_that_was_renamed_is_named_with_what_it_left(made: Application) -> None:
     made.module = "changing.renamed"
     made.kafka.produce(made.topic("in"), [("ann", "x")], partition=0)

@@ -12,6 +12,7 @@ from confluent_kafka.admin import NewPartitions
 
 from tests.broker.expected import check
 from tests.broker.workers import Application
+from tests.thorough import thorough
 
 OUTPUTS = ("totals", "closed", "every")
 STORES = OUTPUTS
@@ -72,6 +73,7 @@ def test_a_grown_input_stops_the_worker_and_is_refused_at_the_next_start(
         assert made.kafka.partitions(made.changelog(store)) == [0, 1]
 
 
+@thorough
 def test_an_internal_topic_of_the_wrong_size_is_refused(application: Any) -> None:
     made: Application = application("counts", outputs=OUTPUTS)
     made.kafka.create(made.changelog("every"), partitions=5)

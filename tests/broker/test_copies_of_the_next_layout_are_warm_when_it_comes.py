@@ -36,6 +36,7 @@ from tests.broker.commands import answer
 from tests.broker.exact import described
 from tests.broker.feeder import Feeder
 from tests.broker.workers import PATIENCE_S, Application
+from tests.thorough import thorough
 
 # What comes in a second and a half.
 LAG_MAX = 500
@@ -246,6 +247,7 @@ def switch(fold: Fold, fed: Fed) -> None:
         right.switch(fold.next, fold.positions(), operation=OPERATION, rows=rows)
 
 
+@thorough
 def test_an_order_that_is_taken_back_leaves_nothing_for_the_next_operation(
     application: Any, wait_until: Any
 ) -> None:

@@ -14,6 +14,7 @@ from confluent_kafka.admin import (  # type: ignore[attr-defined]
 )
 
 from tests.broker.workers import Application
+from tests.thorough import thorough
 
 WARNINGS = ("WARNING", "ERROR")
 
@@ -73,6 +74,7 @@ def test_a_repartition_topic_with_retention_is_refused(application: Any) -> None
     assert f"{what}: {topic} has retention.ms=604800000" in refused.error
 
 
+@thorough
 def test_a_state_may_be_as_old_as_its_changelog_says(application: Any) -> None:
     made: Application = application("orders", partitions=1)
 

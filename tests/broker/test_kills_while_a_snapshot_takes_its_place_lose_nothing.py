@@ -40,6 +40,7 @@ def produce(made: Application, block: int) -> None:
     made.kafka.produce(made.topic("in"), records, timestamp_ms=lambda row: begin + row)
 
 
+@thorough
 @pytest.mark.parametrize(
     ("disk", "points"),
     [

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from tests.broker.workers import Application
+from tests.thorough import thorough
 
 PARTITIONS = 4
 ROWS, ROW_BYTES = 2_500, 15_000
@@ -24,6 +25,7 @@ def peak_bytes(process: int) -> int:
     return int(peak.split()[1]) * 1024
 
 
+@thorough
 def test_a_table_that_is_ahead_of_its_stream_is_not_kept_in_memory(application: Any) -> None:
     made: Application = application("lookup", inputs=("in", "rows"), partitions=PARTITIONS)
     row = b"12345" + bytes(ROW_BYTES - 5)

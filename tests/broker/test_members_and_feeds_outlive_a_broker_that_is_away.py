@@ -36,6 +36,7 @@ def own() -> Iterator[Sandbox]:
         yield running
 
 
+@thorough
 def test_the_cluster_comes_back_by_itself(own: Sandbox, names: Names, tmp_path: Path) -> None:
     kafka = Kafka(own.bootstrap_servers)
     results = names.topic("results")

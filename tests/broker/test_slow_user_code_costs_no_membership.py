@@ -9,6 +9,7 @@ from typing import Any
 from confluent_kafka import Producer
 
 from tests.broker.workers import Application
+from tests.thorough import thorough
 
 OUTPUTS = ("out", "counts")
 
@@ -58,6 +59,7 @@ def test_a_record_that_takes_longer_than_the_session_is_done_once(
     assert other.stop() == 0
 
 
+@thorough
 def test_records_that_take_longer_than_a_transaction_beside_fast_ones_are_done(
     application: Any,
 ) -> None:

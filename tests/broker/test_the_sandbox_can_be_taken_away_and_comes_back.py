@@ -15,6 +15,7 @@ import pytest
 from streamer.errors import OperationRefusedError, SandboxError
 from streamer.sandbox import Sandbox
 from streamer.sandbox.process import cluster_id
+from tests.thorough import thorough
 
 
 @pytest.fixture(scope="module")
@@ -90,6 +91,7 @@ def test_a_broker_that_does_not_start_shows_its_log() -> None:
     assert not sandbox.is_running
 
 
+@thorough
 def test_a_given_port_that_is_busy_is_not_swapped_for_another(own: Sandbox) -> None:
     with pytest.raises(SandboxError, match=r"(?s)did not start.*in use"):
         Sandbox(port=own.port).start()

@@ -60,6 +60,7 @@ def fold(made: Application, conductor: Conductor, *wanted: str) -> str:
     return operation
 
 
+@thorough
 def test_it_goes_back_under_load_and_what_is_left_is_deleted(
     made: Application, conductor: Conductor, wait_until: Any
 ) -> None:

@@ -24,6 +24,7 @@ from streamer.sandbox import Sandbox
 from tests.broker.cluster import Cluster, cluster_of
 from tests.broker.conftest import Kafka, Names, wait_until
 from tests.broker.workers import ROOT, Application
+from tests.thorough import thorough
 
 pytestmark = pytest.mark.long
 
@@ -78,6 +79,7 @@ def test_records_that_cannot_be_read_are_told_by_their_keys(kafka: Kafka, cluste
         wait_until(lambda: not watch.look().refused)
 
 
+@thorough
 def test_a_broker_that_is_away_is_told_and_found_again(tmp_path: Path) -> None:
     with (
         Sandbox() as own,
@@ -101,6 +103,7 @@ def test_a_broker_that_is_away_is_told_and_found_again(tmp_path: Path) -> None:
         wait_until(lambda: view().trouble is None and view().heard_ms > told.heard_ms, timeout=240)
 
 
+@thorough
 def test_changelogs_and_snapshots_are_told_with_their_sizes(
     application: Callable[..., Application], tmp_path: Path
 ) -> None:

@@ -39,6 +39,7 @@ from tests.broker.rights import (
     wait_until_done,
 )
 from tests.broker.secured import SecuredApplication, SecuredKafka
+from tests.thorough import thorough
 
 
 @pytest.fixture(scope="module")
@@ -231,6 +232,7 @@ def test_whoever_has_snapshots_made_needs_the_topic_of_orders(
     assert made == ["0_0", "0_1", "1_0", "1_1"]
 
 
+@thorough
 def test_whoever_repartitions_needs_the_documented_rights(
     secured: SecuredKafka, tmp_path: Path
 ) -> None:

@@ -11,7 +11,7 @@ import pytest
 
 from streamer.engine.closing import RESULTS_MAX
 from tests.broker.workers import KILLED, PATIENCE_S, Application
-from tests.thorough import thorough_but
+from tests.thorough import thorough, thorough_but
 
 pytestmark = pytest.mark.long
 
@@ -20,6 +20,7 @@ START_MS = 19_700 * DAY_MS
 KEYS = RESULTS_MAX * 5 // 2
 
 
+@thorough
 @pytest.mark.parametrize("lose_disk", thorough_but([True], [False, True]))
 def test_the_rest_comes_from_whoever_goes_on(application: Any, lose_disk: bool) -> None:
     made: Application = application("daily", inputs=("in",), partitions=1)

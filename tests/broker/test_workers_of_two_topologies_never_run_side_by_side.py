@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 
 from tests.broker.workers import Application, Worker
+from tests.thorough import thorough
 
 KEYS = [f"k{number}" for number in range(30)]
 
@@ -82,6 +83,7 @@ def test_a_rolling_restart_with_another_order_is_refused_until_all_are_stopped(
     feed.check(*new)
 
 
+@thorough
 def test_workers_that_were_killed_are_in_nobodys_way(made: Application) -> None:
     feed = Feed(made)
     old = [made.worker(host) for host in "ab"]

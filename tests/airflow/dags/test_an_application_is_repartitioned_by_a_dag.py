@@ -67,6 +67,7 @@ def judge(here: Runs) -> None:
     assert verdict.inputs
 
 
+@thorough
 def test_it_is_rejected_then_approved_twice_and_found_done(here: Runs) -> None:
     admin = Admin(here.config)
     with Feeder(here.made, rate=20) as feeder:

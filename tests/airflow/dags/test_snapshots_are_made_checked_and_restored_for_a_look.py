@@ -18,6 +18,7 @@ from streamer_airflow.driving import Driver
 from streamer_airflow.hooks.application import ApplicationHook, executor_of
 from streamer_airflow.runs import Asked
 from tests.airflow.dags.conftest import Runs, states, xcom
+from tests.thorough import thorough
 
 pytestmark = [pytest.mark.broker, pytest.mark.long]
 
@@ -102,6 +103,7 @@ def test_snapshots_are_made_read_and_restored(runs: Callable[..., Runs]) -> None
     assert worker.is_alive
 
 
+@thorough
 def test_the_triggerer_drives_on_while_workers_work(
     runs: Callable[..., Runs], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -191,6 +193,7 @@ def _until_stopped(executor: object, operation: str) -> None:
         executor.start(operation)  # type: ignore[attr-defined]
 
 
+@thorough
 def test_a_doubled_task_waits_for_the_first_one_and_both_see_one_end(
     runs: Callable[..., Runs],
 ) -> None:

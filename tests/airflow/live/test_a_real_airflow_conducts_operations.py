@@ -15,8 +15,10 @@ from streamer.control.operations import OperationRecord
 from streamer.ids import TopicPartition
 from tests.airflow.live.conftest import Conducted
 from tests.broker.conftest import wait_until
+from tests.thorough import thorough
 
-pytestmark = [pytest.mark.broker, pytest.mark.long]
+# Two runs of DAGs in an Airflow of its own has the demonstration, which `make test` runs.
+pytestmark = [pytest.mark.broker, pytest.mark.long, thorough]
 
 RUN_S = 600.0
 TASKS = ["0_0", "0_1"]

@@ -23,6 +23,7 @@ from streamer.errors import OperationRefusedError
 from streamer.overview.fleet import Fleet
 from streamer.overview.follow import View
 from tests.airflow.page.server import PLUGINS, ROOT
+from tests.thorough import thorough
 from tests.unit.overview.fleets import NOW_MS, fleet_of
 from tests.unit.overview.records import operation
 
@@ -278,6 +279,7 @@ def test_connections_are_those_of_the_database_and_of_the_environment(
                 session.query(Connection).filter(Connection.conn_id == one).delete()
 
 
+@thorough
 def test_the_roles_of_fab_may_look_or_act_as_in_airflow_itself(tmp_path: Path) -> None:
     """The auth manager of an installation on many hosts; another process has it."""
     done = subprocess.run(

@@ -260,6 +260,7 @@ def test_an_operation_is_followed_to_its_end(
     ).wait_for()
 
 
+@thorough
 def test_whoever_may_act_cancels_an_operation(
     browser: Browser, server: Server, shop: Application, connection: str
 ) -> None:
@@ -276,6 +277,7 @@ def test_whoever_may_act_cancels_an_operation(
     assert wish.why == "not today, by ann on the page in Airflow"
 
 
+@thorough
 def test_kafka_away_is_said_and_what_was_seen_stays(
     browser: Browser, server: Server, tmp_path: Path
 ) -> None:

@@ -15,7 +15,7 @@ from pathlib import Path
 
 import pytest
 from paramiko import SFTPClient
-from paramiko.sftp import CMD_EXTENDED, CMD_MKDIR, CMD_RENAME
+from paramiko.sftp import CMD_EXTENDED, CMD_MKDIR, CMD_RENAME, CMD_STAT
 
 from streamer.config import Config
 from streamer.errors import (
@@ -265,6 +265,22 @@ def test_new_keys_in_the_middle_of_transfers_stop_them_for_a_moment_only(
     with ThreadPoolExecutor(4) as threads:
         found = threads.map(lambda name: b"".join(backend.read(name)), files)
         assert list(found) == list(files.values())
+    backend.close()
+
+
+def test_an_answer_that_makes_no_sense_is_asked_for_once_more(
+    own_server: SshServer, tmp_path: Path
+) -> None:
+    """Where one was not read to its end, the next begins in the middle of it."""
+    backend = backend_of(own_server, tmp_path)
+    assert backend.put("key", of_bytes(b"x"), size=1)
+    for _ in range(2):
+        with backend._link.files() as sftp:
+            sftp._async_request(type(None), CMD_STAT, str(tmp_path).encode())
+            sftp.sock.recv(3)
+        with pytest.raises(RepositoryUnavailableError, match="Garbage packet"):
+            backend.stat("key")
+        assert backend.stat("key") is not None
     backend.close()
 
 

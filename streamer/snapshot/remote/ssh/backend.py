@@ -30,13 +30,13 @@ from streamer.snapshot.remote.api import (
 )
 from streamer.snapshot.remote.directory import PARTIAL
 from streamer.snapshot.remote.ssh.ahead import gathered
-from streamer.snapshot.remote.ssh.link import SILENCE_S, Link, SshAccess
+from streamer.snapshot.remote.ssh.link import BROKEN, SILENCE_S, Link, SshAccess
 from streamer.snapshot.remote.ssh.names import Names
 from streamer.snapshot.remote.ssh.words import refused
 
 __all__ = ["SshBackend"]
 
-FAULTS = (SSHException, EOFError, OSError)
+FAULTS = (*BROKEN, OSError)
 # Below this a channel of its own (45 ms) costs more than sftp's slower way.
 SMALL_BYTES = 256 * 1024
 # What sftp gives in one answer, and how much is asked for ahead.

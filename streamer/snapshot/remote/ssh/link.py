@@ -28,6 +28,7 @@ from paramiko import (
     SSHException,
     Transport,
 )
+from paramiko.sftp import SFTPError
 from paramiko.ssh_exception import NoValidConnectionsError
 
 from streamer.errors import RepositoryError, RepositoryUnavailableError
@@ -35,7 +36,11 @@ from streamer.snapshot.remote.ssh.ahead import ReadAhead
 from streamer.snapshot.remote.ssh.inflow import Inflow
 from streamer.snapshot.remote.ssh.words import known_hosts_name, refused
 
-__all__ = ["SILENCE_S", "Link", "SshAccess"]
+__all__ = ["BROKEN", "SILENCE_S", "Link", "SshAccess"]
+
+# Raised where the connection is at fault, or what comes over it makes no sense any more: an answer
+# that was not read to its end is the begin of the next one.
+BROKEN = (EOFError, TimeoutError, SSHException, SFTPError, ConnectionError)
 
 CONNECT_S = 10
 SILENCE_S = 60
@@ -89,7 +94,12 @@ class Link:
         with self._lock:
             if self._sftp is None or self._sftp.get_channel().closed or not self._is_alive():
                 self._sftp = self.sftp()
-            yield self._sftp
+            try:
+                yield self._sftp
+            except BROKEN:
+                # Whoever waits for it now must not be given the rest of this answer.
+                self._sftp = None
+                raise
 
     def sftp(self) -> Any:
         """A client of its own, for one transfer; to be closed."""
@@ -118,9 +128,8 @@ class Link:
 
     def failure(self, error: Exception, what: str) -> RepositoryError:
         """What an error of paramiko means. Where the connection is at fault, it is given up."""
-        said = f"ssh://{self.where}: {what}: {error or type(error).__name__}"
-        is_ours = isinstance(error, EOFError | TimeoutError | SSHException | ConnectionError)
-        if is_ours or not self._is_alive():
+        said = f"ssh://{self.where}: {what}: {str(error) or type(error).__name__}"
+        if isinstance(error, BROKEN) or not self._is_alive():
             if not isinstance(error, ChannelException):
                 self.drop()
             return RepositoryUnavailableError(said)

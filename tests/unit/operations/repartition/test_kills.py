@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from streamer.testing.kills import OperationScene, check_cancels, check_kills, check_zombies
+from tests.thorough import thorough
 from tests.unit.operations.repartition.rig import Shop
 
 POINTS = [
@@ -66,6 +67,7 @@ def test_killed_anywhere_it_ends_with_a_topic_that_was_grown() -> None:
     assert len(check_kills(grown, [*POINTS, "repartition.after_growth"])) > 30
 
 
+@thorough
 @pytest.mark.slow
 def test_cancelled_anywhere_before_the_switch_the_topic_is_as_it_was() -> None:
     assert ("repartition.before_switch", 1) in check_cancels(not_grown, POINTS, every=29)

@@ -28,6 +28,7 @@ from streamer.snapshot.newest import fetch_newest
 from streamer.snapshot.prune import Policy, prune
 from streamer.snapshot.verified import note_verified
 from streamer.snapshot.verify import verify
+from tests.thorough import thorough
 from tests.unit.operations.trim import rig
 from tests.unit.operations.trim.rig import PLACE, TASK, Application, Files, Quiet
 from tests.unit.operations.turns import Turns
@@ -173,6 +174,7 @@ class Scene:
             assert len(kept) >= 2, f"seed {self.seed}: {len(kept)} snapshots justify the trim"
 
 
+@thorough
 @pytest.mark.slow
 @pytest.mark.long
 @pytest.mark.timeout(600)
