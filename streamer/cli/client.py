@@ -57,7 +57,7 @@ def ask(address: str, target: str, parameters: Mapping[str, Any] | None = None) 
         body = response.read()
     except (OSError, http.client.HTTPException) as error:
         raise NoAnswerError(
-            f"worker {address} does not answer: {error or type(error).__name__}",
+            f"worker {address} does not answer: {str(error) or type(error).__name__}",
             hint="`streamer show workers` tells which workers live, and their addresses",
         ) from error
     finally:

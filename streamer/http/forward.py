@@ -85,7 +85,7 @@ class Forwarder:
             return answer_of(
                 QueryError(
                     503,
-                    f"worker {call.address} does not answer: {error or type(error).__name__}",
+                    f"worker {call.address} does not answer: {str(error) or type(error).__name__}",
                     hint="ask again: if it is gone, its tasks are given to others within seconds",
                     details={"owner": call.address},
                     retry_after_s=1,
