@@ -103,7 +103,7 @@ class Warm:
         if found is not None and found.state == "failed":
             # It did not work the last time, and somebody wants it to be tried again.
             target.give(world, work)
-        made = _followed(
+        _followed(
             world,
             work,
             lambda: target.told(world),
@@ -127,8 +127,7 @@ class Warm:
                 records_total=most,
             )
             world.wait()
-        origin = f"snapshot {made.made} of {made.source}" if made.made else "its changelogs"
-        return f"the copy of {target.task} on worker {target.worker} was made anew from {origin}"
+        return f"the copy of {target.task} on worker {target.worker} is warm"
 
     def undo(self, world: World, work: Work) -> str:
         return "a copy that was made anew stays"
@@ -145,8 +144,14 @@ class Withdraw:
         return is_over and target.is_rebuilt(world)
 
     def run(self, world: World, work: Work) -> str:
-        self.target.withdraw(world, work)
-        return "the orders are taken back"
+        target = self.target
+        # Here, since a copy may be warm before anybody waits for it.
+        made = target.told(world)
+        target.withdraw(world, work)
+        if made is None:
+            return "the orders are taken back"
+        origin = f"snapshot {made.made} of {made.source}" if made.made else "its changelogs"
+        return f"the copy of {target.task} on worker {target.worker} was made anew from {origin}"
 
     def undo(self, world: World, work: Work) -> str:
         return "the orders were taken back"

@@ -209,7 +209,7 @@ def test_what_is_told_to_whom() -> None:
     assert (export.tasks, export.repository) == (("0_3",), "file:///srv/export")
     assert isinstance(rebuild, RebuildOrder)
     assert (rebuild.worker, rebuild.repository) == ("b", "ssh://streamer@host-a/srv/export")
-    assert "from snapshot 0000000009-x of ssh://streamer@host-a/srv/export" in record.steps[2].said
+    assert "from snapshot 0000000009-x of ssh://streamer@host-a/srv/export" in record.steps[-1].said
     assert cluster.orders() == {}
 
 
