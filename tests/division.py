@@ -1,4 +1,4 @@
-"""How the tests of a run are divided among processes (`-n 5`)."""
+"""How the tests of a run are divided among processes (`-n 4`)."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ TESTS = Path(__file__).parent
 WITH_AIRFLOW, WITH_KAFKA = "tests/airflow/", "tests/broker/"
 SCENARIOS = (WITH_KAFKA, WITH_AIRFLOW)
 # Of so many processes some have scenarios with Airflow as well, and the last one none at all.
-PROCESSES = 5
+PROCESSES = 4
 HAVE_AIRFLOW = 2
 HAVE_NONE = 1
 

@@ -58,6 +58,21 @@ def tasks(host: Host, worker: Worker, kind: str) -> dict[str, Any]:
     return found
 
 
+def keeper_of(
+    at: dict[str, Host], workers: dict[str, Worker], wait_until: Callable[..., None]
+) -> str:
+    """The address of the worker with the copy of the task, once only one of them has a copy: both
+    have where it is about to move."""
+    found: list[str] = []
+
+    def is_shared() -> bool:
+        found[:] = [one for one in at if "0_0" in tasks(at[one], workers[one], "standbys")]
+        return len(found) == 1
+
+    wait_until(is_shared, what="a copy of the task")
+    return found[0]
+
+
 def test_it_comes_over_the_cable_from_the_disk_of_the_other_one(
     made: Application, hosts: Hosts, wait_until: Callable[..., None]
 ) -> None:
@@ -67,12 +82,7 @@ def test_it_comes_over_the_cable_from_the_disk_of_the_other_one(
         for number, host in enumerate(hosts.hosts, 1)
     }
     at = {host.address: host for host in hosts.hosts}
-
-    def has_copy(address: str) -> bool:
-        return "0_0" in tasks(at[address], workers[address], "standbys")
-
-    wait_until(lambda: any(map(has_copy, at)), what="a copy of the task")
-    [keeper] = filter(has_copy, at)
+    keeper = keeper_of(at, workers, wait_until)
     [active] = at.keys() - {keeper}
     made.wait_until_done(watch=workers.values())
 
@@ -110,11 +120,7 @@ def test_a_cable_that_is_pulled_meanwhile_is_waited_for(
     }
     at = {host.address: host for host in hosts.hosts}
 
-    def has_copy(address: str) -> bool:
-        return "0_0" in tasks(at[address], workers[address], "standbys")
-
-    wait_until(lambda: any(map(has_copy, at)), what="a copy of the task")
-    [keeper] = filter(has_copy, at)
+    keeper = keeper_of(at, workers, wait_until)
     made.wait_until_done(watch=workers.values())
     command = start(made, "rebuild", "--task", "0_0", "--from", "active")
     staged = at[keeper].disk / "state" / made.name / "worker-0" / "tasks" / "0_0.restore"

@@ -20,7 +20,7 @@ pytestmark = pytest.mark.long
 OUTPUTS = ("totals", "closed", "every")
 BLOCK = 1_500
 # What is small here would be read before anybody has looked for a snapshot.
-SLOWLY = "restore.before_batch=sleep:1500"
+SLOWLY = "restore.before_batch=sleep:4000"
 
 
 def produce(made: Application, block: int) -> None:
