@@ -22,7 +22,7 @@ from streamer.errors import OperationRefusedError, StateDirectoryError
 from streamer.split.homes import Homes, named
 from streamer.split.keyed import order_family
 from streamer.split.move import closed_before
-from streamer.store.closing import Closing
+from streamer.store.closing import Closing, Passed
 from streamer.store.reading import StoredDatabase
 from streamer.store.schema import CHANGELOG_POSITION, family_name
 from streamer.topology.stores import StoreKind
@@ -35,6 +35,7 @@ __all__ = [
     "carry",
     "check_known",
     "first_left",
+    "passed_metadata",
     "passed_of",
     "passed_rows",
 ]
@@ -101,13 +102,26 @@ def check_known(metadata: Mapping[str, bytes], source: Path) -> None:
             )
 
 
+def passed_metadata(passed: Mapping[str, Passed]) -> dict[str, bytes]:
+    """What parents had passed on, by store, as metadata of a database: of one layout, so all are
+    among as many tasks."""
+    encoded = {}
+    for store, one in passed.items():
+        encoded[PARENT_HOMES] = b"\1" + f"{one.tasks} {one.tasks} {one.partitioner}".encode()
+        for parent, before_ms in one.before_ms.items():
+            place = max(before_ms, 0).to_bytes(_TIME_BYTES, "big")
+            encoded[f"{PASSED_PREFIX}{store}/{parent}"] = b"\1" + place
+    return encoded
+
+
 def passed_rows(
-    metadata: Mapping[str, bytes], kinds: Mapping[str, StoreKind]
+    metadata: Mapping[str, bytes],
+    kinds: Mapping[str, StoreKind],
+    closings: Mapping[str, Closing | None],
 ) -> dict[str, Callable[[bytes], bool]]:
     """By store, whether a row that has closed was passed on by the parent that it came from, by the
-    key that orders it. Only of stores that have some left. Raises TopologyError where the parents'
-    partitioner cannot be found."""
-    closings = Positions.decode(metadata).closings
+    key that orders it. Only of stores that have some left, as `closings` tells. Raises
+    TopologyError where the parents' partitioner cannot be found."""
     places: dict[str, dict[int, bytes]] = {}
     for name, place in metadata.items():
         if name.startswith(PASSED_PREFIX) and _is_left(name, place, closings):

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from collections.abc import Mapping
+from typing import Literal, NamedTuple
 
-__all__ = ["Closing"]
+__all__ = ["Closing", "Passed"]
 
 
 class Closing(NamedTuple):
@@ -13,3 +14,13 @@ class Closing(NamedTuple):
 
     time_ms: int
     rows: int
+
+
+class Passed(NamedTuple):
+    """What the parents of a task had passed on, where they had not come as far as each other: of
+    the rows that are of a parent, by their keys among so many `tasks`, those before its time."""
+
+    tasks: int
+    partitioner: Literal["murmur2", "consistent"]
+    before_ms: Mapping[int, int]
+    """By parent."""

@@ -19,7 +19,7 @@ from streamer.errors import StreamerError
 from streamer.ids import TaskId, TopicPartition
 from streamer.kafka.api import Committed
 from streamer.record import RawBatch
-from streamer.store.closing import Closing
+from streamer.store.closing import Closing, Passed
 from streamer.store.rocks import TaskDatabase
 from streamer.task.crossing import Crossing
 from streamer.task.input import TaskInput
@@ -29,6 +29,7 @@ from streamer.task.metadata import Metadata, input_mark, marks, store_mark
 __all__ = ["ActiveTask", "committed_by"]
 
 _Known = TypeVar("_Known")
+_NONE_PASSED: Mapping[str, Passed] = {}
 
 
 class ActiveTask:
@@ -64,6 +65,7 @@ class ActiveTask:
         self.crossings: tuple[Crossing, ...] = ()
         """One for each topic that was grown."""
         self.crosses = True
+        self._passed = _NONE_PASSED
         self._marks = marks((one.topic for one in partitions), database.specs.values())
 
     # -- life ----------------------------------------------------------------------------------
@@ -79,10 +81,13 @@ class ActiveTask:
         positions: Mapping[TopicPartition, int],
         changelog_ends: Mapping[str, int],
         crossings: tuple[Crossing, ...] = (),
+        passed: Mapping[str, Passed] = _NONE_PASSED,
     ) -> None:
-        """Begin to process at these positions; the state is restored up to them."""
+        """Begin to process at these positions; the state is restored up to them. `passed` is what
+        the parents of the task had passed on, by the stores that have some left."""
         self.move(TaskState.RUNNING)
         self.crossings = crossings
+        self._passed = passed
         self._pipeline = pipeline
         self._input = task_input
         self.positions = dict(positions)
@@ -202,6 +207,8 @@ class ActiveTask:
             forwarded={input_mark(one.source.topic): one.forwarded for one in self.crossings},
             stray_ms=max((one.quiet.last_stray_ms for one in self.crossings), default=-1),
             is_quiet=self._is_quiet,
+            # For as long as they say anything.
+            passed=self._by_mark({s: one for s, one in self._passed.items() if closings.get(s)}),
         ).encode()
         # What a punctuation by the wall clock forwards moves times, but no position.
         is_moved = times != self.committed_times or closings != self.committed_closings

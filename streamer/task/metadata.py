@@ -8,9 +8,11 @@ store with its kind, so that one which became another kind is known even where i
 still empty. A windowed store's own time is a hexadecimal lag behind the task's, left out where it
 is none; without lags it is what was written before those times were kept. Behind an @ stands how
 far a store has passed on final results, while some are left (`Closing`): the time as a lag, and the
-rows, both hexadecimal. Behind a > of a topic that was grown stands up to where strays of its
-partition were forwarded, and behind a ! when the last stray came, in ms since 1970: hexadecimal as
-well. A ~ says that none is expected any more. Version 1 had no marks.
+rows, both hexadecimal. Behind a ^, while some are left, stands what the parents of the task had
+passed on (`Passed`): how many tasks there were, m or c for their partitioner, the first parent, how
+far apart parents are, and the lag of each. Behind a > of a topic that was grown stands up to where
+strays of its partition were forwarded, and behind a ! when the last stray came, in ms since 1970:
+hexadecimal as well. A ~ says that none is expected any more. Version 1 had no marks.
 """
 
 from __future__ import annotations
@@ -18,8 +20,9 @@ from __future__ import annotations
 import zlib
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
+from typing import Literal
 
-from streamer.store.closing import Closing
+from streamer.store.closing import Closing, Passed
 from streamer.topology.stores import StoreKind, StoreSpec
 
 __all__ = ["Metadata", "input_mark", "marks", "store_mark"]
@@ -29,15 +32,16 @@ _VERSION_WITHOUT_MARKS = "1"
 # The default of offset.metadata.max.bytes.
 _LENGTH_MAX = 4096
 # In an entry that is no mark of a topic or store.
-_OTHERS = frozenset("@>!~")
+_OTHERS = frozenset("@>!~^")
+_LETTERS: Mapping[str, Literal["murmur2", "consistent"]] = {"m": "murmur2", "c": "consistent"}
 
 
 @dataclass(frozen=True, slots=True)
 class Metadata:
     """-1 and no marks where they are not known. `times` are by marks of stores; a store that is
     marked and has none there has the task's. `closings` that are complete are not written.
-    `forwarded` is by marks of topics; `stray_ms` is -1 where no stray ever came; `is_quiet` once
-    none is expected any more."""
+    `passed` is by marks of stores with a closing, `forwarded` by marks of topics; `stray_ms` is -1
+    where no stray ever came; `is_quiet` once none is expected any more."""
 
     stream_time_ms: int = -1
     marks: frozenset[str] = frozenset()
@@ -46,6 +50,7 @@ class Metadata:
     forwarded: Mapping[str, int] = field(default_factory=dict)
     stray_ms: int = -1
     is_quiet: bool = False
+    passed: Mapping[str, Passed] = field(default_factory=dict)
 
     @classmethod
     def decode(cls, text: str) -> Metadata:
@@ -66,7 +71,9 @@ class Metadata:
         stray_ms = max((int(entry[1:], 16) for entry in entries if entry[0] == "!"), default=-1)
         known_marks = frozenset(mark for mark, _, _ in found)
         is_quiet = "~" in entries
-        return cls(int(time), known_marks, times, closings, forwarded, stray_ms, is_quiet)
+        noted = [entry.partition("^") for entry in entries if "^" in entry]
+        passed = {mark: _passed(text, int(time)) for mark, _, text in noted}
+        return cls(int(time), known_marks, times, closings, forwarded, stray_ms, is_quiet, passed)
 
     def encode(self) -> str:
         """Where a broker would refuse the length, the stores with the least lags lose them: those
@@ -79,6 +86,9 @@ class Metadata:
             if place is not None:
                 lag = self.stream_time_ms - place.time_ms
                 entries[mark + "@"] = f"{mark}@{lag:x}.{place.rows:x}"
+        # Without it they would be passed on twice.
+        for mark, one in sorted(self.passed.items()):
+            entries[mark + "^"] = f"{mark}^{_passed_text(one, self.stream_time_ms)}"
         # Nor this: strays would be forwarded twice.
         entries |= {mark + ">": f"{mark}>{at:x}" for mark, at in sorted(self.forwarded.items())}
         if self.stray_ms >= 0:
@@ -98,6 +108,23 @@ class Metadata:
     def time_of(self, mark: str) -> int | None:
         """A marked store's time; None for a store that was not there."""
         return self.times.get(mark, self.stream_time_ms) if mark in self.marks else None
+
+
+def _passed_text(passed: Passed, time_ms: int) -> str:
+    parents = sorted(passed.before_ms)
+    apart = parents[1] - parents[0] if parents[1:] else 1
+    lags = [f"{time_ms - passed.before_ms[parent]:x}" for parent in parents]
+    numbers = [f"{passed.tasks:x}", passed.partitioner[0], f"{parents[0]:x}", f"{apart:x}"]
+    return ".".join(numbers + lags)
+
+
+def _passed(text: str, time_ms: int) -> Passed:
+    tasks, letter, first, apart, *lags = text.split(".")
+    before_ms = {
+        int(first, 16) + place * int(apart, 16): time_ms - int(lag, 16)
+        for place, lag in enumerate(lags)
+    }
+    return Passed(int(tasks, 16), _LETTERS[letter], before_ms)
 
 
 def input_mark(topic: str) -> str:

@@ -19,6 +19,7 @@ from streamer.errors import (
 )
 from streamer.ids import TaskId, transactional_id
 from streamer.kafka.api import AbortableError
+from streamer.split.carried import passed_metadata, passed_rows
 from streamer.store.rocks import TaskDatabase
 from streamer.task.active import ActiveTask, committed_by
 from streamer.task.build import Plan, changelogs, input_partitions
@@ -111,12 +112,19 @@ class Life:
             internal=stage.planned.repartition,
             config=stage.config,
         )
+        if noted := passed_metadata(start.passed):
+            database.write({}, noted)
         pipeline = self._plan.pipeline(
             task,
             database,
             stream_time_ms=start.stream_time_ms,
             times=start.times,
             closings=start.closings,
+            passed=passed_rows(
+                database.metadata(),
+                {name: spec.kind for name, spec in database.specs.items()},
+                start.closings,
+            ),
             recent_bytes=self._plan.recent_bytes // len(stage.planned.tasks),
         )
         active.start(
@@ -128,6 +136,7 @@ class Life:
             ),
             positions=start.positions,
             changelog_ends=Positions.decode(database.metadata()).changelogs,
+            passed=start.passed,
         )
         active.refresh_positions = start.is_new
         self._reader.add(start.positions)

@@ -19,7 +19,7 @@ from streamer.config import Config
 from streamer.errors import InternalTopicError, TaskCorruptedError
 from streamer.ids import TaskId, TopicPartition
 from streamer.kafka.api import Committed, InputReader
-from streamer.store.closing import Closing
+from streamer.store.closing import Closing, Passed
 from streamer.task.metadata import Metadata, input_mark, marks, store_mark
 from streamer.topology.stores import StoreKind, StoreSpec
 
@@ -31,9 +31,10 @@ _log = logging.getLogger(__name__)
 @dataclass(frozen=True, slots=True)
 class Start:
     """Positions to go on from; `is_new` where some of them were never committed. `times` are those
-    of windowed stores, `closings` how far some of them have passed on what had closed; `forwarded`
-    is up to where strays were forwarded, by marks of topics, `stray_ms` when the last one came, and
-    `is_quiet` tells whether the task has found that none is expected any more."""
+    of windowed stores, `closings` how far some of them have passed on what had closed, `passed`
+    what parents of the task had passed on of that; `forwarded` is up to where strays were
+    forwarded, by marks of topics, `stray_ms` when the last one came, and `is_quiet` tells whether
+    the task has found that none is expected any more."""
 
     positions: dict[TopicPartition, int]
     stream_time_ms: int
@@ -43,6 +44,7 @@ class Start:
     forwarded: dict[str, int] = field(default_factory=dict)
     stray_ms: int = -1
     is_quiet: bool = False
+    passed: dict[str, Passed] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -129,6 +131,12 @@ def resolve_start(
         max((one.stray_ms for one in found), default=-1),
         # Positions that did not move stay as they were committed before it was so.
         any(one.is_quiet for one in found),
+        {
+            spec.name: one.passed[mark]
+            for spec in stores
+            for one in found
+            if spec.name in closings and (mark := store_mark(spec.name, spec.kind)) in one.passed
+        },
     )
 
 

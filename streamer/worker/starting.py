@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from streamer.changelog.format import Positions
 from streamer.kafka.api import InputReader
-from streamer.split.carried import passed_rows
+from streamer.split.carried import passed_metadata, passed_rows
 from streamer.task.active import ActiveTask
 from streamer.task.build import Plan, grown_topics
 from streamer.task.input import TaskInput
@@ -39,6 +39,9 @@ def start_task(
         grown=dict(grown_topics(plan.topology, active.task, plan.layout)),
         config=plan.config,
     )
+    if noted := passed_metadata(start.passed):
+        # Here too: a group can be lost.
+        active.database.write({}, noted)
     pipeline = plan.pipeline(
         active.task,
         active.database,
@@ -46,7 +49,9 @@ def start_task(
         times=start.times,
         closings=start.closings,
         passed=passed_rows(
-            metadata, {name: spec.kind for name, spec in active.database.specs.items()}
+            {**metadata, **noted},
+            {name: spec.kind for name, spec in active.database.specs.items()},
+            start.closings,
         ),
         recent_bytes=recent_bytes,
     )
@@ -69,5 +74,6 @@ def start_task(
         positions=start.positions,
         changelog_ends=stored.changelogs,
         crossings=crossings,
+        passed=start.passed,
     )
     active.refresh_positions = start.is_new

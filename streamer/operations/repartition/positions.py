@@ -12,14 +12,16 @@ times (docs/decisions/0033), and the marks of all that they had.
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import replace
 
 from streamer.errors import OperationRefusedError, UnfinishedError
 from streamer.ids import TaskId, TopicPartition
 from streamer.kafka.api import Committed
 from streamer.layout import SubtopologyLayout
-from streamer.operations.repartition.request import Asked, internal_topics
-from streamer.store.closing import Closing
-from streamer.task.metadata import Metadata, input_mark
+from streamer.operations.repartition.request import Asked, FinalStore, internal_topics
+from streamer.split.move import closed_before
+from streamer.store.closing import Closing, Passed
+from streamer.task.metadata import Metadata, input_mark, store_mark
 
 __all__ = [
     "check_positions",
@@ -29,6 +31,7 @@ __all__ = [
     "read_by",
     "read_by_all",
     "still_closing",
+    "with_finals",
 ]
 
 Positions = Mapping[TopicPartition, Committed]
@@ -118,12 +121,15 @@ def next_positions(asked: Asked, committed: Positions) -> dict[TopicPartition, C
         old, new = (record.layout.subtopologies[number] for record in (asked.before, asked.after))
         own = internal_topics(asked.application, asked.after.layout, number)
         for task in range(new.tasks):
-            known = [
-                Metadata.decode(committed[place].metadata)
+            by_parent = {
+                parent: [
+                    Metadata.decode(committed[place].metadata)
+                    for place in _old(asked, TaskId(number, parent))
+                    if place in committed
+                ]
                 for parent in old.parents(task, new)
-                for place in _old(asked, TaskId(number, parent))
-                if place in committed
-            ]
+            }
+            known = [one for each in by_parent.values() for one in each]
             former = set(internal_topics(asked.application, asked.before.layout, number))
             former |= old.external.keys() - new.external.keys()
             former |= {
@@ -131,7 +137,12 @@ def next_positions(asked: Asked, committed: Positions) -> dict[TopicPartition, C
                 for place in _external(new, task)
                 if place.partition >= old.inputs[place.topic].partitions
             }
-            note = merged(known, own, former=former).encode()
+            note = with_finals(
+                merged(known, own, former=former),
+                by_parent,
+                [one for one in asked.finals if one.subtopology == number],
+                old=old,
+            ).encode()
             for place in _external(new, task):
                 if place in committed:
                     found[place] = Committed(committed[place].position, note)
@@ -178,6 +189,33 @@ def merged(
         marks | {input_mark(topic) for topic in topics},
         {mark: time for mark, time in times.items() if mark in marks},
     )
+
+
+def with_finals(
+    note: Metadata,
+    by_parent: Mapping[int, Sequence[Metadata]],
+    stores: Iterable[FinalStore],
+    *,
+    old: SubtopologyLayout,
+) -> Metadata:
+    """With what each parent had passed on as final, where they had not come as far as each other:
+    the rest is closed by the latest of their times, and left to pass on
+    (docs/decisions/0033)."""
+    closings, passed = dict(note.closings), {}
+    for store in stores:
+        mark = store_mark(store.name, store.kind)
+        times = {
+            parent: [time for one in each if (time := one.time_of(mark)) is not None]
+            for parent, each in by_parent.items()
+        }
+        before = {
+            parent: closed_before(max(each, default=-1), store.lag_ms)
+            for parent, each in times.items()
+        }
+        if len(set(before.values())) > 1:
+            closings[mark] = Closing(min(before.values()), 0)
+            passed[mark] = Passed(old.tasks, old.partitioner, before)
+    return replace(note, closings=closings, passed=passed)
 
 
 def _latest(mark: str, known: Iterable[Metadata]) -> int:

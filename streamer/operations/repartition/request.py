@@ -27,10 +27,23 @@ from streamer.ids import (
 )
 from streamer.layout import ApplicationLayout, Mode, SubtopologyLayout
 from streamer.operations.repartition.seeds import SeedRecord
-from streamer.topology.graph import Aggregate, Process, Subtopology, Topology
+from streamer.split.move import closing_lags
+from streamer.topology.graph import Process, Subtopology, Topology
 from streamer.topology.shape import shape_of
+from streamer.topology.stores import StoreKind
 
-__all__ = ["Asked", "Expected", "ask", "internal_topics", "modes", "read_request"]
+__all__ = [
+    "Asked",
+    "Expected",
+    "FinalStore",
+    "ask",
+    "internal_topics",
+    "modes",
+    "read_request",
+]
+
+# Of 4 KiB beside a position, about ten bytes for each.
+_PASSED_MAX = 200
 
 
 class Expected(Struct, frozen=True, kw_only=True, omit_defaults=True, forbid_unknown_fields=True):
@@ -38,6 +51,15 @@ class Expected(Struct, frozen=True, kw_only=True, omit_defaults=True, forbid_unk
 
     records: Whole = 0
     bytes: Whole = 0
+
+
+class FinalStore(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """A store that passes on final results, of what is `lag_ms` behind its stream time."""
+
+    subtopology: Whole
+    name: str
+    kind: StoreKind
+    lag_ms: Whole
 
 
 class Asked(Struct, frozen=True, kw_only=True, omit_defaults=True, forbid_unknown_fields=True):
@@ -64,6 +86,10 @@ class Asked(Struct, frozen=True, kw_only=True, omit_defaults=True, forbid_unknow
     seeds: dict[str, SeedRecord] = {}
     """The snapshots with which feeds begin, by task of the layout that holds; those of other tasks
     begin with the changelogs."""
+
+    finals: tuple[FinalStore, ...] = ()
+    """Of which a task of the next layout may have something left that only some of its parents have
+    passed on."""
 
     @property
     def application(self) -> str:
@@ -218,11 +244,13 @@ def ask(
         )
     feeds = []
     unchecked: list[str] = []
+    finals: list[FinalStore] = []
     for each in moved:
         old, new = layout.subtopologies[each], after.subtopologies[each]
         _check(topology.subtopologies[each], old, new)
         if old.tasks == 1:
             unchecked += _by_own_keys(topology.subtopologies[each])
+        finals += _finals(topology.subtopologies[each])
         if topology.subtopologies[each].stores:
             feeds.append(FeedPlan.of(topology, each, operation=number, source=old, target=new))
     return Asked(
@@ -232,6 +260,7 @@ def ask(
         shape=shape_of(topology, layout).digest,
         feeds=tuple(feeds),
         unchecked=tuple(unchecked),
+        finals=tuple(finals),
         one_way=_one_way(topology, layout, after, moved=moved),
     )
 
@@ -342,17 +371,19 @@ def _check(subtopology: Subtopology, old: SubtopologyLayout, new: SubtopologyLay
             " partition_key, and such stores are not moved yet",
             hint="leave this subtopology as it is, or begin anew under another application id",
         )
-    final = [
-        node.store.name
-        for node in subtopology.nodes
-        if isinstance(node, Aggregate) and node.windows is not None and node.emit == "final"
-    ]
+    finals = len(_finals(subtopology))
     parents = max(len(old.parents(task, new)) for task in range(new.tasks))
-    if final and parents > 1:
+    if finals * parents > _PASSED_MAX:
         raise OperationRefusedError(
-            f"a task of subtopology {number} would be made of {parents}, and store"
-            f" {', '.join(final)} passes on final results: what one of them has passed on, another"
-            " one may have left",
-            hint=f"a multiple of {old.tasks} tasks keeps each of them apart; others are not offered"
-            ' yet for emit="final"',
+            f"a task of subtopology {number} would be made of {parents}, and {finals} of its stores"
+            " pass on final results: what each of them has passed on has no room beside a position",
+            hint="go there by way of a number between the two",
         )
+
+
+def _finals(subtopology: Subtopology) -> list[FinalStore]:
+    kinds = {spec.name: spec.kind for spec in subtopology.stores}
+    return [
+        FinalStore(subtopology=subtopology.number, name=store, kind=kinds[store], lag_ms=lag_ms)
+        for store, lag_ms in closing_lags(subtopology).items()
+    ]

@@ -112,8 +112,8 @@ def test_what_closes_by_the_time_of_another_parent_is_still_passed_on() -> None:
     assert encoded["passed_homes"] == b"\1" + b"2 6 consistent"
     assert encoded["passed/windows/1"] == b"\1" + behind
     assert Positions.decode(encoded).closings == {"windows": Closing(20_000, 0)}
-    assert passed_rows(encoded, KINDS).keys() == {"windows"}
-    assert not passed_rows(encoded, {"plain": StoreKind.KEY_VALUE})
+    assert passed_rows(encoded, KINDS, found.positions.closings).keys() == {"windows"}
+    assert not passed_rows(encoded, {"plain": StoreKind.KEY_VALUE}, found.positions.closings)
 
 
 # -- from databases ----------------------------------------------------------------------------
@@ -170,7 +170,7 @@ def test_final_results_come_once_from_merged_tasks(tmp_path: Path, kind: str) ->
     step = move(before, after, closing_lags={kind: lag})
     targets = moved(step, sources, tmp_path / "b")
     carried = Positions.decode(metadata(targets[0]))
-    was_passed = passed_rows(metadata(targets[0]), {kind: specs[kind].kind})[kind]
+    was_passed = passed_rows(metadata(targets[0]), {kind: specs[kind].kind}, carried.closings)[kind]
     place = carried.closings[kind]
     assert place is not None
 
@@ -200,7 +200,9 @@ def test_final_results_come_once_from_merged_tasks(tmp_path: Path, kind: str) ->
     with pytest.raises(OperationRefusedError, match="final results to pass on since it was split"):
         split_unit(again, TaskId(0, 0), targets[0], directory=tmp_path / "c")
     write(targets[0], [], positions=Positions(closings={kind: None}))
-    assert not passed_rows(metadata(targets[0]), {})
+    assert not passed_rows(
+        metadata(targets[0]), {}, Positions.decode(metadata(targets[0])).closings
+    )
     split_unit(again, TaskId(0, 0), targets[0], directory=tmp_path / "c")
 
 

@@ -16,7 +16,7 @@ from streamer.failpoints import InjectedError
 from streamer.ids import TaskId, TopicPartition
 from streamer.kafka.api import AbortableError, Committed
 from streamer.kafka.fake import FakeBroker, FakeProducer, FakeReader
-from streamer.store.closing import Closing
+from streamer.store.closing import Closing, Passed
 from streamer.store.pool import MemoryPool
 from streamer.store.rocks import TaskDatabase
 from streamer.task.active import ActiveTask
@@ -305,6 +305,22 @@ def test_how_far_final_results_were_passed_on_stands_with_their_store() -> None:
     text = Metadata(10**12, frozenset(stores), times, closings).encode()
     assert len(text) <= 4_096
     assert Metadata.decode(text).closings == closings
+
+
+def test_what_parents_have_passed_on_stands_with_their_store() -> None:
+    ours, other = (store_mark(name, StoreKind.WINDOW) for name in "ab")
+    passed = {
+        ours: Passed(12, "consistent", {1: 1_000, 5: 1_999, 9: 2_500}),
+        other: Passed(1, "murmur2", {0: 7}),
+    }
+    text = Metadata(2_000, frozenset({ours, other}), {}, passed=passed).encode()
+    assert f"{ours}^c.c.1.4.3e8.1.-1f4" in text.split(",")
+    found = Metadata.decode(text)
+    assert found.passed == passed
+    assert found.marks == frozenset({ours, other})
+    many = {mark: Passed(64, "murmur2", {n: n for n in range(64)}) for mark in (ours, other)}
+    text = Metadata(10**12, frozenset({ours, other}), {}, passed=many).encode()
+    assert Metadata.decode(text).passed == many
 
 
 def test_no_broker_refuses_the_times_of_many_stores() -> None:

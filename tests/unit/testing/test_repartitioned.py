@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import Any, NamedTuple
 
@@ -21,7 +22,7 @@ from streamer import (
     TumblingWindows,
     WindowStore,
 )
-from streamer.errors import OperationRefusedError, TopologyError
+from streamer.errors import TopologyError
 from streamer.ids import TaskId
 from streamer.testing import TopologyTestDriver, check, driver_history, per_key
 from streamer.topology.partitioner import partition_of
@@ -214,11 +215,90 @@ def test_windows_that_are_open_when_a_task_is_divided_are_passed_on_once(seed: i
             found.setdefault((window.key, window.start_ms), []).append(count)
         wanted = {(key, START_MS): [1] for key in keys}
         assert found == wanted | {(key, START_MS + 10_000): [2] for key in keys}
-        with pytest.raises(OperationRefusedError, match="passes on final results"):
-            driver.repartition(2)
         with pytest.raises(TopologyError, match="3 does not divide"):
             driver.repartition(3)
         assert driver.layout.task_count(0) == 4
+
+
+@dataclass
+class Finals:
+    """What should be passed on, if a record is late by the latest time that its task knows, which
+    is at first the latest that a parent knew."""
+
+    tasks: int
+    times: dict[int, int] = field(default_factory=dict)
+    counts: dict[tuple[str, int], list[int]] = field(default_factory=dict)
+
+    def saw(self, key: str, at_ms: int) -> None:
+        task = partition_of(key.encode(), PARTITIONS) % self.tasks
+        self.times[task] = time_ms = max(self.times.get(task, 0), at_ms)
+        start_ms = at_ms - at_ms % 5_000
+        if start_ms + 5_000 + 2_000 > time_ms:
+            self.counts.setdefault((key, start_ms), [0])[0] += 1
+
+    def moved(self, tasks: int) -> None:
+        known = {n: self.times.get(n % self.tasks, 0) for n in range(PARTITIONS)}
+        self.tasks, self.times = tasks, {}
+        for partition, time_ms in known.items():
+            task = partition % tasks
+            self.times[task] = max(self.times.get(task, 0), time_ms)
+
+
+troubles = st.sampled_from(("", "crash", "disk"))
+record_sent = st.tuples(st.sampled_from(sorted(CLOCKS.values()) + list(KEYS)), st.integers(0, 40))
+
+
+@settings(max_examples=examples(20), deadline=None)
+@given(
+    first=numbers,
+    moves=st.lists(
+        st.tuples(st.lists(record_sent, max_size=8), numbers, troubles),
+        min_size=1,
+        max_size=4,
+    ),
+    sessions=st.booleans(),
+)
+def test_what_tasks_made_into_one_have_closed_is_passed_on_once(
+    first: int, moves: list[tuple[list[tuple[str, int]], int, str]], sessions: bool
+) -> None:
+    app = App("final")
+    keyed = app.stream("in", key=str, value=int).group_by_key()
+    windows = TumblingWindows(5 * SECOND, grace=2 * SECOND)
+    keyed.windowed_by(windows).count(store="closed", emit="final").to("out")
+    if sessions:
+        gaps = SessionWindows(3 * SECOND, grace=2 * SECOND)
+        keyed.windowed_by(gaps).count(store="gone", emit="final").to("sessions-out")
+    model = Finals(first)
+    with TopologyTestDriver(app, partitions=PARTITIONS, tasks=first) as driver:
+        for sent_now, tasks, trouble in moves:
+            for key, second in sent_now:
+                driver.send("in", key, 1, at=START_MS + second * 1_000)
+                model.saw(key, START_MS + second * 1_000)
+            if tasks != model.tasks:
+                driver.repartition(tasks)
+                model.moved(tasks)
+            if trouble:
+                driver.crash(lose_disk=trouble == "disk")
+        for key in CLOCKS.values():
+            driver.send("in", key, 1, at=START_MS + 100_000)
+        found: dict[tuple[str, int], list[int]] = {}
+        for window, count in driver.read("out"):
+            found.setdefault((window.key, window.start_ms), []).append(count)
+        assert found == model.counts
+        if sessions:
+            gone = [
+                (one.key, one.start_ms, one.end_ms) for one, _count in driver.read("sessions-out")
+            ]
+            assert len(set(gone)) == len(gone)
+            assert all(a_end < b or b_end < a for a, a_end, b, b_end in _pairs(gone))
+
+
+def _pairs(gone: list[tuple[str, int, int]]) -> Iterator[tuple[int, int, int, int]]:
+    """Of each key, two of its sessions: they never share a time."""
+    for place, (key, start, end) in enumerate(gone):
+        for other, other_start, other_end in gone[:place]:
+            if other == key:
+                yield start, end, other_start, other_end
 
 
 @pytest.mark.parametrize("seed", range(2))

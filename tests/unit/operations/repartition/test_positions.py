@@ -15,9 +15,10 @@ from streamer.operations.repartition.positions import (
     read_by_all,
     still_closing,
 )
-from streamer.store.closing import Closing
-from streamer.task.metadata import Metadata, input_mark
-from tests.unit.operations.repartition.rig import INPUT, OWN, asked
+from streamer.store.closing import Closing, Passed
+from streamer.task.metadata import Metadata, input_mark, store_mark
+from streamer.topology.stores import StoreKind
+from tests.unit.operations.repartition.rig import INPUT, OWN, asked, final
 
 NEXT = f"{OWN}.layout-2"
 
@@ -106,3 +107,42 @@ def test_what_is_left_to_pass_on_holds_the_switch() -> None:
     # An older word of another partition, which said that something was left then.
     later = Metadata(120, frozenset("a"))
     assert merged([left, later], []).closings == {}
+
+
+def test_what_each_parent_has_passed_on_as_final_is_kept_where_they_differ() -> None:
+    """Windows of a second: at 9,500 all that begin before 8,501 have closed."""
+    one = asked({0: 2}, final())
+    mark = store_mark("totals", StoreKind.WINDOW)
+    times = {0: 9_500, 1: 7_000, 2: 4_200, 3: 7_000}
+    known = {
+        TopicPartition(INPUT, partition): Committed(
+            1, Metadata(time, frozenset({input_mark(INPUT), mark})).encode()
+        )
+        for partition, time in times.items()
+    }
+    found = {
+        place.partition: Metadata.decode(one.metadata)
+        for place, one in next_positions(one, known).items()
+    }
+    assert found[0] == found[2]
+    assert found[0].closings == {mark: Closing(3_201, 0)}
+    assert found[0].passed == {mark: Passed(4, "murmur2", {0: 8_501, 2: 3_201})}
+    assert found[1].stream_time_ms == 7_000
+    assert found[1].closings == found[1].passed == {}, "they had come as far as each other"
+
+
+def test_a_parent_that_has_closed_nothing_yet_has_passed_nothing_on() -> None:
+    one = asked({0: 2}, final())
+    mark = store_mark("totals", StoreKind.WINDOW)
+    known = {
+        TopicPartition(INPUT, partition): Committed(
+            1,
+            Metadata(
+                9_500 if partition == 0 else -1, frozenset({input_mark(INPUT), mark})
+            ).encode(),
+        )
+        for partition in range(4)
+    }
+    found = Metadata.decode(next_positions(one, known)[TopicPartition(INPUT, 2)].metadata)
+    assert found.passed == {mark: Passed(4, "murmur2", {0: 8_501, 2: 0})}
+    assert found.closings == {mark: Closing(0, 0)}

@@ -76,9 +76,20 @@ def test_what_changes_nothing_is_refused() -> None:
         asked({0: 4})
 
 
-def test_final_results_are_merged_by_nobody_yet() -> None:
-    with pytest.raises(OperationRefusedError, match="would be made of 2, and store totals"):
-        asked({0: 2}, final())
+def test_what_passes_on_final_results_is_named_with_its_lag() -> None:
+    [store] = asked({0: 2}, final()).finals
+    assert (store.subtopology, store.name, store.kind.value, store.lag_ms) == (
+        0,
+        "totals",
+        "window",
+        999,
+    )
+
+
+def test_what_too_many_tasks_have_passed_on_has_no_room_beside_a_position() -> None:
+    with pytest.raises(OperationRefusedError, match="would be made of 300, and 1 of its stores"):
+        asked({0: 1}, final(), width=300)
+    assert asked({0: 10}, final(), width=300).finals
 
 
 def test_final_results_of_a_task_may_become_those_of_several() -> None:

@@ -12,8 +12,10 @@ from streamer.operations.repartition.positions import next_positions
 from streamer.operations.repartition.request import Asked, ask, read_request
 from streamer.operations.repartition.survey import subtopology_named
 from streamer.operations.repartition.way_back import way_back
-from streamer.task.metadata import Metadata, input_mark
+from streamer.store.closing import Closing, Passed
+from streamer.task.metadata import Metadata, input_mark, store_mark
 from streamer.topology.routed import routed
+from streamer.topology.stores import StoreKind
 from tests.unit.operations.repartition.front import NAME
 from tests.unit.operations.repartition.rig import (
     INPUT,
@@ -28,6 +30,7 @@ from tests.unit.operations.repartition.rig import (
 
 FIRST = f"{NAME}-{INPUT}-routed-repartition"
 ROUTED = f"{FIRST}.layout-2"
+TOTALS = store_mark("totals", StoreKind.WINDOW)
 
 
 def test_it_has_a_topic_of_its_own_and_an_ingress_has_the_topic() -> None:
@@ -52,11 +55,28 @@ def test_keys_go_from_where_producers_place_them_to_murmur2() -> None:
     ], "two hashes say nothing of each other"
 
 
-def test_with_final_results_all_of_them_would_be_made_into_one() -> None:
+def test_what_all_of_them_have_passed_on_is_known_to_each_of_another_partitioner() -> None:
     app = final()
     layout = with_partitioner(planned(app).layout, 0, "consistent")
-    with pytest.raises(OperationRefusedError, match="would be made of 4, and store totals"):
-        ask(app.topology(), layout, {0: 8}, number="routed-1", mode="routed")
+    one = ask(app.topology(), layout, {0: 8}, number="routed-1", mode="routed")
+    marks = frozenset({input_mark(INPUT), TOTALS})
+    found = next_positions(
+        one,
+        {
+            TopicPartition(INPUT, partition): Committed(
+                7, Metadata(5_000 + 1_000 * partition, marks).encode()
+            )
+            for partition in range(4)
+        },
+    )
+    own = [place for place in found if place.topic != INPUT]
+    assert len(own) == 8
+    for place in own:
+        note = Metadata.decode(found[place].metadata)
+        assert note.closings == {TOTALS: Closing(4_001, 0)}
+        assert note.passed == {
+            TOTALS: Passed(4, "consistent", {n: 4_001 + 1_000 * n for n in range(4)})
+        }
 
 
 def test_the_ingress_goes_on_where_the_tasks_had_come_to() -> None:
