@@ -13,6 +13,7 @@ from confluent_kafka import KafkaException
 
 from demo.airflow.rest import ApiError
 from demo.cdnow import CUSTOMERS, PURCHASES
+from demo.moving import MoveError
 from demo.scenario import DemoError, Options, Scenario, Summary
 from demo.screen import Screen, screen_for
 from demo.verdict import Verdict
@@ -36,7 +37,15 @@ def main() -> int:
         return _play(options, screen, keep=arguments.keep)
     except KeyboardInterrupt:
         return _INTERRUPTED
-    except (DemoError, ApiError, KafkaException, OSError, ValueError, StreamerError) as error:
+    except (
+        DemoError,
+        MoveError,
+        ApiError,
+        KafkaException,
+        OSError,
+        ValueError,
+        StreamerError,
+    ) as error:
         print(f"demo: {error}", file=sys.stderr)
         return 1
 
@@ -47,7 +56,9 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--keep", action="store_true", help="stay up until Ctrl-C")
     parser.add_argument(
-        "--without-airflow", action="store_true", help="no snapshots and no trim at the end"
+        "--without-airflow",
+        action="store_true",
+        help="no snapshots and no trim, and tasks moved by commands",
     )
     parser.add_argument(
         "--copies",
@@ -85,17 +96,20 @@ def _play(options: Options, screen: Screen, *, keep: bool) -> int:
         scenario.catch_up()
         verdict = scenario.compare()
         scenario.maintain()
+        scenario.repartition()
+        again = scenario.compare()
+        verdict.wrong += again.wrong
         if keep:
             screen.close()
-            _print(scenario.summary, verdict)
+            _print(scenario.summary, verdict, again)
             _keep(scenario)
     if not keep:
-        _print(scenario.summary, verdict)
+        _print(scenario.summary, verdict, again)
     failed = any(run.state != "success" for run in scenario.summary.conducted)
     return 1 if verdict.wrong or failed else 0
 
 
-def _print(summary: Summary, verdict: Verdict) -> None:
+def _print(summary: Summary, verdict: Verdict, again: Verdict) -> None:
     rows = {
         "events": f"{summary.events:,}",
         "seconds": f"{summary.seconds:.1f}",
@@ -109,6 +123,11 @@ def _print(summary: Summary, verdict: Verdict) -> None:
     }
     for run in summary.conducted:
         rows[run.dag] = f"{run.state}, {run.seconds:.0f} s"
+    moved = ", then ".join(f"{tasks} tasks after {s:.0f} s" for tasks, s in summary.moved)
+    rows["repartitioned"] = f"{moved}, under {summary.traffic:,} more purchases"
+    rows["compared again"] = (
+        f"{again.profiles:,} profiles, {again.spending:,} windows, {again.results:,} results"
+    )
     print()
     for name, value in rows.items():
         print(f"  {name:<18} {value}")

@@ -42,6 +42,8 @@ class Feed:
                 "partitioner": "murmur2_random",
                 "enable.idempotence": True,
                 "linger.ms": 20,
+                # The topic is given partitions while this goes on; five minutes by default.
+                "topic.metadata.refresh.interval.ms": 1_000,
                 "log_level": 0,
             }
         )

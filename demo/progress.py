@@ -26,11 +26,21 @@ class Progress:
         self._screen = screen
         self._customers = customers
         self._feed = feed
+        self._before = 0
         self._view = View(total=events)
         self._seen: deque[tuple[float, int]] = deque()
         self._looked = 0.0
         self._moved = time.monotonic()
         self.fastest_per_second = 0
+
+    def go_on_with(self, feed: Feed) -> None:
+        """Another feed, behind what the former one has written."""
+        self._before = self._view.written
+        self._feed = feed
+
+    def expect(self, events: int) -> None:
+        """So many in all."""
+        self._view.total = events
 
     @property
     def done(self) -> int:
@@ -45,7 +55,7 @@ class Progress:
         """`committed` is the position in each partition, empty while it is not known."""
         now = time.monotonic()
         before = self._view.written, self._view.done
-        self._view.written = self._feed.written
+        self._view.written = self._before + self._feed.written
         if committed:
             self._view.done = sum(committed)
             self._measure(now)

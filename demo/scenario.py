@@ -1,4 +1,5 @@
-"""What happens, in order: start, load, kill, take over, replace, catch up, compare, maintain, stop.
+"""What happens, in order: start, load, kill, take over, replace, catch up, compare, maintain,
+repartition, compare again, stop.
 
 Whatever way it ends, everything that was started is stopped and every file is removed.
 """
@@ -9,7 +10,7 @@ import gc
 import tempfile
 import time
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from dataclasses import dataclass, field
@@ -21,13 +22,14 @@ from demo.amplify import amplify, key_of, records
 from demo.cdnow import Purchase
 from demo.conducting import STORY, Conducted, Conductor
 from demo.feed import Feed
+from demo.moving import MOVES, Moved, moves, traffic
 from demo.progress import Progress
 from demo.screen import Screen
 from demo.topics import PARTITIONS, Topics
 from demo.verdict import Verdict, check_history, compare
 from demo.workers import Worker
 from examples.profiles import app
-from streamer.config import load
+from streamer.config import Config, load
 from streamer.sandbox import Sandbox
 
 __all__ = ["DemoError", "Options", "Scenario", "Summary"]
@@ -47,7 +49,7 @@ class DemoError(Exception):
 @dataclass(frozen=True)
 class Options:
     """`copies` times the history's events and customers, written at a pace after a backlog.
-    `conducts`: with an Airflow, which makes snapshots and trims at the end."""
+    `conducts`: with an Airflow, which makes snapshots, trims, and moves tasks at the end."""
 
     copies: int = 5
     per_second: int = 12_000
@@ -62,6 +64,8 @@ class Summary:
     takeover_s: float = 0.0
     processed_twice: int = 0
     conducted: list[Conducted] = field(default_factory=list)
+    traffic: int = 0
+    moved: list[Moved] = field(default_factory=list)
 
     @property
     def per_second(self) -> float:
@@ -77,6 +81,7 @@ class Scenario:
         self._stack = ExitStack()
         self._workers: list[Worker] = []
         self._history: list[Purchase] = []
+        self._tasks = PARTITIONS
         self._conductor: Conductor | None = None
 
     def __enter__(self) -> Self:
@@ -96,6 +101,15 @@ class Scenario:
     @property
     def _repository(self) -> str:
         return f"file://{self._directory / 'snapshots'}"
+
+    @property
+    def _config(self) -> Config:
+        """As whoever conducts has it."""
+        keywords = {
+            "bootstrap_servers": self._topics.bootstrap_servers,
+            "snapshot_repository": self._repository,
+        }
+        return load(app.application_id, keywords=keywords, environment={})
 
     @property
     def _living(self) -> list[Worker]:
@@ -202,12 +216,12 @@ class Scenario:
         """Every profile with a plain computation, and the whole history of the run."""
         # A million records live at once here, and Python's collector would look at them for ever.
         gc.disable()
-        copies = self._options.copies
-        purchases = amplify(self._history, copies=copies)
-        verdict = compare(purchases, self._living, say=self._screen.say)
+        events = self.summary.events + self.summary.traffic
+        purchases = amplify(self._history, copies=self._options.copies, events=events)
+        verdict = compare(purchases, self._living, tasks=self._tasks, say=self._screen.say)
         self._screen.say("checking the history: inputs, every result, changelog, positions")
         servers = self._topics.bootstrap_servers
-        verdict.results, wrong = check_history(servers, events=self.summary.events)
+        verdict.results, wrong = check_history(servers, events=events)
         verdict.wrong += wrong
         gc.enable()
         self._screen.say("DIFFERENT" if verdict.wrong else "everything is equal")
@@ -217,13 +231,32 @@ class Scenario:
         """Snapshots, and a trim of the changelogs, as runs of DAGs in Airflow."""
         if self._conductor is None:
             return
-        keywords = {
-            "bootstrap_servers": self._topics.bootstrap_servers,
-            "snapshot_repository": self._repository,
-        }
-        self._conductor.connect(load(app.application_id, keywords=keywords, environment={}))
+        self._conductor.connect(self._config)
         for scene in STORY:
             self.summary.conducted.append(self._conductor.play(scene))
+
+    def repartition(self) -> None:
+        """4 -> 6 -> 3 tasks, while purchases go on."""
+        servers, copies, events = (
+            self._topics.bootstrap_servers,
+            self._options.copies,
+            self.summary.events,
+        )
+        self._feed = traffic(servers, INPUT, self._history, copies=copies, after=events)
+        self._stack.callback(self._feed.stop)
+        self._progress.go_on_with(self._feed)
+        say = self._screen.say
+        for moved in moves(self._config, INPUT, conductor=self._conductor, say=say):
+            self.summary.moved.append(moved)
+            self._tasks = moved.tasks
+            self._topics.widths[INPUT] = MOVES[0]
+        self._feed.stop()
+        self.summary.traffic = self._feed.written
+        events += self.summary.traffic
+        self._progress.expect(events)
+        self._wait(lambda: self._progress.done >= events, 120, "lag 0")
+        self._wait(self._are_all_working, 60, "all workers running their tasks")
+        self._wait(self._are_stores_complete, 30, "the last rows in the stores")
 
     # -- what the scenes need ------------------------------------------------------------------
 
@@ -261,12 +294,10 @@ class Scenario:
             sum(task["state"] == "running" for task in worker.tasks().values())
             for worker in self._living
         ]
-        return min(running) > 0 and sum(running) == PARTITIONS
+        return min(running) > 0 and sum(running) == self._tasks
 
     def _are_stores_complete(self) -> bool:
-        tasks = [task for worker in self._living for task in worker.tasks().values()]
-        stored = sum(int(at) for task in tasks for at in task["positions"].values())
-        return stored == self.summary.events
+        return _stored(self._living) == self.summary.events + self.summary.traffic
 
     def _wait(self, is_true: Callable[[], bool], timeout_s: float, what: str) -> None:
         deadline = time.monotonic() + timeout_s
@@ -276,7 +307,7 @@ class Scenario:
                 return
             self._check(what)
             if time.monotonic() > deadline or self._progress.still_s > _STILL_S_MAX:
-                raise DemoError(f"waited in vain for {what}.{self._logs()}")
+                raise DemoError(f"waited in vain for {what}.{_logs(self._living)}")
             time.sleep(_TICK_S)
 
     def _check(self, what: str) -> None:
@@ -289,11 +320,22 @@ class Scenario:
                     f" {worker.exit_status}. The end of its log:\n{worker.end_of_log}"
                 )
 
-    def _logs(self) -> str:
-        return "".join(
-            f"\nThe end of the log of worker {worker.name}:\n{worker.end_of_log}"
-            for worker in self._living
-        )
+
+def _logs(workers: Sequence[Worker]) -> str:
+    return "".join(
+        f"\nThe end of the log of worker {worker.name}:\n{worker.end_of_log}" for worker in workers
+    )
+
+
+def _stored(workers: Sequence[Worker]) -> int:
+    """How many purchases are behind what lies in the stores."""
+    tasks = [task for worker in workers for task in worker.tasks().values()]
+    return sum(
+        int(at)
+        for task in tasks
+        for place, at in task["positions"].items()
+        if place.startswith(f"{INPUT}/")
+    )
 
 
 def _in_the_middle_of_work(worker: Worker) -> dict[str, Any]:

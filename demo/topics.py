@@ -10,13 +10,14 @@ from confluent_kafka.cimpl import NewTopic
 
 __all__ = ["PARTITIONS", "Topics"]
 
-PARTITIONS = 8
+PARTITIONS = 4
 # Event times are those of 1997; by default Kafka would delete such records at once.
 _FOREVER = {"retention.ms": "-1"}
 
 
 class Topics:
-    """Topics of `PARTITIONS` partitions on one broker. Raises KafkaException where it fails."""
+    """Topics of `PARTITIONS` partitions on one broker; `widths` has others. Raises KafkaException
+    where it fails."""
 
     def __init__(self, bootstrap_servers: str) -> None:
         self.bootstrap_servers = bootstrap_servers
@@ -26,6 +27,7 @@ class Topics:
         }
         self._admin = AdminClient(self._settings)
         self._readers: dict[str, Consumer] = {}
+        self.widths: dict[str, int] = {}
 
     def create(self, names: Iterable[str]) -> None:
         topics = [NewTopic(name, PARTITIONS, 1, config=_FOREVER) for name in names]
@@ -42,18 +44,15 @@ class Topics:
             # not the group's coordinator (librdkafka 2.16).
             settings = {"group.id": group, "isolation.level": "read_uncommitted"}
             self._readers[group] = Consumer({**self._settings, **settings})
-        wanted = [TopicPartition(topic, number) for number in _numbers()]
+        numbers = range(self.widths.get(topic, PARTITIONS))
+        wanted = [TopicPartition(topic, number) for number in numbers]
         try:
             found = self._readers[group].committed(wanted, timeout=5)
         except KafkaException:
             return []
         positions = {place.partition: max(place.offset, 0) for place in found}
-        return [positions[number] for number in _numbers()]
+        return [positions[number] for number in numbers]
 
     def close(self) -> None:
         while self._readers:
             self._readers.popitem()[1].close()
-
-
-def _numbers() -> range:
-    return range(PARTITIONS)

@@ -47,7 +47,8 @@ purchases = app.stream("purchases", key=str, value=Purchase).group_by_key()
 
 purchases.aggregate(Profile, add, store="profiles").to("customer-profiles")
 
-purchases.windowed_by(TumblingWindows(timedelta(days=30))).aggregate(
+# A purchase that comes late counts for a year.
+purchases.windowed_by(TumblingWindows(timedelta(days=30), grace=timedelta(days=365))).aggregate(
     {"orders": Count(), "cents": Sum("cents")},
     store="spending",
     retention=timedelta(days=730),

@@ -72,6 +72,11 @@ def test_the_demo_ends_with_equal_profiles_and_leaves_nothing(tmp_path: Path) ->
     assert "Airflow is at http://127.0.0.1:" in shown
     for dag in ("snapshot_stores", "trim_changelogs"):
         assert summary[dag].startswith("success, "), shown
+    assert re.fullmatch(
+        r"6 tasks after \d+ s, then 3 tasks after \d+ s, under [\d,]+ more purchases",
+        summary["repartitioned"],
+    ), shown
+    assert summary["compared again"].startswith("23,570 profiles, "), shown
     assert not leftovers(tmp_path)
 
 

@@ -52,7 +52,7 @@ class FakeWorker:
 
 
 def verdict(workers: list[FakeWorker]) -> Verdict:
-    return compare(PURCHASES, workers, say=lambda _text: None)  # type: ignore[arg-type]
+    return compare(PURCHASES, workers, tasks=8, say=lambda _text: None)  # type: ignore[arg-type]
 
 
 def halves() -> list[FakeWorker]:
@@ -104,7 +104,7 @@ class FakeScenario:
 
     def start(self) -> None: ...
 
-    run_two_workers = kill_one = replace_it = catch_up = maintain = start
+    run_two_workers = kill_one = replace_it = catch_up = maintain = repartition = start
 
     def compare(self) -> Verdict:
         return Verdict(wrong=self.wrong)
