@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from typing import Any, NamedTuple
 
 from demo.airflow.connection import CONNECTION, body, check, store
@@ -99,33 +100,40 @@ class Conductor:
         self._say(f"Airflow is at {self._airflow.url}; its connection says: {told}")
         Runs(api).unpause(*_DAGS)
 
-    def play(self, scene: Scene) -> Conducted:
-        """One run, told task by task; what asks for approval gets it."""
+    def play(self, scene: Scene, *, say: Say | None = None) -> Conducted:
+        """One run, told task by task; what asks for approval gets it. `say` is for who plays it in
+        a thread of its own."""
+        say = say or self._say
         runs = Runs(self._airflow.api())
         began = time.monotonic()
         run = runs.trigger(scene.dag, scene.form)
-        self._say(f"Airflow runs {scene.dag}: {scene.why}")
-        state = runs.follow(run, timeout=_RUN_S, tells=self._tell, asks=self._approve)
+        say(f"Airflow runs {scene.dag}: {scene.why}")
+        state = runs.follow(
+            run, timeout=_RUN_S, tells=partial(_tell, say), asks=partial(_approve, say)
+        )
         if state != "success":
-            self._explain(runs, run)
+            _explain(runs, run, say=say)
         return Conducted(scene.dag, state, time.monotonic() - began)
 
-    def _tell(self, task: TaskState) -> None:
-        if task.state in _TOLD:
-            index = f" {task.map_index}" if task.map_index >= 0 else ""
-            self._say(f"  {task.task}{index}: {task.state.replace('_', ' ')}")
 
-    def _approve(self, approval: Approval) -> str:
-        self._say(f"  {approval.subject}")
-        for line in approval.body.splitlines()[:_LINES]:
-            if line.strip():
-                self._say(f"    {line}")
-        self._say("  approved by the demonstration")
-        return "Approve"
+def _tell(say: Say, task: TaskState) -> None:
+    if task.state in _TOLD:
+        index = f" {task.map_index}" if task.map_index >= 0 else ""
+        say(f"  {task.task}{index}: {task.state.replace('_', ' ')}")
 
-    def _explain(self, runs: Runs, run: Run) -> None:
-        for task in runs.tasks(run):
-            if task.state == "failed":
-                self._say(f"  the end of the log of {task.task}:")
-                for line in runs.log(run, task).splitlines()[-_LINES:]:
-                    self._say(f"    {line}")
+
+def _approve(say: Say, approval: Approval) -> str:
+    say(f"  {approval.subject}")
+    for line in approval.body.splitlines()[:_LINES]:
+        if line.strip():
+            say(f"    {line}")
+    say("  approved by the demonstration")
+    return "Approve"
+
+
+def _explain(runs: Runs, run: Run, *, say: Say) -> None:
+    for task in runs.tasks(run):
+        if task.state == "failed":
+            say(f"  the end of the log of {task.task}:")
+            for line in runs.log(run, task).splitlines()[-_LINES:]:
+                say(f"    {line}")

@@ -12,6 +12,7 @@ from confluent_kafka import KafkaError, Message, Producer
 __all__ = ["Feed"]
 
 _TICK_S = 0.05
+_FLUSH_S = 30
 # Far below the queue's own limit, at which the client would refuse records.
 _QUEUE_MAX = 50_000
 
@@ -68,9 +69,10 @@ class Feed:
         return not self._thread.is_alive()
 
     def stop(self) -> None:
+        """Write nothing more, and wait until all of it is acknowledged, or is not."""
         self._stopping.set()
         self._flowing.set()
-        self._thread.join(timeout=10)
+        self._thread.join(timeout=_FLUSH_S + _TICK_S)
 
     def _run(self) -> None:
         try:
@@ -80,7 +82,7 @@ class Feed:
 
     def _write_all(self) -> None:
         self._write(islice(self._records, self._at_once))
-        self._producer.flush(30)
+        self._producer.flush(_FLUSH_S)
         self._flowing.wait()
         began, written = time.monotonic(), 0
         while not self._stopping.is_set() and not self.failure:
@@ -90,8 +92,8 @@ class Feed:
                 break
             written += count
             time.sleep(_TICK_S)
-        if self._producer.flush(30) and not self.failure:
-            self.failure = "the broker did not acknowledge all records within 30 s"
+        if self._producer.flush(_FLUSH_S) and not self.failure:
+            self.failure = f"the broker did not acknowledge all records within {_FLUSH_S} s"
 
     def _write(self, records: Iterator[tuple[bytes, bytes, int]]) -> int:
         count = 0

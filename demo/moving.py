@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import suppress
 from itertools import islice
+from queue import Empty, SimpleQueue
 from typing import NamedTuple
 
 import msgspec
@@ -19,7 +22,7 @@ from streamer.config import Config
 from streamer.control.current import current_layout
 from streamer.kafka.admin import Admin
 
-__all__ = ["MOVES", "MoveError", "Moved", "moves", "traffic"]
+__all__ = ["MOVES", "MoveError", "Moved", "Moving", "traffic"]
 
 Say = Callable[[str], None]
 
@@ -31,11 +34,10 @@ _WHY = {
     3: "half as many tasks: each reads two partitions",
 }
 _SAID = ("step ", "operation ")
-# For each copy of the history, of which that is a day in five seconds: however long it takes, no
-# window gets so old that it is not kept.
-_TRAFFIC_PER_S = 25
-# More in all than any machine takes for it.
-_TRAFFIC_MAX = 10_000_000
+_RUN_S = 900.0
+# For each copy of the history, of which that is a day in five seconds; and 150 days in all, while
+# no window is so old that it is not kept any more.
+_TRAFFIC_PER_S, _TRAFFIC_MAX = 25, 19_000
 
 
 class MoveError(Exception):
@@ -53,7 +55,7 @@ def traffic(
     bootstrap_servers: str, topic: str, history: Sequence[Purchase], *, copies: int, after: int
 ) -> Feed:
     """Purchases that go on behind the first ones, at an even pace, until it is stopped."""
-    stream = records(history, copies=copies, events=after + _TRAFFIC_MAX)
+    stream = records(history, copies=copies, events=after + copies * _TRAFFIC_MAX)
     feed = Feed(
         bootstrap_servers,
         topic,
@@ -66,24 +68,58 @@ def traffic(
     return feed
 
 
-def moves(config: Config, topic: str, *, conductor: Conductor | None, say: Say) -> Iterator[Moved]:
-    """One number of tasks after the other. Raises MoveError where one is not reached."""
-    say("purchases go on, and meanwhile the number of tasks changes")
-    for tasks in MOVES:
-        began = time.monotonic()
-        wish = f"{topic}={tasks}"
-        if conductor is not None:
-            run = conductor.play(Scene("repartition", {"tasks_of": [wish]}, _WHY[tasks]))
-            ended = run.state == "success"
+class Moving:
+    """One number of tasks after the other, in a thread, while somebody else looks on."""
+
+    def __init__(self, config: Config, topic: str, *, conductor: Conductor | None) -> None:
+        self._config = config
+        self._topic = topic
+        self._conductor = conductor
+        self._said: SimpleQueue[str] = SimpleQueue()
+        self._failure: Exception | None = None
+        self._thread = threading.Thread(target=self._run, name="moving", daemon=True)
+        self.moved: list[Moved] = []
+
+    def start(self) -> None:
+        self._thread.start()
+
+    def heard(self) -> Iterator[str]:
+        """What was said since the last time."""
+        with suppress(Empty):
+            while True:
+                yield self._said.get_nowait()
+
+    def is_over(self) -> bool:
+        """Raises what it has ended with: MoveError, ApiError, a StreamerError."""
+        if self._thread.is_alive():
+            return False
+        if self._failure is not None:
+            raise self._failure
+        return True
+
+    def _run(self) -> None:
+        try:
+            self._said.put("purchases go on, and meanwhile the number of tasks changes")
+            for tasks in MOVES:
+                began = time.monotonic()
+                self._move(tasks)
+                moved = Moved(tasks, time.monotonic() - began)
+                self._said.put(f"{tasks} tasks, after {moved.seconds:.0f} s")
+                self.moved.append(moved)
+        except Exception as error:
+            self._failure = error
+
+    def _move(self, tasks: int) -> None:
+        wish = f"{self._topic}={tasks}"
+        if self._conductor is not None:
+            scene = Scene("repartition", {"tasks_of": [wish]}, _WHY[tasks])
+            ended = self._conductor.play(scene, say=self._said.put).state == "success"
         else:
-            say(f"streamer repartition plan {wish}: {_WHY[tasks]}")
-            ended = _by_command(config, wish, say=say)
-        layout = current_layout(config, Admin(config))
+            self._said.put(f"streamer repartition plan {wish}: {_WHY[tasks]}")
+            ended = _by_command(self._config, wish, say=self._said.put)
+        layout = current_layout(self._config, Admin(self._config))
         if not ended or layout is None or layout.task_count(0) != tasks:
             raise MoveError(f"the repartition to {tasks} tasks did not come to its end")
-        found = Moved(tasks, time.monotonic() - began)
-        say(f"{tasks} tasks run, after {found.seconds:.0f} s")
-        yield found
 
 
 def _by_command(config: Config, wish: str, *, say: Say) -> bool:
@@ -103,4 +139,4 @@ def _by_command(config: Config, wish: str, *, say: Say) -> bool:
 
 def _run(*arguments: str) -> subprocess.CompletedProcess[str]:
     command: Sequence[str] = [sys.executable, "-m", "streamer.cli.main", "repartition", *arguments]
-    return subprocess.run(command, capture_output=True, text=True, check=False)
+    return subprocess.run(command, capture_output=True, text=True, check=False, timeout=_RUN_S)

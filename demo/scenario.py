@@ -22,7 +22,7 @@ from demo.amplify import amplify, key_of, records
 from demo.cdnow import Purchase
 from demo.conducting import STORY, Conducted, Conductor
 from demo.feed import Feed
-from demo.moving import MOVES, Moved, moves, traffic
+from demo.moving import MOVES, Moved, Moving, traffic
 from demo.progress import Progress
 from demo.screen import Screen
 from demo.topics import PARTITIONS, Topics
@@ -38,6 +38,7 @@ INPUT, OUTPUT, GROUP = "purchases", "customer-profiles", "profiles"
 # Written before the workers start, as if they had been away.
 _BACKLOG = 4
 _TICK_S = 0.1
+_MOVES_S = 1_800.0
 _STILL_S_MAX = 60.0
 _LOOKS_MAX = 100
 
@@ -178,7 +179,7 @@ class Scenario:
         self._screen.say(f"SIGKILL to worker {victim.name}, which runs {' '.join(sorted(tasks))}")
         self._wait(lambda: victim.exit_status is not None, 10, "the end of the killed worker")
         partitions = [int(task.partition("_")[2]) for task in tasks]
-        before = self._committed()
+        before = self._topics.known(GROUP, INPUT)
         self._wait(lambda: self._moved(before, partitions), 60, "somebody else taking over")
         self.summary.takeover_s = time.monotonic() - killed
         done = {f"{INPUT}/{number}": before[number] for number in partitions}
@@ -209,7 +210,8 @@ class Scenario:
         self._wait(lambda: self._progress.done >= self.summary.events, 600, "lag 0")
         self.summary.seconds = time.monotonic() - self._began
         self.summary.fastest_per_second = self._progress.fastest_per_second
-        self._wait(self._are_stores_complete, 30, "the last rows in the stores")
+        stored = self.summary.events
+        self._wait(lambda: _stored(self._living) == stored, 30, "the last rows in the stores")
         self._screen.say("lag 0: every purchase is processed")
 
     def compare(self) -> Verdict:
@@ -245,20 +247,33 @@ class Scenario:
         self._feed = traffic(servers, INPUT, self._history, copies=copies, after=events)
         self._stack.callback(self._feed.stop)
         self._progress.go_on_with(self._feed)
-        say = self._screen.say
-        for moved in moves(self._config, INPUT, conductor=self._conductor, say=say):
-            self.summary.moved.append(moved)
-            self._tasks = moved.tasks
-            self._topics.widths[INPUT] = MOVES[0]
+        moving = Moving(self._config, INPUT, conductor=self._conductor)
+        moving.start()
+        self._wait(lambda: self._hears(moving), _MOVES_S, "other numbers of tasks")
         self._feed.stop()
+        if self._feed.failure or not self._feed.is_done:
+            raise DemoError(self._feed.failure or "the last purchases were not acknowledged")
+        self.summary.moved = moving.moved
         self.summary.traffic = self._feed.written
         events += self.summary.traffic
         self._progress.expect(events)
         self._wait(lambda: self._progress.done >= events, 120, "lag 0")
         self._wait(self._are_all_working, 60, "all workers running their tasks")
-        self._wait(self._are_stores_complete, 30, "the last rows in the stores")
+        self._wait(lambda: _stored(self._living) == events, 30, "the last rows in the stores")
+        new = self._topics.known(GROUP, INPUT)[PARTITIONS:]
+        if not new or not all(new):
+            raise DemoError("nothing was written to partitions that the topic was given")
 
     # -- what the scenes need ------------------------------------------------------------------
+
+    def _hears(self, moving: Moving) -> bool:
+        """Whether all has moved. Says what was said meanwhile, and raises what it ended with."""
+        for line in moving.heard():
+            self._screen.say(line)
+        for moved in moving.moved:
+            self._tasks = moved.tasks
+            self._topics.widths[INPUT] = MOVES[0]
+        return moving.is_over()
 
     def _add_worker(self, name: str) -> None:
         servers = self._topics.bootstrap_servers
@@ -275,15 +290,6 @@ class Scenario:
         with ThreadPoolExecutor(max(len(self._workers), 1)) as pool:
             list(pool.map(Worker.stop, self._workers))
 
-    def _committed(self) -> list[int]:
-        positions: list[int] = []
-        deadline = time.monotonic() + 10
-        while not positions:
-            positions = self._topics.committed(GROUP, INPUT)
-            if time.monotonic() > deadline:
-                raise DemoError("Kafka does not tell the committed positions")
-        return positions
-
     def _moved(self, before: list[int], partitions: list[int]) -> bool:
         now = self._topics.committed(GROUP, INPUT)
         return now != [] and all(now[number] > before[number] for number in partitions)
@@ -295,9 +301,6 @@ class Scenario:
             for worker in self._living
         ]
         return min(running) > 0 and sum(running) == self._tasks
-
-    def _are_stores_complete(self) -> bool:
-        return _stored(self._living) == self.summary.events + self.summary.traffic
 
     def _wait(self, is_true: Callable[[], bool], timeout_s: float, what: str) -> None:
         deadline = time.monotonic() + timeout_s

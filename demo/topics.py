@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterable
 
 from confluent_kafka import Consumer, KafkaException, TopicPartition
@@ -13,6 +14,7 @@ __all__ = ["PARTITIONS", "Topics"]
 PARTITIONS = 4
 # Event times are those of 1997; by default Kafka would delete such records at once.
 _FOREVER = {"retention.ms": "-1"}
+_TOLD_S = 10.0
 
 
 class Topics:
@@ -52,6 +54,14 @@ class Topics:
             return []
         positions = {place.partition: max(place.offset, 0) for place in found}
         return [positions[number] for number in numbers]
+
+    def known(self, group: str, topic: str) -> list[int]:
+        """The same, as soon as the broker can tell. Raises TimeoutError."""
+        deadline = time.monotonic() + _TOLD_S
+        while not (positions := self.committed(group, topic)):
+            if time.monotonic() > deadline:
+                raise TimeoutError(f"Kafka does not tell the positions of {group}")
+        return positions
 
     def close(self) -> None:
         while self._readers:

@@ -46,7 +46,7 @@ class Worker:
         command = [sys.executable, "-m", "streamer.cli.main", "run", APPLICATION]
         command += [text for pair in arguments.items() for text in pair]
         # Its only producer hears within a second of partitions that the topic is given.
-        command += ["--set", "stray_quiet_ms=3000"]
+        command += ["--set", "stray_quiet_ms=10000"]
         # Who looks on waits for a snapshot, beside an Airflow that leaves nothing over.
         command += ["--set", "snapshot_niceness=0", "--set", "snapshot_cpu_percent=100"]
         self._process = ServerProcess(command, log=self.log, dies_with_parent=signal.SIGTERM)

@@ -24,6 +24,7 @@ from streamer.topology.graph import (
     TableUpdate,
     Topology,
 )
+from streamer.topology.reach import reaches_windows
 from streamer.topology.serde import Bytes
 from streamer.topology.stores import StoreKind, StoreSpec
 from streamer.topology.windows import HoppingWindows, SessionWindows, TumblingWindows, Windows
@@ -72,6 +73,7 @@ def _store(one: Subtopology, spec: StoreSpec) -> StoreRecord:
         windows=_windows(made.windows) if made and made.windows else None,
         emit=made.emit if made else "commit",
         partition_key=function_name(spec.partition_key) if spec.partition_key else "",
+        reaches_windows=made is not None and reaches_windows(made, one),
     )
 
 
@@ -95,17 +97,21 @@ def _nodes(part: PartRecord, numbers: Iterator[int]) -> Iterator[Node]:
         yield Source(number=next(numbers), topics=part.reads, **_UNTYPED)
     for topic in part.own:
         yield Source(number=next(numbers), topics=(topic,), is_internal=True, **_UNTYPED)
+    reaching: list[Node] = []
     for store in part.stores:
         spec = _spec(store)
         if store.filled == "aggregate":
-            yield Aggregate(
+            made = Aggregate(
                 number=next(numbers),
+                parents=tuple(reaching) if store.windows else (),
                 store=spec,
                 aggregate={},
                 value=Bytes,
                 windows=_read(store.windows) if store.windows else None,
                 emit=store.emit,
             )
+            reaching += [made] if store.reaches_windows else []
+            yield made
         elif store.filled == "table":
             yield TableUpdate(number=next(numbers), store=spec)
         if store.used:

@@ -26,7 +26,8 @@ class WindowsRecord(Struct, frozen=True, kw_only=True, omit_defaults=True):
 
 class StoreRecord(Struct, frozen=True, kw_only=True, omit_defaults=True):
     """A store, and the steps that fill it. `used` says that code of `process` does, which may have
-    keys of its own; `partition_key` names the function that says whose a row is then."""
+    keys of its own; `partition_key` names the function that says whose a row is then. Results of
+    one that `reaches_windows` come to a windowed aggregation behind it."""
 
     name: str
     kind: Literal["key-value", "window", "session"]
@@ -35,6 +36,7 @@ class StoreRecord(Struct, frozen=True, kw_only=True, omit_defaults=True):
     windows: WindowsRecord | None = None
     emit: Literal["commit", "every", "final"] = "commit"
     partition_key: str = ""
+    reaches_windows: bool = False
 
 
 class PartRecord(Struct, frozen=True, kw_only=True, omit_defaults=True):

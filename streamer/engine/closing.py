@@ -17,6 +17,7 @@ from typing import Any
 
 from streamer.store.closing import Closing
 from streamer.topology.graph import Aggregate, Node, Process, Subtopology
+from streamer.topology.reach import reaches_windows
 
 __all__ = ["Closer", "Room", "may_split"]
 
@@ -133,20 +134,7 @@ def may_split(node: Aggregate, subtopology: Subtopology) -> bool:
         isinstance(one, Process) and node.store.name in _names(one) for one in nodes
     ):
         return False
-    reached: set[int] = set()
-    following = list(subtopology.children(node))
-    while following:
-        one = following.pop()
-        if one.number in reached:
-            continue
-        if isinstance(one, Aggregate) and one.windows is not None:
-            return False
-        reached.add(one.number)
-        following += subtopology.children(one)
-        if isinstance(one, Process):
-            # What it writes goes on from the store.
-            following += [other for other in nodes if _names(one) & _names(other)]
-    return True
+    return not reaches_windows(node, subtopology)
 
 
 def _names(node: Node) -> set[str]:

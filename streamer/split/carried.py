@@ -16,9 +16,11 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import cast, get_args
 
 from streamer.changelog.format import Positions
 from streamer.errors import OperationRefusedError, StateDirectoryError
+from streamer.layout import Partitioner
 from streamer.split.homes import Homes, named
 from streamer.split.keyed import order_family
 from streamer.split.move import closed_before
@@ -35,6 +37,7 @@ __all__ = [
     "carry",
     "check_known",
     "first_left",
+    "passed_known",
     "passed_metadata",
     "passed_of",
     "passed_rows",
@@ -102,16 +105,37 @@ def check_known(metadata: Mapping[str, bytes], source: Path) -> None:
             )
 
 
-def passed_metadata(passed: Mapping[str, Passed]) -> dict[str, bytes]:
+def passed_metadata(passed: Mapping[str, Passed], lags: Mapping[str, int]) -> dict[str, bytes]:
     """What parents had passed on, by store, as metadata of a database: of one layout, so all are
-    among as many tasks."""
+    among as many tasks. `lags` as in `carry`."""
     encoded = {}
     for store, one in passed.items():
         encoded[PARENT_HOMES] = b"\1" + f"{one.tasks} {one.tasks} {one.partitioner}".encode()
-        for parent, before_ms in one.before_ms.items():
-            place = max(before_ms, 0).to_bytes(_TIME_BYTES, "big")
+        for parent, before_ms in one.before_ms(lags[store]).items():
+            place = before_ms.to_bytes(_TIME_BYTES, "big")
             encoded[f"{PASSED_PREFIX}{store}/{parent}"] = b"\1" + place
     return encoded
+
+
+def passed_known(
+    metadata: Mapping[str, bytes],
+    lags: Mapping[str, int],
+    closings: Mapping[str, Closing | None],
+) -> dict[str, Passed]:
+    """The opposite, of stores that have some left, as `closings` tells. A database that was merged
+    of others knows it row by row, which is no time."""
+    tasks, _, rest = metadata.get(PARENT_HOMES, b"\1")[1:].decode().partition(" ")
+    partitions, _, partitioner = rest.partition(" ")
+    if tasks != partitions or partitioner not in get_args(Partitioner):
+        return {}
+    times: dict[str, dict[int, int]] = {}
+    for name, place in metadata.items():
+        store, _, parent = name.removeprefix(PASSED_PREFIX).rpartition("/")
+        if name.startswith(PASSED_PREFIX) and store in lags and _is_left(name, place, closings):
+            before_ms = int.from_bytes(place[1 : 1 + _TIME_BYTES], "big")
+            times.setdefault(store, {})[int(parent)] = before_ms + lags[store]
+    known = cast(Partitioner, partitioner)
+    return {store: Passed(int(tasks), known, by_parent) for store, by_parent in times.items()}
 
 
 def passed_rows(

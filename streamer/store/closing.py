@@ -17,10 +17,16 @@ class Closing(NamedTuple):
 
 
 class Passed(NamedTuple):
-    """What the parents of a task had passed on, where they had not come as far as each other: of
-    the rows that are of a parent, by their keys among so many `tasks`, those before its time."""
+    """How far the parents of a task had come, where they had not come as far as each other: of a
+    row that has closed, its parent, which its key tells among so many `tasks`, had passed it on if
+    it had closed by that parent's time."""
 
     tasks: int
     partitioner: Literal["murmur2", "consistent"]
-    before_ms: Mapping[int, int]
-    """By parent."""
+    times: Mapping[int, int]
+    """The store's stream time in each parent; -1 where it had none."""
+
+    def before_ms(self, lag_ms: int) -> dict[int, int]:
+        """By parent, the time before which it had passed all on; a window or session has closed
+        `lag_ms` behind its time."""
+        return {parent: max(time - lag_ms, 0) for parent, time in self.times.items()}

@@ -8,9 +8,9 @@ store with its kind, so that one which became another kind is known even where i
 still empty. A windowed store's own time is a hexadecimal lag behind the task's, left out where it
 is none; without lags it is what was written before those times were kept. Behind an @ stands how
 far a store has passed on final results, while some are left (`Closing`): the time as a lag, and the
-rows, both hexadecimal. Behind a ^, while some are left, stands what the parents of the task had
-passed on (`Passed`): how many tasks there were, m or c for their partitioner, the first parent, how
-far apart parents are, and the lag of each. Behind a > of a topic that was grown stands up to where
+rows, both hexadecimal. Behind a ^, while some are left, stands how far the parents of the task had
+come (`Passed`): how many tasks there were, m or c for their partitioner, the first parent, how far
+apart parents are, and the lag of each. Behind a > of a topic that was grown stands up to where
 strays of its partition were forwarded, and behind a ! when the last stray came, in ms since 1970:
 hexadecimal as well. A ~ says that none is expected any more. Version 1 had no marks.
 """
@@ -40,7 +40,7 @@ _LETTERS: Mapping[str, Literal["murmur2", "consistent"]] = {"m": "murmur2", "c":
 class Metadata:
     """-1 and no marks where they are not known. `times` are by marks of stores; a store that is
     marked and has none there has the task's. `closings` that are complete are not written.
-    `passed` is by marks of stores with a closing, `forwarded` by marks of topics; `stray_ms` is -1
+    `passed` is by marks of stores, `forwarded` by marks of topics; `stray_ms` is -1
     where no stray ever came; `is_quiet` once none is expected any more."""
 
     stream_time_ms: int = -1
@@ -111,20 +111,20 @@ class Metadata:
 
 
 def _passed_text(passed: Passed, time_ms: int) -> str:
-    parents = sorted(passed.before_ms)
+    parents = sorted(passed.times)
     apart = parents[1] - parents[0] if parents[1:] else 1
-    lags = [f"{time_ms - passed.before_ms[parent]:x}" for parent in parents]
+    lags = [f"{time_ms - passed.times[parent]:x}" for parent in parents]
     numbers = [f"{passed.tasks:x}", passed.partitioner[0], f"{parents[0]:x}", f"{apart:x}"]
     return ".".join(numbers + lags)
 
 
 def _passed(text: str, time_ms: int) -> Passed:
     tasks, letter, first, apart, *lags = text.split(".")
-    before_ms = {
+    times = {
         int(first, 16) + place * int(apart, 16): time_ms - int(lag, 16)
         for place, lag in enumerate(lags)
     }
-    return Passed(int(tasks, 16), _LETTERS[letter], before_ms)
+    return Passed(int(tasks, 16), _LETTERS[letter], times)
 
 
 def input_mark(topic: str) -> str:

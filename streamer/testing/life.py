@@ -19,7 +19,8 @@ from streamer.errors import (
 )
 from streamer.ids import TaskId, transactional_id
 from streamer.kafka.api import AbortableError
-from streamer.split.carried import passed_metadata, passed_rows
+from streamer.split.carried import passed_known, passed_metadata, passed_rows
+from streamer.split.move import closing_lags
 from streamer.store.rocks import TaskDatabase
 from streamer.task.active import ActiveTask, committed_by
 from streamer.task.build import Plan, changelogs, input_partitions
@@ -93,6 +94,7 @@ class Life:
     def _start(self, active: ActiveTask) -> None:
         stage, task, database = self.stage, active.task, active.database
         stored = Positions.decode(database.metadata())
+        lags = closing_lags(stage.topology.subtopologies[task.subtopology])
         self.restored[task] = restore(
             task,
             database,
@@ -110,10 +112,15 @@ class Life:
             stores=database.specs.values(),
             filled=[name for name in active.changelogs if database.has_rows(name)],
             internal=stage.planned.repartition,
+            lags=lags,
             config=stage.config,
         )
-        if noted := passed_metadata(start.passed):
-            database.write({}, noted)
+        metadata = database.metadata()
+        passed = passed_known(metadata, lags, start.closings) | start.passed
+        noted = passed_metadata(passed, lags)
+        if start.passed:
+            closings = {store: start.closings[store] for store in start.passed}
+            database.write({}, noted | Positions(closings=closings).encode())
         pipeline = self._plan.pipeline(
             task,
             database,
@@ -121,7 +128,7 @@ class Life:
             times=start.times,
             closings=start.closings,
             passed=passed_rows(
-                database.metadata(),
+                metadata | noted,
                 {name: spec.kind for name, spec in database.specs.items()},
                 start.closings,
             ),
@@ -136,7 +143,7 @@ class Life:
             ),
             positions=start.positions,
             changelog_ends=Positions.decode(database.metadata()).changelogs,
-            passed=start.passed,
+            passed=passed,
         )
         active.refresh_positions = start.is_new
         self._reader.add(start.positions)

@@ -81,6 +81,7 @@ def resolve_start(
     filled: Collection[str],
     internal: Collection[str],
     grown: Mapping[str, str] = MappingProxyType({}),
+    lags: Mapping[str, int] = MappingProxyType({}),
     config: Config,
 ) -> Start:
     """The positions at which a restored task goes on.
@@ -88,6 +89,7 @@ def resolve_start(
     `stored` is what its database held before the restore, `restored_records` what the restore
     added to it, `filled` the stores that have rows now, `internal` the topics that only the
     application writes to, and `grown` those in which strays may be, with the topics of these.
+    `lags` are those of stores with final results: what is so far behind their time has closed.
     Raises TaskCorruptedError where a position is lost and cannot be told, and InternalTopicError
     for a store that was of another kind.
     """
@@ -115,7 +117,11 @@ def resolve_start(
         for spec in stores
         if spec.kind is not StoreKind.KEY_VALUE
     }
-    places = {spec.name: _closing(spec, found, stored) for spec in stores if spec.name in own}
+    places = {
+        spec.name: _closing(spec, found, stored, lag_ms=lags.get(spec.name))
+        for spec in stores
+        if spec.name in own
+    }
     closings = {store: place for store, place in places.items() if place is not None}
     forwarded: dict[str, int] = {}
     for one in found:
@@ -149,17 +155,28 @@ def _own_time(
     return max((time for time in known if time is not None), default=otherwise_ms)
 
 
-def _closing(spec: StoreSpec, found: Collection[Metadata], stored: Positions) -> Closing | None:
+def _closing(
+    spec: StoreSpec, found: Collection[Metadata], stored: Positions, *, lag_ms: int | None
+) -> Closing | None:
     """How far a windowed store has passed on what had closed; None: all of it. What was known at
     its latest time counts, and of that what was furthest: neither ever goes back."""
     mark = store_mark(spec.name, spec.kind)
-    known = [(one.time_of(mark), one.closings.get(mark)) for one in found]
+    known = [
+        (one.time_of(mark), one.closings.get(mark) or _begun(one, mark, lag_ms)) for one in found
+    ]
     known.append((stored.times.get(spec.name), stored.closings.get(spec.name)))
     latest_ms = max((time for time, _place in known if time is not None), default=-1)
     places = [place for time, place in known if time == latest_ms]
     if None in places:
         return None
     return max((place for place in places if place is not None), default=None)
+
+
+def _begun(note: Metadata, mark: str, lag_ms: int | None) -> Closing | None:
+    """Where a store begins to pass on what parents that had come less far had left."""
+    if lag_ms is None or mark not in note.passed:
+        return None
+    return Closing(min(note.passed[mark].before_ms(lag_ms).values()), 0)
 
 
 def _check_kinds(task: TaskId, stores: Collection[StoreSpec], known: frozenset[str]) -> None:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from streamer.changelog.format import Positions
 from streamer.kafka.api import InputReader
-from streamer.split.carried import passed_metadata, passed_rows
+from streamer.split.carried import passed_known, passed_metadata, passed_rows
+from streamer.split.move import closing_lags
 from streamer.task.active import ActiveTask
 from streamer.task.build import Plan, grown_topics
 from streamer.task.input import TaskInput
@@ -27,6 +28,7 @@ def start_task(
     # What a restore, or a copy before it, took in has marked the input positions as passed.
     metadata = active.database.metadata()
     stored = Positions.decode(metadata)
+    lags = closing_lags(plan.topology.subtopologies[active.task.subtopology])
     start = resolve_start(
         active.task,
         active.partitions,
@@ -37,11 +39,15 @@ def start_task(
         filled=[name for name in active.changelogs if active.database.has_rows(name)],
         internal=planned.repartition,
         grown=dict(grown_topics(plan.topology, active.task, plan.layout)),
+        lags=lags,
         config=plan.config,
     )
-    if noted := passed_metadata(start.passed):
+    passed = passed_known(metadata, lags, start.closings) | start.passed
+    noted = passed_metadata(passed, lags)
+    if start.passed:
         # Here too: a group can be lost.
-        active.database.write({}, noted)
+        closings = {store: start.closings[store] for store in start.passed}
+        active.database.write({}, noted | Positions(closings=closings).encode())
     pipeline = plan.pipeline(
         active.task,
         active.database,
@@ -74,6 +80,6 @@ def start_task(
         positions=start.positions,
         changelog_ends=stored.changelogs,
         crossings=crossings,
-        passed=start.passed,
+        passed=passed,
     )
     active.refresh_positions = start.is_new

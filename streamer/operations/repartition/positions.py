@@ -18,8 +18,8 @@ from streamer.errors import OperationRefusedError, UnfinishedError
 from streamer.ids import TaskId, TopicPartition
 from streamer.kafka.api import Committed
 from streamer.layout import SubtopologyLayout
-from streamer.operations.repartition.request import Asked, FinalStore, internal_topics
-from streamer.split.move import closed_before
+from streamer.operations.repartition.finals import FinalStore
+from streamer.operations.repartition.request import Asked, internal_topics
 from streamer.store.closing import Closing, Passed
 from streamer.task.metadata import Metadata, input_mark, store_mark
 
@@ -35,6 +35,7 @@ __all__ = [
 ]
 
 Positions = Mapping[TopicPartition, Committed]
+_ALL_LEFT = Closing(0, 0)
 
 
 def read_by(asked: Asked) -> list[TopicPartition]:
@@ -62,7 +63,7 @@ def still_closing(asked: Asked, committed: Positions) -> list[TaskId]:
             for place in _old(asked, task)
             if place in committed
         ]
-        marks = {mark for one in known for mark in one.closings}
+        marks = {mark for one in known for mark in (*one.closings, *one.passed)}
         if any(_left(mark, known) is not None for mark in marks):
             found.append(task)
     return found
@@ -180,10 +181,7 @@ def merged(
     times = {mark: _latest(mark, known) for one in known for mark in one.times}
     for mark in {mark for one in known for mark in one.closings}:
         if _left(mark, known) is not None:
-            raise UnfinishedError(
-                "a task has results of closed windows left to pass on",
-                hint="its next commits do that: go on with the operation in a moment",
-            )
+            raise _unfinished()
     return Metadata(
         max((one.stream_time_ms for one in known), default=-1),
         marks | {input_mark(topic) for topic in topics},
@@ -198,24 +196,29 @@ def with_finals(
     *,
     old: SubtopologyLayout,
 ) -> Metadata:
-    """With what each parent had passed on as final, where they had not come as far as each other:
-    the rest is closed by the latest of their times, and left to pass on
-    (docs/decisions/0033)."""
-    closings, passed = dict(note.closings), {}
+    """With how far each parent had come, where they had not come as far as each other: what the
+    latest of their times closes is left to pass on (docs/decisions/0055). Raises UnfinishedError
+    where one has something left itself, or does not tell."""
+    passed = {}
     for store in stores:
         mark = store_mark(store.name, store.kind)
-        times = {
-            parent: [time for one in each if (time := one.time_of(mark)) is not None]
-            for parent, each in by_parent.items()
-        }
-        before = {
-            parent: closed_before(max(each, default=-1), store.lag_ms)
-            for parent, each in times.items()
-        }
-        if len(set(before.values())) > 1:
-            closings[mark] = Closing(min(before.values()), 0)
-            passed[mark] = Passed(old.tasks, old.partitioner, before)
-    return replace(note, closings=closings, passed=passed)
+        times = {parent: _time_in(each, mark) for parent, each in by_parent.items()}
+        if len(set(times.values())) > 1:
+            passed[mark] = Passed(old.tasks, old.partitioner, times)
+    return replace(note, passed=passed)
+
+
+def _time_in(known: Sequence[Metadata], mark: str) -> int:
+    """The time of a store with final results in one parent; -1 where it has none."""
+    if known and not any(one.marks for one in known):
+        raise UnfinishedError(
+            "a position of the application was set by hand, and tells nothing of its task",
+            hint="the task tells it with the next record that it commits: go on with the operation"
+            " then",
+        )
+    if any(mark in one.closings or mark in one.passed for one in known) and _left(mark, known):
+        raise _unfinished()
+    return max((time for one in known if (time := one.time_of(mark)) is not None), default=-1)
 
 
 def _latest(mark: str, known: Iterable[Metadata]) -> int:
@@ -225,8 +228,17 @@ def _latest(mark: str, known: Iterable[Metadata]) -> int:
 def _left(mark: str, known: Sequence[Metadata]) -> Closing | None:
     """As a restart tells it: what was known at the store's latest time counts."""
     latest = _latest(mark, known)
-    places = [one.closings.get(mark) for one in known if one.time_of(mark) == latest]
+    at = [one for one in known if one.time_of(mark) == latest]
+    # One that has only begun to know what its parents had left has all of that left.
+    places = [one.closings.get(mark) or (_ALL_LEFT if mark in one.passed else None) for one in at]
     return None if None in places else places[0]
+
+
+def _unfinished() -> UnfinishedError:
+    return UnfinishedError(
+        "a task has results of closed windows left to pass on",
+        hint="its next commits do that: go on with the operation in a moment",
+    )
 
 
 def _old(asked: Asked, task: TaskId) -> Iterator[TopicPartition]:

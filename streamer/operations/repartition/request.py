@@ -26,24 +26,19 @@ from streamer.ids import (
     strays_topic,
 )
 from streamer.layout import ApplicationLayout, Mode, SubtopologyLayout
+from streamer.operations.repartition.finals import FinalStore, check_finals, finals_of
 from streamer.operations.repartition.seeds import SeedRecord
-from streamer.split.move import closing_lags
 from streamer.topology.graph import Process, Subtopology, Topology
 from streamer.topology.shape import shape_of
-from streamer.topology.stores import StoreKind
 
 __all__ = [
     "Asked",
     "Expected",
-    "FinalStore",
     "ask",
     "internal_topics",
     "modes",
     "read_request",
 ]
-
-# Of 4 KiB beside a position, about ten bytes for each.
-_PASSED_MAX = 200
 
 
 class Expected(Struct, frozen=True, kw_only=True, omit_defaults=True, forbid_unknown_fields=True):
@@ -51,15 +46,6 @@ class Expected(Struct, frozen=True, kw_only=True, omit_defaults=True, forbid_unk
 
     records: Whole = 0
     bytes: Whole = 0
-
-
-class FinalStore(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """A store that passes on final results, of what is `lag_ms` behind its stream time."""
-
-    subtopology: Whole
-    name: str
-    kind: StoreKind
-    lag_ms: Whole
 
 
 class Asked(Struct, frozen=True, kw_only=True, omit_defaults=True, forbid_unknown_fields=True):
@@ -250,7 +236,7 @@ def ask(
         _check(topology.subtopologies[each], old, new)
         if old.tasks == 1:
             unchecked += _by_own_keys(topology.subtopologies[each])
-        finals += _finals(topology.subtopologies[each])
+        finals += finals_of(topology.subtopologies[each])
         if topology.subtopologies[each].stores:
             feeds.append(FeedPlan.of(topology, each, operation=number, source=old, target=new))
     return Asked(
@@ -371,19 +357,4 @@ def _check(subtopology: Subtopology, old: SubtopologyLayout, new: SubtopologyLay
             " partition_key, and such stores are not moved yet",
             hint="leave this subtopology as it is, or begin anew under another application id",
         )
-    finals = len(_finals(subtopology))
-    parents = max(len(old.parents(task, new)) for task in range(new.tasks))
-    if finals * parents > _PASSED_MAX:
-        raise OperationRefusedError(
-            f"a task of subtopology {number} would be made of {parents}, and {finals} of its stores"
-            " pass on final results: what each of them has passed on has no room beside a position",
-            hint="go there by way of a number between the two",
-        )
-
-
-def _finals(subtopology: Subtopology) -> list[FinalStore]:
-    kinds = {spec.name: spec.kind for spec in subtopology.stores}
-    return [
-        FinalStore(subtopology=subtopology.number, name=store, kind=kinds[store], lag_ms=lag_ms)
-        for store, lag_ms in closing_lags(subtopology).items()
-    ]
+    check_finals(subtopology, max(len(old.parents(task, new)) for task in range(new.tasks)))

@@ -125,10 +125,10 @@ def test_what_each_parent_has_passed_on_as_final_is_kept_where_they_differ() -> 
         for place, one in next_positions(one, known).items()
     }
     assert found[0] == found[2]
-    assert found[0].closings == {mark: Closing(3_201, 0)}
-    assert found[0].passed == {mark: Passed(4, "murmur2", {0: 8_501, 2: 3_201})}
+    assert found[0].passed == {mark: Passed(4, "murmur2", {0: 9_500, 2: 4_200})}
+    assert found[0].passed[mark].before_ms(999) == {0: 8_501, 2: 3_201}
     assert found[1].stream_time_ms == 7_000
-    assert found[1].closings == found[1].passed == {}, "they had come as far as each other"
+    assert found[1].passed == {}, "they had come as far as each other"
 
 
 def test_a_parent_that_has_closed_nothing_yet_has_passed_nothing_on() -> None:
@@ -144,5 +144,25 @@ def test_a_parent_that_has_closed_nothing_yet_has_passed_nothing_on() -> None:
         for partition in range(4)
     }
     found = Metadata.decode(next_positions(one, known)[TopicPartition(INPUT, 2)].metadata)
-    assert found.passed == {mark: Passed(4, "murmur2", {0: 8_501, 2: 0})}
-    assert found.closings == {mark: Closing(0, 0)}
+    assert found.passed == {mark: Passed(4, "murmur2", {0: 9_500, 2: -1})}
+    assert found.passed[mark].before_ms(999)[2] == 0
+
+
+def test_what_one_parent_has_left_holds_the_switch_whatever_the_others_have_done() -> None:
+    one = asked({0: 2}, final())
+    mark = store_mark("totals", StoreKind.WINDOW)
+    marks = frozenset({input_mark(INPUT), mark})
+    known = {
+        TopicPartition(INPUT, partition): Committed(1, Metadata(9_500, marks).encode())
+        for partition in range(4)
+    }
+    lagging = TopicPartition(INPUT, 2)
+    for left in (
+        Metadata(7_000, marks, closings={mark: Closing(3_000, 1)}),
+        Metadata(7_000, marks, passed={mark: Passed(8, "murmur2", {2: 5_000, 6: 7_000})}),
+    ):
+        with pytest.raises(UnfinishedError, match="left to pass on"):
+            next_positions(one, known | {lagging: Committed(1, left.encode())})
+    with pytest.raises(UnfinishedError, match="was set by hand"):
+        next_positions(one, known | {lagging: Committed(1, "")})
+    assert next_positions(one, known)

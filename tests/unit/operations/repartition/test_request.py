@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
 from typing import Any
 
 import msgspec
 import pytest
 
-from streamer import App, Store
+from streamer import App, Store, TumblingWindows
+from streamer.cluster.outline import outline_of, topology_of
 from streamer.errors import OperationRefusedError, TopologyError
 from streamer.ids import TaskId
 from streamer.operations.repartition.request import ask, internal_topics, read_request
 from streamer.operations.repartition.survey import subtopology_named
+from streamer.topology.partitions import partitions
 from tests.unit.operations.repartition.front import NAME
 from tests.unit.operations.repartition.rig import INPUT, asked, counting, final, planned
 
@@ -76,20 +79,29 @@ def test_what_changes_nothing_is_refused() -> None:
         asked({0: 4})
 
 
-def test_what_passes_on_final_results_is_named_with_its_lag() -> None:
+def test_what_passes_on_final_results_is_named() -> None:
     [store] = asked({0: 2}, final()).finals
-    assert (store.subtopology, store.name, store.kind.value, store.lag_ms) == (
-        0,
-        "totals",
-        "window",
-        999,
-    )
+    assert (store.subtopology, store.name, store.kind.value) == (0, "totals", "window")
 
 
-def test_what_too_many_tasks_have_passed_on_has_no_room_beside_a_position() -> None:
-    with pytest.raises(OperationRefusedError, match="would be made of 300, and 1 of its stores"):
-        asked({0: 1}, final(), width=300)
-    assert asked({0: 10}, final(), width=300).finals
+def test_what_is_known_of_too_many_tasks_has_no_room_beside_a_position() -> None:
+    with pytest.raises(OperationRefusedError, match="would be made of 400, and 1 of its stores"):
+        asked({0: 1}, final(), width=400)
+    assert asked({0: 2}, final(), width=400).finals
+    assert asked({0: 1}, final(), width=200).finals
+
+
+def test_final_results_that_come_to_other_windows_would_be_late() -> None:
+    app = App(NAME)
+    windows, longer = (TumblingWindows(timedelta(seconds=each)) for each in (1, 60))
+    closed = app.stream(INPUT, key=str, value=int).group_by_key().windowed_by(windows)
+    counts = closed.count(store="seconds", emit="final").stream()
+    counts.group_by_key().windowed_by(longer).count(store="minutes")
+    for topology in (app.topology(), topology_of(NAME, outline_of(app.topology()))):
+        holds = partitions(topology, {INPUT: 4}).layout
+        with pytest.raises(OperationRefusedError, match="final results of store seconds come to"):
+            ask(topology, holds, {0: 2}, number="fold-1")
+        assert ask(topology, holds, {0: 8}, number="grow-1", mode="grow").finals
 
 
 def test_final_results_of_a_task_may_become_those_of_several() -> None:

@@ -61,9 +61,9 @@ def test_one_that_was_cancelled_or_completed_is_not_reverted() -> None:
 
 
 def test_what_the_topology_would_refuse_is_said_before_anybody_goes() -> None:
-    halved = planned(final()).layout.folded({0: 2})
-    one = ask(final().topology(), halved, {0: 4}, number="fold-1")
-    assert "would be made of 2, and store totals passes on final results" in one.one_way
+    alone = planned(final(), 400).layout.folded({0: 1})
+    one = ask(final().topology(), alone, {0: 400}, number="fold-1")
+    assert "would be made of 400, and 1 of its stores pass on final results" in one.one_way
     assert asked({0: 2}).one_way == ""
     shop = Shop()
     record = started(shop)
