@@ -6,7 +6,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from itertools import islice
 from queue import Empty, SimpleQueue
@@ -18,9 +18,16 @@ from demo.amplify import records
 from demo.cdnow import Purchase
 from demo.conducting import Conductor, Scene
 from demo.feed import Feed
+from examples.profiles import app
 from streamer.config import Config
 from streamer.control.current import current_layout
+from streamer.ids import TopicPartition
 from streamer.kafka.admin import Admin
+from streamer.kafka.api import Committed
+from streamer.kafka.positions import committed
+from streamer.operations.repartition.positions import expecting, read_by
+from streamer.operations.repartition.request import Asked
+from streamer.operations.repartition.survey import survey
 
 __all__ = ["MOVES", "MoveError", "Moved", "Moving", "traffic"]
 
@@ -35,6 +42,7 @@ _WHY = {
 }
 _SAID = ("step ", "operation ")
 _RUN_S = 900.0
+_QUIET_S, _ASK_S = 180.0, 30.0
 # For each copy of the history, of which that is a day in five seconds; and 150 days in all, while
 # no window is so old that it is not kept any more.
 _TRAFFIC_PER_S, _TRAFFIC_MAX = 25, 19_000
@@ -110,6 +118,7 @@ class Moving:
             self._failure = error
 
     def _move(self, tasks: int) -> None:
+        self._await_quiet(tasks)
         wish = f"{self._topic}={tasks}"
         if self._conductor is not None:
             scene = Scene("repartition", {"tasks_of": [wish]}, _WHY[tasks])
@@ -120,6 +129,23 @@ class Moving:
         layout = current_layout(self._config, Admin(self._config))
         if not ended or layout is None or layout.task_count(0) != tasks:
             raise MoveError(f"the repartition to {tasks} tasks did not come to its end")
+
+    def _await_quiet(self, tasks: int) -> None:
+        """Until nobody expects records that were sent by a former number of partitions."""
+        asked = survey(self._config, app.topology(), {0: tasks}, number="demonstration")
+        deadline = time.monotonic() + _QUIET_S
+        says = True
+        while expecting(asked, self._positions(asked)):
+            if says:
+                self._said.put("waiting until the producer is known to know the new partitions")
+            says = False
+            if time.monotonic() > deadline:
+                raise MoveError("records may still be sent by the former number of partitions")
+            time.sleep(1)
+
+    def _positions(self, asked: Asked) -> Mapping[TopicPartition, Committed]:
+        group = self._config.application_id
+        return committed(self._config, group, read_by(asked), timeout_s=_ASK_S)
 
 
 def _by_command(config: Config, wish: str, *, say: Say) -> bool:

@@ -112,17 +112,12 @@ def resolve_start(
         for partition in partitions
     }
     time_ms = max(times, default=-1)
+    windowed = [spec for spec in stores if spec.kind is not StoreKind.KEY_VALUE]
     own = {
         spec.name: _own_time(spec, found, stored, time_ms if spec.name in filled else -1)
-        for spec in stores
-        if spec.kind is not StoreKind.KEY_VALUE
+        for spec in windowed
     }
-    places = {
-        spec.name: _closing(spec, found, stored, lag_ms=lags.get(spec.name))
-        for spec in stores
-        if spec.name in own
-    }
-    closings = {store: place for store, place in places.items() if place is not None}
+    closings = _closings(windowed, found, stored, lags=lags)
     forwarded: dict[str, int] = {}
     for one in found:
         for mark, at in one.forwarded.items():
@@ -139,7 +134,7 @@ def resolve_start(
         any(one.is_quiet for one in found),
         {
             spec.name: one.passed[mark]
-            for spec in stores
+            for spec in windowed
             for one in found
             if spec.name in closings and (mark := store_mark(spec.name, spec.kind)) in one.passed
         },
@@ -153,6 +148,20 @@ def _own_time(
     mark = store_mark(spec.name, spec.kind)
     known = [one.time_of(mark) for one in found] + [stored.times.get(spec.name)]
     return max((time for time in known if time is not None), default=otherwise_ms)
+
+
+def _closings(
+    windowed: Collection[StoreSpec],
+    found: Collection[Metadata],
+    stored: Positions,
+    *,
+    lags: Mapping[str, int],
+) -> dict[str, Closing]:
+    """Of the stores that have some left to pass on."""
+    places = {
+        spec.name: _closing(spec, found, stored, lag_ms=lags.get(spec.name)) for spec in windowed
+    }
+    return {store: place for store, place in places.items() if place is not None}
 
 
 def _closing(
