@@ -37,6 +37,7 @@ class Progress:
         """Another feed, behind what the former one has written."""
         self._before = self._view.written
         self._feed = feed
+        self._moved = time.monotonic()
 
     def expect(self, events: int) -> None:
         """So many in all."""
