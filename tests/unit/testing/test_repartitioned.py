@@ -311,6 +311,34 @@ def test_what_tasks_made_into_one_have_closed_is_passed_on_once(
     }
 
 
+@pytest.mark.parametrize("commits", range(4))
+def test_what_parents_had_passed_on_outlives_a_disk_that_is_lost_in_between(commits: int) -> None:
+    """Each commit passes on one result of what the merge has closed."""
+    app = App("final")
+    keyed = app.stream("in", key=str, value=int).group_by_key()
+    keyed.windowed_by(TumblingWindows(SECOND)).count(store="closed", emit="final").to("out")
+    ahead, behind = CLOCKS[0], CLOCKS[2]
+    with (
+        patch.object(closing, "_FIRST_ROWS", 1),
+        patch.object(closing, "RESULTS_MAX", 1),
+        TopologyTestDriver(app, partitions=PARTITIONS, auto_commit=False) as driver,
+    ):
+        times = [START_MS + second * 1_000 for second in range(5)]
+        driver.send_many("in", [(ahead, 1, time) for time in [*times, START_MS + 60_000]])
+        driver.send_many("in", [(behind, 1, times[0])])
+        driver.send_many("in", [(behind, 1, times[1])])
+        driver.commit()
+        before = driver.read("out")
+        assert len(before) == 6, "five of the one, one of the other"
+        driver.repartition(1)
+        for _ in range(commits):
+            driver._life.commit()
+        driver.crash(lose_disk=True)
+        driver.commit()
+        after = driver.read("out")[len(before) :]
+        assert [(one.key, one.start_ms) for one, _count in after] == [(behind, times[1])]
+
+
 @pytest.mark.parametrize("seed", range(2))
 def test_kills_before_and_after_a_move_change_nothing(seed: int) -> None:
     app = App("kills")
