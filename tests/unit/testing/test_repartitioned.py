@@ -265,12 +265,15 @@ moved_then = st.tuples(
 @settings(max_examples=examples(16), deadline=None)
 @given(
     page=st.sampled_from((None, 1)),
+    # With it rows stay when they have been passed on, and could be once more.
+    kept=st.sampled_from((1_000 * SECOND, None)),
     first=numbers,
     moves=st.lists(moved_then, min_size=1, max_size=4),
     seed=st.one_of(st.none(), st.integers(0, 99)),
 )
 def test_what_tasks_made_into_one_have_closed_is_passed_on_once(
     page: int | None,
+    kept: timedelta | None,
     first: int,
     moves: list[tuple[list[tuple[str, int]], int, str]],
     seed: int | None,
@@ -279,9 +282,9 @@ def test_what_tasks_made_into_one_have_closed_is_passed_on_once(
     app = App("final")
     keyed = app.stream("in", key=str, value=int).group_by_key()
     windows = TumblingWindows(5 * SECOND, grace=2 * SECOND)
-    keyed.windowed_by(windows).count(store="closed", emit="final").to("out")
+    keyed.windowed_by(windows).count(store="closed", emit="final", retention=kept).to("out")
     gaps = SessionWindows(3 * SECOND, grace=2 * SECOND)
-    keyed.windowed_by(gaps).count(store="gone", emit="final").to("sessions-out")
+    keyed.windowed_by(gaps).count(store="gone", emit="final", retention=kept).to("sessions-out")
     model = Finals(first)
     with (
         patch.object(closing, "_FIRST_ROWS", page or closing._FIRST_ROWS),
@@ -316,7 +319,10 @@ def test_what_parents_had_passed_on_outlives_a_disk_that_is_lost_in_between(comm
     """Each commit passes on one result of what the merge has closed."""
     app = App("final")
     keyed = app.stream("in", key=str, value=int).group_by_key()
-    keyed.windowed_by(TumblingWindows(SECOND)).count(store="closed", emit="final").to("out")
+    # Rows that stay when they have closed: others are gone by then.
+    keyed.windowed_by(TumblingWindows(SECOND)).count(
+        store="closed", emit="final", retention=1_000 * SECOND
+    ).to("out")
     ahead, behind = CLOCKS[0], CLOCKS[2]
     with (
         patch.object(closing, "_FIRST_ROWS", 1),
