@@ -89,7 +89,7 @@ def test_each_window_is_passed_on_once(windows: Any, crashes: bool) -> None:
     merged.stream_time_ms = carried.positions.stream_time_ms
     merged.times = dict(carried.positions.times)
     merged.closings = {"w": place}
-    merged.passed = passed_rows(carried.encode(BEFORE), kinds)
+    merged.passed = passed_rows(carried.encode(BEFORE), kinds, carried.positions.closings)
     merged.restart()
     assert merged.pipeline.is_closing
     if crashes:
