@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 import subprocess
 import sys
 import threading
@@ -25,6 +26,7 @@ from streamer.ids import TopicPartition
 from streamer.kafka.admin import Admin
 from streamer.kafka.api import Committed
 from streamer.kafka.positions import committed
+from streamer.launch import launched
 from streamer.operations.repartition.positions import expecting, read_by
 from streamer.operations.repartition.request import Asked
 from streamer.operations.repartition.survey import survey
@@ -42,7 +44,7 @@ _WHY = {
 }
 _SAID = ("step ", "operation ")
 _RUN_S = 900.0
-_QUIET_S, _ASK_S = 180.0, 30.0
+_QUIET_S, _ASK_S, _LOOK_S = 180.0, 30.0, 1.0
 # For each copy of the history, of which that is a day in five seconds; and 150 days in all, while
 # no window is so old that it is not kept any more.
 _TRAFFIC_PER_S, _TRAFFIC_MAX = 25, 19_000
@@ -97,13 +99,15 @@ class Moving:
             while True:
                 yield self._said.get_nowait()
 
+    @property
     def is_over(self) -> bool:
-        """Raises what it has ended with: MoveError, ApiError, a StreamerError."""
-        if self._thread.is_alive():
-            return False
+        """Whether nothing more will be said or moved."""
+        return not self._thread.is_alive()
+
+    def check(self) -> None:
+        """Raise what it has ended with: MoveError, ApiError, TimeoutError, a StreamerError."""
         if self._failure is not None:
             raise self._failure
-        return True
 
     def _run(self) -> None:
         try:
@@ -141,7 +145,7 @@ class Moving:
             says = False
             if time.monotonic() > deadline:
                 raise MoveError("records may still be sent by the former number of partitions")
-            time.sleep(1)
+            time.sleep(_LOOK_S)
 
     def _positions(self, asked: Asked) -> Mapping[TopicPartition, Committed]:
         group = self._config.application_id
@@ -164,5 +168,17 @@ def _by_command(config: Config, wish: str, *, say: Say) -> bool:
 
 
 def _run(*arguments: str) -> subprocess.CompletedProcess[str]:
-    command: Sequence[str] = [sys.executable, "-m", "streamer.cli.main", "repartition", *arguments]
-    return subprocess.run(command, capture_output=True, text=True, check=False, timeout=_RUN_S)
+    """A command that is stopped where this process is. Raises MoveError where it takes too long."""
+    command = [sys.executable, "-m", "streamer.cli.main", "repartition", *arguments]
+    try:
+        return subprocess.run(
+            launched(command, signal.SIGTERM),
+            capture_output=True,
+            text=True,
+            check=False,
+            timeout=_RUN_S,
+        )
+    except subprocess.TimeoutExpired as error:
+        raise MoveError(
+            f"streamer repartition {arguments[0]} was not done after {_RUN_S:g} s"
+        ) from error

@@ -239,11 +239,8 @@ class Scenario:
 
     def repartition(self) -> None:
         """4 -> 6 -> 3 tasks, while purchases go on."""
-        servers, copies, events = (
-            self._topics.bootstrap_servers,
-            self._options.copies,
-            self.summary.events,
-        )
+        servers, copies = self._topics.bootstrap_servers, self._options.copies
+        events = self.summary.events
         self._feed = traffic(servers, INPUT, self._history, copies=copies, after=events)
         self._stack.callback(self._feed.stop)
         self._progress.go_on_with(self._feed)
@@ -268,12 +265,16 @@ class Scenario:
 
     def _hears(self, moving: Moving) -> bool:
         """Whether all has moved. Says what was said meanwhile, and raises what it ended with."""
+        # Asked first: what is said and moved until then is heard below.
+        is_over = moving.is_over
         for line in moving.heard():
             self._screen.say(line)
         for moved in moving.moved:
             self._tasks = moved.tasks
             self._topics.widths[INPUT] = MOVES[0]
-        return moving.is_over()
+        if is_over:
+            moving.check()
+        return is_over
 
     def _add_worker(self, name: str) -> None:
         servers = self._topics.bootstrap_servers

@@ -151,7 +151,10 @@ class Withdraw:
         if made is None:
             return "the orders are taken back"
         origin = f"snapshot {made.made} of {made.source}" if made.made else "its changelogs"
-        return f"the copy of {target.task} on worker {target.worker} was made anew from {origin}"
+        return (
+            f"the orders are taken back; the copy of {target.task} on worker {target.worker} was"
+            f" made anew from {origin}"
+        )
 
     def undo(self, world: World, work: Work) -> str:
         return "the orders were taken back"

@@ -19,7 +19,6 @@ from streamer.errors import (
 )
 from streamer.ids import TaskId, transactional_id
 from streamer.kafka.api import AbortableError
-from streamer.split.carried import passed_known, passed_metadata, passed_rows
 from streamer.split.move import closing_lags
 from streamer.store.rocks import TaskDatabase
 from streamer.task.active import ActiveTask, committed_by
@@ -30,6 +29,7 @@ from streamer.task.lifecycle import TaskState
 from streamer.testing.changelogs import restore
 from streamer.testing.disk import copy_at_rest
 from streamer.testing.stage import Stage
+from streamer.worker.parents import known_of_parents
 from streamer.worker.positions import resolve_start
 from streamer.worker.produced import WorkerOutput
 
@@ -115,23 +115,14 @@ class Life:
             lags=lags,
             config=stage.config,
         )
-        metadata = database.metadata()
-        passed = passed_known(metadata, lags, start.closings) | start.passed
-        noted = passed_metadata(passed, lags)
-        if start.passed:
-            closings = {store: start.closings[store] for store in start.passed}
-            database.write({}, noted | Positions(closings=closings).encode())
+        passed, rows = known_of_parents(database, start, lags)
         pipeline = self._plan.pipeline(
             task,
             database,
             stream_time_ms=start.stream_time_ms,
             times=start.times,
             closings=start.closings,
-            passed=passed_rows(
-                metadata | noted,
-                {name: spec.kind for name, spec in database.specs.items()},
-                start.closings,
-            ),
+            passed=rows,
             recent_bytes=self._plan.recent_bytes // len(stage.planned.tasks),
         )
         active.start(

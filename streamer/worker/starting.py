@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from streamer.changelog.format import Positions
 from streamer.kafka.api import InputReader
-from streamer.split.carried import passed_known, passed_metadata, passed_rows
 from streamer.split.move import closing_lags
 from streamer.task.active import ActiveTask
 from streamer.task.build import Plan, grown_topics
 from streamer.task.input import TaskInput
 from streamer.topology.partitions import Partitions
+from streamer.worker.parents import known_of_parents
 from streamer.worker.positions import resolve_start
 
 __all__ = ["start_task"]
@@ -26,8 +26,7 @@ def start_task(
 ) -> None:
     """Raises what `resolve_start` raises, and what user code does that opens its processors."""
     # What a restore, or a copy before it, took in has marked the input positions as passed.
-    metadata = active.database.metadata()
-    stored = Positions.decode(metadata)
+    stored = Positions.decode(active.database.metadata())
     lags = closing_lags(plan.topology.subtopologies[active.task.subtopology])
     start = resolve_start(
         active.task,
@@ -42,23 +41,14 @@ def start_task(
         lags=lags,
         config=plan.config,
     )
-    passed = passed_known(metadata, lags, start.closings) | start.passed
-    noted = passed_metadata(passed, lags)
-    if start.passed:
-        # Here too: a group can be lost.
-        closings = {store: start.closings[store] for store in start.passed}
-        active.database.write({}, noted | Positions(closings=closings).encode())
+    passed, rows = known_of_parents(active.database, start, lags)
     pipeline = plan.pipeline(
         active.task,
         active.database,
         stream_time_ms=start.stream_time_ms,
         times=start.times,
         closings=start.closings,
-        passed=passed_rows(
-            {**metadata, **noted},
-            {name: spec.kind for name, spec in active.database.specs.items()},
-            start.closings,
-        ),
+        passed=rows,
         recent_bytes=recent_bytes,
     )
     crossings = plan.crossings(

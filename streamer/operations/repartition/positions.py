@@ -31,7 +31,6 @@ __all__ = [
     "read_by",
     "read_by_all",
     "still_closing",
-    "with_finals",
 ]
 
 Positions = Mapping[TopicPartition, Committed]
@@ -138,7 +137,7 @@ def next_positions(asked: Asked, committed: Positions) -> dict[TopicPartition, C
                 for place in _external(new, task)
                 if place.partition >= old.inputs[place.topic].partitions
             }
-            note = with_finals(
+            note = _with_finals(
                 merged(known, own, former=former),
                 by_parent,
                 [one for one in asked.finals if one.subtopology == number],
@@ -179,7 +178,7 @@ def merged(
     marks = frozenset[str]().union(*(one.marks for one in known))
     marks -= {input_mark(topic) for topic in former}
     times = {mark: _latest(mark, known) for one in known for mark in one.times}
-    for mark in {mark for one in known for mark in one.closings}:
+    for mark in {mark for one in known for mark in (*one.closings, *one.passed)}:
         if _left(mark, known) is not None:
             raise _unfinished()
     return Metadata(
@@ -189,7 +188,7 @@ def merged(
     )
 
 
-def with_finals(
+def _with_finals(
     note: Metadata,
     by_parent: Mapping[int, Sequence[Metadata]],
     stores: Iterable[FinalStore],

@@ -31,14 +31,7 @@ from streamer.operations.repartition.seeds import SeedRecord
 from streamer.topology.graph import Process, Subtopology, Topology
 from streamer.topology.shape import shape_of
 
-__all__ = [
-    "Asked",
-    "Expected",
-    "ask",
-    "internal_topics",
-    "modes",
-    "read_request",
-]
+__all__ = ["Asked", "Expected", "ask", "internal_topics", "modes", "read_request"]
 
 
 class Expected(Struct, frozen=True, kw_only=True, omit_defaults=True, forbid_unknown_fields=True):
