@@ -13,7 +13,6 @@ import tempfile
 import time
 import uuid
 from collections.abc import Callable
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -279,7 +278,7 @@ class _Run:
     def _faults(self, config: Config) -> tuple[str, ...]:
         """A disk that was lost, from the snapshot alone: the trimmed log holds nothing newer."""
         target = self._home / "fetched"
-        repository = open_repository(replace(config))
+        repository = open_repository(config)
         try:
             for shelf in repository.shelves(self._case_name):
                 stem = shelf.entries()[-1].stem
