@@ -6,10 +6,9 @@ KafkaUnavailableError. Nothing existing is ever changed or deleted here.
 
 from __future__ import annotations
 
-import logging
 import threading
 import time
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
 from functools import partial
 from itertools import chain, repeat
@@ -38,14 +37,21 @@ from streamer.kafka import settings
 from streamer.kafka.attempts import PAUSE_S, Attempts
 from streamer.kafka.coordinators import REQUEST_S, Coordinators
 from streamer.kafka.creation import TopicSpec, create
+from streamer.kafka.described import (
+    bits,
+    descriptions,
+    is_for_good,
+    is_missing,
+    operations,
+    settings_of,
+)
 from streamer.kafka.faults import error_of
 from streamer.kafka.members import GroupMember, members
 from streamer.kafka.positions import positions
-from streamer.kafka.rights import on_group, on_id, on_topics, refusal
+from streamer.kafka.rights import on_group, on_id, on_topics
 
 __all__ = ["Admin", "GroupMember", "TopicSpec"]
 
-_log = logging.getLogger(__name__)
 Isolation = Literal["read_committed", "read_uncommitted"]
 T = TypeVar("T")
 
@@ -65,6 +71,8 @@ _MOVED = (
 # leads is looked up again. Not so long at first: a client that was just made, on a busy host, now
 # and then waits in vain for its first answer, and each task of a new layout waits behind it.
 _FIRST_S, _LEADER_S = 1.0, 3.0
+# Brokers learn of a new topic one after the other: one that is up does within a second.
+_SPREAD_S = 10.0
 _LEVELS = {
     "read_committed": IsolationLevel.READ_COMMITTED,
     "read_uncommitted": IsolationLevel.READ_UNCOMMITTED,
@@ -87,6 +95,7 @@ class Admin:
         self._timeout_s = timeout_s
         self._stopping = stopping
         self._attempts = self._tries(timeout_s, lambda: self._client)
+        self._seen: set[str] = set()
 
     def _tries(self, timeout_s: float, client: Callable[[], Any] | None = None) -> Attempts:
         where = self._config.bootstrap_servers
@@ -97,7 +106,7 @@ class Admin:
 
         Raises TopicMissingError with the names of all that do not exist and how to create them.
         """
-        counts = self._existing(topics)
+        counts = self._existing_where_seen(topics)
         missing = [topic for topic in topics if topic not in counts]
         if missing:
             noun = "topic does" if len(missing) == 1 else "topics do"
@@ -116,7 +125,7 @@ class Admin:
             answers = self._client.describe_topics(TopicCollection(list(topics)), request_timeout=2)
             return {topic: len(answers[topic].result(3).partitions) for topic in topics}
         except (KafkaException, TimeoutError) as error:
-            if isinstance(error, KafkaException) and _is_for_good(error):
+            if isinstance(error, KafkaException) and is_for_good(error):
                 return self.partitions(topics)
             return None
 
@@ -210,7 +219,7 @@ class Admin:
         if not resources:
             return {}
 
-        ask = partial(_settings, self._client, resources)
+        ask = partial(settings_of, self._client, resources)
         return self._attempts(f"asking for the settings of {', '.join(topics)}", ask)
 
     def message_limits(self, topics: Sequence[str]) -> dict[str, int]:
@@ -252,24 +261,36 @@ class Admin:
         wanted = AclOperation[operation.upper()]
         described = self._attempts(
             f"asking for the rights on {', '.join(topics)}",
-            partial(_descriptions, self._client, list(topics), rights=True),
+            partial(descriptions, self._client, list(topics), rights=True),
         )
-        return [one for one in topics if wanted not in _operations(described.get(one))]
+        return [one for one in topics if wanted not in operations(described.get(one))]
 
     def topic_ids(self, topics: Sequence[str]) -> dict[str, str]:
         """Kafka's own id of each topic that exists, which a topic made anew does not share
         (KIP-516); "" where the brokers give none."""
         ids = {topic: about.topic_id for topic, about in self._described(topics).items()}
-        return {topic: str(one) if one and any(_bits(one)) else "" for topic, one in ids.items()}
+        return {topic: str(one) if one and any(bits(one)) else "" for topic, one in ids.items()}
 
     def _existing(self, topics: Sequence[str]) -> dict[str, int]:
-        return {topic: len(about.partitions) for topic, about in self._described(topics).items()}
+        found = {topic: len(about.partitions) for topic, about in self._described(topics).items()}
+        self._seen |= found.keys()
+        return found
+
+    def _existing_where_seen(self, topics: Sequence[str]) -> dict[str, int]:
+        """The same; what one broker has told of is waited for where the next one has not heard."""
+        deadline = time.monotonic() + _SPREAD_S
+        while (found := self._existing(topics)).keys() & self._seen != self._seen & set(topics):
+            if time.monotonic() > deadline:
+                self._seen -= set(topics) - found.keys()
+            else:
+                time.sleep(PAUSE_S)
+        return found
 
     def _described(self, topics: Sequence[str]) -> dict[str, Any]:
         if not topics:
             return {}
         wanted = list(dict.fromkeys(topics))
-        ask = partial(_descriptions, self._client, wanted)
+        ask = partial(descriptions, self._client, wanted)
         what = f"looking up {', '.join(topics)}"
         return self._attempts(what, ask, on_topics("Describe", topics))
 
@@ -305,55 +326,9 @@ class Admin:
             asked = _of_leaders(self._client, named, ask)
             return self._attempts(what, asked, on_topics("Describe", named))
         except KafkaUnavailableError as error:
-            if isinstance(error.__cause__, KafkaException) and _is_missing(error.__cause__):
+            if isinstance(error.__cause__, KafkaException) and is_missing(error.__cause__):
                 self.partitions(named)
             raise
-
-
-def _descriptions(
-    client: AdminClient, topics: list[str], left_s: float, *, rights: bool = False
-) -> dict[str, Any]:
-    """What brokers say of each topic that exists; with what this user may do there, if asked."""
-    found = {}
-    answers = client.describe_topics(
-        TopicCollection(topics), include_authorized_operations=rights, request_timeout=left_s
-    )
-    for topic, answer in answers.items():
-        try:
-            found[topic] = answer.result(left_s + 1)
-        except KafkaException as error:
-            denied = refusal(error_of(error), f"looking up {topic}", on_topics("Describe", [topic]))
-            if denied is not None:
-                raise denied from error
-            if not _is_missing(error):
-                raise
-    return found
-
-
-def _settings(
-    client: AdminClient, resources: list[ConfigResource], left_s: float
-) -> dict[str, dict[str, str]]:
-    found = {}
-    answers = client.describe_configs(resources, request_timeout=left_s)
-    for resource, answer in answers.items():
-        try:
-            entries = answer.result(left_s + 1)
-        except KafkaException as error:
-            if not _is_for_good(error):
-                raise
-            _log.warning("no settings of %s: %s", resource.name, error_of(error).str())
-        else:
-            values = {name: entry.value for name, entry in entries.items()}
-            found[resource.name] = {k: v for k, v in values.items() if v is not None}
-    return found
-
-
-def _operations(described: Any) -> Collection[Any]:
-    return (described.authorized_operations or ()) if described is not None else ()
-
-
-def _bits(topic_id: Any) -> tuple[int, int]:
-    return topic_id.get_most_significant_bits(), topic_id.get_least_significant_bits()
 
 
 def _answered(offsets: dict[TopicPartition, int]) -> dict[TopicPartition, int]:
@@ -382,15 +357,3 @@ def _of_leaders(
             raise
 
     return asked
-
-
-def _is_missing(error: KafkaException) -> bool:
-    return error_of(error).code() in (
-        KafkaError.UNKNOWN_TOPIC_OR_PART,
-        KafkaError._UNKNOWN_TOPIC,
-        KafkaError._NOENT,  # no leader: a topic or a partition that does not exist
-    )
-
-
-def _is_for_good(error: KafkaException) -> bool:
-    return _is_missing(error) or refusal(error_of(error), "") is not None
