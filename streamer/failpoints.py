@@ -106,6 +106,8 @@ NAMES = frozenset(
         "task.before_close",
         "trim.after_hold",
         "trim.before_delete",
+        "replay.after_rows",
+        "replay.after_delete",
         "trim.after_delete",
         "trim.after_note",
         "trim.after_release",

@@ -27,6 +27,7 @@ __all__ = [
     "is_worker_id",
     "parse_state_name",
     "repartition_topic",
+    "replay_application",
     "routed_name",
     "state_name",
     "strays_topic",
@@ -170,6 +171,11 @@ def parse_state_name(name: str) -> tuple[TaskId, Layout]:
 def control_topic(application_id: str, kind: str) -> str:
     """`members`, `assignments`, `status`, ...: through these the workers find each other."""
     return f"{application_id}.{kind}"
+
+
+def replay_application(application_id: str, operation: str) -> str:
+    """The id under which an operation reads the topics of an application once more."""
+    return check_application_id(f"{application_id}.{operation}")
 
 
 def transactional_id(application_id: str, worker_id: str) -> str:

@@ -219,6 +219,12 @@ class ApplicationLayout:
             one.check(number)
         return self
 
+    def rebuilt(self) -> ApplicationLayout:
+        """The next layout, of the same tasks, with state and topics of its own for all of them."""
+        number = Layout(self.number + 1)
+        changed = {n: replace(one, since=number) for n, one in self.subtopologies.items()}
+        return replace(self, number=number, subtopologies=changed).check()
+
     def folded(self, tasks: Mapping[int, int]) -> ApplicationLayout:
         """`moved`, all of them by fold."""
         return self.moved(tasks, dict.fromkeys(tasks, "fold"))

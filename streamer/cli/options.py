@@ -12,8 +12,10 @@ from streamer.errors import ConfigError
 if TYPE_CHECKING:
     from streamer.config import Config, Resolved
     from streamer.topology.app import App
+    from streamer.topology.graph import Topology
 
 __all__ = [
+    "APP_VARIABLE",
     "Commands",
     "add_application",
     "add_command",
@@ -21,6 +23,7 @@ __all__ = [
     "add_json",
     "add_target",
     "application",
+    "count",
     "given_sets",
     "resolved",
 ]
@@ -91,6 +94,14 @@ def add_configuration(command: argparse.ArgumentParser, *, short: Sequence[str] 
         command.add_argument(option, metavar="VALUE", help=f"the same as --set {name}=VALUE")
 
 
+def count(text: str) -> int:
+    """A number of processes, for argparse."""
+    number = int(text) if text.isascii() and text.isdecimal() else 0
+    if number < 1:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a number of processes, 1 or more")
+    return number
+
+
 def given_sets(arguments: argparse.Namespace) -> list[str]:
     """All settings of the command line as NAME=VALUE; explicit --set come last and win."""
     given = {name: getattr(arguments, name, None) for name in _SHORT}
@@ -103,6 +114,15 @@ def given_sets(arguments: argparse.Namespace) -> list[str]:
 def resolved(app: App, arguments: argparse.Namespace) -> Resolved:
     """The configuration of the app with all that the command line says."""
     return _resolve(app.application_id, app.settings, arguments)
+
+
+def topology_given(arguments: argparse.Namespace) -> Topology:
+    """Of the application's code where `--app` names that, else as its workers tell it."""
+    from streamer.cli.target import load_app
+    from streamer.operations.repartition.survey import told_topology
+
+    name = arguments.app or os.environ.get(APP_VARIABLE, "")
+    return load_app(name).topology() if ":" in name else told_topology(application(arguments))
 
 
 def application(arguments: argparse.Namespace) -> Config:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import os
 import secrets
 from collections.abc import Collection
 from typing import TYPE_CHECKING, Any
@@ -12,12 +11,12 @@ from streamer.cli import completion
 from streamer.cli.layout import plain_way_back, said_way_back
 from streamer.cli.operations import cancelled, ended, executing, print_operation
 from streamer.cli.options import (
-    APP_VARIABLE,
     Commands,
     add_application,
     add_command,
     add_json,
     application,
+    topology_given,
 )
 from streamer.cli.output import print_json, print_table
 from streamer.cli.progress import size, span
@@ -27,7 +26,6 @@ if TYPE_CHECKING:
     from streamer.control.operations import OperationRecord
     from streamer.operations.books import Books
     from streamer.operations.repartition.request import Asked
-    from streamer.topology.graph import Topology
 
 __all__ = ["add"]
 
@@ -118,7 +116,7 @@ def add(commands: Commands) -> None:
 
 
 def _plan(arguments: argparse.Namespace) -> int:
-    topology, config = _topology(arguments), application(arguments)
+    topology, config = topology_given(arguments), application(arguments)
     from streamer.operations.repartition.survey import survey, wished
 
     tasks = wished(topology, arguments.wanted)
@@ -131,15 +129,6 @@ def _plan(arguments: argparse.Namespace) -> int:
     else:
         _print_plan(asked, record)
     return 0
-
-
-def _topology(arguments: argparse.Namespace) -> Topology:
-    """Of the application's code where that is given, else as its workers tell it."""
-    from streamer.cli.target import load_app
-    from streamer.operations.repartition.survey import told_topology
-
-    name = arguments.app or os.environ.get(APP_VARIABLE, "")
-    return load_app(name).topology() if ":" in name else told_topology(application(arguments))
 
 
 def _plain(asked: Asked, record: OperationRecord) -> dict[str, Any]:
@@ -222,7 +211,7 @@ def _checked(asked: Asked, topic: str) -> str:
 
 
 def _revert(arguments: argparse.Namespace) -> int:
-    topology, config = _topology(arguments), application(arguments)
+    topology, config = topology_given(arguments), application(arguments)
     from msgspec.structs import replace
 
     from streamer.operations.repartition import way_back

@@ -12,6 +12,7 @@ from streamer.cli.options import (
     add_command,
     add_configuration,
     add_target,
+    count,
     given_sets,
     resolved,
 )
@@ -41,20 +42,13 @@ def add(commands: Commands) -> None:
     command.add_argument(
         "--processes",
         metavar="N",
-        type=_count,
+        type=count,
         default=1,
         help="worker processes to start (default: 1); one uses one CPU",
     )
     # Given by the parent of several processes: which of them this one is.
     command.add_argument("--slot", type=int, help=argparse.SUPPRESS)
     add_configuration(command)
-
-
-def _count(text: str) -> int:
-    number = int(text) if text.isascii() and text.isdecimal() else 0
-    if number < 1:
-        raise argparse.ArgumentTypeError(f"{text!r} is not a number of processes, 1 or more")
-    return number
 
 
 def _execute(arguments: argparse.Namespace) -> int:

@@ -89,6 +89,7 @@ class Compiler:
     closings: Mapping[str, Closing]
     place: Callable[[Source | Sink, str], str]
     passed: Mapping[str, Callable[[bytes], bool]] = field(default_factory=dict)
+    is_replay: bool = False
 
     def operators(self) -> dict[int, Operator]:
         """Operators by node number, tied to their children, in topological order."""
@@ -105,13 +106,12 @@ class Compiler:
                 elif not isinstance(node, Source):
                     made[node.number].children.append(made[child.number])
         _share_topics(made.values())
-        operators = made.values()
         meets_again = any(
             isinstance(one, MergeOperator)
             or (isinstance(one, SinkOperator) and one.shared is not None)
-            for one in operators
+            for one in made.values()
         )
-        for operator in operators:
+        for operator in made.values():
             operator.keeps_order = meets_again
         _choose_values(made.values())
         return made
@@ -241,6 +241,7 @@ class Compiler:
             wall_time_ms=self.wall_time_ms,
         )
         context.moment.times = self.times
+        context.is_replay = self.is_replay
         return ProcessOperator(node.name, self.policy, processor=node.processor, context=context)
 
     def _sink(self, node: Sink) -> SinkOperator:
@@ -255,7 +256,7 @@ class Compiler:
             value=value,
             output=self.output,
             key_is_raw=_is_same(key, self._raw_key(node.parents[0])),
-            value_is_payload=_is_same(value, self._payload(node.parents[0])),
+            value_is_payload=_is_same(value, _payload(self.states, node.parents[0])),
         )
 
     # -- what travels along an edge ------------------------------------------------------------
@@ -277,10 +278,6 @@ class Compiler:
                 serdes = [self._raw_key(parent) for parent in node.parents]
                 return serdes[0] if all(_is_same(one, serdes[0]) for one in serdes) else None
         return self._raw_key(node.parents[0])
-
-    def _payload(self, node: Node) -> Serde[Any] | None:
-        """The serde whose bytes `payloads` holds behind this node."""
-        return self.states[node.store.name].serde if isinstance(node, Aggregate) else None
 
     def _reachable(self, source: Source) -> list[Node]:
         found: list[Node] = []
@@ -321,6 +318,11 @@ class Compiler:
                     return True
                 seen.add(spec.name)
         return False
+
+
+def _payload(states: Mapping[str, KeyValueState], node: Node) -> Serde[Any] | None:
+    """The serde whose bytes `payloads` holds behind this node."""
+    return states[node.store.name].serde if isinstance(node, Aggregate) else None
 
 
 def _share_topics(made: Iterable[Operator]) -> None:

@@ -64,6 +64,9 @@ class ProcessContext:
         self.moment = Moment(wall_time_ms)
         self.schedules: list[Schedule] = []
         self.may_schedule = True
+        self.is_replay = False
+        """Whether records are read once more beside the live application: what is forwarded to
+        topics of others goes nowhere, and punctuations by the wall clock do not come."""
         self.forwarded: list[tuple[Any, Any, int, Headers]] = []
         self._stores: dict[str, KeyValueStore | WindowedStore] = {
             name: WindowedStore(state, self.moment)

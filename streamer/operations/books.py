@@ -31,12 +31,14 @@ __all__ = [
     "FINISHED_MS_MAX",
     "PLANNED_MS_MAX",
     "REPARTITION",
+    "REPLAY",
     "Books",
     "read_books",
 ]
 
-# Two kinds of operations that belong together: what the first leaves, the second deletes.
+# Kinds of operations that belong together: what the first two leave, the third deletes.
 REPARTITION = "repartition"
+REPLAY = "replay"
 COMPLETION = "completion"
 # The step of a repartition after which there is a former layout.
 _SWITCH = "switch"
@@ -119,12 +121,13 @@ class Books:
         )
 
     def uncompleted(self) -> list[OperationRecord]:
-        """The repartitions whose former layout nobody has completed, the first one first; also
-        those that were given up when they may have switched, which the recorded layout tells."""
+        """The repartitions and replays whose former layout nobody has completed, the first one
+        first; also those that were given up when they may have switched, which the recorded layout
+        tells."""
         found = [
             one
             for one in self.operations.values()
-            if one.kind == REPARTITION and (one.state == "done" or _SWITCH in one.left)
+            if one.kind in (REPARTITION, REPLAY) and (one.state == "done" or _SWITCH in one.left)
             if not self.completed_by(one.id)
         ]
         return sorted(found, key=lambda one: (one.ended_ms, one.id))

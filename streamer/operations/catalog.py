@@ -9,6 +9,7 @@ from streamer.operations.kinds import Kinds
 from streamer.operations.rebuild import Rebuild
 from streamer.operations.rebuild_world import KafkaWorld
 from streamer.operations.repartition.kind import Repartition
+from streamer.operations.replay.kind import Replay
 from streamer.operations.snapshot import Snapshot
 from streamer.operations.trim.kind import Trim
 
@@ -19,12 +20,17 @@ __all__ = ["all_kinds", "is_left_to_workers"]
 
 # What these steps do after their first look is done by workers, by orders that stand in Kafka:
 # whoever carries the operation out only looks, and a thread of a process that waits will do.
-_WATCHED = {"snapshot": {"wait"}, "rebuild": {"export", "warm"}, "repartition": {"settle"}}
+_WATCHED = {
+    "snapshot": {"wait"},
+    "rebuild": {"export", "warm"},
+    "repartition": {"settle"},
+    "replay": {"replay", "settle", "forget"},
+}
 
 
 def all_kinds() -> Kinds:
     """What the command line and workers can carry out. A kind is added here with its module."""
-    return Kinds([Snapshot(), Rebuild(KafkaWorld), Trim(), Repartition(), Completion()])
+    return Kinds([Snapshot(), Rebuild(KafkaWorld), Trim(), Repartition(), Completion(), Replay()])
 
 
 def is_left_to_workers(record: OperationRecord) -> bool:

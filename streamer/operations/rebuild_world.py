@@ -16,7 +16,7 @@ from streamer.ids import TopicPartition
 from streamer.kafka.admin import Admin
 from streamer.kafka.table import TableReader
 
-__all__ = ["KafkaWorld"]
+__all__ = ["KafkaWorld", "alive"]
 
 _READ_S = 30.0
 _LOOK_S = 0.5
@@ -47,10 +47,14 @@ class KafkaWorld(Closable):
         return self._orders.by_key
 
     def statuses(self) -> Mapping[str, StatusRecord]:
-        alive = {each.worker for each in self._control.workers() if each.is_alive}
-        found = self._control.statuses()
-        return {worker: one for worker, one in found.items() if worker in alive}
+        return alive(self._control)
 
     def close(self) -> None:
         self._control.close()
         self._reader.close()
+
+
+def alive(control: Control) -> Mapping[str, StatusRecord]:
+    """The statuses of the workers that live."""
+    living = {each.worker for each in control.workers() if each.is_alive}
+    return {worker: one for worker, one in control.statuses().items() if worker in living}

@@ -9,7 +9,7 @@ that went through the pipeline. Only `streamer.task.commit` moves the one to the
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import TypeVar
 
 from streamer.changelog.format import Positions
@@ -66,6 +66,7 @@ class ActiveTask:
         """One for each topic that was grown."""
         self.crosses = True
         self._passed = _NONE_PASSED
+        self._limits: Callable[[], Mapping[TopicPartition, int]] | None = None
         self._marks = marks((one.topic for one in partitions), database.specs.values())
 
     # -- life ----------------------------------------------------------------------------------
@@ -82,10 +83,13 @@ class ActiveTask:
         changelog_ends: Mapping[str, int],
         crossings: tuple[Crossing, ...] = (),
         passed: Mapping[str, Passed] = _NONE_PASSED,
+        limits: Callable[[], Mapping[TopicPartition, int]] | None = None,
     ) -> None:
         """Begin to process at these positions; the state is restored up to them. `passed` is what
-        the parents of the task had passed on, by the stores that have some left."""
+        the parents of the task had passed on, by the stores that have some left; `limits` are up
+        to where partitions may be processed, where that is for others to say."""
         self.move(TaskState.RUNNING)
+        self._limits = limits
         self.crossings = crossings
         self._passed = passed
         self._pipeline = pipeline
@@ -136,6 +140,10 @@ class ActiveTask:
     def process(self, now_ms: int) -> int:
         """Process what may be processed now; returns how many records that were."""
         count = 0
+        if self._limits is not None:
+            limits = self._limits()
+            own = limits.keys() & set(self.partitions)
+            self.input.limit({place: limits[place] for place in own})
         if self.crosses:
             for crossing in self.crossings:
                 crossing.turn(self.input, self.positions, now_ms)

@@ -112,7 +112,8 @@ def changelogs(
 @dataclass(frozen=True, slots=True)
 class Plan:
     """All that pipelines of one worker have in common. `recent_bytes` is for all of its tasks.
-    `ahead` is there where topics were grown."""
+    `ahead` is there where topics were grown, and `limits` where another application is followed:
+    up to where its partitions may be processed."""
 
     topology: Topology
     config: Config
@@ -122,6 +123,7 @@ class Plan:
     care: Care = field(default_factory=Care)
     layout: ApplicationLayout = field(default_factory=ApplicationLayout)
     ahead: Ahead | None = None
+    limits: Callable[[], Mapping[TopicPartition, int]] | None = None
 
     def crossings(
         self,
@@ -195,6 +197,7 @@ class Plan:
             closings=closings,
             passed=passed,
             place=self._place,
+            is_replay=self.limits is not None,
         )
         expiries = {
             spec.name: Expiry(spec, database) for spec in subtopology.stores if _expires(spec)

@@ -4,13 +4,15 @@ A task of several topics takes the record with the least timestamp first, never 
 record, or the end, of every partition (KIP-353, KIP-695). It keeps the order within a partition.
 What it hands out are runs of one partition, as long as the order allows.
 
-A partition may be gated: what comes of it is held until it is released, and the others do not wait
+A partition may be limited: what lies at its limit or behind it is not handed out, and nobody waits
+for that. It may be gated: what comes of it is held until it is released, and the others do not wait
 for it. Records that wait for those of another partition are bounded by number for each partition,
 and by bytes for all tasks of the worker together: the fullest partitions are paused first.
 """
 
 from __future__ import annotations
 
+from bisect import bisect_left
 from collections import deque
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from itertools import islice
@@ -57,7 +59,7 @@ def _bytes(batch: RawBatch) -> int:
 class _Queue:
     """Fetched records of one partition that wait to be processed."""
 
-    __slots__ = ("_start", "_weighed", "batches", "end", "held", "waiting")
+    __slots__ = ("_start", "_weighed", "batches", "end", "held", "limit", "position", "waiting")
 
     def __init__(self) -> None:
         self.batches: deque[RawBatch] = deque()
@@ -66,15 +68,42 @@ class _Queue:
         self.waiting = 0
         self._start = 0
         self.end: int | None = None
+        self.limit: int | None = None
+        self.position = 0
 
     @property
     def head_ms(self) -> int:
         return self.batches[0].timestamps[self._start]
 
+    @property
+    def is_ready(self) -> bool:
+        """Whether there is a record that may be handed out."""
+        if not self.batches:
+            return False
+        return self.limit is None or self.batches[0].offsets[self._start] < self.limit
+
+    @property
+    def reached(self) -> int | None:
+        """The end, or the limit where that comes first, once all before it was handed out."""
+        if self.held or self.is_ready:
+            return None
+        if self.limit is not None and (self.batches or self.position >= self.limit):
+            return self.limit
+        if self.end is None or self.limit is None:
+            return self.end
+        return min(self.end, self.limit)
+
+    @property
+    def is_over(self) -> bool:
+        """Whether all before the limit was handed out."""
+        return self.limit is not None and self.reached == self.limit
+
     def take(self, until_ms: int | None) -> RawBatch:
         """The first records, up to the first one later than `until_ms`."""
         batch, start = self.batches[0], self._start
         end = len(batch)
+        if self.limit is not None:
+            end = bisect_left(batch.offsets, self.limit, start)
         if until_ms is not None:
             stamps = batch.timestamps
             end = next((row for row in range(start + 1, end) if stamps[row] > until_ms), end)
@@ -86,6 +115,7 @@ class _Queue:
         else:
             self._start = end
         self.waiting -= end - start
+        self.position = batch.offsets[end - 1] + 1
         return batch.part(start, end)
 
     def held_bytes(self) -> int:
@@ -99,7 +129,7 @@ class _Queue:
         self.batches.clear()
         self.held.clear()
         self._weighed.clear()
-        self.waiting = self._start = 0
+        self.waiting = self._start = self.position = 0
         self.end = None
 
 
@@ -129,6 +159,7 @@ class TaskInput:
         self._records_max = records_max
         self._idle_ms = idle_ms
         self._idle_since_ms: int | None = None
+        self._is_limited = False
 
     def add(self, batch: RawBatch) -> None:
         place = TopicPartition(batch.topic, batch.partition)
@@ -156,41 +187,50 @@ class TaskInput:
         self.release(partition, self.held(partition))
         self._gated.discard(partition)
 
+    def limit(self, limits: Mapping[TopicPartition, int]) -> None:
+        """Of these partitions nothing from such a position on is handed out, until that moves."""
+        self._is_limited = True
+        for partition, limit in limits.items():
+            self._queues[partition].limit = limit
+
     def take(self, now_ms: int) -> Iterator[RawBatch]:
         """Runs that may be processed now."""
         if len(self._queues) == 1:
             (queue,) = self._queues.values()
-            while queue.batches:
+            while queue.is_ready:
                 yield queue.take(None)
             return
         while self._may_take(now_ms):
-            filled = [queue for queue in self._queues.values() if queue.batches]
+            filled = [queue for queue in self._queues.values() if queue.is_ready]
             first = min(filled, key=lambda queue: queue.head_ms)
             yield first.take(_turn_ends_ms(first, filled))
 
     def _may_take(self, now_ms: int) -> bool:
         queues = self._queues.values()
-        if not any(queue.batches for queue in queues):
+        if not any(queue.is_ready for queue in queues):
             return False
-        empty = [queue for queue in queues if not queue.batches]
+        empty = [queue for queue in queues if not queue.is_ready and not queue.is_over]
         if not empty:
             self._idle_since_ms = None
             return True
-        if any(queue.end is None and not queue.held for queue in empty):
+        # Before a limit there are records for certain.
+        if any(
+            (queue.end is None and not queue.held) or queue.limit is not None for queue in empty
+        ):
             return False
         if self._idle_since_ms is None:
             self._idle_since_ms = now_ms
         return now_ms - self._idle_since_ms >= self._idle_ms
 
     def ends(self) -> Mapping[TopicPartition, int]:
-        """Partitions that were read to their end and wholly handed out, with that end.
+        """Partitions that were read to their end or their limit and wholly handed out, with that.
 
         It lies behind the last record where transactions left their markers.
         """
         return {
-            partition: queue.end
+            partition: reached
             for partition, queue in self._queues.items()
-            if queue.end is not None and not queue.batches and not queue.held
+            if (reached := queue.reached) is not None
         }
 
     @property
@@ -204,8 +244,8 @@ class TaskInput:
 
     def held_bytes(self) -> dict[TopicPartition, int]:
         """The memory that each partition takes with records that wait. Of a task of one partition
-        none do."""
-        if len(self._queues) == 1:
+        none do, unless it has a limit."""
+        if len(self._queues) == 1 and not self._is_limited:
             return {}
         filled = [one for one in self._queues.items() if one[1].batches or one[1].held]
         return {place: queue.held_bytes() for place, queue in filled}

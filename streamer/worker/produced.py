@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from itertools import repeat
 from typing import Any
 
 from streamer import metrics
@@ -27,8 +28,12 @@ class WorkerOutput:
     on_refused: OnRefused | None = None
     inputs: Callable[[], Mapping[TopicPartition, int]] = staticmethod(dict)
 
-    def __init__(self, config: Config, producer: ResultProducer) -> None:
+    def __init__(
+        self, config: Config, producer: ResultProducer, *, stamp: Headers | None = None
+    ) -> None:
+        """`stamp` stands at the end of the headers of all that goes to topics of others."""
         self._config = config
+        self._stamp = stamp or []
         self.renew(producer)
 
     def renew(self, producer: ResultProducer) -> None:
@@ -63,6 +68,8 @@ class WorkerOutput:
         partitions: Sequence[int] | None = None,
     ) -> None:
         metrics.records_produced.labels(topic).inc(len(keys))
+        if self._stamp and not topic.startswith(f"{self._config.application_id}-"):
+            headers = [[*each, *self._stamp] for each in headers or repeat([], len(keys))]
         self._producer.send(
             topic, keys, values, timestamps=timestamps, headers=headers, partitions=partitions
         )

@@ -10,10 +10,12 @@ from types import FrameType
 
 from streamer.config import Config
 from streamer.topology.app import App
+from streamer.topology.graph import Topology
+from streamer.worker.followed import Lead
 from streamer.worker.malloc import return_freed_memory
 from streamer.worker.worker import Worker
 
-__all__ = ["run"]
+__all__ = ["run", "run_topology"]
 
 _log = logging.getLogger(__name__)
 _FORCED = 130
@@ -21,8 +23,19 @@ _FORCED = 130
 
 def run(app: App, config: Config, *, slot: int | None = None, solo: bool = False) -> int:
     """Run a worker; returns the exit code. Raises the StreamerError that ended it."""
+    return run_topology(app.topology(), config, slot=slot, solo=solo)
+
+
+def run_topology(
+    topology: Topology,
+    config: Config,
+    *,
+    slot: int | None = None,
+    solo: bool = False,
+    follows: Lead | None = None,
+) -> int:
     return_freed_memory()
-    worker = Worker(app.topology(), config, slot=slot, solo=solo)
+    worker = Worker(topology, config, slot=slot, solo=solo, follows=follows)
     _stop_on_signals(worker, config)
     return worker.run()
 

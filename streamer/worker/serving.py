@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import logging
+from contextlib import ExitStack
 from dataclasses import replace
 from typing import Any
 
 from streamer.cluster.lease import Lease
 from streamer.config import Config
+from streamer.http.server import Server
 from streamer.http.serving import Health, ServedTask
 from streamer.ids import TaskId
 from streamer.layout import Partitioner
@@ -17,7 +20,9 @@ from streamer.topology.partitions import Partitions
 from streamer.worker.owners import Owners
 from streamer.worker.tasks import TaskSet
 
-__all__ = ["WorkerServing"]
+__all__ = ["WorkerServing", "serve"]
+
+_log = logging.getLogger("streamer.worker.worker")
 
 
 class WorkerServing:
@@ -138,3 +143,20 @@ def _details(active: ActiveTask) -> dict[str, Any]:
         "processed": {str(place): at for place, at in active.positions.items()},
         "failure": None if active.failure is None else active.failure.describe(),
     }
+
+
+def serve(serving: WorkerServing, config: Config, *, alone: bool, closing: ExitStack) -> None:
+    """Until `closing`; whoever is not `alone` forwards what others own."""
+    if config.http_port < 0:
+        return
+    if not alone:
+        serving.owners = Owners(config)
+        closing.callback(serving.owners.close)
+        serving.owners.start()
+    server = Server(
+        serving, config.http_host, config.http_port, schema_registry=config.schema_registry
+    )
+    server.start()
+    closing.callback(server.close)
+    serving.address = config.application_server or f"{config.http_host}:{server.port}"
+    _log.info("queries, health and metrics at http://%s", serving.address)

@@ -71,5 +71,6 @@ def start_task(
         changelog_ends=stored.changelogs,
         crossings=crossings,
         passed=passed,
+        limits=plan.limits,
     )
     active.refresh_positions = start.is_new

@@ -35,7 +35,8 @@ _SETTLED_S = 60.0
 class _Child:
     """One slot: its process, or the code that the last one ended with."""
 
-    def __init__(self, command: Sequence[str], slot: int) -> None:
+    def __init__(self, command: Sequence[str], slot: int, *, may_end: bool) -> None:
+        self._may_end = may_end
         self._command = [*command, "--slot", str(slot)]
         self._again_s = 0.0
         self.slot = slot
@@ -69,12 +70,19 @@ class _Child:
 
     @property
     def is_due(self) -> bool:
-        return self.code is not None and time.monotonic() >= self._again_s
+        return self.code is not None and not self.is_done and time.monotonic() >= self._again_s
+
+    @property
+    def is_done(self) -> bool:
+        return self._may_end and self.code == 0
 
 
-def run_processes(command: Sequence[str], config: Config, processes: int) -> int:
-    """Run `command --slot N` for each slot until a signal; returns the worst exit code."""
-    children = [_Child(command, slot) for slot in range(processes)]
+def run_processes(
+    command: Sequence[str], config: Config, processes: int, *, may_end: bool = False
+) -> int:
+    """Run `command --slot N` for each slot until a signal; returns the worst exit code. Where they
+    `may_end`, one that ends with 0 has done what it was to do."""
+    children = [_Child(command, slot, may_end=may_end) for slot in range(processes)]
     stopping = _pass_signals_on(children)
     while not stopping.is_set():
         time.sleep(_POLL_S)
@@ -85,14 +93,14 @@ def run_processes(command: Sequence[str], config: Config, processes: int) -> int
 
 def _keep_running(children: Sequence[_Child], stopping: threading.Event) -> bool:
     """Start again what has ended; False where that is of no use."""
-    ended = [child for child in children if child.has_ended()]
-    if stopping.is_set():
+    ended = [child for child in children if child.has_ended() and not child.is_done]
+    if stopping.is_set() or all(child.is_done for child in children):
         return False
     for child in ended:
         if child.code == UsageError.exit_code:
             _log.error("worker %d refuses to start (code %d): ending", child.slot, child.code)
             return False
-    if all(child.code is not None for child in children):
+    if all(child.code is not None and not child.is_done for child in children):
         for child in ended:
             _log.error("worker %d has ended with code %d: none is left", child.slot, child.code)
         return False

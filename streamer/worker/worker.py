@@ -31,7 +31,6 @@ from streamer.errors import (
     StreamerError,
     TopologyChangedError,
 )
-from streamer.http.server import Server
 from streamer.ids import transactional_id
 from streamer.kafka.admin import Admin
 from streamer.kafka.at_least_once import AtLeastOnceProducer
@@ -51,6 +50,7 @@ from streamer.topology.partitions import Partitions, external_topics
 from streamer.topology.routed import routed
 from streamer.worker.checks import check
 from streamer.worker.chores import Chores
+from streamer.worker.followed import Lead, following
 from streamer.worker.following import Following
 from streamer.worker.former import Former
 from streamer.worker.gauges import Gauges, show_budget
@@ -59,10 +59,9 @@ from streamer.worker.layouts import recorded_layout
 from streamer.worker.loop import Loop
 from streamer.worker.namesakes import refuse_namesakes
 from streamer.worker.opening import look_inside
-from streamer.worker.owners import Owners
 from streamer.worker.pausing import Pausing, recorded_for_good
 from streamer.worker.produced import WorkerOutput
-from streamer.worker.serving import WorkerServing
+from streamer.worker.serving import WorkerServing, serve
 from streamer.worker.shadow_marks import settle_shadows
 from streamer.worker.shadowing import make_shadows
 from streamer.worker.snapshots import Snapshots
@@ -87,7 +86,9 @@ _MAY_PASS = (
 
 
 class Worker:
-    """Runs until `stop` is called or something ends it. `solo` runs all tasks without a cluster."""
+    """Runs until `stop` is called or something ends it. `solo` runs all tasks without a cluster;
+    one that `follows` a group processes no record that this has not committed, until that is
+    over."""
 
     def __init__(
         self,
@@ -96,12 +97,15 @@ class Worker:
         *,
         slot: int | None = None,
         solo: bool = False,
+        follows: Lead | None = None,
         clock: Clock | None = None,
     ) -> None:
         self._declared = self._topology = topology
         self._clock = clock or SystemClock()
         self._stopping = threading.Event()
         self._solo = solo
+        self._follows = follows
+        self._stamp = follows.stamp if follows else None
         check(topology, config)
         self._directory = WorkerDirectory.open(
             config.state_dir, topology.application_id, worker_id=config.worker_id, slot=slot
@@ -125,7 +129,7 @@ class Worker:
 
         Raises the StreamerError that made going on impossible; the state is kept in any case.
         """
-        following = Following(self._clock, self._stopping)
+        steady = Following(self._clock, self._stopping)
         with self._directory, self._candidate:
             while True:
                 try:
@@ -136,10 +140,13 @@ class Worker:
                 except _MAY_PASS as error:
                     holds = self._directory.layout.number
                     is_newer = partial(_is_newer, self.config, holds, stopping=self._stopping)
-                    if not following.begins_anew(error, is_newer):
+                    if not steady.begins_anew(error, is_newer):
                         return 0
 
     def _begin(self) -> int:
+        if self._follows is not None and self._follows.is_over():
+            # Its topics may be gone already, and would be made anew.
+            raise StoppedError("what it follows is over")
         with ExitStack() as closing:
             for done in settle_all(self._directory.path / "tasks"):
                 _log.warning("after a crash: %s", done)
@@ -164,6 +171,8 @@ class Worker:
                 len(planned.tasks),
                 planned.layout.number,
             )
+            labels = self._topology.application_id, self.worker_id, self.config.zone
+            metrics.worker_info.labels(*labels).set(1)
             return self._run(planned, closing)
 
     def _run(self, planned: Partitions, closing: ExitStack) -> int:
@@ -171,11 +180,11 @@ class Worker:
         show_budget(parts)
         reader = InputConsumer(self.config)
         closing.callback(reader.close)
-        output = WorkerOutput(self.config, self._producer(planned))
+        output = WorkerOutput(self.config, self._producer(planned), stamp=self._stamp)
         tasks = self._tasks(planned, reader, output, closing=closing)
         output.inputs = lambda: committed_by(tasks.running)
         serving = WorkerServing(self._topology, planned, tasks=tasks, config=self.config)
-        self._serve(serving, closing)
+        serve(serving, self.config, alone=self._solo, closing=closing)
         member = self._member(planned, serving.address)
         serving.lease = member.lease
         snapshots = Snapshots(
@@ -280,6 +289,9 @@ class Worker:
             recent_bytes=parts.recent_rows_bytes,
             layout=planned.layout,
             ahead=read_ahead(self.config, planned, closing),
+            limits=following(
+                self.config, planned, self._follows, stopping=self._stopping, closing=closing
+            ),
         )
         around = KafkaSurroundings(
             self.config,
@@ -316,26 +328,6 @@ class Worker:
             stopping=self._stopping,
             candidate=self._candidate,
         )
-
-    def _serve(self, serving: WorkerServing, closing: ExitStack) -> None:
-        labels = self._topology.application_id, self.worker_id, self.config.zone
-        metrics.worker_info.labels(*labels).set(1)
-        if self.config.http_port < 0:
-            return
-        if not self._solo:
-            serving.owners = Owners(self.config)
-            closing.callback(serving.owners.close)
-            serving.owners.start()
-        server = Server(
-            serving,
-            self.config.http_host,
-            self.config.http_port,
-            schema_registry=self.config.schema_registry,
-        )
-        server.start()
-        closing.callback(server.close)
-        serving.address = self.config.application_server or f"{self.config.http_host}:{server.port}"
-        _log.info("queries, health and metrics at http://%s", serving.address)
 
 
 def _is_newer(config: Config, than: int, *, stopping: threading.Event) -> bool:

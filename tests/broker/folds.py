@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 from collections import defaultdict
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -35,16 +36,27 @@ class Conductor:
         self._made = made
         self.started: list[subprocess.Popen[str]] = []
 
-    def plan(self, *wanted: str) -> dict[str, Any]:
-        return self._planned("plan", *wanted)
+    def plan(self, *wanted: str, command: str = "repartition") -> dict[str, Any]:
+        return self._planned("plan", *wanted, command=command)
 
     def revert(self, operation: str) -> dict[str, Any]:
         return self._planned("revert", operation)
 
-    def dies(self, point: str, operation: str) -> None:
+    def dies(self, point: str, operation: str, *given: str, command: str = "repartition") -> None:
         """One that applies it, and is killed there."""
-        code, out, err = self.ends("apply", operation, failpoints=f"{point}=kill")
+        kill = f"{point}=kill"
+        code, out, err = self.ends("apply", operation, *given, failpoints=kill, command=command)
         assert code == -signal.SIGKILL, f"{point}: {code}\n{out}\n{err}"
+
+    def works(self, operation: str) -> subprocess.Popen[str]:
+        """A worker that reads the input again for a replay, with a disk of its own."""
+        state = self._made.state_dir(f"again-{len(self.started)}")
+        return self._started(
+            "replay",
+            ("work", operation, f"{APPLICATIONS}.{self._made.module}:app"),
+            ("--set", f"state_dir={state}"),
+            output=subprocess.DEVNULL,
+        )
 
     def refused(self, *given: str) -> str:
         """What a command says that changes nothing."""
@@ -52,32 +64,43 @@ class Conductor:
         assert code == 3, f"{given}\n{out}\n{err}"
         return err
 
-    def _planned(self, *given: str) -> dict[str, Any]:
-        code, out, err = self.ends(*given, "--json")
+    def _planned(self, *given: str, command: str = "repartition") -> dict[str, Any]:
+        code, out, err = self.ends(*given, "--json", command=command)
         assert code == 0, f"{out}\n{err}"
         return json.loads(out)  # type: ignore[no-any-return]
 
-    def ends(self, *given: str, failpoints: str = "") -> tuple[int, str, str]:
+    def ends(
+        self, *given: str, failpoints: str = "", command: str = "repartition"
+    ) -> tuple[int, str, str]:
         """Its exit code, and what it printed."""
+        target = f"{APPLICATIONS}.{self._made.module}:app"
+        one = self._started(command, given, ("--app", target), failpoints=failpoints)
+        out, err = one.communicate(timeout=3 * PATIENCE_S)
+        return one.returncode, out, err
+
+    def _started(
+        self,
+        command: str,
+        given: Sequence[str],
+        more: Sequence[str],
+        *,
+        failpoints: str = "",
+        output: int = subprocess.PIPE,
+    ) -> subprocess.Popen[str]:
         environment = {**os.environ, "STREAMER_TEST_APPLICATION": self._made.name}
         if failpoints:
             environment["STREAMER_FAILPOINTS"] = failpoints
-        target = f"{APPLICATIONS}.{self._made.module}:app"
         servers = ("--bootstrap-servers", self._made.kafka.bootstrap_servers)
         one = subprocess.Popen(
-            [
-                *(sys.executable, "-m", "streamer.cli.main", "repartition"),
-                *(*given, "--app", target, *servers),
-            ],
+            [sys.executable, "-m", "streamer.cli.main", command, *given, *more, *servers],
             cwd=ROOT,
             env=environment,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
+            stdout=output,
+            stderr=output,
             text=True,
         )
         self.started.append(one)
-        out, err = one.communicate(timeout=3 * PATIENCE_S)
-        return one.returncode, out, err
+        return one
 
     def close(self) -> None:
         for one in self.started:

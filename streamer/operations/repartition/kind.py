@@ -24,7 +24,14 @@ from streamer.operations.repartition.switching import STRAYS_HINT
 from streamer.operations.repartition.way_back import trimmed
 from streamer.operations.repartition.world import KafkaWorld
 
-__all__ = ["Repartition"]
+__all__ = [
+    "Repartition",
+    "check_layout",
+    "check_new_topics",
+    "check_widths",
+    "check_workers",
+    "steps_told",
+]
 
 # Measured with rows of 100 bytes: a second of a core copies 88,000, and reads 152,000 back. Python
 # uses one core for all feeds of a process.
@@ -55,10 +62,12 @@ class Repartition:
     def plan(self, world: World, request: Mapping[str, Any]) -> Plan:
         """Raises OperationRefusedError where the world is not as the request was made for."""
         asked = read_request(request)
-        _check_layout(asked, world)
+        check_layout(asked, world)
+        check_widths(asked, world)
         _check_topics(asked, world)
-        _check_workers(asked, world)
-        committed = world.ports.known(asked.application, read_by(asked))
+        check_new_topics(asked, world)
+        check_workers(asked, world)
+        committed = world.ports.known(asked.origin, read_by(asked))
         check_positions(asked, committed)
         if crossed := expecting(asked, committed):
             raise OperationRefusedError(
@@ -75,7 +84,7 @@ class Repartition:
             seconds=_seconds(asked),
             pause_ms=_PAUSE_MS,
         )
-        summaries = _summaries(asked)
+        summaries = steps_told(asked)
         return Plan(
             format=PLAN_FORMAT,
             kind=self.name,
@@ -138,7 +147,7 @@ def _seconds(asked: Asked) -> int:
     return rows_s + records // _COPIED_PER_S + records // _READ_PER_S + _ALWAYS_S
 
 
-def _summaries(asked: Asked) -> dict[str, str]:
+def steps_told(asked: Asked) -> dict[str, str]:
     after, number = asked.after.layout, asked.after.number
     tasks = ", ".join(
         f"subtopology {each} from {asked.before.layout.task_count(each)} to"
@@ -163,7 +172,7 @@ def _summaries(asked: Asked) -> dict[str, str]:
     }
 
 
-def _check_layout(asked: Asked, world: World) -> None:
+def check_layout(asked: Asked, world: World) -> None:
     layout, _by = world.layouts.recorded()
     recorded = layout or ApplicationLayout()
     before = asked.before.layout
@@ -181,10 +190,13 @@ def _check_layout(asked: Asked, world: World) -> None:
         )
 
 
+def check_widths(asked: Asked, world: World) -> None:
+    if why := asked.other_widths(world.topics.topics()):
+        raise OperationRefusedError(why, hint=_PLAN_AGAIN)
+
+
 def _check_topics(asked: Asked, world: World) -> None:
     there = world.topics.topics()
-    if why := asked.other_widths(there):
-        raise OperationRefusedError(why, hint=_PLAN_AGAIN)
     for plan in asked.feeds:
         for store in plan.stores:
             if there.get(store.source, 0) != plan.source.tasks:
@@ -195,6 +207,10 @@ def _check_topics(asked: Asked, world: World) -> None:
                 )
     if why := trimmed(world.ports.starts(asked.sources), asked.begins):
         raise OperationRefusedError(why, hint=_PLAN_AGAIN)
+
+
+def check_new_topics(asked: Asked, world: World) -> None:
+    there = world.topics.topics()
     names = asked.changelogs.keys() | asked.repartition.keys()
     if left := sorted(names & there.keys()):
         raise OperationRefusedError(
@@ -204,7 +220,7 @@ def _check_topics(asked: Asked, world: World) -> None:
         )
 
 
-def _check_workers(asked: Asked, world: World) -> None:
+def check_workers(asked: Asked, world: World) -> None:
     statuses = world.workers.statuses()
     if not statuses:
         raise OperationRefusedError(

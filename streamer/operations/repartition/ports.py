@@ -6,18 +6,21 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 from contextlib import AbstractContextManager
 from typing import Protocol, TypeVar
 
+from streamer.changelog.format import Positions
 from streamer.config import Config
 from streamer.control.messages import StatusRecord
 from streamer.control.orders import Order
 from streamer.feed.pace import FeedProgress
 from streamer.feed.ports import Ports
-from streamer.ids import TopicPartition
+from streamer.feed.seeds import Seed
+from streamer.ids import TaskId, TopicPartition
 from streamer.kafka.admin import TopicSpec
 from streamer.kafka.api import Committed
 from streamer.layout import ApplicationLayout
 from streamer.operations.repartition.request import Asked
+from streamer.operations.repartition.seeds import SeedRecord
 
-__all__ = ["Feeding", "Layouts", "Right", "Row", "Topics", "Workers", "World"]
+__all__ = ["Feeding", "Layouts", "PlacedSeed", "Right", "Row", "Topics", "Workers", "World"]
 
 T = TypeVar("T")
 Row = tuple[TopicPartition, str, bytes | None]
@@ -115,6 +118,12 @@ class Feeding(Protocol):
         where that takes longer."""
 
 
+class PlacedSeed(Seed, Protocol):
+    """The rows of a task's snapshot, and where it stands."""
+
+    def inside(self) -> Positions: ...
+
+
 class World(Protocol):
     """The application as it is reached from here. Used by one thread."""
 
@@ -141,6 +150,14 @@ class World(Protocol):
         ...
 
     def now_ms(self) -> int: ...
+
+    def others(self, application: str) -> Mapping[str, StatusRecord]:
+        """The statuses of the workers that live of another application on the same brokers."""
+        ...
+
+    def snapshot(self, application: str, task: TaskId, record: SeedRecord) -> PlacedSeed:
+        """One of the application's; fetched once it is asked for anything."""
+        ...
 
     def wait(self) -> None:
         """For a moment, until there may be news."""

@@ -14,6 +14,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 
+from streamer.control.layouts import LayoutRecord
 from streamer.errors import OperationRefusedError, UnfinishedError
 from streamer.ids import TaskId, TopicPartition
 from streamer.kafka.api import Committed
@@ -42,24 +43,24 @@ def read_by(asked: Asked) -> list[TopicPartition]:
     return [
         place
         for number in asked.moved
-        for task in range(asked.before.layout.task_count(number))
+        for task in range(asked.parent.layout.task_count(number))
         for place in _old(asked, TaskId(number, task))
     ]
 
 
-def read_by_all(asked: Asked) -> list[TopicPartition]:
-    """All partitions that the application reads, under the layout that holds."""
-    return [place for task in asked.before.layout.tasks for place in _old(asked, task)]
+def read_by_all(record: LayoutRecord) -> list[TopicPartition]:
+    """All partitions that an application reads under a layout."""
+    return [place for task in record.layout.tasks for place in _read(record, task)]
 
 
-def still_closing(asked: Asked, committed: Positions) -> list[TaskId]:
+def still_closing(record: LayoutRecord, committed: Positions) -> list[TaskId]:
     """The tasks that have results of closed windows left to pass on: a commit has the positions,
     and the next ones have the rest of the results."""
     found = []
-    for task in asked.before.layout.tasks:
+    for task in record.layout.tasks:
         known = [
             Metadata.decode(committed[place].metadata)
-            for place in _old(asked, task)
+            for place in _read(record, task)
             if place in committed
         ]
         marks = {mark for one in known for mark in (*one.closings, *one.passed)}
@@ -74,7 +75,7 @@ def expecting(asked: Asked, committed: Positions) -> list[TaskId]:
     and take the other twice."""
     found = []
     for number in asked.crossed:
-        for partition in range(asked.before.layout.task_count(number)):
+        for partition in range(asked.parent.layout.task_count(number)):
             task = TaskId(number, partition)
             known = {
                 place: Metadata.decode(committed[place].metadata)
@@ -94,7 +95,7 @@ def expecting(asked: Asked, committed: Positions) -> list[TaskId]:
 def check_positions(asked: Asked, committed: Positions) -> None:
     """Raise OperationRefusedError where a task that keeps state has not committed where it reads:
     the next one could not tell where to go on."""
-    layout = asked.before.layout
+    layout = asked.parent.layout
     missing = [
         TopicPartition(topic, partition)
         for number in asked.moved
@@ -118,7 +119,7 @@ def next_positions(asked: Asked, committed: Positions) -> dict[TopicPartition, C
     check_positions(asked, committed)
     found: dict[TopicPartition, Committed] = {}
     for number in asked.moved:
-        old, new = (record.layout.subtopologies[number] for record in (asked.before, asked.after))
+        old, new = (record.layout.subtopologies[number] for record in (asked.parent, asked.after))
         own = internal_topics(asked.application, asked.after.layout, number)
         for task in range(new.tasks):
             by_parent = {
@@ -130,7 +131,7 @@ def next_positions(asked: Asked, committed: Positions) -> dict[TopicPartition, C
                 for parent in old.parents(task, new)
             }
             known = [one for each in by_parent.values() for one in each]
-            former = set(internal_topics(asked.application, asked.before.layout, number))
+            former = set(internal_topics(asked.origin, asked.parent.layout, number))
             former |= old.external.keys() - new.external.keys()
             former |= {
                 place.topic
@@ -241,10 +242,14 @@ def _unfinished() -> UnfinishedError:
 
 
 def _old(asked: Asked, task: TaskId) -> Iterator[TopicPartition]:
-    """The partitions that a task of the layout that holds reads."""
-    layout = asked.before.layout
+    """The partitions that a task reads of the layout that the state comes from."""
+    return _read(asked.parent, task)
+
+
+def _read(record: LayoutRecord, task: TaskId) -> Iterator[TopicPartition]:
+    layout = record.layout
     yield from _external(layout.subtopologies[task.subtopology], task.partition)
-    for topic in internal_topics(asked.application, layout, task.subtopology):
+    for topic in internal_topics(record.application, layout, task.subtopology):
         yield TopicPartition(topic, task.partition)
 
 

@@ -29,9 +29,10 @@ from streamer.layout import ApplicationLayout, Mode, SubtopologyLayout
 from streamer.operations.repartition.finals import FinalStore, check_finals, finals_of
 from streamer.operations.repartition.seeds import SeedRecord
 from streamer.topology.graph import Process, Subtopology, Topology
+from streamer.topology.replayed import Outputs
 from streamer.topology.shape import shape_of
 
-__all__ = ["Asked", "Expected", "ask", "internal_topics", "modes", "read_request"]
+__all__ = ["Asked", "Expected", "ask", "internal_topics", "modes", "own_places", "read_request"]
 
 
 class Expected(Struct, frozen=True, kw_only=True, omit_defaults=True, forbid_unknown_fields=True):
@@ -66,6 +67,23 @@ class Asked(Struct, frozen=True, kw_only=True, omit_defaults=True, forbid_unknow
     """The snapshots with which feeds begin, by task of the layout that holds; those of other tasks
     begin with the changelogs."""
 
+    source: LayoutRecord | None = None
+    """Of the application that the state comes from, where that is another one, which reads the same
+    topics once more."""
+
+    base: dict[str, SeedRecord] = {}
+    """The snapshots with which that one begins, by task of the layout that holds; without any it
+    begins with the begin of the topics."""
+
+    bases: tuple[FeedPlan, ...] = ()
+    """Where the rows of these go."""
+
+    begin: dict[str, Whole] = {}
+    """Where it begins to read, by partition."""
+
+    outputs: Outputs = "off"
+    """Where what it forwards to topics of others goes: nowhere, to topics of its own, or there."""
+
     finals: tuple[FinalStore, ...] = ()
     """Of which a task of the next layout may have something left that only some of its parents have
     passed on."""
@@ -73,6 +91,16 @@ class Asked(Struct, frozen=True, kw_only=True, omit_defaults=True, forbid_unknow
     @property
     def application(self) -> str:
         return self.before.application
+
+    @property
+    def parent(self) -> LayoutRecord:
+        """The layout that the state comes from."""
+        return self.source or self.before
+
+    @property
+    def origin(self) -> str:
+        """The application that it comes from."""
+        return self.parent.application
 
     @property
     def moved(self) -> list[int]:
@@ -164,7 +192,7 @@ class Asked(Struct, frozen=True, kw_only=True, omit_defaults=True, forbid_unknow
     def crossed(self) -> list[int]:
         """The moved subtopologies in whose topics there may be strays under the layout that
         holds."""
-        layout = self.before.layout
+        layout = self.parent.layout
         return [n for n in self.moved if layout.subtopologies[n].mode == "grow"]
 
     def other_widths(self, there: Mapping[str, int]) -> str:
@@ -178,15 +206,10 @@ class Asked(Struct, frozen=True, kw_only=True, omit_defaults=True, forbid_unknow
         return ""
 
     @property
-    def own(self) -> list[TopicPartition]:
-        """All that the application sends to itself under the layout that holds."""
-        layout = self.before.layout
-        return [
-            TopicPartition(topic, partition)
-            for number in sorted(layout.subtopologies)
-            for topic, width in internal_topics(self.application, layout, number).items()
-            for partition in range(width)
-        ]
+    def sending(self) -> list[LayoutRecord]:
+        """The layouts under which applications send records to themselves that are to be worked off
+        before the switch: that of the live one, and that which the state comes from."""
+        return [self.before] if self.source is None else [self.before, self.source]
 
     @property
     def former_tasks(self) -> dict[int, int]:
@@ -315,12 +338,15 @@ def read_request(request: Mapping[str, Any]) -> Asked:
     try:
         asked = msgspec.convert(dict(request), Asked)
         before, after = asked.before.layout, asked.after.layout
-        for plan in asked.feeds:
+        for plan in (*asked.feeds, *asked.bases):
             plan.checked()
         moved, tasks = asked.moved, after.task_count
         by = {each: after.subtopologies[each].mode for each in moved}
         wanted = {each: tasks(each) for each in moved}
-        if before.moved(wanted, by, application=asked.application) != after or not moved:
+        follows = before.moved(wanted, by, application=asked.application)
+        if asked.source is not None:
+            follows = before.rebuilt()
+        if follows != after or not moved:
             raise OperationRefusedError("the second layout does not follow from the first")
     except (msgspec.ValidationError, StreamerError) as error:
         raise OperationRefusedError(
@@ -351,3 +377,14 @@ def _check(subtopology: Subtopology, old: SubtopologyLayout, new: SubtopologyLay
             hint="leave this subtopology as it is, or begin anew under another application id",
         )
     check_finals(subtopology, max(len(old.parents(task, new)) for task in range(new.tasks)))
+
+
+def own_places(record: LayoutRecord) -> list[TopicPartition]:
+    """All that an application sends to itself under a layout."""
+    layout = record.layout
+    return [
+        TopicPartition(topic, partition)
+        for number in sorted(layout.subtopologies)
+        for topic, width in internal_topics(record.application, layout, number).items()
+        for partition in range(width)
+    ]

@@ -163,14 +163,16 @@ class SnapshotSeed(Closable):
     def as_of_ms(self) -> int:
         return self._record.as_of_ms
 
+    def inside(self) -> Positions:
+        """Where it stands, as the snapshot itself has it. Raises as `blocks` does."""
+        with self._lock:
+            return Positions.decode(self._fetched_once().metadata)
+
     def blocks(self, store: str) -> Iterator[Block]:
         """Raises OperationRefusedError where the snapshot is gone, SnapshotError for one that
         cannot be read or was made wrong, RepositoryError, and StoppedError once it was closed."""
         with self._lock:
-            self._closing.clear()
-            if self._database is None:
-                self._database = self._fetched()
-            database = self._database
+            database = self._fetched_once()
             rows = database.blocks(family_name(store))
         while True:
             with self._lock:
@@ -186,6 +188,12 @@ class SnapshotSeed(Closable):
         with self._lock:
             self._database = None
             self._open.close()
+
+    def _fetched_once(self) -> StoredDatabase:
+        self._closing.clear()
+        if self._database is None:
+            self._database = self._fetched()
+        return self._database
 
     def _heard(self, _progress: Progress) -> None:
         if self._closing.is_set():

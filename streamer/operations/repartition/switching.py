@@ -18,6 +18,7 @@ from contextlib import suppress
 from functools import partial
 
 from streamer import failpoints
+from streamer.control.layouts import LayoutRecord
 from streamer.errors import OperationRefusedError, StreamerError, UnfinishedError
 from streamer.feed.plan import FeedPlan
 from streamer.feed.proof import FeedCut, take_cut
@@ -34,13 +35,14 @@ from streamer.operations.repartition.positions import (
     read_by_all,
     still_closing,
 )
-from streamer.operations.repartition.request import Asked
+from streamer.operations.repartition.request import Asked, own_places
 from streamer.operations.work import Work
 
 __all__ = [
     "LEASE_MS",
     "STRAYS_HINT",
     "Switching",
+    "behind",
     "grow",
     "is_switched",
     "prove_all",
@@ -99,22 +101,44 @@ def grow(world: World, asked: Asked) -> None:
         failpoints.hit("repartition.after_growth")
 
 
+def behind(world: World, asked: Asked, *, is_stable: bool = False) -> int:
+    """Offsets of the input by which an application that the state comes from is behind the live
+    one; -1 where it has not committed of all partitions. 0 where it is the live one itself."""
+    if asked.source is None:
+        return 0
+    places = [
+        TopicPartition(topic, partition)
+        for topic, width in asked.inputs.items()
+        for partition in range(width)
+    ]
+    ask = world.ports.committed if is_stable else world.ports.known
+    live, own = ask(asked.application, places), ask(asked.origin, places)
+    if live.keys() != own.keys():
+        return -1
+    return sum(abs(one.position - own[place].position) for place, one in live.items())
+
+
 def unread(world: World, asked: Asked, *, is_stable: bool) -> int:
     """Offsets that the application has sent to itself and not committed as read; where that is to
     be `is_stable`, once no transaction is open, and with the tasks that have final results left to
     pass on. Where it is 0 then, while nothing else is read, all is worked off: what is committed by
     now can add nothing to a topic whose end is looked up after it."""
+    # First, since who reads again goes on until it is where the live one stands.
+    if left := behind(world, asked, is_stable=is_stable):
+        return abs(left)
+    return sum(_unread(world, record, is_stable=is_stable) for record in asked.sending)
+
+
+def _unread(world: World, record: LayoutRecord, *, is_stable: bool) -> int:
     ask = world.ports.committed if is_stable else world.ports.known
-    places = read_by_all(asked) if is_stable else asked.own
-    committed = ask(asked.application, places)
-    starts = world.ports.starts(asked.own)
-    ends = world.ports.ends(asked.own)
+    own = own_places(record)
+    committed = ask(record.application, read_by_all(record) if is_stable else own)
+    starts, ends = world.ports.starts(own), world.ports.ends(own)
     at = {
-        place: committed[place].position if place in committed else starts[place]
-        for place in asked.own
+        place: committed[place].position if place in committed else starts[place] for place in own
     }
-    closing = still_closing(asked, committed) if is_stable else []
-    return sum(max(ends[place] - at[place], 0) for place in asked.own) + len(closing)
+    closing = still_closing(record, committed) if is_stable else []
+    return sum(max(ends[place] - at[place], 0) for place in own) + len(closing)
 
 
 def prove_all(world: World, asked: Asked, work: Work) -> int:
@@ -219,9 +243,11 @@ class Switching:
             return f"task {idle[0]}, which does not run"
         if cold := keep_shadows(world, asked, self._work).waits_for:
             return cold
-        known = world.ports.known(asked.application, read_by(asked)) if asked.crossed else {}
+        known = world.ports.known(asked.origin, read_by(asked)) if asked.crossed else {}
         if crossed := expecting(asked, known):
             return f"task {crossed[0]}, which expects strays: {STRAYS_HINT}"
+        if behind(world, asked) < 0:
+            return "workers that read the input again, of which some tasks have not begun"
         left = unread(world, asked, is_stable=False)
         if left > _UNREAD_MAX:
             return f"the application's own topics, of which {left:,} offsets are not processed"
@@ -247,7 +273,12 @@ class Switching:
         world.feeding(asked, work.ensure_held).drain_to(ends, timeout_s=self._left_s())
         self._prove()
         proven = self._spent_ms()
-        committed = world.ports.committed(asked.application, read_by(asked))
+        committed = world.ports.committed(asked.origin, read_by(asked))
+        if behind(world, asked, is_stable=True):
+            raise UnfinishedError(
+                "what was read again is not where the live application stands",
+                hint="nothing was switched, and the application goes on: go on with the operation",
+            )
         if expecting(asked, committed):
             raise UnfinishedError("strays are expected again", hint=STRAYS_HINT)
         positions = next_positions(asked, committed)

@@ -7,20 +7,27 @@ import time
 from collections.abc import Callable, Collection, Mapping, Sequence
 from concurrent.futures import FIRST_EXCEPTION, ThreadPoolExecutor, wait
 from contextlib import AbstractContextManager
+from dataclasses import replace
 from typing import TypeVar
 
 from streamer.closable import Closable
 from streamer.config import Config
+from streamer.control.client import Control
 from streamer.control.current import current_record, write_layout
+from streamer.control.messages import StatusRecord
 from streamer.control.operator import Operator
 from streamer.control.right import LayoutRight
+from streamer.errors import TopicMissingError
 from streamer.feed.ports import KafkaPorts
+from streamer.ids import TaskId
 from streamer.kafka.admin import Admin, TopicSpec
 from streamer.kafka.changes import Changes
 from streamer.layout import ApplicationLayout
 from streamer.operations.rebuild_world import KafkaWorld as KafkaOrders
+from streamer.operations.rebuild_world import alive
 from streamer.operations.repartition.feeding import KafkaFeeding
 from streamer.operations.repartition.request import Asked
+from streamer.operations.repartition.seeds import SeedRecord, SnapshotSeed
 
 __all__ = ["KafkaWorld"]
 
@@ -42,11 +49,24 @@ class KafkaWorld(Closable):
         self.topics = KafkaTopics(config, admin)
         self.workers = KafkaWorkers(config)
         self._feeding: KafkaFeeding | None = None
+        self._others: dict[str, Control] = {}
 
     def feeding(self, asked: Asked, guard: Callable[[], None]) -> KafkaFeeding:
         if self._feeding is None:
             self._feeding = KafkaFeeding(self.config, asked, guard)
         return self._feeding
+
+    def others(self, application: str) -> Mapping[str, StatusRecord]:
+        if application not in self._others:
+            config = replace(self.config, application_id=application)
+            try:
+                self._others[application] = Control(config, reads_assignments=False)
+            except TopicMissingError:
+                return {}
+        return alive(self._others[application])
+
+    def snapshot(self, application: str, task: TaskId, record: SeedRecord) -> SnapshotSeed:
+        return SnapshotSeed(self.config, task, record, application=application)
 
     def now_ms(self) -> int:
         return self.workers.now_ms()
@@ -74,6 +94,8 @@ class KafkaWorld(Closable):
     def close(self) -> None:
         if self._feeding is not None:
             self._feeding.close()
+        for each in self._others.values():
+            each.close()
         self.workers.close()
 
 

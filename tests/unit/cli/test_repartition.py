@@ -27,7 +27,7 @@ from tests.unit.operations.completion.rig import Left
 from tests.unit.operations.repartition.front import NAME
 from tests.unit.operations.repartition.rig import Shop, asked, counting
 
-_TOPOLOGY = repartition._topology
+_TOPOLOGY = repartition.topology_given
 
 
 @pytest.fixture
@@ -59,7 +59,7 @@ def shop(monkeypatch: pytest.MonkeyPatch) -> Shop:
 
     monkeypatch.setattr(operations, "_made", executor)
     monkeypatch.setattr(operations, "_LOOK_S", 0.0)
-    monkeypatch.setattr(repartition, "_topology", lambda _arguments: counting().topology())
+    monkeypatch.setattr(repartition, "topology_given", lambda _arguments: counting().topology())
 
     def look_back(_config: Any, record: Any, books: Any) -> WayBack:
         layout = made.told.layout or ApplicationLayout()
@@ -254,7 +254,7 @@ def test_without_the_code_a_plan_goes_by_what_the_workers_tell(
     shop: Shop, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     told = topology_of(NAME, outline_of(counting().topology()))
-    monkeypatch.setattr(repartition, "_topology", _TOPOLOGY)
+    monkeypatch.setattr(repartition, "topology_given", _TOPOLOGY)
     monkeypatch.setattr(survey, "told_topology", lambda config: told)
     assert call("plan", "sales=2") == 0
     assert "layout 1 -> layout 2" in capsys.readouterr().out

@@ -115,6 +115,7 @@ class Rig:
         self.closings: dict[str, Closing] = {}
         self.passed: dict[str, Callable[[bytes], bool]] = {}
         self.offsets: dict[str, int] = {}
+        self.is_replay = False
         self.topics = Topics(self.topology, self.config)
         self._dropped = self._counts()
         self.pipeline = self._pipeline()
@@ -126,6 +127,7 @@ class Rig:
             output=self.output,
             wall_time_ms=lambda: self.now_ms,
             recent_bytes=20_000,
+            limits=dict if self.is_replay else None,
         )
         database: Any = self.database
         return plan.pipeline(

@@ -10,6 +10,7 @@ import pytest
 from streamer import App, ConfigError, Record
 from streamer.kafka.api import AbortableError
 from streamer.testing import TopologyTestDriver
+from tests.unit.engine.rig import Rig
 from tests.unit.engine.test_process import app_of, ms, values
 
 
@@ -82,6 +83,28 @@ def test_wall_time_punctuates_once_although_its_transaction_is_aborted() -> None
         driver.broker.fail_next("commit", AbortableError("no"))
         driver.send("in", "k", 2)
         assert values(driver) == ["record 1", "12", "record 2"]
+
+
+@pytest.mark.parametrize("is_replay", [False, True])
+def test_the_wall_clock_does_not_punctuate_a_replay(is_replay: bool) -> None:
+    seen: list[bool] = []
+
+    class Both(Clock):
+        def open(self, context: Any) -> None:
+            seen.append(context.is_replay)
+            super().open(context)
+            context.schedule(ms(10), self.tick, by="wall")
+
+    rig = Rig(app_of(Both))
+    rig.is_replay = is_replay
+    rig.restart()
+    assert seen == [False, is_replay]
+    for wall_ms in (3, 23):
+        rig.run("in", [("k", wall_ms, wall_ms)])
+        rig.pipeline.punctuate(wall_ms)
+    rig.commit()
+    ticks = [value for key, value, *_ in rig.sent("out") if key == "tick"]
+    assert ticks == (["23"] if is_replay else ["23", "23"])
 
 
 def test_a_schedule_can_be_cancelled() -> None:

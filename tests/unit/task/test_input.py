@@ -214,3 +214,84 @@ def test_what_is_held_is_forgotten_with_the_rest() -> None:
     waiting.clear()
     assert waiting.held(B) == 0
     assert waiting.waiting == 0
+
+
+# -- limits ------------------------------------------------------------------------------------
+
+
+def test_nothing_at_the_limit_or_behind_it_is_handed_out() -> None:
+    waiting = TaskInput([A], records_max=10)
+    waiting.limit({A: 0})
+    waiting.add(batch(A, [1, 2, 3]))
+    assert taken(waiting) == []
+    assert waiting.ends() == {A: 0}
+    waiting.limit({A: 2})
+    assert waiting.ends() == {}, "there is something to be done before it"
+    assert taken(waiting) == ["a0", "a1"]
+    assert (waiting.ends(), waiting.waiting) == ({A: 2}, 1)
+    waiting.add(batch(A, [4], first=3))
+    waiting.reached_end(A, 9)
+    waiting.limit({A: 7})
+    assert taken(waiting) == ["a2", "a3"]
+    assert waiting.ends() == {A: 7}, "behind the last record there may be markers"
+    waiting.limit({A: 12})
+    assert waiting.ends() == {A: 9}
+
+
+def test_what_waits_for_its_limit_is_weighed_and_paused() -> None:
+    waiting = TaskInput([A], records_max=2)
+    waiting.limit({A: 1})
+    waiting.add(batch(A, [1, 2, 3, 4]))
+    assert taken(waiting) == ["a0"]
+    assert waiting.full == {A}
+    assert waiting.held_bytes()[A] > 0
+
+
+def test_a_partition_at_its_limit_is_waited_for_by_nobody() -> None:
+    """Who is followed had done what lies before both limits, whatever is behind them."""
+    waiting = TaskInput([A, B], records_max=10, idle_ms=1_000)
+    waiting.limit({A: 1, B: 2})
+    waiting.add(batch(A, [1, 5]))
+    waiting.add(batch(B, [2, 9]))
+    assert taken(waiting) == ["a0", "b0", "b1"]
+    assert waiting.ends() == {A: 1, B: 2}
+
+
+def test_what_lies_before_a_limit_is_waited_for_however_long_it_takes() -> None:
+    waiting = TaskInput([A, B], records_max=10)
+    waiting.limit({A: 2, B: 1})
+    waiting.add(batch(B, [7]))
+    waiting.reached_end(A, 0)
+    assert taken(waiting, now_ms=10**9) == []
+    waiting.add(batch(A, [3, 4]))
+    assert taken(waiting) == ["a0", "a1", "b0"]
+
+
+stamps = st.lists(st.integers(0, 20), min_size=1, max_size=12)
+
+
+@given(stamps, stamps, st.lists(st.tuples(st.integers(0, 12), st.integers(0, 12)), max_size=6))
+def test_limits_that_move_part_what_is_handed_out_as_commits_did(
+    first: list[int], second: list[int], steps: list[tuple[int, int]]
+) -> None:
+    """Between two moves of the limits everything before the first comes before all behind it."""
+    waiting = TaskInput([A, B], records_max=100)
+    waiting.limit({A: 0, B: 0})
+    waiting.add(batch(A, first))
+    waiting.add(batch(B, second))
+    waiting.reached_end(A, len(first))
+    waiting.reached_end(B, len(second))
+    at = {A: 0, B: 0}
+    for limits in [*steps, (len(first), len(second))]:
+        now = {
+            A: max(at[A], min(limits[0], len(first))),
+            B: max(at[B], min(limits[1], len(second))),
+        }
+        waiting.limit(now)
+        wanted = {f"a{row}" for row in range(at[A], now[A])}
+        wanted |= {f"b{row}" for row in range(at[B], now[B])}
+        found = taken(waiting)
+        assert set(found) == wanted
+        assert len(found) == len(wanted)
+        assert waiting.ends() == now
+        at = now

@@ -112,3 +112,19 @@ def test_another_producer_is_asked_the_same(broker: FakeBroker) -> None:
     send(made, LARGE, b"b")
     made.commit({}, "g")
     assert [one.value for one in broker.records("out")] == [b"b"]
+
+
+def test_a_stamp_is_on_what_goes_to_others_and_on_nothing_else(broker: FakeBroker) -> None:
+    broker.create("app-again-repartition", 1)
+    config = Config(application_id="app", dead_letter_topic="dead")
+    made = WorkerOutput(config, broker.producer("app-1"), stamp=[("by", b"me")])
+    made.init()
+    made.send("out", [b"k"], [b"v"], timestamps=[1], headers=[[("a", b"1")]])
+    send(made, b"v")
+    send(made, b"v", topic="app-again-repartition")
+    made.commit({}, "g")
+    assert [one.headers for one in broker.records("out")] == [
+        [("a", b"1"), ("by", b"me")],
+        [("by", b"me")],
+    ]
+    assert not broker.records("app-again-repartition")[0].headers

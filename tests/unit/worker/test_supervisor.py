@@ -33,7 +33,8 @@ import sys
 from streamer.config import Config
 from streamer.worker.supervisor import run_processes
 config = Config(application_id="app")
-sys.exit(run_processes([sys.executable, "-c", sys.argv[1]], config, 2))
+may_end = sys.argv[2:] == ["may_end"]
+sys.exit(run_processes([sys.executable, "-c", sys.argv[1]], config, 2, may_end=may_end))
 """
 # Ends at once with what stands in the file of its slot, and works where there is none.
 ENDING = """
@@ -96,7 +97,7 @@ def test_workers_stop_when_their_supervisor_ends(tmp_path: Path, number: signal.
 class Host:
     """A supervisor of two `ENDING` processes."""
 
-    def __init__(self, directory: Path, **codes: int) -> None:
+    def __init__(self, directory: Path, *, may_end: bool = False, **codes: int) -> None:
         self.directory = directory
         for slot, code in codes.items():
             self.fail(int(slot.removeprefix("slot_")), code)
@@ -108,6 +109,7 @@ class Host:
                     "-c",
                     f"import logging; logging.basicConfig()\n{SUPERVISOR}",
                     ENDING,
+                    *(["may_end"] if may_end else []),
                 ],
                 cwd=directory,
                 env={**os.environ, "PYTHONPATH": str(Path(__file__).parents[3])},
@@ -183,5 +185,18 @@ def test_a_wrong_configuration_ends_all_at_once(tmp_path: Path) -> None:
         assert "worker 1 refuses to start (code 2): ending" in host.log.read_text()
         assert len(host.starts(1)) == 1
         assert not any(_is_alive(pid) for pid, _ in host.starts(0))
+    finally:
+        host.close()
+
+
+def test_those_that_may_end_are_not_started_again_once_they_have_done_their_work(
+    tmp_path: Path,
+) -> None:
+    host = Host(tmp_path, may_end=True, slot_0=0, slot_1=1)
+    try:
+        host.wait_starts(1, 2)
+        host.fail(1, 0)
+        assert host.process.wait(WAIT_S) == 0
+        assert len(host.starts(0)) == 1
     finally:
         host.close()

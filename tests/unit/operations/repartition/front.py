@@ -18,8 +18,9 @@ from streamer.ids import TaskId, TopicPartition
 from streamer.kafka.admin import TopicSpec
 from streamer.kafka.api import Committed
 from streamer.layout import ApplicationLayout
-from streamer.operations.repartition.ports import Row
+from streamer.operations.repartition.ports import PlacedSeed, Row
 from streamer.operations.repartition.request import Asked
+from streamer.operations.repartition.seeds import SeedRecord
 
 if TYPE_CHECKING:
     from tests.unit.operations.repartition.rig import Shop
@@ -28,6 +29,16 @@ T = TypeVar("T")
 
 NAME = "app"
 ORDERS = TopicPartition("app.orders", 0)
+
+
+class Alone:
+    """An application beside which no other one is."""
+
+    def others(self, _application: str) -> Mapping[str, StatusRecord]:
+        return {}
+
+    def snapshot(self, _application: str, _task: TaskId, _record: SeedRecord) -> PlacedSeed:
+        raise AssertionError("nobody begins with one")
 
 
 class Shopfront:
@@ -53,6 +64,12 @@ class Shopfront:
 
     def now_ms(self) -> int:
         return self.shop.clock.now_ms()
+
+    def others(self, application: str) -> Mapping[str, StatusRecord]:
+        return self.shop.others(application)
+
+    def snapshot(self, application: str, task: TaskId, record: SeedRecord) -> PlacedSeed:
+        return self.shop.snapshot(application, task, record)
 
     def wait(self) -> None:
         self.shop.clock.advance(1_000)

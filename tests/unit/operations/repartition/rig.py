@@ -36,7 +36,7 @@ from streamer.testing.kills import OperationScene
 from streamer.topology.graph import Topology
 from streamer.topology.partitioner import partition_of
 from streamer.topology.partitions import Partitions, partitions
-from tests.unit.operations.repartition.front import NAME, ORDERS, Shopfront
+from tests.unit.operations.repartition.front import NAME, ORDERS, Alone, Shopfront
 
 INPUT = "sales"
 OWN = "app-cities-repartition"
@@ -119,7 +119,7 @@ class Told:
         return self.layout is not None and self.layout.number >= asked.after.number
 
 
-class Shop:
+class Shop(Alone):
     """The application and all that an operation needs of it; every process opens it anew."""
 
     def __init__(

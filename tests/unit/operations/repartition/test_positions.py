@@ -93,11 +93,11 @@ def test_whose_results_are_left_to_pass_on_is_known_of_all_subtopologies() -> No
     one = asked({0: 2})
     closing = Metadata(100, frozenset("a"), {}, {"a": Closing(50, 3)}).encode()
     known = committed(dict.fromkeys(range(4), 100))
-    assert still_closing(one, known) == []
+    assert still_closing(one.before, known) == []
     known[TopicPartition(OWN, 2)] = Committed(1, closing)
     assert 1 not in one.moved
-    assert still_closing(one, known) == [TaskId(1, 2)]
-    assert {TopicPartition(OWN, 2), TopicPartition(INPUT, 3)} <= set(read_by_all(one))
+    assert still_closing(one.before, known) == [TaskId(1, 2)]
+    assert {TopicPartition(OWN, 2), TopicPartition(INPUT, 3)} <= set(read_by_all(one.before))
 
 
 def test_what_is_left_to_pass_on_holds_the_switch() -> None:

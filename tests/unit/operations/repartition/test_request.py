@@ -12,7 +12,7 @@ from streamer import App, Store, TumblingWindows
 from streamer.cluster.outline import outline_of, topology_of
 from streamer.errors import OperationRefusedError, TopologyError
 from streamer.ids import TaskId
-from streamer.operations.repartition.request import ask, internal_topics, read_request
+from streamer.operations.repartition.request import ask, internal_topics, own_places, read_request
 from streamer.operations.repartition.survey import subtopology_named
 from streamer.topology.partitions import partitions
 from tests.unit.operations.repartition.front import NAME
@@ -32,7 +32,7 @@ def test_a_fold_of_both_parts() -> None:
         TaskId(1, task) for task in range(8)
     ]
     assert len(one.sources) == 8
-    assert {place.topic for place in one.own} == {"app-cities-repartition"}
+    assert {place.topic for place in own_places(one.before)} == {"app-cities-repartition"}
 
 
 def test_a_part_that_does_not_change_keeps_what_it_has() -> None:

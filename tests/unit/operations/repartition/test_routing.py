@@ -9,7 +9,7 @@ from streamer.ids import Layout, TaskId, TopicPartition
 from streamer.kafka.api import Committed
 from streamer.operations.repartition.partitioners import with_partitioner
 from streamer.operations.repartition.positions import next_positions
-from streamer.operations.repartition.request import Asked, ask, read_request
+from streamer.operations.repartition.request import Asked, ask, own_places, read_request
 from streamer.operations.repartition.survey import subtopology_named
 from streamer.operations.repartition.way_back import way_back
 from streamer.store.closing import Passed
@@ -127,7 +127,7 @@ def again(shop: Shop) -> Asked:
     one = ask(routed(counting().topology(), layout), layout, {0: 1}, number="routed-2")
     assert one.after.layout.subtopologies[0].mode == "routed"
     assert (one.taken_over, one.inputs, one.one_way) == ({}, {}, "")
-    assert TopicPartition(ROUTED, 2) in one.own, "worked off inside the pause"
+    assert TopicPartition(ROUTED, 2) in own_places(one.before), "worked off inside the pause"
     return one
 
 

@@ -1,0 +1,221 @@
+"""`streamer replay work`: workers that read the input again, for as long as the replay needs it."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+import time
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+from streamer.cli.options import (
+    Commands,
+    add_command,
+    add_configuration,
+    add_target,
+    count,
+    resolved,
+)
+from streamer.cli.replay_processes import command
+from streamer.cli.target import load_app
+from streamer.errors import OperationRefusedError, StreamerError
+
+if TYPE_CHECKING:
+    from streamer.config import Config
+    from streamer.control.operations import OperationRecord
+    from streamer.operations.executor import Executor
+    from streamer.topology.graph import Topology
+
+__all__ = ["add"]
+
+_KIND = "replay"
+_POLICIES = ("deserialization_error", "processing_error", "production_error")
+_COMMIT_MS = 100
+_LOOK_S = 1.0
+_HEADER = "streamer-replay"
+_DETAILS = """\
+Any number of them on any hosts, with the code that the state is to be computed with. They wait
+until the replay is applied, and end by themselves once it is over. Their state is in state_dir
+beside that of the application, and is removed then.
+
+  streamer replay work replay-9f3c01aa6b52 shop.stream:app --processes 4
+"""
+
+
+def add(verbs: Commands) -> None:
+    work = add_command(
+        verbs,
+        "work",
+        "run workers that read the input again for a replay",
+        details=_DETAILS,
+        execute=_work,
+    )
+    work.add_argument("id", metavar="ID", help="of the operation, as `plan` printed it")
+    add_target(work)
+    work.add_argument(
+        "--processes",
+        metavar="N",
+        type=count,
+        default=1,
+        help="worker processes to start (default: 1); one uses one CPU",
+    )
+    # Given by the parent of several processes: which of them this one is.
+    work.add_argument("--slot", type=int, help=argparse.SUPPRESS)
+    add_configuration(work)
+
+
+def _work(arguments: argparse.Namespace) -> int:
+    app = load_app(arguments.target)
+    config = resolved(app, arguments).config
+    from streamer import log
+    from streamer.operations.catalog import all_kinds
+    from streamer.operations.executor import Executor
+    from streamer.operations.table import KafkaTable
+
+    log.configure(config.log_level, config.log_format)
+    topology = app.topology()
+    with Executor(config, KafkaTable(config), all_kinds()) as books:
+        if not _has_begun(books, arguments.id):
+            return 0
+        _check(config, topology, books.books().operation(arguments.id))
+        try:
+            return _run(arguments, config, topology, books)
+        except StreamerError:
+            # Its topics are deleted once it is over.
+            if not _is_over(books, arguments.id):
+                raise
+            return 0
+        finally:
+            _clean(config, arguments, books)
+
+
+def _run(arguments: argparse.Namespace, config: Config, topology: Topology, books: Executor) -> int:
+    from streamer.ids import replay_application
+    from streamer.operations.repartition.request import read_request
+    from streamer.topology.replayed import replayed
+    from streamer.worker import supervisor
+    from streamer.worker.followed import Lead
+    from streamer.worker.run import run_topology
+
+    if arguments.processes > 1:
+        each = command(_single(arguments), arguments.id, arguments.target)
+        return supervisor.run_processes(each, config, arguments.processes, may_end=True)
+    name = replay_application(topology.application_id, arguments.id)
+    outputs = read_request(books.books().operation(arguments.id).request).outputs
+    own = replayed(topology, name, outputs=outputs, operation=arguments.id)
+    if outputs == "side":
+        _make_side_topics(config, topology, own)
+    lead = Lead(
+        topology.application_id,
+        lambda: _is_over(books, arguments.id),
+        stamp=[(_HEADER, arguments.id.encode())] if outputs == "on" else [],
+    )
+    return run_topology(own, _own(config, name), slot=arguments.slot, follows=lead)
+
+
+def _make_side_topics(config: Config, topology: Topology, own: Topology) -> None:
+    """As wide as those beside which they are."""
+    from streamer.kafka.admin import Admin, TopicSpec
+    from streamer.topology.partitions import external_topics
+
+    admin = Admin(config)
+    (_, written), (_, beside) = external_topics(topology), external_topics(own)
+    widths = admin.partitions(written)
+    admin.create(
+        [
+            TopicSpec(each, widths[topic], replication_factor=config.replication_factor)
+            for topic, each in zip(written, beside, strict=True)
+        ]
+    )
+
+
+def _single(arguments: argparse.Namespace) -> argparse.Namespace:
+    return argparse.Namespace(**{**vars(arguments), "processes": 1, "app": arguments.target})
+
+
+def _own(config: Config, name: str) -> Config:
+    """The settings of an application that reads the same once more."""
+    # What the live application has put aside is there already.
+    skipped: dict[str, Any] = {
+        policy: "skip" for policy in _POLICIES if getattr(config, policy) == "dead_letter"
+    }
+    return replace(
+        config,
+        application_id=name,
+        # The live one may have it on the same host.
+        worker_id=None,
+        standby_replicas=0,
+        auto_offset_reset="earliest",
+        # What is done twice here would stay in the state.
+        processing_guarantee="exactly_once",
+        # The pause waits for its last commits.
+        commit_interval_ms=min(config.commit_ms, _COMMIT_MS),
+        snapshot_repository="",
+        http_port=-1,
+        dead_letter_topic="",
+        **skipped,
+    )
+
+
+def _has_begun(books: Executor, operation: str) -> bool:
+    """Wait until the replay has begun, and there is what it begins with: before, nobody would take
+    away what is made for it. False where it is over. Raises OperationRefusedError for what is no
+    replay."""
+    from streamer.operations.replay.steps import may_read
+
+    says = True
+    while True:
+        record = books.books().operation(operation)
+        if record.kind != _KIND:
+            raise OperationRefusedError(
+                f"operation {operation} is no replay: {record.kind}",
+                hint="streamer operations list has all of them",
+            )
+        if _is_over(books, operation):
+            print(f"replay {operation} is {record.state}: there is nothing to do", file=sys.stderr)
+            return False
+        if may_read(record):
+            return True
+        if says:
+            what = "has its state to begin with" if record.has_begun else "is applied"
+            print(f"waiting until replay {operation} {what}", file=sys.stderr)
+        says = False
+        time.sleep(_LOOK_S)
+
+
+def _is_over(books: Executor, operation: str) -> bool:
+    from streamer.operations.replay.steps import is_over
+
+    return is_over(books.books().operation(operation))
+
+
+def _clean(config: Config, arguments: argparse.Namespace, books: Executor) -> None:
+    """Remove the state of a replay that is over: of each worker of this host that has ended."""
+    from streamer.ids import replay_application
+    from streamer.store.removal import remove_state
+
+    if arguments.slot is None and _is_over(books, arguments.id):
+        remove_state(config.state_dir, replay_application(config.application_id, arguments.id))
+
+
+def _check(config: Config, topology: Topology, record: OperationRecord) -> None:
+    """Raise OperationRefusedError for code of another shape, and where the input has lost its begin
+    since the replay was planned."""
+    from streamer.kafka.admin import Admin
+    from streamer.operations.repartition.request import read_request
+    from streamer.operations.replay.request import inputs_of, unreachable
+    from streamer.topology.routed import routed
+    from streamer.topology.shape import shape_of
+
+    asked = read_request(record.request)
+    layout = asked.before.layout
+    if shape_of(routed(topology, layout), layout).digest != asked.shape:
+        raise OperationRefusedError(
+            f"replay {record.id} was planned for another topology",
+            hint="run it with the code that reads the same topics into the same stores",
+        )
+    if gone := unreachable(Admin(config).starts(inputs_of(asked)), asked.begin):
+        raise OperationRefusedError(
+            f"the input does not reach back so far any more: {gone[0]} has lost it",
+            hint="what it has lost cannot be computed again: cancel the replay",
+        )

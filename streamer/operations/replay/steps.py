@@ -1,0 +1,178 @@
+"""The steps of a replay: those of a repartition, and what its state comes from.
+
+record    layout 1, where none is recorded
+base      the state of snapshots for who reads again, where it does not begin with the begin
+replay    wait until the replaying application is near to the live one
+topics    those of the next layout
+copy      feeds copy what it has computed
+shadow    workers keep copies of the next layout's tasks
+prove     the next changelogs are read back and compared with what was fed
+switch    pause, until it is where the live one stopped; drain, prove, record
+settle    wait until the next layout runs; take away what only the operation needed
+forget    delete the topics and groups of the replaying application
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from streamer import failpoints
+from streamer.control.operations import OperationRecord
+from streamer.operations.kinds import Step
+from streamer.operations.repartition.feeding import LAG_MAX
+from streamer.operations.repartition.ports import World
+from streamer.operations.repartition.request import Asked
+from streamer.operations.repartition.steps import (
+    CopyChangelogs,
+    KeepShadows,
+    LayoutStep,
+    MakeTopics,
+    Prove,
+    Record,
+    Settle,
+    Switch,
+)
+from streamer.operations.repartition.switching import behind
+from streamer.operations.replay.request import inputs_of
+from streamer.operations.replay.sowing import is_sown, sow
+from streamer.operations.work import Work
+
+__all__ = ["BASE", "FORGET", "REPLAY", "STEPS", "is_over", "made", "may_read"]
+
+BASE, REPLAY, FORGET = "base", "replay", "forget"
+STEPS = (
+    Record.id,
+    BASE,
+    REPLAY,
+    MakeTopics.id,
+    CopyChangelogs.id,
+    KeepShadows.id,
+    Prove.id,
+    Switch.id,
+    Settle.id,
+    FORGET,
+)
+
+
+def is_over(record: OperationRecord) -> bool:
+    """Whether nobody needs who reads again any more: its workers end then."""
+    if record.is_finished or record.state == "cancelling":
+        return True
+    return any(one.id == Switch.id and one.state == "done" for one in record.steps)
+
+
+def may_read(record: OperationRecord) -> bool:
+    """Whether there is all that who reads again begins with."""
+    return any(one.id == BASE and one.state == "done" for one in record.steps)
+
+
+class Sow(LayoutStep):
+    id = BASE
+
+    def is_done(self, world: World) -> bool:
+        return self.is_switched(world) or is_sown(world, self.asked)
+
+    def run(self, world: World, work: Work) -> str:
+        rows = sow(world, self.asked, work)
+        return f"{rows:,} rows of {len(self.asked.base)} snapshots are there"
+
+    def undo(self, world: World, work: Work) -> str:
+        self.check_way_back(world)
+        return forget(world, self.asked, work)
+
+
+class Follow(LayoutStep):
+    id = REPLAY
+
+    def is_done(self, world: World) -> bool:
+        return self.is_switched(world) or 0 <= behind(world, self.asked) <= LAG_MAX
+
+    def run(self, world: World, work: Work) -> str:
+        most = 0
+        while not 0 <= (left := behind(world, self.asked)) <= LAG_MAX:
+            most = max(most, left)
+            work.progress(
+                phase="read the input again",
+                records_done=most - max(left, 0),
+                records_total=most,
+                held_by=self._held_by(world, left),
+            )
+            world.wait()
+        return f"the input was read again; {left:,} offsets are left, and its workers go on"
+
+    def undo(self, world: World, work: Work) -> str:
+        self.check_way_back(world)
+        return forget(world, self.asked, work)
+
+    def _held_by(self, world: World, left: int) -> str:
+        origin, statuses = self.asked.origin, world.others(self.asked.origin)
+        failed = [
+            f"task {task} of {origin}, which has failed on {worker}: its log says why"
+            for worker, one in sorted(statuses.items())
+            for task, report in one.tasks.items()
+            if report.state == "failed"
+        ]
+        if failed:
+            return failed[0]
+        if not statuses or left < 0:
+            lacks = "of which not all tasks run" if statuses else "of which none runs"
+            return (
+                f"workers that read the input again, {lacks}: streamer replay work"
+                f" {self.asked.number} MODULE:APP"
+            )
+        return ""
+
+
+class Forget(LayoutStep):
+    id = FORGET
+
+    def is_done(self, world: World) -> bool:
+        return self.is_switched(world) and not _is_there(world, self.asked)
+
+    def run(self, world: World, work: Work) -> str:
+        return forget(world, self.asked, work)
+
+    def undo(self, world: World, work: Work) -> str:
+        self.check_way_back(world)
+        return "nothing was to be forgotten"
+
+
+def _is_there(world: World, asked: Asked) -> bool:
+    """Whether it has left anything."""
+    return bool(left(world, asked) or world.ports.known(asked.origin, inputs_of(asked)))
+
+
+def left(world: World, asked: Asked) -> list[str]:
+    """The topics of the replaying application that are there."""
+    own = (f"{asked.origin}-", f"{asked.origin}.")
+    return sorted(topic for topic in world.topics.topics() if topic.startswith(own))
+
+
+def forget(world: World, asked: Asked, work: Work) -> str:
+    """Delete what it has made, once its workers have heard that it is over: one that still ran
+    would make its topics anew."""
+    while workers := sorted(world.others(asked.origin)):
+        work.progress(held_by=f"worker {workers[0]}, which reads the input again and is to end")
+        world.wait()
+    topics = left(world, asked)
+    work.check()
+    world.topics.delete(topics)
+    failpoints.hit("replay.after_delete")
+    world.topics.forget([asked.origin])
+    return f"{len(topics)} topics of {asked.origin} are deleted"
+
+
+def made(asked: Asked) -> Sequence[Step[World]]:
+    """The steps of a request, in their order."""
+    return [
+        Record(asked),
+        Sow(asked),
+        Follow(asked),
+        MakeTopics(asked),
+        CopyChangelogs(asked),
+        KeepShadows(asked),
+        Prove(asked),
+        Switch(asked),
+        Settle(asked),
+        Forget(asked),
+    ]

@@ -1,0 +1,183 @@
+"""With which snapshots a replay begins: those of a time, if the input still goes on behind them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from streamer.config import Config
+from streamer.errors import OperationRefusedError
+from streamer.ids import TaskId, TopicPartition
+from streamer.kafka.changelog import Bounds
+from streamer.layout import ApplicationLayout
+from streamer.operations.replay import beginning as module
+from streamer.operations.replay.beginning import Beginning, choose_beginning
+from streamer.operations.replay.request import ask_again
+from streamer.snapshot.manifest import Manifest, Position
+from tests.unit.operations.repartition.front import NAME
+from tests.unit.operations.repartition.rig import INPUT, counting, planned
+from tests.unit.operations.replay.rig import totals
+
+IDS = iter(range(1, 1_000))
+
+
+def manifest(task: int, at_ms: int, position: int, *, layout: int = 1, **given: Any) -> Manifest:
+    number = next(IDS)
+    suffix = "" if layout == 1 else f".layout-{layout}"
+    known = {
+        "version": 1,
+        "id": f"{number:032x}",
+        "sequence": number,
+        "application": NAME,
+        "task": f"0_{task}",
+        "layout": layout,
+        "created_ms": at_ms,
+        "created_by": "w",
+        "store_format": "1",
+        "stores": {"totals": "key-value"},
+        "changelog": [Position(f"{NAME}-totals-changelog{suffix}", task, 5)],
+        "input": [Position(INPUT, task, position)],
+        "files": [],
+    }
+    return Manifest(**{**known, **given})
+
+
+class Shelf:
+    def __init__(self, task: int, layout: int, manifests: list[Manifest]) -> None:
+        self.task = TaskId(0, task)
+        self.layout = layout
+        self.manifests = manifests
+
+
+class Repository:
+    """Each task has these, newest first."""
+
+    address = "file:///snapshots"
+
+    def __init__(self, **made: list[Manifest]) -> None:
+        self.made = made
+
+    def shelves(self, application: str) -> list[Shelf]:
+        assert application == NAME
+        found = []
+        for name, manifests in self.made.items():
+            task, layout = name.removeprefix("t").split("_")
+            found.append(Shelf(int(task), int(layout), manifests))
+        return found
+
+    def __enter__(self) -> Repository:
+        return self
+
+    def __exit__(self, *_error: object) -> None:
+        pass
+
+
+@pytest.fixture
+def chosen(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Any:
+    def choose(
+        repository: Repository,
+        at_ms: int,
+        *,
+        bounds: Mapping[int, Bounds] | None = None,
+        layout: ApplicationLayout | None = None,
+    ) -> Beginning:
+        monkeypatch.setattr(module, "open_repository", lambda *_given: repository)
+        monkeypatch.setattr(module, "readable", lambda shelf: iter(shelf.manifests))
+        monkeypatch.setattr(module, "stored_times", lambda *_given: {})
+        config = Config(
+            application_id=NAME,
+            bootstrap_servers="127.0.0.1:9",
+            snapshot_repository="file:///snapshots",
+        )
+        holds = layout or planned(totals(), 2).layout
+        known = {0: Bounds(0, 100), 1: Bounds(0, 100), **(bounds or {})}
+        found: list[Beginning] = []
+
+        def base(plans: Any) -> Beginning:
+            places = {TopicPartition(INPUT, number): one for number, one in known.items()}
+            found.append(choose_beginning(config, plans, holds, at_ms=at_ms, bounds=places))
+            return found[-1]
+
+        ask_again(totals().topology(), holds, number="replay-1", base=base)
+        return found[-1]
+
+    return choose
+
+
+def test_the_newest_of_each_task_that_was_made_by_then(chosen: Any) -> None:
+    repository = Repository(
+        t0_1=[manifest(0, 300, 30), manifest(0, 200, 20), manifest(0, 100, 10)],
+        t1_1=[manifest(1, 250, 25), manifest(1, 150, 15)],
+    )
+    found = chosen(repository, 200)
+    assert {str(place): at for place, at in found.begin.items()} == {"sales/0": 20, "sales/1": 15}
+    assert {task: one.as_of_ms for task, one in found.seeds.items()} == {"0_0": 200, "0_1": 150}
+    assert found.seeds["0_0"].positions == {"totals": 5}
+
+
+def test_what_the_input_has_lost_is_told_with_the_first_time_that_will_do(chosen: Any) -> None:
+    repository = Repository(
+        t0_1=[manifest(0, 2_000, 60), manifest(0, 1_000, 20)], t1_1=[manifest(1, 500, 5)]
+    )
+    with pytest.raises(OperationRefusedError) as refused:
+        chosen(repository, 1_500, bounds={0: Bounds(40, 100)})
+    assert "task 0_0 has no snapshot in file:///snapshots that was made by 1970-01-01T00:00:01" in (
+        refused.value.message
+    )
+    assert "stands at 20 of sales/0, which begins at 40 by now" in refused.value.message
+    assert refused.value.hint == "the first that can is of 1970-01-01T00:00:02+00:00"
+    with pytest.raises(OperationRefusedError, match="there is none that old"):
+        chosen(repository, 100)
+
+
+@pytest.mark.parametrize(
+    ("given", "why"),
+    [
+        ({"stores": {"totals": "window"}}, "has other stores"),
+        ({"input": [Position(INPUT, 0, 1), Position(INPUT, 1, 1)]}, "read other partitions"),
+        ({"input": [Position(INPUT, 0, 101)]}, "which ends at 100"),
+    ],
+)
+def test_one_that_cannot_be_gone_on_from_is_passed_over(
+    chosen: Any, given: dict[str, Any], why: str
+) -> None:
+    other = manifest(0, 300, 30, **given)
+    good = manifest(0, 100, 10)
+    rest = {"t1_1": [manifest(1, 100, 10)]}
+    found = chosen(Repository(t0_1=[other, good], **rest), 400)
+    assert found.begin[TopicPartition(INPUT, 0)] == 10
+    with pytest.raises(OperationRefusedError, match=why):
+        chosen(Repository(t0_1=[other], **rest), 400)
+
+
+def test_those_of_a_former_layout_with_the_same_tasks_will_do(chosen: Any) -> None:
+    layout = planned(totals(), 2).layout.rebuilt()
+    repository = Repository(
+        t0_1=[manifest(0, 100, 10)],
+        t0_2=[manifest(0, 300, 30, layout=2)],
+        t1_1=[manifest(1, 100, 10)],
+    )
+    found = chosen(repository, 400, layout=layout)
+    assert {task: one.layout for task, one in found.seeds.items()} == {"0_0": 2, "0_1": 1}
+    assert found.seeds["0_0"].positions == found.seeds["0_1"].positions == {"totals": 5}
+    assert {
+        task: one.layout for task, one in chosen(repository, 200, layout=layout).seeds.items()
+    } == {
+        "0_0": 1,
+        "0_1": 1,
+    }
+
+
+def test_what_tasks_send_to_each_other_is_in_no_snapshot() -> None:
+    with pytest.raises(
+        OperationRefusedError, match="subtopology 1 reads a topic of the application"
+    ):
+        ask_again(
+            counting().topology(),
+            planned(counting(), 2).layout,
+            number="r",
+            base=lambda _: Beginning(),
+        )

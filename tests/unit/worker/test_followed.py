@@ -1,0 +1,57 @@
+"""Nobody who follows another application goes further than that has committed."""
+
+from __future__ import annotations
+
+import threading
+
+import pytest
+
+from streamer.errors import ConfigError, KafkaUnavailableError
+from streamer.ids import TopicPartition
+from streamer.worker.followed import Followed
+
+A, B = TopicPartition("in", 0), TopicPartition("in", 1)
+
+
+def test_what_is_not_committed_of_is_not_read_at_all() -> None:
+    committed = {A: 5}
+    one = Followed(lambda: committed, [A, B])
+    assert one.limits() == {A: 0, B: 0}
+    one.look()
+    assert one.limits() == {A: 5, B: 0}
+    committed |= {A: 3, B: 2}
+    one.look()
+    assert one.limits() == {A: 5, B: 2}, "what was done is not taken back"
+
+
+def test_brokers_that_are_away_are_waited_for_and_a_mistake_is_told() -> None:
+    answers = iter(
+        [KafkaUnavailableError("away", hint=""), {A: 4}, ConfigError("not granted", hint="")]
+    )
+
+    def ask() -> dict[TopicPartition, int]:
+        answer = next(answers)
+        if isinstance(answer, Exception):
+            raise answer
+        return answer
+
+    one = Followed(ask, [A])
+    one.start()
+    one._thread.join(30)
+    with pytest.raises(ConfigError, match="not granted"):
+        one.limits()
+    assert one._limits == {A: 4}
+    one.close()
+
+
+def test_whoever_follows_is_stopped_once_that_is_over() -> None:
+    over = threading.Event()
+    stopping = threading.Event()
+    one = Followed(dict, [A], is_over=over.is_set, ended=stopping.set)
+    one.start()
+    assert not stopping.wait(3)
+    over.set()
+    assert stopping.wait(30)
+    one._thread.join(30)
+    assert not one._thread.is_alive()
+    one.close()
