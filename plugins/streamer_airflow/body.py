@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 from streamer.control.operations import OperationRecord
 from streamer.control.requests import ProposalRecord
 from streamer.operations.books import Books
 from streamer.operations.words import size, span
 
-__all__ = ["last_seconds", "of_operation", "of_proposal", "of_step"]
+__all__ = ["last_seconds", "of_differences", "of_operation", "of_proposal", "of_step"]
 
 _STEPS_MAX = 12
 _MOVES_MAX = 20
@@ -77,6 +78,21 @@ def of_step(record: OperationRecord, step: str, *, application: str, command: st
     ]
     if command:
         lines += ["", f"The same from the command line: `{command}`"]
+    return "\n".join(lines)
+
+
+def of_differences(found: Sequence[Mapping[str, Any]]) -> str:
+    """What a replay has computed beside the live state, store by store."""
+    columns = ("same", "added", "changed", "gone", "moving")
+    lines = ["Against the live state, in rows:", "", f"| store | {' | '.join(columns)} |"]
+    lines.append("|---" * (len(columns) + 1) + "|")
+    for one in found:
+        numbers = " | ".join(f"{one[name]:,}" for name in columns)
+        lines.append(f"| {_text(one['store'])} | {numbers} |")
+    lines += [
+        "",
+        "*moving* were written while it looked, and are not compared. The log of `diff` has keys.",
+    ]
     return "\n".join(lines)
 
 

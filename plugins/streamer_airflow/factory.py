@@ -143,6 +143,55 @@ class Application:
             " it has partitions. The plan says which, and you are asked.",
         )
 
+    def code(self) -> Param:
+        return Param(
+            "",
+            type="string",
+            pattern=r"^$|^[A-Za-z_][\w.]*:[A-Za-z_]\w*$",
+            title="Code",
+            section="What",
+            description_md="`MODULE:APP` of the code that computes it, where Airflow's workers can"
+            " import it: the task `read_again` runs it. Empty: start workers yourself, where the"
+            " code is: `streamer replay work ID MODULE:APP`.",
+        )
+
+    def since(self) -> Param:
+        return Param(
+            "",
+            type="string",
+            pattern=r"^$|^\d{4}-\d{2}-\d{2}T\d{2}:\d{2}(:\d{2})?(Z|[+-]\d{2}:\d{2})$",
+            title="From",
+            section="What",
+            description_md="A time such as `2026-01-31T12:00Z`: begin with the newest snapshots"
+            " made by then. Empty: with the begin of the input.",
+        )
+
+    def outputs(self) -> Param:
+        return Param(
+            "off",
+            enum=["off", "side", "on"],
+            values_display={
+                "off": "Nowhere: those who read them have them already",
+                "side": "To topics of their own, `TOPIC.OPERATION`",
+                "on": "Where they always go, with a header `streamer-replay`: nothing takes them"
+                " back",
+            },
+            title="Results",
+            section="What",
+            description_md="Of what is read again.",
+        )
+
+    def processes(self) -> Param:
+        return Param(
+            1,
+            type="integer",
+            minimum=1,
+            maximum=64,
+            title="Processes",
+            section="What",
+            description_md="Of *Code*, on one host; each uses a core.",
+        )
+
     def worker(self) -> Param:
         return Param(
             "",

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Mapping
+from datetime import datetime
 from functools import partial
 from typing import Any
 
@@ -15,11 +16,12 @@ from streamer.config import Config
 from streamer.control.client import Control
 from streamer.control.operations import OperationRecord
 from streamer.control.plans import APPLICATION
-from streamer.errors import OperationRefusedError
+from streamer.errors import ConfigError, OperationRefusedError
 from streamer.operations.books import Books
 from streamer.operations.executor import Executor
 from streamer.operations.readiness import check_free, fits
 from streamer.operations.repartition.survey import survey, told_topology, wished
+from streamer.operations.replay.survey import survey as survey_replay
 from streamer.operations.trim.kind import open_world
 from streamer.operations.trim.proposing import propose_trim
 from streamer.operations.trim.survey import Survey
@@ -108,7 +110,7 @@ def weighed(config: Config, record: OperationRecord) -> int:
 
 def _proposed(executor: Executor, config: Config, asked: Asked) -> OperationRecord | None:
     name = asked.operation(_last(executor.books(), asked) + 1)
-    if asked.kind in ("trim", "repartition"):
+    if asked.kind in ("trim", "repartition", "replay"):
         # Before the survey, which would find that everything is held and say that nothing may go,
         # or topics of a layout that somebody else is about to switch to.
         check_free(executor, APPLICATION, name)
@@ -121,8 +123,18 @@ def _written(
     if asked.kind == "trim":
         look = partial(_surveyed, config, asked.wanted)
         return propose_trim(executor, look, why=asked.why, operation=name)[1]
-    is_repartition = asked.kind == "repartition"
-    request = _layouts(config, asked.wanted, name) if is_repartition else _request(asked, name)
+    if asked.kind == "repartition":
+        request = _layouts(config, asked.wanted, name)
+    elif asked.kind == "replay":
+        request = survey_replay(
+            config,
+            told_topology(config),
+            number=name,
+            from_ms=_time_ms(asked.wanted.get("since") or ""),
+            outputs=asked.wanted.get("outputs") or "off",
+        ).plain()
+    else:
+        request = _request(asked, name)
     return executor.propose(asked.kind, request, why=asked.why, operation=name)
 
 
@@ -134,6 +146,18 @@ def _layouts(config: Config, wanted: Mapping[str, Any], name: str) -> dict[str, 
     return survey(
         config, topology, tasks, number=name, mode=None if mode == "auto" else mode
     ).plain()
+
+
+def _time_ms(text: str) -> int | None:
+    """Milliseconds since 1970; None for no time. Raises ConfigError."""
+    if not text:
+        return None
+    try:
+        return int(datetime.fromisoformat(text).timestamp() * 1000)
+    except ValueError as error:
+        raise ConfigError(
+            f"From: {text!r} is not a time", hint="write one such as 2026-01-31T12:00Z"
+        ) from error
 
 
 def _surveyed(config: Config, wanted: Mapping[str, Any]) -> Survey:
@@ -179,5 +203,5 @@ def _request(asked: Asked, name: str) -> dict[str, Any]:
         }
     raise OperationRefusedError(
         f"operations of kind {asked.kind!r} are not planned here",
-        hint="snapshot, rebuild, repartition and trim are",
+        hint="snapshot, rebuild, repartition, replay and trim are",
     )

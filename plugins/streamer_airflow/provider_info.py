@@ -50,8 +50,8 @@ def get_provider_info() -> dict[str, Any]:
     return {
         "package-name": "streamer",
         "name": "Streamer",
-        "description": "Snapshots, rebuilds, trims, rebalances and repartitions of Streamer"
-        " applications.",
+        "description": "Snapshots, rebuilds, trims, rebalances, repartitions and replays of"
+        " Streamer applications.",
         "connection-types": [
             {
                 "connection-type": "streamer",

@@ -22,7 +22,7 @@ from streamer.kafka.secrets import is_secret
 from streamer.kafka.settings import check
 from streamer_airflow.fields import FIELDS, setting_fields
 
-__all__ = ["Described", "config_of", "secrets_of"]
+__all__ = ["Described", "config_of", "keywords_of", "secrets_of"]
 
 # Where there is no file of settings, whatever directory a task runs in.
 _NOWHERE = Path("/nonexistent")
@@ -49,6 +49,18 @@ class Described(Protocol):
 
 def config_of(connection: Described) -> Config:
     """Raises ConfigError, by the name of the connection, for what is missing, unknown or wrong."""
+    application, keywords = keywords_of(connection)
+    try:
+        config = resolve(application, keywords=keywords, environment={}, directory=_NOWHERE).config
+        check(config)
+    except ConfigError as error:
+        where = f"connection {connection.conn_id}"
+        raise ConfigError(f"{where}: {error.message}", hint=error.hint) from error
+    return config
+
+
+def keywords_of(connection: Described) -> tuple[str, dict[str, Any]]:
+    """The application, and its settings as they are given. Raises as `config_of`."""
     where = f"connection {connection.conn_id}"
     given = connection.extra_dejson.items()
     extra = {name: value for name, value in given if value not in ("", None)}
@@ -71,14 +83,7 @@ def config_of(connection: Described) -> Config:
     kafka |= {field.kafka[0]: str(extra[name]) for name, field in named.items()}
     if connection.login:
         kafka |= {"sasl.username": connection.login, "sasl.password": connection.password or ""}
-    try:
-        config = resolve(
-            application, keywords=keywords | {"kafka": kafka}, environment={}, directory=_NOWHERE
-        ).config
-        check(config)
-    except ConfigError as error:
-        raise ConfigError(f"{where}: {error.message}", hint=error.hint) from error
-    return config
+    return application, keywords | {"kafka": kafka}
 
 
 def secrets_of(connection: Described) -> list[str]:

@@ -105,6 +105,24 @@ def test_a_repartition_is_asked_for_by_the_plan_and_again_before_the_switch(bag:
     assert tuple(step for name in bound for step in dag.get_task(name).steps) == STEPS
 
 
+def test_a_replay_is_asked_for_by_the_plan_and_again_with_what_differs(bag: Any) -> None:
+    from streamer.operations.replay.steps import STEPS
+
+    dag = bag.dags["replay"]
+    bound = dict.fromkeys(("replay", "copy", "prove"), "approve")
+    bound |= dict.fromkeys(("switch", "finish"), "approve_switch")
+    for name, approval in bound.items():
+        assert dag.get_task(name).approved.operator is dag.get_task(approval), name
+        assert approval in {one.task_id for one in dag.get_task(name).get_flat_relatives(True)}
+    for name in ("approve", "approve_switch"):
+        assert (dag.get_task(name).mode, dag.get_task(name).defaults) == ("", ["Reject"])
+    assert dag.get_task("approve_switch").differences.operator is dag.get_task("diff")
+    assert dag.get_task("approve_switch").step == "switch"
+    assert tuple(step for name in bound for step in dag.get_task(name).steps) == STEPS
+    # What takes an operation back does not wait for what ends with it.
+    assert "read_again" not in {one.task_id for one in dag.get_task("settle").upstream_list}
+
+
 def test_what_goes_without_a_person_is_bounded_by_the_deployment(bag: Any) -> None:
     """Whoever may trigger fills the form in: each of its limits has one of the configuration."""
     from streamer_airflow.limits import LIMITS
