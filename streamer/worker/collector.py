@@ -21,6 +21,7 @@ class Collector:
 
     def __init__(self) -> None:
         self._was_enabled = gc.isenabled()
+        self._was_frozen = gc.get_freeze_count() > 0
         self._commits = 0
         self._collected_ms: int | None = None
         gc.collect()
@@ -41,6 +42,8 @@ class Collector:
             gc.collect()
 
     def restore(self) -> None:
-        gc.unfreeze()
+        # What somebody else has frozen stays so.
+        if not self._was_frozen:
+            gc.unfreeze()
         if self._was_enabled:
             gc.enable()
