@@ -27,7 +27,8 @@ and twice: for the plan, and with the differences.
 To stop it before the switch: the DAG `cancel_operation`, or `streamer replay cancel ID`.
 
 The same from the command line: `streamer replay plan --app APP`, then
-`streamer replay apply ID --app APP`; `streamer replay diff ID --app APP` compares.
+`streamer replay apply ID --app APP`; `streamer replay diff ID --app APP` compares, and
+`streamer replay switch ID --app APP` goes on with it.
 """
 
 from airflow.sdk import DAG
@@ -42,6 +43,7 @@ from streamer_airflow.operators.stages import StageOperator
 KIND = "replay"
 TAKES = ("since", "outputs")
 COMMAND = "streamer replay apply {id} --app {application}"
+SWITCH = "streamer replay switch {id} --app {application}"
 NOTE = (
     "The application goes on meanwhile. Where the form names no code, start the workers that read"
     " again once this is approved: `streamer replay work ID MODULE:APP`."
@@ -88,7 +90,7 @@ def build(application: Application) -> DAG:
             approved=approve.output,
             differences=diff.output,
             step="switch",
-            command=COMMAND,
+            command=SWITCH,
         )
         switch = StageOperator(
             task_id="switch",

@@ -122,9 +122,10 @@ class DiffOperator(StreamerOperator):
                 return []
             ports = KafkaPorts(config, stopping=threading.Event())
             for one in compare(ports, read_request(record.request), timeout_s=timeout_s):
-                for kind, some in one.keys.items():
+                for kind, some in one.samples.items():
                     if some:
-                        self.log.info("%s, %s: %s", one.store, kind, ", ".join(map(str, some)))
+                        keys = ", ".join(str(each.key) for each in some)
+                        self.log.info("%s, %s: %s", one.store, kind, keys)
                 counted = ("store", "same", "added", "changed", "gone", "moving")
                 said.append({each: getattr(one, each) for each in counted})
                 self.log.info("%s", said[-1])

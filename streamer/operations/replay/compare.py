@@ -1,23 +1,24 @@
 """What differs between the live state and the one that was computed once more, while both go on.
 
-Both are read back from their changelogs into a temporary file: of each key a digest of its row on
-either side. The live one is read twice, and the other one in between, once it has come to where the
-live one was at the end of its first reading; it never is ahead of it. So what the live one has not
-written between its two readings is compared as of the same position of the input. What it has is
-the same where the other one has a row that it had in between; else it may be on its way, and is
+Both are read back from their changelogs into a temporary file (`TMPDIR`), which takes about what
+both states do. The live one is read twice, and the other one in between, once it has come to where
+the live one was at the end of its first reading; it never is ahead of it. So what the live one has
+not written between its two readings is compared as of the same position of the input. What it has
+is the same where the other one has a row that it had in between; else it may be on its way, and is
 counted apart.
 """
 
 from __future__ import annotations
 
-import hashlib
 import sqlite3
 import tempfile
 import time
+from collections import defaultdict
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any, NamedTuple
 
 from streamer.control.layouts import LayoutRecord
 from streamer.errors import UnfinishedError
@@ -27,12 +28,13 @@ from streamer.ids import TopicPartition, changelog_topic
 from streamer.operations.repartition.request import Asked, own_places
 from streamer.record import RawBatch
 
-__all__ = ["Differences", "compare"]
+__all__ = ["Differences", "Sample", "Value", "compare"]
+
+Value = Callable[[str, bytes], Any]
 
 _FETCH_RECORDS, _FETCH_MS = 10_000, 50
 _SHOWN = 5
 _LOOK_S = 0.5
-_DIGEST = 8
 _SCHEMA = (
     "CREATE TABLE rows (key BLOB, task INT, live BLOB, again BLOB, moves INT DEFAULT 0,"
     " PRIMARY KEY (key, task)) WITHOUT ROWID",
@@ -55,9 +57,18 @@ _PUT = (
 )
 
 
+class Sample(NamedTuple):
+    """A key and its rows, as they are stored; None for no row."""
+
+    key: bytes
+    live: bytes | None
+    again: bytes | None
+
+
 @dataclass(frozen=True, slots=True)
 class Differences:
-    """Of one store. `keys` are as they are stored; at most a few of each kind."""
+    """Of one store, in rows. `samples` are a few of each kind; `sums` are those of numbers in all
+    values, live and again, by the fields that have some ("" for a value that is one)."""
 
     store: str
     same: int
@@ -65,7 +76,8 @@ class Differences:
     changed: int
     gone: int
     moving: int
-    keys: Mapping[str, Sequence[bytes]]
+    samples: Mapping[str, Sequence[Sample]]
+    sums: Mapping[str, tuple[float, float]]
 
     @property
     def is_equal(self) -> bool:
@@ -73,9 +85,15 @@ class Differences:
 
 
 def compare(
-    ports: Ports, asked: Asked, *, wait: Callable[[float], object] = time.sleep, timeout_s: float
+    ports: Ports,
+    asked: Asked,
+    *,
+    wait: Callable[[float], object] = time.sleep,
+    timeout_s: float,
+    value: Value | None = None,
 ) -> Iterator[Differences]:
-    """Store after store. Raises UnfinishedError where it takes longer, and what reading raises."""
+    """Store after store. `value` gives what a row of a store holds: without it nothing is summed
+    up. Raises UnfinishedError where it takes longer, and what reading and `value` raise."""
     pace = _Pace(ports, wait, time.monotonic() + timeout_s)
     for plan in asked.feeds:
         # Where a row is by its task's number, too: user code may have a key in each of them.
@@ -89,7 +107,7 @@ def compare(
                 _Side(ports, again, "again", tells=tells).read(table, pace)
                 pace.works_off(asked.before)
                 live.read(table, pace, moves=True)
-                yield _counted(store.name, table)
+                yield _counted(store.name, table, value)
 
 
 def _live(asked: Asked, plan: FeedPlan, store: str) -> list[TopicPartition]:
@@ -180,11 +198,7 @@ class _Side:
         for key, value in zip(batch.keys, batch.values, strict=True):
             if moves:
                 table.execute(_KEEP, (key, task))
-            table.execute(self._put, (key, task, None if value is None else _digest(value), moves))
-
-
-def _digest(value: bytes) -> bytes:
-    return hashlib.blake2b(value, digest_size=_DIGEST).digest()
+            table.execute(self._put, (key, task, value, moves))
 
 
 @contextmanager
@@ -208,7 +222,7 @@ _KINDS = {
 }
 
 
-def _counted(store: str, table: sqlite3.Connection) -> Differences:
+def _counted(store: str, table: sqlite3.Connection, value: Value | None) -> Differences:
     def count(where: str) -> int:
         found: int = table.execute(f"SELECT count(*) FROM rows WHERE {where}").fetchone()[0]
         return found
@@ -218,13 +232,32 @@ def _counted(store: str, table: sqlite3.Connection) -> Differences:
         same=count(f"again IS NOT NULL AND (live = again OR {_WAS_LIVE})"),
         moving=count(f"live IS NOT again AND moves AND NOT {_WAS_LIVE}"),
         **{kind: count(f"{where} AND NOT moves") for kind, where in _KINDS.items()},
-        keys={
+        samples={
             kind: [
-                row[0]
+                Sample(*row)
                 for row in table.execute(
-                    f"SELECT key FROM rows WHERE {where} AND NOT moves ORDER BY key LIMIT {_SHOWN}"
+                    f"SELECT key, live, again FROM rows WHERE {where} AND NOT moves"
+                    f" ORDER BY key LIMIT {_SHOWN}"
                 )
             ]
             for kind, where in _KINDS.items()
         },
+        sums={} if value is None else _sums(store, table, value),
     )
+
+
+def _sums(store: str, table: sqlite3.Connection, value: Value) -> dict[str, tuple[float, float]]:
+    live, again = defaultdict[str, float](float), defaultdict[str, float](float)
+    for row, other in table.execute("SELECT live, again FROM rows"):
+        for sums, stored in ((live, row), (again, other)):
+            if stored is not None:
+                for field, number in _numbers(value(store, stored)):
+                    sums[field] += number
+    return {field: (live[field], again[field]) for field in sorted(live.keys() | again.keys())}
+
+
+def _numbers(value: object) -> Iterator[tuple[str, float]]:
+    fields = value.items() if isinstance(value, Mapping) else [("", value)]
+    for field, each in fields:
+        if isinstance(each, int | float) and not isinstance(each, bool):
+            yield str(field), each

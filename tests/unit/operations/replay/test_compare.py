@@ -61,7 +61,19 @@ class Both(Rereading):
             self.catch_up()
 
     def found(self, timeout_s: float = 60.0) -> Differences:
-        one = next(compare(FakePorts(self.broker), self.asked, wait=self.wait, timeout_s=timeout_s))
+        def value(store: str, row: bytes) -> object:
+            assert store == "totals"
+            return {"count": int(row), "name": "x", "is": True}
+
+        one = next(
+            compare(
+                FakePorts(self.broker),
+                self.asked,
+                wait=self.wait,
+                timeout_s=timeout_s,
+                value=value,
+            )
+        )
         assert one.store == "totals"
         return one
 
@@ -77,7 +89,12 @@ def made() -> Both:
 def test_keys_are_added_changed_and_gone() -> None:
     one = made().found()
     assert (one.same, one.added, one.changed, one.gone, one.moving) == (1, 1, 1, 1, 0)
-    assert one.keys == {"added": [b"new"], "changed": [b"other"], "gone": [b"lost"]}
+    assert one.samples == {
+        "added": [(b"new", None, b"1")],
+        "changed": [(b"other", b"1", b"2")],
+        "gone": [(b"lost", b"1", None)],
+    }
+    assert one.sums == {"count": (3.0, 4.0)}
     assert not one.is_equal
 
 

@@ -16,7 +16,8 @@ from streamer.cli.options import (
     count,
     resolved,
 )
-from streamer.cli.replay_processes import command
+from streamer.cli.replays.choosing import KIND
+from streamer.cli.replays.processes import command
 from streamer.cli.target import load_app
 from streamer.errors import OperationRefusedError, StreamerError
 
@@ -28,7 +29,6 @@ if TYPE_CHECKING:
 
 __all__ = ["add"]
 
-_KIND = "replay"
 _POLICIES = ("deserialization_error", "processing_error", "production_error")
 _COMMIT_MS = 100
 _LOOK_S = 1.0
@@ -166,7 +166,7 @@ def _has_begun(books: Executor, operation: str) -> bool:
     says = True
     while True:
         record = books.books().operation(operation)
-        if record.kind != _KIND:
+        if record.kind != KIND:
             raise OperationRefusedError(
                 f"operation {operation} is no replay: {record.kind}",
                 hint="streamer operations list has all of them",

@@ -1,0 +1,1 @@
+"""What `streamer replay` does: plan, carry out, compare, and work."""
