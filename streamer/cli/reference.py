@@ -60,6 +60,7 @@ _SECTIONS: Mapping[str, tuple[str, ...]] = {
     "Processing": (
         *("processing_guarantee", "commit_interval_ms", "max_poll_records", "poll_ms"),
         *("task_idle_ms", "stray_quiet_ms", "auto_offset_reset", "memory_bytes_max"),
+        "replay_lag_max",
     ),
     "Errors": (
         *("deserialization_error", "processing_error", "production_error", "dead_letter_topic"),

@@ -79,6 +79,14 @@ class ClusterSettings:
         unit="records",
         low=0,
     )
+    replay_lag_max: int = setting(
+        1_000_000,
+        "While the application is further behind its input than this, a replay that has yet far to"
+        " go stands still, until it is half of that. 0 is never.",
+        kind="integer",
+        unit="records",
+        low=0,
+    )
     max_warmup_replicas: int = setting(
         64,
         "Copies that may be built at the same time in the whole application, for tasks that are to"

@@ -3,7 +3,8 @@ further.
 
 A thread asks for the other one's committed positions. So what is processed between two answers is
 what the other one had processed between two of its commits, and never more than it has committed.
-It asks as well whether there is anything to follow any more, and stops the worker where not.
+It asks as well whether there is anything to follow any more, and stops the worker where not; and
+how far the other one is behind its input: while that is much, who follows leaves the brokers to it.
 """
 
 from __future__ import annotations
@@ -18,11 +19,14 @@ from streamer.closable import Closable
 from streamer.config import Config
 from streamer.errors import KafkaUnavailableError, StreamerError
 from streamer.ids import TopicPartition
+from streamer.kafka.admin import Admin
 from streamer.kafka.positions import committed
 from streamer.record import Headers
 from streamer.topology.partitions import Partitions
 
-__all__ = ["Followed", "Lead", "following"]
+__all__ = ["Brake", "Followed", "Lead", "following"]
+
+Ask = Callable[[], Mapping[TopicPartition, int]]
 
 _log = logging.getLogger(__name__)
 
@@ -30,6 +34,9 @@ _LOOK_S = 0.25
 _ASK_S = 30.0
 # In looks: a question about the operation reads a topic.
 _OVER_LOOKS = 8
+_BRAKE_LOOKS = 4
+# Near its lead nobody brakes: in a pause that one falls behind, and is waited for.
+_NEAR = 100_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,22 +49,55 @@ class Lead:
     stamp: Headers = field(default_factory=list)
 
 
+class Brake:
+    """Whether who follows is to stand still: while the live group is more than `lag_max` offsets
+    behind the `ends` of its input, until it is half of that; and far ahead of who follows, who has
+    committed `own` positions. 0 is never."""
+
+    def __init__(self, ends: Ask, own: Ask, *, lag_max: int) -> None:
+        self._ends = ends
+        self._own = own
+        self._lag_max = lag_max
+        self.is_on = False
+
+    def look(self, live: Mapping[TopicPartition, int]) -> None:
+        if not self._lag_max:
+            return
+        lag = _behind(live, self._ends())
+        most = self._lag_max // 2 if self.is_on else self._lag_max
+        is_on = lag > most and _behind(self._own(), live) > _NEAR
+        if is_on != self.is_on:
+            _log.warning(
+                "the live application is %s offsets behind its input: what is read again %s",
+                f"{lag:,}",
+                "stands still" if is_on else "goes on",
+            )
+        self.is_on = is_on
+
+
+def _behind(at: Mapping[TopicPartition, int], ends: Mapping[TopicPartition, int]) -> int:
+    return sum(max(end - at.get(place, 0), 0) for place, end in ends.items())
+
+
 class Followed(Closable):
     """`committed` asks for positions, of those partitions that have some; `ended` is told once it
     `is_over`."""
 
     def __init__(
         self,
-        committed: Callable[[], Mapping[TopicPartition, int]],
+        committed: Ask,
         places: Iterable[TopicPartition],
         *,
+        brake: Brake | None = None,
         is_over: Callable[[], bool] = lambda: False,
         ended: Callable[[], object] = lambda: None,
     ) -> None:
         self._ask = committed
+        self._brake = brake
         self._is_over = is_over
         self._ended = ended
-        self._limits: Mapping[TopicPartition, int] = dict.fromkeys(places, 0)
+        self._nothing: Mapping[TopicPartition, int] = dict.fromkeys(places, 0)
+        self._limits = self._nothing
         self._closing = threading.Event()
         self.failure: StreamerError | None = None
         self._thread = threading.Thread(target=self._run, name="followed", daemon=True)
@@ -67,10 +107,11 @@ class Followed(Closable):
 
     def limits(self) -> Mapping[TopicPartition, int]:
         """The position behind the last record that may be processed, by partition: 0 where the
-        other one has committed none. Raises what asking has failed with."""
+        other one has committed none, and everywhere while it brakes. Raises what asking has failed
+        with."""
         if self.failure is not None:
             raise self.failure
-        return self._limits
+        return self._nothing if self._brake and self._brake.is_on else self._limits
 
     def look(self) -> None:
         """Ask once."""
@@ -91,6 +132,8 @@ class Followed(Closable):
             looks += 1
             try:
                 self.look()
+                if self._brake and looks % _BRAKE_LOOKS == 0:
+                    self._brake.look(self._limits)
                 if looks % _OVER_LOOKS == 0 and self._is_over():
                     self._ended()
                     return
@@ -121,12 +164,20 @@ def following(
         for number in range(width)
     ]
 
-    def known() -> dict[TopicPartition, int]:
+    def known(group: str) -> dict[TopicPartition, int]:
         # As they were before transactions that are open: those are committed for certain.
-        found = committed(config, lead.group, places, timeout_s=_ASK_S, is_stable=False)
+        found = committed(config, group, places, timeout_s=_ASK_S, is_stable=False)
         return {place: one.position for place, one in found.items()}
 
-    one = Followed(known, places, is_over=lead.is_over, ended=stopping.set)
+    admin = Admin(config, timeout_s=_ASK_S)
+    brake = Brake(
+        lambda: admin.ends(places),
+        lambda: known(config.application_id),
+        lag_max=config.replay_lag_max,
+    )
+    one = Followed(
+        lambda: known(lead.group), places, brake=brake, is_over=lead.is_over, ended=stopping.set
+    )
     closing.callback(one.close)
     one.start()
     return one.limits

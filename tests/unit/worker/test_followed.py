@@ -8,7 +8,7 @@ import pytest
 
 from streamer.errors import ConfigError, KafkaUnavailableError
 from streamer.ids import TopicPartition
-from streamer.worker.followed import Followed
+from streamer.worker.followed import Brake, Followed
 
 A, B = TopicPartition("in", 0), TopicPartition("in", 1)
 
@@ -55,3 +55,28 @@ def test_whoever_follows_is_stopped_once_that_is_over() -> None:
     one._thread.join(30)
     assert not one._thread.is_alive()
     one.close()
+
+
+def test_while_the_live_one_is_far_behind_its_input_nothing_is_read_again() -> None:
+    ends, live, own = {A: 3_000_000, B: 0}, {A: 1_500_000, B: 0}, {A: 0}
+    brake = Brake(lambda: ends, lambda: own, lag_max=1_000_000)
+    one = Followed(lambda: live, [A, B], brake=brake)
+    one.look()
+    brake.look(one._limits)
+    assert one.limits() == {A: 0, B: 0}
+    live = {A: 2_400_000, B: 0}
+    one.look()
+    brake.look(one._limits)
+    assert one.limits() == {A: 0, B: 0}, "until it is half of that"
+    live = {A: 2_600_000, B: 0}
+    one.look()
+    brake.look(one._limits)
+    assert one.limits() == {A: 2_600_000, B: 0}
+
+
+def test_near_the_live_one_nothing_brakes_and_without_a_limit_never() -> None:
+    ends, live = {A: 9_000_000}, {A: 1_000_000}
+    for lag_max, own in ((1_000_000, {A: 950_000}), (0, {A: 0})):
+        brake = Brake(lambda: ends, lambda own=own: own, lag_max=lag_max)  # type: ignore[misc]
+        brake.look(live)
+        assert not brake.is_on
