@@ -68,7 +68,10 @@ def build(application: Application) -> DAG:
             task_id="read_again", approved=approve.output, **application.heavy
         )
         replay = StageOperator(
-            task_id="replay", kind=KIND, steps=("record", "replay"), approved=approve.output
+            task_id="replay",
+            kind=KIND,
+            steps=("record", "base", "replay"),
+            approved=approve.output,
         )
         copy = StageOperator(
             task_id="copy",

@@ -90,6 +90,11 @@ def of_differences(found: Sequence[Mapping[str, Any]]) -> str:
         numbers = " | ".join(f"{one[name]:,}" for name in columns)
         lines.append(f"| {_text(one['store'])} | {numbers} |")
     lines += [
+        f"\n{_text(one['store'])} is not compared: {_text(one['unknown'])}."
+        for one in found
+        if one.get("unknown")
+    ]
+    lines += [
         "",
         "*moving* were written while it looked, and are not compared. The log of `diff` has keys.",
     ]

@@ -132,7 +132,7 @@ def _written(
             number=name,
             from_ms=_time_ms(asked.wanted.get("since") or ""),
             outputs=asked.wanted.get("outputs") or "off",
-        ).plain()
+        ).asked.plain()
     else:
         request = _request(asked, name)
     return executor.propose(asked.kind, request, why=asked.why, operation=name)

@@ -21,10 +21,11 @@ def remove_state(state_dir: Path, application_id: str) -> list[str]:
     base = state_dir / application_id
     removed = []
     for path in sorted(base.glob("worker-*")):
+        number = path.name.removeprefix("worker-")
+        if not number.isdecimal():
+            continue
         try:
-            with WorkerDirectory.open(
-                state_dir, application_id, slot=int(path.name.removeprefix("worker-"))
-            ) as own:
+            with WorkerDirectory.open(state_dir, application_id, slot=int(number)) as own:
                 removed.append(own.worker_id)
                 shutil.rmtree(path)
         except StateDirectoryError as error:

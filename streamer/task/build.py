@@ -113,7 +113,8 @@ def changelogs(
 class Plan:
     """All that pipelines of one worker have in common. `recent_bytes` is for all of its tasks.
     `ahead` is there where topics were grown, and `limits` where another application is followed:
-    up to where its partitions may be processed."""
+    up to where its partitions may be processed. By that one's id, the `lead`, a registry knows what
+    both write for themselves."""
 
     topology: Topology
     config: Config
@@ -124,6 +125,7 @@ class Plan:
     layout: ApplicationLayout = field(default_factory=ApplicationLayout)
     ahead: Ahead | None = None
     limits: Callable[[], Mapping[TopicPartition, int]] | None = None
+    lead: str = ""
 
     def crossings(
         self,
@@ -180,7 +182,7 @@ class Plan:
         subtopology = self.topology.subtopologies[task.subtopology]
         states = self._states(subtopology, database, recent_bytes)
         compiler = Compiler(
-            application_id=self.topology.application_id,
+            application_id=self.lead or self.topology.application_id,
             subtopology=subtopology,
             states=states,
             output=self.output,
@@ -217,7 +219,7 @@ class Plan:
         for spec in subtopology.stores:
             # The name of layout 1, whatever the layout: what a registry knows a store's rows by
             # must not change under the rows.
-            topic = changelog_topic(self.topology.application_id, spec.name)
+            topic = changelog_topic(self.lead or self.topology.application_id, spec.name)
             key = spec.key.bind(topic, True, self.config.schema_registry)
             value = spec.value.bind(topic, False, self.config.schema_registry)
             if isinstance(value, Json):

@@ -17,7 +17,7 @@ from dataclasses import dataclass, field
 
 from streamer.closable import Closable
 from streamer.config import Config
-from streamer.errors import KafkaUnavailableError, StreamerError
+from streamer.errors import InvariantError, KafkaUnavailableError, StreamerError
 from streamer.ids import TopicPartition
 from streamer.kafka.admin import Admin
 from streamer.kafka.positions import committed
@@ -32,8 +32,7 @@ _log = logging.getLogger(__name__)
 
 _LOOK_S = 0.25
 _ASK_S = 30.0
-# In looks: a question about the operation reads a topic.
-_OVER_LOOKS = 8
+_OVER_S = 2.0
 _BRAKE_LOOKS = 4
 # Near its lead nobody brakes: in a pause that one falls behind, and is waited for.
 _NEAR = 100_000
@@ -100,10 +99,15 @@ class Followed(Closable):
         self._limits = self._nothing
         self._closing = threading.Event()
         self.failure: StreamerError | None = None
-        self._thread = threading.Thread(target=self._run, name="followed", daemon=True)
+        # Whether it is over may take seconds to be told, and limits do not wait for that.
+        self._threads = [
+            threading.Thread(target=each, name=f"followed{each.__name__}", daemon=True)
+            for each in (self._run, self._watch)
+        ]
 
     def start(self) -> None:
-        self._thread.start()
+        for each in self._threads:
+            each.start()
 
     def limits(self) -> Mapping[TopicPartition, int]:
         """The position behind the last record that may be processed, by partition: 0 where the
@@ -123,8 +127,9 @@ class Followed(Closable):
 
     def close(self) -> None:
         self._closing.set()
-        if self._thread.is_alive():
-            self._thread.join()
+        for each in self._threads:
+            if each.is_alive():
+                each.join()
 
     def _run(self) -> None:
         looks = 0
@@ -134,15 +139,26 @@ class Followed(Closable):
                 self.look()
                 if self._brake and looks % _BRAKE_LOOKS == 0:
                     self._brake.look(self._limits)
-                if looks % _OVER_LOOKS == 0 and self._is_over():
-                    self._ended()
-                    return
             except KafkaUnavailableError as error:
                 _log.warning("how far the other application is is not known at present: %s", error)
             except StreamerError as error:
                 self.failure = error
                 return
+            except Exception as error:
+                self.failure = InvariantError(f"looking at the other application: {error!r}")
+                _log.exception("looking at the other application has failed")
+                return
             self._closing.wait(_LOOK_S)
+
+    def _watch(self) -> None:
+        while not self._closing.wait(_OVER_S):
+            try:
+                if self._is_over():
+                    self._ended()
+                    return
+            except Exception:
+                # It is asked again: nothing else would tell that nobody is needed any more.
+                _log.exception("whether it is over is not known at present")
 
 
 def following(

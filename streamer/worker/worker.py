@@ -292,6 +292,7 @@ class Worker:
             limits=following(
                 self.config, planned, self._follows, stopping=self._stopping, closing=closing
             ),
+            lead=self._follows.group if self._follows else "",
         )
         around = KafkaSurroundings(
             self.config,

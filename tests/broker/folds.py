@@ -48,14 +48,21 @@ class Conductor:
         code, out, err = self.ends("apply", operation, *given, failpoints=kill, command=command)
         assert code == -signal.SIGKILL, f"{point}: {code}\n{out}\n{err}"
 
-    def works(self, operation: str) -> subprocess.Popen[str]:
+    def works(self, operation: str, *given: str, output: bool = False) -> subprocess.Popen[str]:
         """A worker that reads the input again for a replay, with a disk of its own."""
         state = self._made.state_dir(f"again-{len(self.started)}")
         return self._started(
             "replay",
             ("work", operation, f"{APPLICATIONS}.{self._made.module}:app"),
-            ("--set", f"state_dir={state}"),
-            output=subprocess.DEVNULL,
+            ("--set", f"state_dir={state}", *given),
+            output=subprocess.PIPE if output else subprocess.DEVNULL,
+        )
+
+    def starts(self, verb: str, operation: str) -> subprocess.Popen[str]:
+        """A command about a replay that goes on beside what follows."""
+        target = f"{APPLICATIONS}.{self._made.module}:app"
+        return self._started(
+            "replay", (verb, operation), ("--app", target), output=subprocess.DEVNULL
         )
 
     def refused(self, *given: str) -> str:

@@ -80,7 +80,8 @@ def test_its_state_is_as_if_that_had_never_been(
 
         refused = conductor.ends("plan", *named, command="replay")
         assert refused[0] == 3, refused
-        assert "the input does not reach back so far any more" in refused[2]
+        assert "the input does not reach back to its begin any more" in refused[2]
+        assert "the first time that will do is --from 20" in refused[2]
         refused = conductor.ends("plan", "--from", "2001-01-01T00:00Z", *named, command="replay")
         assert refused[0] == 3, refused
         assert "that was made by 2001-01-01T00:00:00+00:00" in refused[2]

@@ -126,7 +126,7 @@ class DiffOperator(StreamerOperator):
                     if some:
                         keys = ", ".join(str(each.key) for each in some)
                         self.log.info("%s, %s: %s", one.store, kind, keys)
-                counted = ("store", "same", "added", "changed", "gone", "moving")
+                counted = ("store", "same", "added", "changed", "gone", "moving", "unknown")
                 said.append({each: getattr(one, each) for each in counted})
                 self.log.info("%s", said[-1])
         return said

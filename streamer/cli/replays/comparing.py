@@ -12,8 +12,10 @@ from streamer.cli.output import print_json, print_table
 from streamer.cli.replays.choosing import chosen
 from streamer.cli.replays.rows import RowsShown
 from streamer.cli.rows import text
+from streamer.errors import OperationRefusedError
 
 if TYPE_CHECKING:
+    from streamer.control.operations import OperationRecord
     from streamer.operations.replay.compare import Differences
 
 __all__ = ["add"]
@@ -48,6 +50,7 @@ def _diff(arguments: argparse.Namespace) -> int:
     from streamer.operations.replay.compare import compare
 
     ports = KafkaPorts(application(arguments), stopping=threading.Event())
+    _check(record)
     asked, rows = read_request(record.request), RowsShown(arguments)
     found = list(compare(ports, asked, timeout_s=arguments.timeout, value=rows.value))
     if arguments.json:
@@ -59,12 +62,24 @@ def _diff(arguments: argparse.Namespace) -> int:
     return 0 if all(one.is_equal for one in found) else 1
 
 
+def _check(record: OperationRecord) -> None:
+    from streamer.operations.replay.steps import is_over, may_read
+
+    if is_over(record) or not may_read(record):
+        when = "over" if is_over(record) else "not begun"
+        raise OperationRefusedError(
+            f"there is nothing to compare: replay {record.id} is {when}",
+            hint="before the switch it is compared once `streamer replay apply` has begun",
+        )
+
+
 def _counted(one: Differences) -> dict[str, Any]:
     return {name: getattr(one, name) for name in _COLUMNS}
 
 
 def _differing(one: Differences, rows: RowsShown) -> dict[str, Any]:
     return _counted(one) | {
+        "unknown": one.unknown,
         "sums": {field: {"live": a, "again": b} for field, (a, b) in one.sums.items()},
         "samples": {
             kind: [rows.sample(one.store, each) for each in some]
@@ -74,6 +89,8 @@ def _differing(one: Differences, rows: RowsShown) -> dict[str, Any]:
 
 
 def _print_differing(one: Differences, rows: RowsShown) -> None:
+    if one.unknown:
+        print(f"{one.store} is not compared: {one.unknown}")
     for field, (live, again) in one.sums.items():
         print(f"{one.store}, sum of {field or 'values'}: {live:,} live, {again:,} again")
     for kind, some in one.samples.items():

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from streamer.cli.operations import executing
 from streamer.cli.options import Commands, add_command, application, topology_given
-from streamer.cli.output import print_json, print_table
+from streamer.cli.output import moment, print_json, print_table
 from streamer.cli.progress import span
 from streamer.cli.replays.choosing import KIND
 from streamer.cli.rows import time_of
@@ -19,11 +19,13 @@ if TYPE_CHECKING:
     from streamer.control.operations import OperationRecord
     from streamer.operations.books import Books
     from streamer.operations.executor import Executor
-    from streamer.operations.repartition.request import Asked
+    from streamer.operations.replay.survey import Survey
     from streamer.topology.graph import Topology
-    from streamer.topology.replayed import Outputs
 
 __all__ = ["add_plan", "add_revert"]
+
+# Of partitions and of tasks: a large application has thousands.
+_SHOWN = 20
 
 
 def add_plan(verbs: Commands) -> argparse.ArgumentParser:
@@ -60,39 +62,40 @@ def _plan(arguments: argparse.Namespace) -> int:
     from_ms = time_of(arguments.since, "--from") if arguments.since else None
     topology, config = topology_given(arguments), application(arguments)
     with executing(arguments) as (executor, _display):
-        asked = _survey(config, topology, from_ms=from_ms, outputs=arguments.outputs)
-        record = _proposed(executor, asked, why=arguments.why)
-    return _shown(arguments, record)
+        found = _survey(config, topology, from_ms=from_ms, outputs=arguments.outputs)
+        record = _proposed(executor, found, why=arguments.why)
+    return _shown(arguments, record, found)
 
 
 def _revert(arguments: argparse.Namespace) -> int:
+    from streamer.operations.repartition.request import read_request
+
     topology, config = topology_given(arguments), application(arguments)
     with executing(arguments) as (executor, _display):
         done = _switched(arguments.id, executor.books())
         at_ms = next(step.started_ms for step in done.steps if step.id == "switch")
-        why = arguments.why or f"takes back {done.id}"
-        record = _proposed(executor, _survey(config, topology, from_ms=at_ms), why=why)
-    return _shown(arguments, record)
+        former = read_request(done.request).before.layout.number
+        found = _survey(config, topology, from_ms=at_ms, layout_max=former)
+        record = _proposed(executor, found, why=arguments.why or f"takes back {done.id}")
+    return _shown(arguments, record, found)
 
 
-def _survey(
-    config: Config, topology: Topology, *, from_ms: int | None, outputs: Outputs = "off"
-) -> Asked:
+def _survey(config: Config, topology: Topology, **given: Any) -> Survey:
     from streamer.operations.replay.survey import survey
 
-    number = f"{KIND}-{secrets.token_hex(6)}"
-    return survey(config, topology, number=number, from_ms=from_ms, outputs=outputs)
+    return survey(config, topology, number=f"{KIND}-{secrets.token_hex(6)}", **given)
 
 
-def _proposed(executor: Executor, asked: Asked, *, why: str) -> OperationRecord:
+def _proposed(executor: Executor, found: Survey, *, why: str) -> OperationRecord:
+    asked = found.asked
     return executor.propose(KIND, asked.plain(), why=why, operation=asked.number)
 
 
-def _shown(arguments: argparse.Namespace, record: OperationRecord) -> int:
+def _shown(arguments: argparse.Namespace, record: OperationRecord, found: Survey) -> int:
     if arguments.json:
-        print_json(_plain(record))
+        print_json(_plain(record, found))
     else:
-        _print_plan(record)
+        _print_plan(record, found)
     return 0
 
 
@@ -109,7 +112,7 @@ def _switched(given: str, books: Books) -> OperationRecord:
     return max(done, key=lambda one: (one.ended_ms, one.id))
 
 
-def _plain(record: OperationRecord) -> dict[str, Any]:
+def _plain(record: OperationRecord, found: Survey) -> dict[str, Any]:
     cost = record.plan.cost
     return {
         "operation": record.id,
@@ -117,14 +120,44 @@ def _plain(record: OperationRecord) -> dict[str, Any]:
         "records": cost.records,
         "seconds": cost.seconds,
         "pause_ms": cost.pause_ms,
+        "input": _input(found),
+        "base": {
+            task: {"snapshot": one.stem, "made_ms": one.as_of_ms, "bytes": one.bytes}
+            for task, one in found.asked.base.items()
+        },
         "steps": [{"step": one.id, "what": one.summary} for one in record.plan.steps],
         "lost": list(record.plan.lost),
     }
 
 
-def _print_plan(record: OperationRecord) -> None:
-    plan, cost = record.plan, record.plan.cost
+def _input(found: Survey) -> list[dict[str, Any]]:
+    """Of each partition from where it is read, and what there is of it."""
+    return [
+        {
+            "partition": str(place),
+            "from": found.asked.begin.get(str(place), one.start),
+            "begins": one.start,
+            "ends": one.end,
+        }
+        for place, one in sorted(found.reach.items())
+    ]
+
+
+def _print_plan(record: OperationRecord, found: Survey) -> None:
+    plan, cost, base = record.plan, record.plan.cost, found.asked.base
     print_table([{"step": one.id, "what": one.summary} for one in plan.steps], ("step", "what"))
+    print()
+    rows = _input(found)
+    print_table(rows[:_SHOWN], ("partition", "from", "begins", "ends"))
+    if len(rows) > _SHOWN:
+        print(f"and {len(rows) - _SHOWN} more: --json has all of them")
+    if base:
+        print()
+        shown = [
+            {"task": task, "snapshot": one.stem[11:23], "made": moment(one.as_of_ms)}
+            for task, one in base.items()
+        ]
+        print_table(shown[:_SHOWN], ("task", "snapshot", "made"))
     print(
         f"\nplan {record.plan_id[:12]}: {cost.records:,} records of the input are read again; about"
         f" {span(cost.seconds)} for one worker, with a pause of about {cost.pause_ms} ms"

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import sys
 import time
+from contextlib import suppress
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
@@ -75,10 +76,10 @@ def _work(arguments: argparse.Namespace) -> int:
     log.configure(config.log_level, config.log_format)
     topology = app.topology()
     with Executor(config, KafkaTable(config), all_kinds()) as books:
-        if not _has_begun(books, arguments.id):
-            return 0
-        _check(config, topology, books.books().operation(arguments.id))
         try:
+            if not _has_begun(books, arguments.id):
+                return 0
+            _check(config, topology, books.books().operation(arguments.id))
             return _run(arguments, config, topology, books)
         except StreamerError:
             # Its topics are deleted once it is over.
@@ -104,7 +105,7 @@ def _run(arguments: argparse.Namespace, config: Config, topology: Topology, book
     outputs = read_request(books.books().operation(arguments.id).request).outputs
     own = replayed(topology, name, outputs=outputs, operation=arguments.id)
     if outputs == "side":
-        _make_side_topics(config, topology, own)
+        _make_side_topics(config, topology, arguments.id)
     lead = Lead(
         topology.application_id,
         lambda: _is_over(books, arguments.id),
@@ -113,20 +114,19 @@ def _run(arguments: argparse.Namespace, config: Config, topology: Topology, book
     return run_topology(own, _own(config, name), slot=arguments.slot, follows=lead)
 
 
-def _make_side_topics(config: Config, topology: Topology, own: Topology) -> None:
+def _make_side_topics(config: Config, topology: Topology, operation: str) -> None:
     """As wide as those beside which they are."""
     from streamer.kafka.admin import Admin, TopicSpec
     from streamer.topology.partitions import external_topics
+    from streamer.topology.replayed import side_topic
 
     admin = Admin(config)
-    (_, written), (_, beside) = external_topics(topology), external_topics(own)
-    widths = admin.partitions(written)
-    admin.create(
-        [
-            TopicSpec(each, widths[topic], replication_factor=config.replication_factor)
-            for topic, each in zip(written, beside, strict=True)
-        ]
-    )
+    _read, written = external_topics(topology)
+    specs = [
+        TopicSpec(side_topic(topic, operation), width, replication_factor=config.replication_factor)
+        for topic, width in admin.partitions(written).items()
+    ]
+    admin.create(specs)
 
 
 def _single(arguments: argparse.Namespace) -> argparse.Namespace:
@@ -190,12 +190,26 @@ def _is_over(books: Executor, operation: str) -> bool:
 
 
 def _clean(config: Config, arguments: argparse.Namespace, books: Executor) -> None:
-    """Remove the state of a replay that is over: of each worker of this host that has ended."""
+    """Remove what a replay that is over has left: the state of each worker of this host that has
+    ended; and topics, which one makes anew that was about to begin when they were deleted."""
     from streamer.ids import replay_application
+    from streamer.kafka.admin import Admin
+    from streamer.operations.repartition.request import read_request
+    from streamer.operations.repartition.world import KafkaTopics
+    from streamer.operations.replay.steps import is_over, left_of
     from streamer.store.removal import remove_state
 
-    if arguments.slot is None and _is_over(books, arguments.id):
+    # What ended this worker is told, and not what comes of this.
+    with suppress(StreamerError):
+        record = books.books().operation(arguments.id)
+        if arguments.slot is not None or record.kind != KIND or not is_over(record):
+            return
         remove_state(config.state_dir, replay_application(config.application_id, arguments.id))
+        if record.is_finished:
+            asked, topics = read_request(record.request), KafkaTopics(config, Admin(config))
+            if found := left_of(topics.topics(), asked):
+                topics.delete(found)
+                topics.forget([asked.origin])
 
 
 def _check(config: Config, topology: Topology, record: OperationRecord) -> None:
@@ -208,13 +222,16 @@ def _check(config: Config, topology: Topology, record: OperationRecord) -> None:
     from streamer.topology.shape import shape_of
 
     asked = read_request(record.request)
-    layout = asked.before.layout
+    layout, admin = asked.before.layout, Admin(config)
     if shape_of(routed(topology, layout), layout).digest != asked.shape:
         raise OperationRefusedError(
             f"replay {record.id} was planned for another topology",
             hint="run it with the code that reads the same topics into the same stores",
         )
-    if gone := unreachable(Admin(config).starts(inputs_of(asked)), asked.begin):
+    # What it has read already may be gone.
+    known = admin.committed(asked.origin, inputs_of(asked))
+    reads = asked.begin | {str(place): at for place, at in known.items()}
+    if gone := unreachable(admin.starts(inputs_of(asked)), reads):
         raise OperationRefusedError(
             f"the input does not reach back so far any more: {gone[0]} has lost it",
             hint="what it has lost cannot be computed again: cancel the replay",

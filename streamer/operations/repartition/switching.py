@@ -24,6 +24,7 @@ from streamer.feed.plan import FeedPlan
 from streamer.feed.proof import FeedCut, take_cut
 from streamer.ids import TopicPartition
 from streamer.operations.repartition import proofs
+from streamer.operations.repartition.beside import BEHIND_MAX, behind, who_is_missing
 from streamer.operations.repartition.copies import goal_of, not_running, ordered, placed
 from streamer.operations.repartition.feeding import LAG_MAX, lag_of
 from streamer.operations.repartition.keeping import keep_shadows
@@ -42,7 +43,6 @@ __all__ = [
     "LEASE_MS",
     "STRAYS_HINT",
     "Switching",
-    "behind",
     "grow",
     "is_switched",
     "prove_all",
@@ -101,31 +101,11 @@ def grow(world: World, asked: Asked) -> None:
         failpoints.hit("repartition.after_growth")
 
 
-def behind(world: World, asked: Asked, *, is_stable: bool = False) -> int:
-    """Offsets of the input by which an application that the state comes from is behind the live
-    one; -1 where it has not committed of all partitions. 0 where it is the live one itself."""
-    if asked.source is None:
-        return 0
-    places = [
-        TopicPartition(topic, partition)
-        for topic, width in asked.inputs.items()
-        for partition in range(width)
-    ]
-    ask = world.ports.committed if is_stable else world.ports.known
-    live, own = ask(asked.application, places), ask(asked.origin, places)
-    if live.keys() != own.keys():
-        return -1
-    return sum(abs(one.position - own[place].position) for place, one in live.items())
-
-
 def unread(world: World, asked: Asked, *, is_stable: bool) -> int:
     """Offsets that the application has sent to itself and not committed as read; where that is to
     be `is_stable`, once no transaction is open, and with the tasks that have final results left to
     pass on. Where it is 0 then, while nothing else is read, all is worked off: what is committed by
     now can add nothing to a topic whose end is looked up after it."""
-    # First, since who reads again goes on until it is where the live one stands.
-    if left := behind(world, asked, is_stable=is_stable):
-        return abs(left)
     return sum(_unread(world, record, is_stable=is_stable) for record in asked.sending)
 
 
@@ -246,8 +226,10 @@ class Switching:
         known = world.ports.known(asked.origin, read_by(asked)) if asked.crossed else {}
         if crossed := expecting(asked, known):
             return f"task {crossed[0]}, which expects strays: {STRAYS_HINT}"
-        if behind(world, asked) < 0:
-            return "workers that read the input again, of which some tasks have not begun"
+        if missing := who_is_missing(world, asked):
+            return missing
+        if not 0 <= (late := behind(world, asked)) <= BEHIND_MAX:
+            return f"{asked.origin}, which is {late:,} offsets behind the live application"
         left = unread(world, asked, is_stable=False)
         if left > _UNREAD_MAX:
             return f"the application's own topics, of which {left:,} offsets are not processed"
@@ -301,10 +283,10 @@ class Switching:
         """Wait until nothing is left of what the application sent to itself; the ends of the old
         changelogs then, which stay."""
         world, asked = self._world, self._asked
-        while left := unread(world, asked, is_stable=True):
+        while why := self._left():
             if not self._left_s():
-                raise self._late(f"{left:,} offsets of the application's own topics were left")
-            self._work.progress(phase="work off", number=2, of=4, held_by=f"{left:,} offsets")
+                raise self._late(f"{why} were left")
+            self._work.progress(phase="work off", number=2, of=4, held_by=why)
             world.wait_shortly()
         ends = dict(world.ports.ends(asked.sources))
         while world.ports.stable_ends(asked.sources) != ends:
@@ -312,6 +294,15 @@ class Switching:
                 raise self._late("a transaction was open in a changelog")
             world.wait_shortly()
         return ends
+
+    def _left(self) -> str:
+        """What is not worked off yet; "" where all is."""
+        world, asked = self._world, self._asked
+        # First, since who reads again goes on until it is where the live one stands.
+        if late := behind(world, asked, is_stable=True):
+            return f"{abs(late):,} offsets of the input for {asked.origin}"
+        left = unread(world, asked, is_stable=True)
+        return f"{left:,} offsets of the application's own topics" if left else ""
 
     def _prove(self) -> None:
         world, left_s = self._world, self._left_s() or 1.0

@@ -7,6 +7,7 @@ task reads what another one has sent, so others are refused (see request.py).
 
 from __future__ import annotations
 
+import time
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -24,7 +25,7 @@ from streamer.snapshot.opening import open_repository
 from streamer.snapshot.repository import Repository
 from streamer.snapshot.shelf import Shelf
 
-__all__ = ["Beginning", "choose_beginning", "moment", "read_by_task"]
+__all__ = ["Beginning", "choose_beginning", "first_possible_ms", "moment", "read_by_task"]
 
 _HINT = "streamer snapshot list shows which there are"
 
@@ -54,9 +55,10 @@ def choose_beginning(
     *,
     at_ms: int,
     bounds: Mapping[TopicPartition, Bounds],
+    layout_max: int | None = None,
 ) -> Beginning:
     """Of each task that keeps state the newest snapshot that was made at `at_ms` or before, by its
-    maker's clock. `bounds` are those of the input.
+    maker's clock, in this layout or before. `bounds` are those of the input.
 
     Raises OperationRefusedError where a task has none from which can be gone on, with the time of
     the first that can be, and RepositoryError.
@@ -71,7 +73,7 @@ def choose_beginning(
     with open_repository(config, config.snapshot_repository) as repository:
         for plan in plans:
             for task in plan.tasks:
-                look = _Look(repository, plan, task, bounds, read_by_task(layout, task))
+                look = _Look(repository, plan, task, bounds, read_by_task(layout, task), layout_max)
                 manifest, made_ms = look.newest(at_ms)
                 seeds[str(task)] = SeedRecord(
                     repository=repository.address,
@@ -85,6 +87,26 @@ def choose_beginning(
     return Beginning(seeds, begin)
 
 
+def first_possible_ms(
+    config: Config,
+    plans: Iterable[FeedPlan],
+    layout: ApplicationLayout,
+    *,
+    bounds: Mapping[TopicPartition, Bounds],
+) -> int | None:
+    """The first time by which each task has a snapshot that can be gone on from; None where one has
+    none, or no repository is set. Raises RepositoryError."""
+    if not config.snapshot_repository:
+        return None
+    with open_repository(config, config.snapshot_repository) as repository:
+        firsts = [
+            _Look(repository, plan, task, bounds, read_by_task(layout, task)).first_ms()
+            for plan in plans
+            for task in plan.tasks
+        ]
+    return None if None in firsts else max(filter(None, firsts), default=None)
+
+
 @dataclass(frozen=True, slots=True)
 class _Look:
     """At the snapshots of one task."""
@@ -94,12 +116,13 @@ class _Look:
     task: TaskId
     bounds: Mapping[TopicPartition, Bounds]
     reads: Collection[TopicPartition]
+    layout_max: int | None = None
 
     def newest(self, at_ms: int) -> tuple[Manifest, int]:
         """With when it was made at the latest, by the repository's clock too."""
         why, earliest = "", 0
         for shelf in self._shelves():
-            stored_ms = stored_times(self.repository, shelf, at_ms)
+            stored_ms = stored_times(self.repository, shelf, time.time_ns() // 1_000_000)
             for manifest in readable(shelf):
                 trouble = self._trouble(manifest)
                 if not trouble and manifest.created_ms <= at_ms:
@@ -116,6 +139,16 @@ class _Look:
             hint=f"the first that can is of {moment(earliest)}" if earliest else _HINT,
         )
 
+    def first_ms(self) -> int | None:
+        """When the first was made that can be gone on from."""
+        made = (
+            manifest.created_ms
+            for shelf in self._shelves()
+            for manifest in readable(shelf)
+            if not self._trouble(manifest)
+        )
+        return min(made, default=None)
+
     def positions(self, manifest: Manifest) -> dict[str, int]:
         """Where it stands in the changelogs of its layout, by store."""
         known = {one.topic: one.position for one in manifest.changelog}
@@ -131,10 +164,11 @@ class _Look:
 
     def _shelves(self) -> list[Shelf]:
         """Of this layout, and then of those before it, the last one first."""
+        most = self.plan.source.layout if self.layout_max is None else self.layout_max
         found = [
             shelf
             for shelf in self.repository.shelves(self.plan.application)
-            if shelf.task == self.task and shelf.layout <= self.plan.source.layout
+            if shelf.task == self.task and shelf.layout <= most
         ]
         return sorted(found, key=lambda shelf: shelf.layout, reverse=True)
 

@@ -53,7 +53,13 @@ def ask_again(
         if base is not None:
             _check_base(each)
     origin = replayed(topology, replay_application(name, number))
-    read, _written = external_topics(topology)
+    read, written = external_topics(topology)
+    if outputs == "on" and (both := sorted(set(read) & set(written))):
+        raise OperationRefusedError(
+            f"the application reads {both[0]}, which it writes as well: results that are written"
+            " once more would be processed once more",
+            hint="have them written beside: --outputs side",
+        )
     widths = {
         topic: one.partitions
         for each in layout.subtopologies.values()
@@ -70,7 +76,7 @@ def ask_again(
         if each.stores
     ]
     bases = [] if base is None else _bases(topology, feeds, (layout, after))
-    chosen = Beginning() if base is None else base(bases)
+    chosen = _from_begin(widths) if base is None else base(bases)
     return Asked(
         number=number,
         before=layout_record(name, layout),
@@ -119,6 +125,12 @@ def _feed(
         for one in plan.stores
     )
     return msgspec.structs.replace(plan, stores=stores).checked()
+
+
+def _from_begin(widths: Mapping[str, int]) -> Beginning:
+    """Told as positions: a partition that loses its begin before it was read is a lost one."""
+    places = [TopicPartition(topic, n) for topic, width in widths.items() for n in range(width)]
+    return Beginning(begin=dict.fromkeys(places, 0))
 
 
 def _bases(topology: Topology, feeds: Sequence[FeedPlan], layouts: Layouts) -> list[FeedPlan]:

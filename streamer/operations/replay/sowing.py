@@ -43,6 +43,7 @@ def sow(world: World, asked: Asked, work: Work) -> int:
     routes do."""
     stores = [(store, plan) for plan in asked.bases for store in plan.stores]
     topics = {store.target: plan.target.tasks for store, plan in stores}
+    work.check()
     world.topics.create([changelog_spec(*one, world.config) for one in topics.items()])
     left, rows = _left(world, asked), 0
     with _Sower(world, asked, work, topics=list(topics)) as sower:
@@ -50,7 +51,7 @@ def sow(world: World, asked: Asked, work: Work) -> int:
             for task in plan.tasks:
                 if left & set(_reads(asked, task)):
                     rows += sower.sow(plan, task)
-        # Tasks that keep nothing go on where the live ones were.
+        # The begin of the input, or where the live tasks were that keep nothing.
         seeded = {place for task in asked.base for place in _reads(asked, TaskId.parse(task))}
         sower.commit(dict.fromkeys(left - seeded, Positions()))
     return rows

@@ -14,14 +14,15 @@ forget    delete the topics and groups of the replaying application
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 from streamer import failpoints
 from streamer.control.operations import OperationRecord
+from streamer.errors import OperationRefusedError
 from streamer.operations.kinds import Step
-from streamer.operations.repartition.feeding import LAG_MAX
+from streamer.operations.repartition.beside import BEHIND_MAX, behind, who_is_missing
 from streamer.operations.repartition.ports import World
-from streamer.operations.repartition.request import Asked
+from streamer.operations.repartition.request import Asked, own_places
 from streamer.operations.repartition.steps import (
     CopyChangelogs,
     KeepShadows,
@@ -32,7 +33,6 @@ from streamer.operations.repartition.steps import (
     Settle,
     Switch,
 )
-from streamer.operations.repartition.switching import behind
 from streamer.operations.replay.request import inputs_of
 from streamer.operations.replay.sowing import is_sown, sow
 from streamer.operations.work import Work
@@ -73,7 +73,16 @@ class Sow(LayoutStep):
         return self.is_switched(world) or is_sown(world, self.asked)
 
     def run(self, world: World, work: Work) -> str:
+        if any(each.startswith(f"{self.asked.origin}.") for each in left(world, self.asked)):
+            raise OperationRefusedError(
+                f"{self.asked.origin} has had workers, and its positions are gone: what it has"
+                " computed cannot be gone on from",
+                hint="brokers forget positions after offsets.retention.minutes: cancel the replay,"
+                " and plan it anew",
+            )
         rows = sow(world, self.asked, work)
+        if not self.asked.base:
+            return "it begins with the begin of its input"
         return f"{rows:,} rows of {len(self.asked.base)} snapshots are there"
 
     def undo(self, world: World, work: Work) -> str:
@@ -85,42 +94,31 @@ class Follow(LayoutStep):
     id = REPLAY
 
     def is_done(self, world: World) -> bool:
-        return self.is_switched(world) or 0 <= behind(world, self.asked) <= LAG_MAX
+        return self.is_switched(world) or self._is_near(world)
+
+    def _is_near(self, world: World) -> bool:
+        if not 0 <= behind(world, self.asked) <= BEHIND_MAX:
+            return False
+        return not who_is_missing(world, self.asked)
 
     def run(self, world: World, work: Work) -> str:
         most = 0
-        while not 0 <= (left := behind(world, self.asked)) <= LAG_MAX:
+        while not self._is_near(world):
+            left = behind(world, self.asked)
             most = max(most, left)
             work.progress(
                 phase="read the input again",
                 records_done=most - max(left, 0),
                 records_total=most,
-                held_by=self._held_by(world, left),
+                held_by=who_is_missing(world, self.asked),
             )
             world.wait()
+        left = behind(world, self.asked)
         return f"the input was read again; {left:,} offsets are left, and its workers go on"
 
     def undo(self, world: World, work: Work) -> str:
         self.check_way_back(world)
         return forget(world, self.asked, work)
-
-    def _held_by(self, world: World, left: int) -> str:
-        origin, statuses = self.asked.origin, world.others(self.asked.origin)
-        failed = [
-            f"task {task} of {origin}, which has failed on {worker}: its log says why"
-            for worker, one in sorted(statuses.items())
-            for task, report in one.tasks.items()
-            if report.state == "failed"
-        ]
-        if failed:
-            return failed[0]
-        if not statuses or left < 0:
-            lacks = "of which not all tasks run" if statuses else "of which none runs"
-            return (
-                f"workers that read the input again, {lacks}: streamer replay work"
-                f" {self.asked.number} MODULE:APP"
-            )
-        return ""
 
 
 class Forget(LayoutStep):
@@ -143,9 +141,17 @@ def _is_there(world: World, asked: Asked) -> bool:
 
 
 def left(world: World, asked: Asked) -> list[str]:
-    """The topics of the replaying application that are there."""
-    own = (f"{asked.origin}-", f"{asked.origin}.")
-    return sorted(topic for topic in world.topics.topics() if topic.startswith(own))
+    """The topics of the replaying application that are there: by the names that it has made, and
+    those by which its workers find each other."""
+    return left_of(world.topics.topics(), asked)
+
+
+def left_of(there: Iterable[str], asked: Asked) -> list[str]:
+    """Those among all topics."""
+    assert asked.source is not None
+    names = {store.source for plan in asked.feeds for store in plan.stores}
+    names |= {place.topic for place in own_places(asked.source)}
+    return sorted(t for t in there if t in names or t.startswith(f"{asked.origin}."))
 
 
 def forget(world: World, asked: Asked, work: Work) -> str:
@@ -156,6 +162,8 @@ def forget(world: World, asked: Asked, work: Work) -> str:
         world.wait()
     topics = left(world, asked)
     work.check()
+    # Nobody may commit what it begins with after this.
+    world.topics.forget([asked.origin])
     world.topics.delete(topics)
     failpoints.hit("replay.after_delete")
     world.topics.forget([asked.origin])

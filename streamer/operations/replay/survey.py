@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
+from typing import NamedTuple
 
 import msgspec
 
@@ -16,14 +17,42 @@ from streamer.ids import TopicPartition
 from streamer.kafka.admin import Admin
 from streamer.kafka.changelog import Bounds
 from streamer.operations.repartition.request import Asked, Expected
-from streamer.operations.replay.beginning import Beginning, choose_beginning
-from streamer.operations.replay.request import ask_again
+from streamer.operations.replay.beginning import (
+    Beginning,
+    choose_beginning,
+    first_possible_ms,
+    moment,
+)
+from streamer.operations.replay.request import ask_again, unreachable
 from streamer.topology.graph import Topology
 from streamer.topology.partitions import external_topics, partitions
 from streamer.topology.replayed import Outputs
 from streamer.topology.routed import routed
 
-__all__ = ["survey"]
+__all__ = ["Survey", "survey"]
+
+_SHOWN = 5
+
+
+class Survey(NamedTuple):
+    """The request, and what there is of each partition of the input."""
+
+    asked: Asked
+    reach: Mapping[TopicPartition, Bounds]
+
+
+def _lost(starts: Mapping[TopicPartition, int], at_ms: int | None) -> OperationRefusedError:
+    """Of partitions that have lost their begin."""
+    shown = ", ".join(
+        f"{place} begins at {start}" for place, start in list(starts.items())[:_SHOWN]
+    )
+    return OperationRefusedError(
+        f"the input does not reach back to its begin any more: {shown}"
+        + f" and {len(starts) - _SHOWN} others" * (len(starts) > _SHOWN),
+        hint=f"begin with snapshots: the first time that will do is --from {moment(at_ms)}"
+        if at_ms
+        else "what it has lost cannot be computed again, and no snapshots reach on to its begin",
+    )
 
 
 def survey(
@@ -32,10 +61,12 @@ def survey(
     *,
     number: str,
     from_ms: int | None = None,
+    layout_max: int | None = None,
     outputs: Outputs = "off",
-) -> Asked:
-    """From the begin of the input, or from the snapshots that were made by `from_ms`. Raises as
-    `ask_again` and `choose_beginning`, and as `partitions` where layout and topics do not fit.
+) -> Survey:
+    """From the begin of the input, or from the snapshots that were made by `from_ms` in layouts up
+    to `layout_max`. Raises as `ask_again` and `choose_beginning`, and as `partitions` where layout
+    and topics do not fit.
     """
     if config.auto_offset_reset != "earliest" and from_ms is None:
         raise OperationRefusedError(
@@ -54,24 +85,37 @@ def survey(
     widths = admin.partitions(read)
     places = [TopicPartition(topic, n) for topic, width in widths.items() for n in range(width)]
     starts, ends = admin.starts(places), admin.ends(places)
+    reach = {place: Bounds(starts[place], ends[place]) for place in places}
 
     def base(plans: Sequence[FeedPlan]) -> Beginning:
         assert from_ms is not None
-        bounds = {place: Bounds(starts[place], ends[place]) for place in places}
-        chosen = choose_beginning(config, plans, planned.layout, at_ms=from_ms, bounds=bounds)
+        chosen = choose_beginning(
+            config, plans, planned.layout, at_ms=from_ms, bounds=reach, layout_max=layout_max
+        )
         # Tasks that keep nothing have nothing to be computed again.
         live = admin.committed(config.application_id, set(places) - chosen.begin.keys())
         return replace(chosen, begin=live | dict(chosen.begin))
 
-    asked = ask_again(
-        topology,
-        planned.layout,
-        number=number,
-        compacted=compacted,
-        base=None if from_ms is None else base,
-        outputs=outputs,
-    )
+    def asked_with(base: Callable[[Sequence[FeedPlan]], Beginning] | None) -> Asked:
+        return ask_again(
+            topology,
+            planned.layout,
+            number=number,
+            compacted=compacted,
+            base=base,
+            outputs=outputs,
+        )
+
+    asked = asked_with(None if from_ms is None else base)
+    if lost := unreachable(starts, asked.begin):
+
+        def first(plans: Sequence[FeedPlan]) -> Beginning:
+            at_ms = first_possible_ms(config, plans, planned.layout, bounds=reach)
+            raise _lost({place: starts[place] for place in lost}, at_ms)
+
+        asked_with(first)
     records = sum(max(ends[one] - asked.begin.get(str(one), starts[one]), 0) for one in places)
     with Control(config, reads_assignments=False) as control:
         size = sum(report.bytes for _worker, report in control.reports().values())
-    return msgspec.structs.replace(asked, expected=Expected(records=records, bytes=size))
+    expected = Expected(records=records, bytes=size)
+    return Survey(msgspec.structs.replace(asked, expected=expected), reach)

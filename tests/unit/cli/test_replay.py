@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import sys
 import time
 from argparse import Namespace
@@ -19,10 +20,13 @@ from streamer.cli.main import main
 from streamer.cli.operations import _paused_by_sigterm
 from streamer.cli.replays import comparing, planning, processes
 from streamer.errors import UnfinishedError
+from streamer.ids import TopicPartition
+from streamer.kafka.changelog import Bounds
 from streamer.operations.replay import survey
 from streamer.operations.replay.compare import Differences, Sample
 from streamer.store.keys import row
 from tests.unit.operations.repartition.front import NAME
+from tests.unit.operations.repartition.rig import INPUT
 from tests.unit.operations.replay.rig import NUMBER, Rereading
 
 APP = ("--app", NAME, "--bootstrap-servers", "127.0.0.1:9")
@@ -36,10 +40,11 @@ def shop(monkeypatch: pytest.MonkeyPatch) -> Rereading:
     def executing(_arguments: Any) -> Iterator[Any]:
         yield made.executor(), None
 
+    found = survey.Survey(made.asked, {TopicPartition(INPUT, 0): Bounds(3, 9)})
     for module in (replay, comparing, planning):
         monkeypatch.setattr(module, "executing", executing)
     monkeypatch.setattr(planning, "topology_given", lambda _arguments: made.topology)
-    monkeypatch.setattr(survey, "survey", lambda *_given, **_named: made.asked)
+    monkeypatch.setattr(survey, "survey", lambda *_given, **_named: found)
     return made
 
 
@@ -52,7 +57,9 @@ def said(capsys: pytest.CaptureFixture[str], *arguments: str, code: int = 0) -> 
 def test_it_stops_before_the_switch_which_is_asked_for_by_itself(
     shop: Rereading, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    assert "no way back after step switch" in said(capsys, "plan")
+    planned = said(capsys, "plan")
+    assert "no way back after step switch" in planned
+    assert re.search(r"sales/0 +0 +3 +9", planned)
     refused = said(capsys, "switch", code=3)
     assert f"replay {NUMBER} has not computed the state yet" in refused
     applied = said(capsys, "apply")
@@ -89,6 +96,10 @@ def test_differences_have_sums_and_samples(
     shop: Rereading, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     said(capsys, "plan")
+    assert "there is nothing to compare: replay replay-1 is not begun" in said(
+        capsys, "diff", code=3
+    )
+    said(capsys, "apply")
     live, again = row(1, b'{"count":2}'), row(1, b'{"count":1}')
     one = Differences(
         store="totals",

@@ -16,7 +16,11 @@ def test_it_is_removed_but_for_what_is_in_use_and_what_is_of_others(tmp_path: Pa
     with WorkerDirectory.open(tmp_path, "gone", slot=0) as used:
         assert remove_state(tmp_path, "gone") == ["w1"]
         assert (used.path / "tasks" / "0_0").is_dir()
+    (tmp_path / "gone" / "worker-1.bak").mkdir()
     assert remove_state(tmp_path, "gone") == ["w0"]
+    assert [path.name for path in (tmp_path / "gone").iterdir()] == ["worker-1.bak"]
+    (tmp_path / "gone" / "worker-1.bak").rmdir()
+    assert remove_state(tmp_path, "gone") == []
     assert [path.name for path in tmp_path.iterdir()] == ["other"]
     assert len(list((tmp_path / "other").iterdir())) == 2
     assert remove_state(tmp_path, "never") == []

@@ -8,6 +8,7 @@ import pytest
 
 from streamer.errors import ConfigError, KafkaUnavailableError
 from streamer.ids import TopicPartition
+from streamer.worker import followed
 from streamer.worker.followed import Brake, Followed
 
 A, B = TopicPartition("in", 0), TopicPartition("in", 1)
@@ -37,23 +38,40 @@ def test_brokers_that_are_away_are_waited_for_and_a_mistake_is_told() -> None:
 
     one = Followed(ask, [A])
     one.start()
-    one._thread.join(30)
+    one._threads[0].join(30)
     with pytest.raises(ConfigError, match="not granted"):
         one.limits()
     assert one._limits == {A: 4}
     one.close()
 
 
-def test_whoever_follows_is_stopped_once_that_is_over() -> None:
+def test_whoever_follows_is_stopped_once_that_is_over(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(followed, "_OVER_S", 0.01)
     over = threading.Event()
     stopping = threading.Event()
     one = Followed(dict, [A], is_over=over.is_set, ended=stopping.set)
     one.start()
-    assert not stopping.wait(3)
+    assert not stopping.wait(1)
     over.set()
     assert stopping.wait(30)
-    one._thread.join(30)
-    assert not one._thread.is_alive()
+    one.close()
+    assert not any(each.is_alive() for each in one._threads)
+
+
+def test_trouble_with_that_question_is_asked_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(followed, "_OVER_S", 0.01)
+    answers = iter([OSError("strange"), KafkaUnavailableError("away", hint=""), True])
+
+    def is_over() -> bool:
+        answer = next(answers)
+        if isinstance(answer, Exception):
+            raise answer
+        return answer
+
+    stopping = threading.Event()
+    one = Followed(dict, [A], is_over=is_over, ended=stopping.set)
+    one.start()
+    assert stopping.wait(30)
     one.close()
 
 

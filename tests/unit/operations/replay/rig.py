@@ -42,7 +42,7 @@ class Rereading(Shop):
 
     own_topics: tuple[tuple[str, int], ...] = ((OWN, 1),)
     # All done before the switch, whenever that is.
-    rounds_max = 2
+    rounds_max = 1
 
     def __init__(self) -> None:
         super().__init__({0: 1, 1: 1}, width=2)
@@ -128,14 +128,19 @@ class Rereading(Shop):
         assert application == ORIGIN
         if not self.is_needed:
             return {}
-        state = "failed" if self.failed else "running"
+        # Who says that its tasks run has made its topics.
+        self._read_again()
+        assert self.asked.source is not None
+        tasks = {str(task): TaskReport(state="running") for task in self.asked.source.layout.tasks}
+        if self.failed:
+            tasks["0_0"] = TaskReport(state="failed")
         return {
             "r": StatusRecord(
                 format=1,
                 number=1,
                 worker="r",
                 incarnation="0123456789abcdef.1",
-                tasks={"0_0": TaskReport(state=state)},  # type: ignore[arg-type]
+                tasks=tasks,
                 shape="again",
                 host="host-r",
             )
@@ -165,7 +170,6 @@ class Based(Rereading):
     Its input has lost what lay before."""
 
     own_topics = ()
-    rounds_max = 1
     begin_at = 1
 
     def _make(self) -> None:

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 
 from streamer.config import Config
@@ -14,7 +15,7 @@ from streamer.ids import TaskId, TopicPartition
 from streamer.kafka.changelog import Bounds
 from streamer.layout import ApplicationLayout
 from streamer.operations.replay import beginning as module
-from streamer.operations.replay.beginning import Beginning, choose_beginning
+from streamer.operations.replay.beginning import Beginning, choose_beginning, first_possible_ms
 from streamer.operations.replay.request import ask_again
 from streamer.snapshot.manifest import Manifest, Position
 from tests.unit.operations.repartition.front import NAME
@@ -181,3 +182,25 @@ def test_what_tasks_send_to_each_other_is_in_no_snapshot() -> None:
             number="r",
             base=lambda _: Beginning(),
         )
+
+
+def test_the_first_time_that_will_do_is_that_of_the_last_task_to_have_a_snapshot(
+    chosen: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    repository = Repository(
+        t0_1=[manifest(0, 300, 60), manifest(0, 200, 50), manifest(0, 100, 10)],
+        t1_1=[manifest(1, 400, 40), manifest(1, 250, 25)],
+    )
+    chosen(repository, 400)
+    [feed] = ask_again(totals().topology(), planned(totals(), 2).layout, number="r").feeds
+    plan = msgspec.structs.replace(feed, target=feed.source)
+    config = Config(
+        application_id=NAME,
+        bootstrap_servers="127.0.0.1:9",
+        snapshot_repository="file:///snapshots",
+    )
+    places = {TopicPartition(INPUT, number): Bounds(40 * (1 - number), 100) for number in range(2)}
+    layout = planned(totals(), 2).layout
+    assert first_possible_ms(config, [plan], layout, bounds=places) == 250
+    places[TopicPartition(INPUT, 1)] = Bounds(50, 100)
+    assert first_possible_ms(config, [plan], layout, bounds=places) is None

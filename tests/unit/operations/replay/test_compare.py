@@ -138,3 +138,12 @@ def test_one_that_never_comes_so_far_ends_the_comparison(monkeypatch: pytest.Mon
     )
     with pytest.raises(UnfinishedError, match=f"{ORIGIN} is 4 offsets behind"):
         shop.found(timeout_s=1)
+
+
+def test_one_that_was_trimmed_is_not_compared() -> None:
+    shop = made()
+    shop.broker.delete_before(TopicPartition(LIVE, 0), 2)
+    one = shop.found()
+    assert one.unknown == f"{LIVE}/0 was trimmed: older rows are in snapshots alone"
+    assert not one.is_equal
+    assert (one.same, one.added, one.gone) == (0, 0, 0)

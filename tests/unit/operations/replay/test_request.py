@@ -126,3 +126,17 @@ def test_an_id_that_is_too_long_for_another_one_is_refused() -> None:
     app.stream(INPUT, key=str, value=int).group_by_key().count(store="totals")
     with pytest.raises(TopologyError, match="application id"):
         asked(app)
+
+
+def test_results_that_are_read_again_are_not_written_once_more() -> None:
+    app = App(NAME)
+    app.stream(INPUT, key=str, value=int).to("middle")
+    app.stream("middle", key=str, value=int).group_by_key().count(store="totals")
+    layout = partitions(app.topology(), {INPUT: 2, "middle": 2}).layout
+    ask_again(app.topology(), layout, number="replay-1", outputs="side")
+    with pytest.raises(OperationRefusedError, match="reads middle, which it writes as well"):
+        ask_again(app.topology(), layout, number="replay-1", outputs="on")
+
+
+def test_all_that_is_read_is_told_as_positions() -> None:
+    assert asked(tasks=2).begin == {f"{INPUT}/{number}": 0 for number in range(4)}

@@ -32,7 +32,7 @@ def test_workers_that_are_missing_and_tasks_that_have_failed_are_told() -> None:
     away = Away(shop)
     executor.start(number)
     assert away.looks > 8
-    assert f"streamer replay work {shop.asked.number} MODULE:APP" in "\n".join(told)
+    assert f"task 0_0 of {ORIGIN}, which does not run: streamer replay work" in "\n".join(told)
     assert f"task 0_0 of {ORIGIN}, which has failed on r: its log says why" in told
 
 
