@@ -10,11 +10,11 @@ from streamer.cli.operations import executing
 from streamer.cli.options import Commands, add_command, application
 from streamer.cli.output import print_json, print_table
 from streamer.cli.replays.choosing import chosen
-from streamer.cli.replays.rows import RowsShown
 from streamer.cli.rows import text
 from streamer.errors import OperationRefusedError
 
 if TYPE_CHECKING:
+    from streamer.cli.replays.rows import RowsShown
     from streamer.control.operations import OperationRecord
     from streamer.operations.replay.compare import Differences
 
@@ -45,6 +45,7 @@ def add(verbs: Commands) -> argparse.ArgumentParser:
 def _diff(arguments: argparse.Namespace) -> int:
     with executing(arguments) as (executor, _display):
         record = chosen(arguments.id, executor.books())
+    from streamer.cli.replays.rows import RowsShown
     from streamer.feed.ports import KafkaPorts
     from streamer.operations.repartition.request import read_request
     from streamer.operations.replay.compare import compare
