@@ -14,11 +14,13 @@ forget    delete the topics and groups of the replaying application
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 from streamer import failpoints
 from streamer.control.operations import OperationRecord
 from streamer.errors import OperationRefusedError
+from streamer.ids import TopicPartition
+from streamer.kafka.api import Committed
 from streamer.operations.kinds import Step
 from streamer.operations.repartition.beside import BEHIND_MAX, behind, who_is_missing
 from streamer.operations.repartition.ports import World
@@ -91,19 +93,17 @@ class Sow(LayoutStep):
 
 
 class Follow(LayoutStep):
+    """Whoever goes on with it looks once more: near is what it finds then."""
+
     id = REPLAY
+    has_come = False
 
     def is_done(self, world: World) -> bool:
-        return self.is_switched(world) or self._is_near(world)
-
-    def _is_near(self, world: World) -> bool:
-        if not 0 <= behind(world, self.asked) <= BEHIND_MAX:
-            return False
-        return not who_is_missing(world, self.asked)
+        return self.is_switched(world) or self.has_come
 
     def run(self, world: World, work: Work) -> str:
-        most = 0
-        while not self._is_near(world):
+        live, most = world.ports.known(self.asked.application, inputs_of(self.asked)), 0
+        while not self._is_near(world, live):
             left = behind(world, self.asked)
             most = max(most, left)
             work.progress(
@@ -113,12 +113,22 @@ class Follow(LayoutStep):
                 held_by=who_is_missing(world, self.asked),
             )
             world.wait()
+        self.has_come = True
         left = behind(world, self.asked)
         return f"the input was read again; {left:,} offsets are left, and its workers go on"
 
     def undo(self, world: World, work: Work) -> str:
         self.check_way_back(world)
         return forget(world, self.asked, work)
+
+    def _is_near(self, world: World, live: Mapping[TopicPartition, Committed]) -> bool:
+        """Whether it has come to where the live one was at the begin of this, and is not far from
+        where that is by now."""
+        own = world.ports.known(self.asked.origin, list(live))
+        if any(place not in own or own[place].position < at.position for place, at in live.items()):
+            return False
+        is_close = 0 <= behind(world, self.asked) <= BEHIND_MAX
+        return is_close and not who_is_missing(world, self.asked)
 
 
 class Forget(LayoutStep):
