@@ -89,6 +89,8 @@ class Sow(LayoutStep):
 
     def undo(self, world: World, work: Work) -> str:
         self.check_way_back(world)
+        if not _is_there(world, self.asked):
+            return f"nothing is left of {self.asked.origin}"
         return forget(world, self.asked, work)
 
 
