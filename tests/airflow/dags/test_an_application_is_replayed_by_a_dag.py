@@ -52,15 +52,17 @@ def code(here: Runs, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
 
 
 @contextmanager
-def reading_again(here: Runs, code: str, number: int) -> Iterator[list[BaseException]]:
+def reading_again(here: Runs, code: str) -> Iterator[list[BaseException]]:
     """The task `read_again` beside the others, which `DAG.test` runs one after the other."""
     failed: list[BaseException] = []
+    before = here.operations().keys()
 
     def read() -> None:
         try:
-            while len(found := sorted(here.operations())) < number:
+            while not (found := here.operations().keys() - before):
                 time.sleep(0.5)
-            task = ReadAgainOperator(task_id="read_again", approved=[{"operation": found[-1]}])
+            [name] = found
+            task = ReadAgainOperator(task_id="read_again", approved=[{"operation": name}])
             task.execute(context(code=code, processes=2))
         except BaseException as error:
             failed.append(error)
@@ -98,7 +100,7 @@ def judge(here: Runs) -> None:
 def test_it_is_rejected_with_what_differs_and_then_carried_out(here: Runs, code: str) -> None:
     admin = Admin(here.config)
     with Feeder(here.made, rate=20) as feeder:
-        with reading_again(here, code, 1) as failed:
+        with reading_again(here, code) as failed:
             refused = here.run(DAG, answers={"approve": "Approve", "approve_switch": "Reject"})
         assert failed == []
         assert states(refused)["approve_switch"] == "failed", states(refused)
@@ -110,7 +112,7 @@ def test_it_is_rejected_with_what_differs_and_then_carried_out(here: Runs, code:
         assert left(here) == []
         assert current_record(here.config, admin).number == 1  # type: ignore[union-attr]
 
-        with reading_again(here, code, 2) as failed:
+        with reading_again(here, code) as failed:
             done = here.run(DAG, answers=BOTH, outputs="side")
         assert failed == []
         expected: dict[str, Any] = dict.fromkeys((*STAGES, "finish", "settle"), "success")
