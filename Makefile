@@ -111,7 +111,7 @@ test-celery: setup servers  ## what docker-compose.yml runs, natively: PostgreSQ
 chaos: setup  ## tests that kill processes and break disks and connections
 	$(PY) -m pytest tests -m chaos $(ARGS)
 
-bench: setup  ## measure: NAME=throughput|restore|bootstrap|scale|placement|fleet|failover|trim|snapshot|split|repartition [JSON=1]
+bench: setup  ## measure: NAME=throughput|restore|bootstrap|scale|placement|fleet|failover|trim|snapshot|split|repartition|replay [JSON=1]
 	@$(PY) -m bench $(NAME) $(if $(JSON),--json) $(ARGS)
 
 format: setup  ## format the code and apply safe fixes

@@ -24,6 +24,7 @@ NAMES = (
     "snapshot",
     "split",
     "repartition",
+    "replay",
 )
 
 

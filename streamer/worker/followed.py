@@ -3,6 +3,7 @@ further.
 
 A thread asks for the other one's committed positions. So what is processed between two answers is
 what the other one had processed between two of its commits, and never more than it has committed.
+While it is far behind it commits rarely, since what a key had in between is nobody's business.
 It asks as well whether there is anything to follow any more, and stops the worker where not; and
 how far the other one is behind its input: while that is much, who follows leaves the brokers to it.
 """
@@ -24,7 +25,7 @@ from streamer.kafka.positions import committed
 from streamer.record import Headers
 from streamer.topology.partitions import Partitions
 
-__all__ = ["Brake", "Followed", "Lead", "following"]
+__all__ = ["Brake", "Followed", "Lead", "following", "intervals"]
 
 Ask = Callable[[], Mapping[TopicPartition, int]]
 
@@ -36,6 +37,7 @@ _OVER_S = 2.0
 _BRAKE_LOOKS = 4
 # Near its lead nobody brakes: in a pause that one falls behind, and is waited for.
 _NEAR = 100_000
+_FAR_COMMIT_MS = 10_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,13 +60,16 @@ class Brake:
         self._own = own
         self._lag_max = lag_max
         self.is_on = False
+        self.is_far = False
+        """Whether who follows has yet far to go."""
 
     def look(self, live: Mapping[TopicPartition, int]) -> None:
+        self.is_far = _behind(self._own(), live) > _NEAR
         if not self._lag_max:
             return
         lag = _behind(live, self._ends())
         most = self._lag_max // 2 if self.is_on else self._lag_max
-        is_on = lag > most and _behind(self._own(), live) > _NEAR
+        is_on = lag > most and self.is_far
         if is_on != self.is_on:
             _log.warning(
                 "the live application is %s offsets behind its input: what is read again %s",
@@ -117,6 +122,11 @@ class Followed(Closable):
             raise self.failure
         return self._nothing if self._brake and self._brake.is_on else self._limits
 
+    def commit_ms(self, usual_ms: int, timeout_ms: int) -> int:
+        """How long to collect for a transaction that is aborted after `timeout_ms`."""
+        is_far = self._brake is not None and self._brake.is_far
+        return max(usual_ms, min(_FAR_COMMIT_MS, timeout_ms // 4)) if is_far else usual_ms
+
     def look(self) -> None:
         """Ask once."""
         found = self._ask()
@@ -161,6 +171,12 @@ class Followed(Closable):
                 _log.exception("whether it is over is not known at present")
 
 
+def intervals(config: Config, followed: Followed | None) -> Callable[[], int]:
+    """Between the commits of a worker, in ms."""
+    usual_ms, timeout_ms = config.commit_ms, config.transaction_timeout_ms
+    return lambda: usual_ms if followed is None else followed.commit_ms(usual_ms, timeout_ms)
+
+
 def following(
     config: Config,
     planned: Partitions,
@@ -168,9 +184,9 @@ def following(
     *,
     stopping: threading.Event,
     closing: ExitStack,
-) -> Callable[[], Mapping[TopicPartition, int]] | None:
-    """How far this group has come with the topics of others, for as long as `closing` is open; None
-    without a lead. `stopping` is set where it is over."""
+) -> Followed | None:
+    """Looks how far the group has come with the topics of others, for as long as `closing` is open;
+    None without a lead. `stopping` is set where it is over."""
     if lead is None:
         return None
     places = [
@@ -196,4 +212,4 @@ def following(
     )
     closing.callback(one.close)
     one.start()
-    return one.limits
+    return one

@@ -80,6 +80,7 @@ class Loop:
         pausing: Pausing,
         held_bytes_max: int,
         renew: Callable[[], None],
+        commit_ms: Callable[[], int] | None = None,
     ) -> None:
         self._config = config
         self._clock = clock
@@ -90,6 +91,7 @@ class Loop:
         self._pausing = pausing
         self._held_bytes_max = held_bytes_max
         self._renew = renew
+        self._commit_ms = commit_ms or (lambda: config.commit_ms)
         self._collector = Collector()
         self._appetite = Appetite(budget(config).batch_bytes, config.max_poll_records)
         self._seen = -1
@@ -162,7 +164,7 @@ class Loop:
         """How long the fetch may wait: not beyond the next commit."""
         if not self._has_uncommitted():
             return self._config.poll_ms
-        due = self._committed_ms + self._config.commit_ms - self._clock.monotonic_ms()
+        due = self._committed_ms + self._commit_ms() - self._clock.monotonic_ms()
         return min(max(due, 0), self._config.poll_ms)
 
     def _process(self) -> None:
@@ -212,7 +214,7 @@ class Loop:
                 task.refresh_positions = True
         held_bytes = sum(task.pipeline.held_bytes for task in running)
         is_due = held_bytes >= self._held_bytes_max or any(task.is_closing for task in running)
-        if not is_due and now_ms - self._committed_ms < self._config.commit_ms:
+        if not is_due and now_ms - self._committed_ms < self._commit_ms():
             return False
         return self._has_uncommitted()
 

@@ -50,7 +50,7 @@ from streamer.topology.partitions import Partitions, external_topics
 from streamer.topology.routed import routed
 from streamer.worker.checks import check
 from streamer.worker.chores import Chores
-from streamer.worker.followed import Lead, following
+from streamer.worker.followed import Followed, Lead, following, intervals
 from streamer.worker.following import Following
 from streamer.worker.former import Former
 from streamer.worker.gauges import Gauges, show_budget
@@ -106,6 +106,7 @@ class Worker:
         self._solo = solo
         self._follows = follows
         self._stamp = follows.stamp if follows else None
+        self._followed: Followed | None = None
         check(topology, config)
         self._directory = WorkerDirectory.open(
             config.state_dir, topology.application_id, worker_id=config.worker_id, slot=slot
@@ -173,11 +174,13 @@ class Worker:
             )
             labels = self._topology.application_id, self.worker_id, self.config.zone
             metrics.worker_info.labels(*labels).set(1)
+            self._followed = following(
+                self.config, planned, self._follows, stopping=self._stopping, closing=closing
+            )
             return self._run(planned, closing)
 
     def _run(self, planned: Partitions, closing: ExitStack) -> int:
-        parts = budget(self.config)
-        show_budget(parts)
+        show_budget(parts := budget(self.config))
         reader = InputConsumer(self.config)
         closing.callback(reader.close)
         output = WorkerOutput(self.config, self._producer(planned), stamp=self._stamp)
@@ -220,6 +223,7 @@ class Worker:
             ),
             held_bytes_max=parts.record_cache_bytes,
             renew=lambda: output.renew(self._producer(planned)),
+            commit_ms=intervals(self.config, self._followed),
         )
         watch = Watch(self.config, loop, serving, gauges=Gauges(tasks), clock=self._clock)
         upkeep = Upkeep(
@@ -289,9 +293,7 @@ class Worker:
             recent_bytes=parts.recent_rows_bytes,
             layout=planned.layout,
             ahead=read_ahead(self.config, planned, closing),
-            limits=following(
-                self.config, planned, self._follows, stopping=self._stopping, closing=closing
-            ),
+            limits=self._followed.limits if self._followed else None,
             lead=self._follows.group if self._follows else "",
         )
         around = KafkaSurroundings(

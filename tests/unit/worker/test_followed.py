@@ -98,3 +98,18 @@ def test_near_the_live_one_nothing_brakes_and_without_a_limit_never() -> None:
         brake = Brake(lambda: ends, lambda own=own: own, lag_max=lag_max)  # type: ignore[misc]
         brake.look(live)
         assert not brake.is_on
+
+
+def test_who_is_far_behind_collects_for_longer() -> None:
+    live, own = {A: 500_000}, {A: 100_000}
+    brake = Brake(lambda: live, lambda: own, lag_max=0)
+    one = Followed(lambda: live, [A], brake=brake)
+    assert one.commit_ms(100, 60_000) == 100, "not known yet"
+    brake.look(live)
+    assert one.commit_ms(100, 60_000) == 10_000
+    assert one.commit_ms(100, 8_000) == 2_000
+    assert one.commit_ms(20_000, 60_000) == 20_000
+    own = {A: 450_000}
+    brake.look(live)
+    assert one.commit_ms(100, 60_000) == 100
+    assert Followed(dict, [A]).commit_ms(100, 60_000) == 100
