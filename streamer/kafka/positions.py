@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import Any
 
 from confluent_kafka import Consumer, KafkaError, KafkaException
 from confluent_kafka import TopicPartition as Address
 
+from streamer.closable import Closable
 from streamer.config import Config
 from streamer.ids import TopicPartition
 from streamer.kafka import settings
@@ -18,7 +19,7 @@ from streamer.kafka.attempts import Attempts
 from streamer.kafka.faults import error_of
 from streamer.kafka.rights import on_group, on_topics
 
-__all__ = ["committed", "positions"]
+__all__ = ["PositionsReader", "committed", "positions"]
 
 _LOOK_S = 2.0
 
@@ -41,9 +42,55 @@ def committed(
     addresses = [Address(*each) for each in places]
     if not addresses:
         return {}
-    found = Attempts(timeout_s, config.bootstrap_servers, stopping=stopping)(
-        f"asking for the positions of {group}",
+    return _committed(
+        Attempts(timeout_s, config.bootstrap_servers, stopping=stopping),
+        group,
+        addresses,
         lambda left_s: positions(config, group, addresses, left_s=left_s, is_stable=is_stable),
+    )
+
+
+class PositionsReader(Closable):
+    """Asks again and again, as they were before transactions that are open, by one client: a new
+    one costs more than the question. Used by one thread."""
+
+    def __init__(self, config: Config, group: str) -> None:
+        self._config = config
+        self._group = group
+        self._consumer: Consumer | None = None
+
+    def committed(
+        self, places: Iterable[TopicPartition], *, timeout_s: float
+    ) -> dict[TopicPartition, Committed]:
+        """Raises as the function of that name."""
+        addresses = [Address(*each) for each in places]
+        attempts = Attempts(timeout_s, self._config.bootstrap_servers)
+        return _committed(
+            attempts, self._group, addresses, lambda left_s: self._ask(addresses, left_s)
+        )
+
+    def close(self) -> None:
+        consumer, self._consumer = self._consumer, None
+        if consumer is not None:
+            consumer.close()
+
+    def _ask(self, addresses: list[Address], left_s: float) -> Any:
+        if self._consumer is None:
+            self._consumer = Consumer(_settings(self._config, self._group, is_stable=False))
+        try:
+            return _asked(self._consumer, addresses, time.monotonic() + left_s)
+        except BaseException:
+            # One that is in trouble may stay so.
+            self.close()
+            raise
+
+
+def _committed(
+    attempts: Attempts, group: str, addresses: list[Address], ask: Callable[[float], Any]
+) -> dict[TopicPartition, Committed]:
+    found = attempts(
+        f"asking for the positions of {group}",
+        ask,
         on_group("Describe", group),
         on_topics("Describe", {address.topic for address in addresses}),
     )
@@ -52,6 +99,11 @@ def committed(
         for one in found
         if one.offset >= 0
     }
+
+
+def _settings(config: Config, group: str, *, is_stable: bool) -> dict[str, Any]:
+    level = "read_committed" if is_stable else "read_uncommitted"
+    return settings.admin(config) | {"group.id": group, "isolation.level": level}
 
 
 def positions(
@@ -64,9 +116,7 @@ def positions(
 ) -> Any:
     """By a consumer: the admin client crashes (librdkafka 2.16) when it is told that the group's
     coordinator still loads."""
-    level = "read_committed" if is_stable else "read_uncommitted"
-    made = settings.admin(config) | {"group.id": group, "isolation.level": level}
-    consumer = Consumer(made)
+    consumer = Consumer(_settings(config, group, is_stable=is_stable))
     try:
         return _asked(consumer, addresses, time.monotonic() + left_s)
     finally:

@@ -21,7 +21,7 @@ from streamer.config import Config
 from streamer.errors import InvariantError, KafkaUnavailableError, StreamerError
 from streamer.ids import TopicPartition
 from streamer.kafka.admin import Admin
-from streamer.kafka.positions import committed
+from streamer.kafka.positions import PositionsReader
 from streamer.record import Headers
 from streamer.topology.partitions import Partitions
 
@@ -147,7 +147,7 @@ class Followed(Closable):
             looks += 1
             try:
                 self.look()
-                if self._brake and looks % _BRAKE_LOOKS == 0:
+                if self._brake and (self._brake.is_far or looks % _BRAKE_LOOKS == 0):
                     self._brake.look(self._limits)
             except KafkaUnavailableError as error:
                 _log.warning("how far the other application is is not known at present: %s", error)
@@ -158,7 +158,8 @@ class Followed(Closable):
                 self.failure = InvariantError(f"looking at the other application: {error!r}")
                 _log.exception("looking at the other application has failed")
                 return
-            self._closing.wait(_LOOK_S)
+            is_far = self._brake is not None and self._brake.is_far
+            self._closing.wait(_BRAKE_LOOKS * _LOOK_S if is_far else _LOOK_S)
 
     def _watch(self) -> None:
         while not self._closing.wait(_OVER_S):
@@ -196,20 +197,21 @@ def following(
         for number in range(width)
     ]
 
-    def known(group: str) -> dict[TopicPartition, int]:
-        # As they were before transactions that are open: those are committed for certain.
-        found = committed(config, group, places, timeout_s=_ASK_S, is_stable=False)
+    # As they were before transactions that are open: those are committed for certain.
+    live = PositionsReader(config, lead.group)
+    own = PositionsReader(config, config.application_id)
+
+    def known(of: PositionsReader) -> dict[TopicPartition, int]:
+        found = of.committed(places, timeout_s=_ASK_S)
         return {place: one.position for place, one in found.items()}
 
     admin = Admin(config, timeout_s=_ASK_S)
-    brake = Brake(
-        lambda: admin.ends(places),
-        lambda: known(config.application_id),
-        lag_max=config.replay_lag_max,
-    )
+    brake = Brake(lambda: admin.ends(places), lambda: known(own), lag_max=config.replay_lag_max)
     one = Followed(
-        lambda: known(lead.group), places, brake=brake, is_over=lead.is_over, ended=stopping.set
+        lambda: known(live), places, brake=brake, is_over=lead.is_over, ended=stopping.set
     )
-    closing.callback(one.close)
+    for each in (live, own, one):
+        # The thread that uses them ends first.
+        closing.callback(each.close)
     one.start()
     return one

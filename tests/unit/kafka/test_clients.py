@@ -30,6 +30,7 @@ from streamer.kafka.changelog import ChangelogConsumer
 from streamer.kafka.changes import Changes
 from streamer.kafka.consumer import InputConsumer
 from streamer.kafka.group import Membership
+from streamer.kafka.positions import PositionsReader
 from streamer.kafka.readers import Readers
 from streamer.kafka.registry.client import Registry
 from streamer.kafka.stuck import answers_others
@@ -248,6 +249,7 @@ def everything() -> Iterator[Callable[[], Any]]:
     yield lambda: ask_in_vain(Admin(given))
     yield lambda: Admin(given).fence("spend-w1")
     yield lambda: Admin(given).committed("spend", [PLACE])
+    yield lambda: PositionsReader(given, "spend").committed([PLACE], timeout_s=1)
     yield lambda: lose(InputConsumer(given))
     yield lambda: lose(ChangelogConsumer(given))
     yield lambda: TableReader(given, [PLACE])
@@ -262,7 +264,7 @@ def everything() -> Iterator[Callable[[], Any]]:
 
 
 def role_of(site: Site) -> str:
-    if site.function in ("positions", "answers_others"):
+    if site.function in ("positions", "PositionsReader._ask", "answers_others"):
         return "admin"  # they ask for others
     if site.function.startswith(("Changes", "Coordinators", "Readers")):
         return "admin"
