@@ -79,7 +79,7 @@ class Asked(Struct, frozen=True, kw_only=True, omit_defaults=True, forbid_unknow
     """Where the rows of these go."""
 
     begin: dict[str, Whole] = {}
-    """Where it begins to read, by partition."""
+    """Where it begins to read, by partition; with their begin where none is named."""
 
     outputs: Outputs = "off"
     """Where what it forwards to topics of others goes: nowhere, to topics of its own, or there."""

@@ -57,13 +57,16 @@ class KafkaWorld(Closable):
         return self._feeding
 
     def others(self, application: str) -> Mapping[str, StatusRecord]:
-        if application not in self._others:
-            config = replace(self.config, application_id=application)
-            try:
+        try:
+            if application not in self._others:
+                config = replace(self.config, application_id=application)
                 self._others[application] = Control(config, reads_assignments=False)
-            except TopicMissingError:
-                return {}
-        return alive(self._others[application])
+            return alive(self._others[application])
+        except TopicMissingError:
+            # None has run there yet, or what they had is deleted.
+            if (gone := self._others.pop(application, None)) is not None:
+                gone.close()
+            return {}
 
     def snapshot(self, application: str, task: TaskId, record: SeedRecord) -> SnapshotSeed:
         return SnapshotSeed(self.config, task, record, application=application)

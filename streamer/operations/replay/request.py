@@ -76,7 +76,7 @@ def ask_again(
         if each.stores
     ]
     bases = [] if base is None else _bases(topology, feeds, (layout, after))
-    chosen = _from_begin(widths) if base is None else base(bases)
+    chosen = Beginning() if base is None else base(bases)
     return Asked(
         number=number,
         before=layout_record(name, layout),
@@ -125,12 +125,6 @@ def _feed(
         for one in plan.stores
     )
     return msgspec.structs.replace(plan, stores=stores).checked()
-
-
-def _from_begin(widths: Mapping[str, int]) -> Beginning:
-    """Told as positions: a partition that loses its begin before it was read is a lost one."""
-    places = [TopicPartition(topic, n) for topic, width in widths.items() for n in range(width)]
-    return Beginning(begin=dict.fromkeys(places, 0))
 
 
 def _bases(topology: Topology, feeds: Sequence[FeedPlan], layouts: Layouts) -> list[FeedPlan]:

@@ -98,7 +98,7 @@ class _Sower(Closable):
     def commit(self, known: Mapping[TopicPartition, Positions]) -> None:
         """Where each is read from, and what its task knew there."""
         begin = {
-            place: Committed(self._asked.begin[str(place)], self._note(place.topic, inside))
+            place: Committed(self._asked.begin.get(str(place), 0), self._note(place.topic, inside))
             for place, inside in known.items()
         }
         if begin:
@@ -140,7 +140,7 @@ class _Sower(Closable):
         number = next(n for n, one in layout.subtopologies.items() if topic in one.inputs)
         stores = {
             store.name: store.kind
-            for plan in self._asked.bases
+            for plan in self._asked.feeds
             if plan.subtopology == number
             for store in plan.stores
         }
@@ -159,6 +159,7 @@ def _reads(asked: Asked, task: TaskId) -> list[TopicPartition]:
 
 
 def _left(world: World, asked: Asked) -> set[TopicPartition]:
-    """The partitions of which who reads again does not know yet where to begin."""
-    places = {one for one in inputs_of(asked) if str(one) in asked.begin}
+    """The partitions of which who reads again does not know yet where to begin: that is told for
+    the begin as well, so that one which loses it before it was read is a lost position."""
+    places = {one for one in inputs_of(asked) if not asked.begin or str(one) in asked.begin}
     return places - world.ports.known(asked.origin, sorted(places)).keys()

@@ -59,7 +59,7 @@ def test_it_stops_before_the_switch_which_is_asked_for_by_itself(
 ) -> None:
     planned = said(capsys, "plan")
     assert "no way back after step switch" in planned
-    assert re.search(r"sales/0 +0 +3 +9", planned)
+    assert re.search(r"sales/0 +3 +3 +9", planned)
     refused = said(capsys, "switch", code=3)
     assert f"replay {NUMBER} has not computed the state yet" in refused
     applied = said(capsys, "apply")

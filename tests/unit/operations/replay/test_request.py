@@ -136,7 +136,3 @@ def test_results_that_are_read_again_are_not_written_once_more() -> None:
     ask_again(app.topology(), layout, number="replay-1", outputs="side")
     with pytest.raises(OperationRefusedError, match="reads middle, which it writes as well"):
         ask_again(app.topology(), layout, number="replay-1", outputs="on")
-
-
-def test_all_that_is_read_is_told_as_positions() -> None:
-    assert asked(tasks=2).begin == {f"{INPUT}/{number}": 0 for number in range(4)}

@@ -8,8 +8,10 @@ from streamer.control.operations import OperationRecord
 from streamer.operations.executor import Executor
 from streamer.operations.fake import FakeTable
 from streamer.operations.replay.steps import is_over
+from streamer.task.metadata import Metadata, marks
 from tests.unit.operations.repartition.front import NAME
-from tests.unit.operations.replay.rig import ORIGIN, Rereading
+from tests.unit.operations.repartition.rig import INPUT
+from tests.unit.operations.replay.rig import ORIGIN, Based, Rereading
 
 
 def begun(shop: Rereading) -> tuple[Executor, list[str], str]:
@@ -71,3 +73,16 @@ def test_its_workers_are_needed_until_the_switch_and_not_while_it_is_taken_back(
     assert is_over(replace(done, state="running", steps=steps))
     steps = tuple(replace(step, state="running") for step in done.steps)
     assert not is_over(replace(done, state="running", steps=steps))
+
+
+def test_where_it_begins_is_told_as_positions_whether_with_snapshots_or_not() -> None:
+    for shop, at, known in ((Rereading(), 0, (-1, [])), (Based(), 1, (77, [70]))):
+        shop._read_again = lambda: None  # type: ignore[method-assign]
+        executor, _told, number = begun(shop)
+        assert executor.start(number, until="base").state == "paused"
+        found = shop.broker.groups[ORIGIN]
+        assert {place.partition: one.position for place, one in found.items()} == {0: at, 1: at}
+        for one in found.values():
+            note = Metadata.decode(one.metadata)
+            assert (note.stream_time_ms, list(note.times.values())) == known
+            assert note.marks == marks([INPUT], shop.topology.subtopologies[0].stores)
