@@ -30,6 +30,7 @@ def test_killed_anywhere_it_ends_with_what_was_computed_and_leaves_nothing_of_wh
     assert len(check_kills(carried_out, POINTS)) > 30
 
 
+@thorough
 @pytest.mark.slow
 def test_cancelled_anywhere_before_the_switch_it_leaves_nothing() -> None:
     granted = check_cancels(cancelled, POINTS, every=97)
