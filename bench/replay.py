@@ -13,13 +13,11 @@ from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
-from bench.broker import running_broker
 from bench.check import read_committed
-from bench.events import Workload
 from bench.measure import Measurement, measure
 from bench.options import Options
 from bench.report import Column, Row
-from bench.run import Progress, Source, failure, say, start
+from bench.run import Progress, Source, failure, in_turns, start
 from bench.systems import Case, System, streamer, streamer_again
 from streamer.ids import changelog_topic
 
@@ -41,24 +39,7 @@ SYSTEMS: tuple[System, ...] = streamer.SYSTEMS
 
 def run(options: Options, emit: Callable[[list[Row]], None]) -> None:
     """Calls ``emit`` with all runs of a system as soon as they are done."""
-    systems = options.chosen(SYSTEMS)
-    workload = Workload(
-        events=options.events or 2_000_000,
-        customers=options.customers or 200_000,
-        partitions=options.partitions or 4,
-    )
-    rows: dict[str, list[Row]] = {system.title: [] for system in systems}
-    with running_broker(options.bootstrap) as bootstrap:
-        source = Source.make(bootstrap, workload)
-        try:
-            for turn in range(1, options.runs + 1):
-                for system in systems:
-                    say(f"run {turn} of {options.runs}: {system.title}")
-                    rows[system.title].append(_row(system, source))
-                    if turn == options.runs:
-                        emit(rows[system.title])
-        finally:
-            source.remove()
+    in_turns(options.chosen(SYSTEMS), options, emit=emit, row=_row)
 
 
 def _row(system: System, source: Source) -> Row:

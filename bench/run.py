@@ -7,16 +7,19 @@ import shutil
 import sys
 import tempfile
 import uuid
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 from bench.apart import apart
+from bench.broker import running_broker
 from bench.check import Verdict, check_topic
 from bench.events import Expected, Workload
 from bench.gauge import Gauge, gauged
 from bench.measure import Child, MeasureError, Measurement, Sample, measure
+from bench.options import Options
 from bench.quota import Quota, quota
+from bench.report import Row
 from bench.systems import Case, System
 from bench.topics import CHANGELOG, Topics, fill
 
@@ -50,6 +53,36 @@ class Source:
     def remove(self) -> None:
         self.topics.remove(self.name)
         self.topics.close()
+
+
+def in_turns(
+    systems: Sequence[System],
+    options: Options,
+    *,
+    emit: Callable[[list[Row]], None],
+    row: Callable[[System, Source], Row],
+) -> None:
+    """All systems over one topic, a run of each in every turn; ``emit`` gets all runs of a system
+    as soon as they are done."""
+    for system in systems:
+        system.prepare()
+    workload = Workload(
+        events=options.events or 2_000_000,
+        customers=options.customers or 200_000,
+        partitions=options.partitions or 4,
+    )
+    rows: dict[str, list[Row]] = {system.title: [] for system in systems}
+    with running_broker(options.bootstrap) as bootstrap:
+        source = Source.make(bootstrap, workload)
+        try:
+            for turn in range(1, options.runs + 1):
+                for system in systems:
+                    say(f"run {turn} of {options.runs}: {system.title}")
+                    rows[system.title].append(row(system, source))
+                    if turn == options.runs:
+                        emit(rows[system.title])
+        finally:
+            source.remove()
 
 
 def run_system(

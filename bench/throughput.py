@@ -7,11 +7,9 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from bench.broker import running_broker
-from bench.events import Workload
 from bench.options import Options
 from bench.report import Column, Row
-from bench.run import Source, failure, run_system, say
+from bench.run import Source, failure, in_turns, run_system, say
 from bench.systems import System, kafka_streams, probe, quix, streamer
 
 TITLE = "throughput"
@@ -36,26 +34,7 @@ SYSTEMS: tuple[System, ...] = (
 
 def run(options: Options, emit: Callable[[list[Row]], None]) -> None:
     """Calls ``emit`` with all runs of a system as soon as they are done."""
-    systems = options.chosen(SYSTEMS)
-    for system in systems:
-        system.prepare()
-    workload = Workload(
-        events=options.events or 2_000_000,
-        customers=options.customers or 200_000,
-        partitions=options.partitions or 4,
-    )
-    rows: dict[str, list[Row]] = {system.title: [] for system in systems}
-    with running_broker(options.bootstrap) as bootstrap:
-        source = Source.make(bootstrap, workload)
-        try:
-            for turn in range(1, options.runs + 1):
-                for system in systems:
-                    say(f"run {turn} of {options.runs}: {system.title}")
-                    rows[system.title].append(measured_row(system, source))
-                    if turn == options.runs:
-                        emit(rows[system.title])
-        finally:
-            source.remove()
+    in_turns(options.chosen(SYSTEMS), options, emit=emit, row=measured_row)
 
 
 def measured_row(

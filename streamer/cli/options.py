@@ -21,11 +21,13 @@ __all__ = [
     "add_command",
     "add_configuration",
     "add_json",
+    "add_processes",
     "add_target",
     "application",
     "count",
     "given_sets",
     "resolved",
+    "same_settings",
 ]
 
 Commands = Any  # argparse hides the type of what add_subparsers() returns
@@ -92,6 +94,27 @@ def add_configuration(command: argparse.ArgumentParser, *, short: Sequence[str] 
     for name in short:
         option = "--" + name.replace("_", "-")
         command.add_argument(option, metavar="VALUE", help=f"the same as --set {name}=VALUE")
+
+
+def add_processes(command: argparse.ArgumentParser) -> None:
+    """For commands that are workers, one or several."""
+    command.add_argument(
+        "--processes",
+        metavar="N",
+        type=count,
+        default=1,
+        help="worker processes to start (default: 1); one uses one CPU",
+    )
+    # Given by the parent of several processes: which of them this one is.
+    command.add_argument("--slot", type=int, help=argparse.SUPPRESS)
+
+
+def same_settings(arguments: argparse.Namespace) -> list[str]:
+    """What a child is given that is to have the configuration of this command."""
+    given = [] if arguments.config is None else ["--config", arguments.config]
+    for text in given_sets(arguments):
+        given += ["--set", text]
+    return given + (["--debug"] if arguments.debug else [])
 
 
 def count(text: str) -> int:

@@ -11,10 +11,10 @@ from streamer.cli.options import (
     Commands,
     add_command,
     add_configuration,
+    add_processes,
     add_target,
-    count,
-    given_sets,
     resolved,
+    same_settings,
 )
 from streamer.cli.target import load_app
 from streamer.errors import ConfigError
@@ -39,15 +39,7 @@ def add(commands: Commands) -> None:
         commands, "run", "run workers of an application", details=_DETAILS, execute=_execute
     )
     add_target(command)
-    command.add_argument(
-        "--processes",
-        metavar="N",
-        type=count,
-        default=1,
-        help="worker processes to start (default: 1); one uses one CPU",
-    )
-    # Given by the parent of several processes: which of them this one is.
-    command.add_argument("--slot", type=int, help=argparse.SUPPRESS)
+    add_processes(command)
     add_configuration(command)
 
 
@@ -80,11 +72,7 @@ def _check_several(config: Config) -> None:
 def _command(arguments: argparse.Namespace) -> list[str]:
     """How to start one of several processes with the same configuration."""
     command = [sys.executable, "-m", "streamer.cli.main", "run", arguments.target]
-    if arguments.config is not None:
-        command += ["--config", arguments.config]
-    for text in given_sets(arguments):
-        command += ["--set", text]
-    return command + (["--debug"] if arguments.debug else [])
+    return command + same_settings(arguments)
 
 
 def _of_slot(config: Config, slot: int) -> Config:

@@ -66,7 +66,8 @@ class ProcessContext:
         self.may_schedule = True
         self.is_replay = False
         """Whether records are read once more beside the live application: what is forwarded to
-        topics of others goes nowhere, and punctuations by the wall clock do not come."""
+        topics of others goes where the replay says, by default nowhere, and punctuations by the
+        wall clock do not come."""
         self.forwarded: list[tuple[Any, Any, int, Headers]] = []
         self._stores: dict[str, KeyValueStore | WindowedStore] = {
             name: WindowedStore(state, self.moment)

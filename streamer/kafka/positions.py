@@ -54,9 +54,12 @@ class PositionsReader(Closable):
     """Asks again and again, as they were before transactions that are open, by one client: a new
     one costs more than the question. Used by one thread."""
 
-    def __init__(self, config: Config, group: str) -> None:
+    def __init__(
+        self, config: Config, group: str, *, stopping: threading.Event | None = None
+    ) -> None:
         self._config = config
         self._group = group
+        self._stopping = stopping
         self._consumer: Consumer | None = None
 
     def committed(
@@ -64,7 +67,7 @@ class PositionsReader(Closable):
     ) -> dict[TopicPartition, Committed]:
         """Raises as the function of that name."""
         addresses = [Address(*each) for each in places]
-        attempts = Attempts(timeout_s, self._config.bootstrap_servers)
+        attempts = Attempts(timeout_s, self._config.bootstrap_servers, stopping=self._stopping)
         return _committed(
             attempts, self._group, addresses, lambda left_s: self._ask(addresses, left_s)
         )

@@ -24,7 +24,7 @@ _WATCHED = {
     "snapshot": {"wait"},
     "rebuild": {"export", "warm"},
     "repartition": {"settle"},
-    "replay": {"replay", "settle", "forget"},
+    "replay": {"replay", "settle"},
 }
 
 

@@ -18,7 +18,7 @@ from dataclasses import dataclass, field
 
 from streamer.closable import Closable
 from streamer.config import Config
-from streamer.errors import InvariantError, KafkaUnavailableError, StreamerError
+from streamer.errors import InvariantError, KafkaUnavailableError, StoppedError, StreamerError
 from streamer.ids import TopicPartition
 from streamer.kafka.admin import Admin
 from streamer.kafka.positions import PositionsReader
@@ -85,7 +85,7 @@ def _behind(at: Mapping[TopicPartition, int], ends: Mapping[TopicPartition, int]
 
 class Followed(Closable):
     """`committed` asks for positions, of those partitions that have some; `ended` is told once it
-    `is_over`."""
+    `is_over`. `closing` is set by `close`, and ends what it asks."""
 
     def __init__(
         self,
@@ -93,6 +93,7 @@ class Followed(Closable):
         places: Iterable[TopicPartition],
         *,
         brake: Brake | None = None,
+        closing: threading.Event | None = None,
         is_over: Callable[[], bool] = lambda: False,
         ended: Callable[[], object] = lambda: None,
     ) -> None:
@@ -102,7 +103,7 @@ class Followed(Closable):
         self._ended = ended
         self._nothing: Mapping[TopicPartition, int] = dict.fromkeys(places, 0)
         self._limits = self._nothing
-        self._closing = threading.Event()
+        self._closing = closing or threading.Event()
         self.failure: StreamerError | None = None
         # Whether it is over may take seconds to be told, and limits do not wait for that.
         self._threads = [
@@ -149,6 +150,8 @@ class Followed(Closable):
                 self.look()
                 if self._brake and (self._brake.is_far or looks % _BRAKE_LOOKS == 0):
                     self._brake.look(self._limits)
+            except StoppedError:
+                return
             except KafkaUnavailableError as error:
                 _log.warning("how far the other application is is not known at present: %s", error)
             except StreamerError as error:
@@ -198,17 +201,23 @@ def following(
     ]
 
     # As they were before transactions that are open: those are committed for certain.
-    live = PositionsReader(config, lead.group)
-    own = PositionsReader(config, config.application_id)
+    closes = threading.Event()
+    live = PositionsReader(config, lead.group, stopping=closes)
+    own = PositionsReader(config, config.application_id, stopping=closes)
 
     def known(of: PositionsReader) -> dict[TopicPartition, int]:
         found = of.committed(places, timeout_s=_ASK_S)
         return {place: one.position for place, one in found.items()}
 
-    admin = Admin(config, timeout_s=_ASK_S)
+    admin = Admin(config, timeout_s=_ASK_S, stopping=closes)
     brake = Brake(lambda: admin.ends(places), lambda: known(own), lag_max=config.replay_lag_max)
     one = Followed(
-        lambda: known(live), places, brake=brake, is_over=lead.is_over, ended=stopping.set
+        lambda: known(live),
+        places,
+        brake=brake,
+        closing=closes,
+        is_over=lead.is_over,
+        ended=stopping.set,
     )
     for each in (live, own, one):
         # The thread that uses them ends first.

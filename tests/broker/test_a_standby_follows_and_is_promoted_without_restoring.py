@@ -88,13 +88,16 @@ def test_a_promotion_waits_for_a_transaction_that_is_still_open(
 ) -> None:
     log = new_changelog(kafka, names.topic("changelog"))
     log.write(numbered(range(100)))
+    other = new_changelog(kafka, names.topic("other"))
+    other.write(numbered(range(100)))
     with restoring(kafka.bootstrap_servers, tmp_path) as tasks:
         task = tasks.follow_to_the_end(log.place)
+        free = tasks.follow_to_the_end(other.place, 1)
         log.begin(numbered(range(100, 150)))
         tasks.restorer.promote(task)
-        # Long enough to finish, if it did not wait.
-        time.sleep(1)
-        assert tasks.restorer.finished() == []
+        # One that is promoted after it, by the same thread, has nothing to wait for.
+        tasks.restorer.promote(free)
+        assert tasks.wait(free) == {free: None}, "the first one has not waited"
         assert tasks.restorer.progress(task).remaining_offsets == 50
         log.end(commit=commit)
         assert tasks.wait(task) == {task: None}

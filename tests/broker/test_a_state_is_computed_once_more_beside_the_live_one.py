@@ -12,6 +12,7 @@ import pytest
 from streamer.config import Config
 from streamer.control.client import Control
 from streamer.control.current import current_record
+from streamer.ids import TopicPartition
 from streamer.kafka.admin import Admin
 from tests.broker.feeder import Feeder
 from tests.broker.folds import Conductor, does, judge, own, running, told
@@ -70,4 +71,11 @@ def test_it_goes_on_with_it(made: Application, conductor: Conductor, wait_until:
         feeder.stop()
     made.wait_until_done(made.topic("in"), own(made, 2), watch=workers)
     judge(made, config)
+    # Once the input has lost its begin that is said, and not that re-keyed tasks need it.
+    lost = TopicPartition(made.topic("in"), 0)
+    admin.delete_before({lost: 1})
+    code, _out, err = conductor.ends("plan", command="replay")
+    assert code == 3, err
+    assert f"the input does not reach back to its begin any more: {lost} begins at 1" in err
+    assert "nor can it begin with snapshots" in err
     assert [worker.stop() for worker in workers] == [0, 0]

@@ -11,7 +11,7 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from streamer.cli.options import APP_VARIABLE, application, given_sets
+from streamer.cli.options import APP_VARIABLE, same_settings
 from streamer.errors import ConfigError, UnfinishedError
 
 __all__ = ["command", "workers"]
@@ -34,7 +34,9 @@ def workers(arguments: argparse.Namespace, operation: str) -> Iterator[None]:
     from streamer.launch import launched
 
     # All that goes to stdout is of the operation.
-    started = launched(command(arguments, operation, target), signal.SIGTERM)
+    started = launched(
+        command(arguments, operation, target, processes=arguments.processes), signal.SIGTERM
+    )
     running = subprocess.Popen(started, stdout=sys.stderr, start_new_session=True)
     codes: list[int] = []
     over = threading.Event()
@@ -68,12 +70,9 @@ def _watch(running: subprocess.Popen[bytes], codes: list[int], over: threading.E
         os.kill(os.getpid(), signal.SIGTERM)
 
 
-def command(arguments: argparse.Namespace, operation: str, target: str) -> list[str]:
+def command(
+    arguments: argparse.Namespace, operation: str, target: str, *, processes: int
+) -> list[str]:
     """`streamer replay work` with the settings of this command line."""
     found = [sys.executable, "-m", "streamer.cli.main", "replay", "work", operation, target]
-    found += ["--set", f"bootstrap_servers={application(arguments).bootstrap_servers}"]
-    if arguments.config is not None:
-        found += ["--config", arguments.config]
-    for text in given_sets(arguments):
-        found += ["--set", text]
-    return [*found, "--processes", str(arguments.processes)]
+    return [*found, *same_settings(arguments), "--processes", str(processes)]

@@ -13,8 +13,8 @@ from streamer.cli.options import (
     Commands,
     add_command,
     add_configuration,
+    add_processes,
     add_target,
-    count,
     resolved,
 )
 from streamer.cli.replays.choosing import KIND
@@ -53,15 +53,7 @@ def add(verbs: Commands) -> None:
     )
     work.add_argument("id", metavar="ID", help="of the operation, as `plan` printed it")
     add_target(work)
-    work.add_argument(
-        "--processes",
-        metavar="N",
-        type=count,
-        default=1,
-        help="worker processes to start (default: 1); one uses one CPU",
-    )
-    # Given by the parent of several processes: which of them this one is.
-    work.add_argument("--slot", type=int, help=argparse.SUPPRESS)
+    add_processes(work)
     add_configuration(work)
 
 
@@ -99,7 +91,7 @@ def _run(arguments: argparse.Namespace, config: Config, topology: Topology, book
     from streamer.worker.run import run_topology
 
     if arguments.processes > 1:
-        each = command(_single(arguments), arguments.id, arguments.target)
+        each = command(arguments, arguments.id, arguments.target, processes=1)
         return supervisor.run_processes(each, config, arguments.processes, may_end=True)
     name = replay_application(topology.application_id, arguments.id)
     outputs = read_request(books.books().operation(arguments.id).request).outputs
@@ -127,10 +119,6 @@ def _make_side_topics(config: Config, topology: Topology, operation: str) -> Non
         for topic, width in admin.partitions(written).items()
     ]
     admin.create(specs)
-
-
-def _single(arguments: argparse.Namespace) -> argparse.Namespace:
-    return argparse.Namespace(**{**vars(arguments), "processes": 1, "app": arguments.target})
 
 
 def _own(config: Config, name: str) -> Config:
@@ -217,7 +205,7 @@ def _check(config: Config, topology: Topology, record: OperationRecord) -> None:
     since the replay was planned."""
     from streamer.kafka.admin import Admin
     from streamer.operations.repartition.request import read_request
-    from streamer.operations.replay.request import inputs_of, unreachable
+    from streamer.operations.replay.request import unreachable
     from streamer.topology.routed import routed
     from streamer.topology.shape import shape_of
 
@@ -229,9 +217,9 @@ def _check(config: Config, topology: Topology, record: OperationRecord) -> None:
             hint="run it with the code that reads the same topics into the same stores",
         )
     # What it has read already may be gone.
-    known = admin.committed(asked.origin, inputs_of(asked))
+    known = admin.committed(asked.origin, asked.input_places)
     reads = asked.begin | {str(place): at for place, at in known.items()}
-    if gone := unreachable(admin.starts(inputs_of(asked)), reads):
+    if gone := unreachable(admin.starts(asked.input_places), reads):
         raise OperationRefusedError(
             f"the input does not reach back so far any more: {gone[0]} has lost it",
             hint="what it has lost cannot be computed again: cancel the replay",

@@ -3,7 +3,6 @@ behind it is, and who is missing of its workers."""
 
 from __future__ import annotations
 
-from streamer.ids import TopicPartition
 from streamer.operations.repartition.copies import not_running
 from streamer.operations.repartition.ports import World
 from streamer.operations.repartition.request import Asked
@@ -20,13 +19,8 @@ def behind(world: World, asked: Asked, *, is_stable: bool = False) -> int:
     one; -1 where it has not committed of all partitions. 0 where it is the live one itself."""
     if asked.source is None:
         return 0
-    places = [
-        TopicPartition(topic, partition)
-        for topic, width in asked.inputs.items()
-        for partition in range(width)
-    ]
     ask = world.ports.committed if is_stable else world.ports.known
-    live, own = ask(asked.application, places), ask(asked.origin, places)
+    live, own = (ask(each, asked.input_places) for each in (asked.application, asked.origin))
     if live.keys() != own.keys():
         return -1
     return sum(abs(one.position - own[place].position) for place, one in live.items())

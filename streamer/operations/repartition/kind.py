@@ -148,6 +148,7 @@ def _seconds(asked: Asked) -> int:
 
 
 def steps_told(asked: Asked) -> dict[str, str]:
+    """What each step does, for people."""
     after, number = asked.after.layout, asked.after.number
     tasks = ", ".join(
         f"subtopology {each} from {asked.before.layout.task_count(each)} to"
@@ -173,6 +174,7 @@ def steps_told(asked: Asked) -> dict[str, str]:
 
 
 def check_layout(asked: Asked, world: World) -> None:
+    """Raise OperationRefusedError where another layout holds than when it was planned."""
     layout, _by = world.layouts.recorded()
     recorded = layout or ApplicationLayout()
     before = asked.before.layout
@@ -191,6 +193,7 @@ def check_layout(asked: Asked, world: World) -> None:
 
 
 def check_widths(asked: Asked, world: World) -> None:
+    """Raise OperationRefusedError where a topic of others has another width by now."""
     if why := asked.other_widths(world.topics.topics()):
         raise OperationRefusedError(why, hint=_PLAN_AGAIN)
 
@@ -210,6 +213,7 @@ def _check_topics(asked: Asked, world: World) -> None:
 
 
 def check_new_topics(asked: Asked, world: World) -> None:
+    """Raise OperationRefusedError where topics of the next layout are there already."""
     there = world.topics.topics()
     names = asked.changelogs.keys() | asked.repartition.keys()
     if left := sorted(names & there.keys()):
@@ -221,6 +225,7 @@ def check_new_topics(asked: Asked, world: World) -> None:
 
 
 def check_workers(asked: Asked, world: World) -> None:
+    """Raise OperationRefusedError where no worker runs, or one runs another topology."""
     statuses = world.workers.statuses()
     if not statuses:
         raise OperationRefusedError(

@@ -166,6 +166,15 @@ class Asked(Struct, frozen=True, kw_only=True, omit_defaults=True, forbid_unknow
         }
 
     @property
+    def input_places(self) -> list[TopicPartition]:
+        """All partitions of these."""
+        return [
+            TopicPartition(topic, partition)
+            for topic, width in sorted(self.inputs.items())
+            for partition in range(width)
+        ]
+
+    @property
     def grown(self) -> dict[str, int]:
         """The topics of others that are given more partitions, with all that they will have."""
         layout = self.after.layout

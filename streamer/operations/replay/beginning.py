@@ -8,7 +8,8 @@ task reads what another one has sent, so others are refused (see request.py).
 from __future__ import annotations
 
 import time
-from collections.abc import Collection, Iterable, Mapping
+from collections import defaultdict
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 
@@ -25,9 +26,14 @@ from streamer.snapshot.opening import open_repository
 from streamer.snapshot.repository import Repository
 from streamer.snapshot.shelf import Shelf
 
-__all__ = ["Beginning", "choose_beginning", "first_possible_ms", "moment", "read_by_task"]
-
-_HINT = "streamer snapshot list shows which there are"
+__all__ = [
+    "Beginning",
+    "choose_beginning",
+    "first_hint",
+    "first_possible_ms",
+    "moment",
+    "read_by_task",
+]
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,8 +66,8 @@ def choose_beginning(
     """Of each task that keeps state the newest snapshot that was made at `at_ms` or before, by its
     maker's clock, in this layout or before. `bounds` are those of the input.
 
-    Raises OperationRefusedError where a task has none from which can be gone on, with the time of
-    the first that can be, and RepositoryError.
+    Raises OperationRefusedError where a task has none from which can be gone on, with the first
+    time that will do for all, and RepositoryError.
     """
     if not config.snapshot_repository:
         raise OperationRefusedError(
@@ -71,19 +77,17 @@ def choose_beginning(
     seeds: dict[str, SeedRecord] = {}
     begin: dict[TopicPartition, int] = {}
     with open_repository(config, config.snapshot_repository) as repository:
-        for plan in plans:
-            for task in plan.tasks:
-                look = _Look(repository, plan, task, bounds, read_by_task(layout, task), layout_max)
-                manifest, made_ms = look.newest(at_ms)
-                seeds[str(task)] = SeedRecord(
-                    repository=repository.address,
-                    layout=manifest.layout,
-                    stem=manifest.stem,
-                    positions=look.positions(manifest),
-                    as_of_ms=made_ms,
-                    bytes=manifest.size,
+        looks = _looks(repository, plans, layout, bounds=bounds, layout_max=layout_max)
+        for look in looks:
+            manifest = look.newest(at_ms)
+            if manifest is None:
+                raise OperationRefusedError(
+                    f"task {look.task} has no snapshot in {repository.address} that was made by"
+                    f" {moment(at_ms)} and can be gone on from: {look.why_none(at_ms)}",
+                    hint=first_hint(_first_ms(looks)),
                 )
-                begin |= look.inputs(manifest)
+            seeds[str(look.task)] = look.record(manifest)
+            begin |= look.inputs(manifest)
     return Beginning(seeds, begin)
 
 
@@ -99,57 +103,95 @@ def first_possible_ms(
     if not config.snapshot_repository:
         return None
     with open_repository(config, config.snapshot_repository) as repository:
-        firsts = [
-            _Look(repository, plan, task, bounds, read_by_task(layout, task)).first_ms()
-            for plan in plans
-            for task in plan.tasks
-        ]
+        return _first_ms(_looks(repository, plans, layout, bounds=bounds))
+
+
+def first_hint(first_ms: int | None) -> str:
+    """What to do where there is such a time, and where there is none."""
+    if first_ms is None:
+        return (
+            "not every task has a snapshot behind which the input goes on: what it has lost cannot"
+            " be computed again; streamer snapshot list shows which there are"
+        )
+    # A whole second, not before it: it is typed in as it stands.
+    return f"the first time that will do is --from {moment(-(-first_ms // 1000) * 1000)}"
+
+
+def _looks(
+    repository: Repository,
+    plans: Iterable[FeedPlan],
+    layout: ApplicationLayout,
+    *,
+    bounds: Mapping[TopicPartition, Bounds],
+    layout_max: int | None = None,
+) -> list[_Look]:
+    """Of each task at the shelves of its layout and of those before it, the last one first."""
+    plans = list(plans)
+    shelves = defaultdict[TaskId, list[Shelf]](list)
+    # Listed once: a repository in S3 answers for all of them at a time.
+    for plan in plans[:1]:
+        for shelf in sorted(repository.shelves(plan.application), key=lambda one: -one.layout):
+            shelves[shelf.task].append(shelf)
+    found = []
+    for plan in plans:
+        most = plan.source.layout if layout_max is None else layout_max
+        for task in plan.tasks:
+            own = [shelf for shelf in shelves[task] if shelf.layout <= most]
+            reads = read_by_task(layout, task)
+            found.append(_Look(repository, plan, task, shelves=own, bounds=bounds, reads=reads))
+    return found
+
+
+def _first_ms(looks: Iterable[_Look]) -> int | None:
+    firsts = [look.first_ms() for look in looks]
     return None if None in firsts else max(filter(None, firsts), default=None)
 
 
 @dataclass(frozen=True, slots=True)
 class _Look:
-    """At the snapshots of one task."""
+    """At the snapshots of one task, on these shelves."""
 
     repository: Repository
     plan: FeedPlan
     task: TaskId
+    shelves: Collection[Shelf]
     bounds: Mapping[TopicPartition, Bounds]
     reads: Collection[TopicPartition]
-    layout_max: int | None = None
 
-    def newest(self, at_ms: int) -> tuple[Manifest, int]:
-        """With when it was made at the latest, by the repository's clock too."""
-        why, earliest = "", 0
-        for shelf in self._shelves():
-            stored_ms = stored_times(self.repository, shelf, time.time_ns() // 1_000_000)
-            for manifest in readable(shelf):
-                trouble = self._trouble(manifest)
-                if not trouble and manifest.created_ms <= at_ms:
-                    return manifest, min(
-                        manifest.created_ms, stored_ms.get(manifest.stem, manifest.created_ms)
-                    )
-                if not trouble:
-                    earliest = manifest.created_ms
-                elif manifest.created_ms <= at_ms and not why:
-                    why = trouble
-        raise OperationRefusedError(
-            f"task {self.task} has no snapshot in {self.repository.address} that was made by"
-            f" {moment(at_ms)} and can be gone on from: {why or 'there is none that old'}",
-            hint=f"the first that can is of {moment(earliest)}" if earliest else _HINT,
-        )
+    def newest(self, at_ms: int) -> Manifest | None:
+        """That was made by then and can be gone on from."""
+        made = (one for one in self._manifests() if one.created_ms <= at_ms)
+        return next((one for one in made if not self._trouble(one)), None)
+
+    def why_none(self, at_ms: int) -> str:
+        """What is wrong with the newest that was made by then."""
+        made = (one for one in self._manifests() if one.created_ms <= at_ms)
+        return next(map(self._trouble, made), "there is none that old")
 
     def first_ms(self) -> int | None:
         """When the first was made that can be gone on from."""
-        made = (
-            manifest.created_ms
-            for shelf in self._shelves()
-            for manifest in readable(shelf)
-            if not self._trouble(manifest)
-        )
-        return min(made, default=None)
+        good = (one.created_ms for one in self._manifests() if not self._trouble(one))
+        return min(good, default=None)
 
-    def positions(self, manifest: Manifest) -> dict[str, int]:
+    def record(self, manifest: Manifest) -> SeedRecord:
+        """With when it was made at the latest, by the repository's clock too."""
+        shelf = next(one for one in self.shelves if one.layout == manifest.layout)
+        stored_ms = stored_times(self.repository, shelf, time.time_ns() // 1_000_000)
+        return SeedRecord(
+            repository=self.repository.address,
+            layout=manifest.layout,
+            stem=manifest.stem,
+            positions=self._positions(manifest),
+            as_of_ms=min(manifest.created_ms, stored_ms.get(manifest.stem, manifest.created_ms)),
+            bytes=manifest.size,
+        )
+
+    def _manifests(self) -> Iterator[Manifest]:
+        """The newest layout first, and of each the newest first."""
+        for shelf in self.shelves:
+            yield from readable(shelf)
+
+    def _positions(self, manifest: Manifest) -> dict[str, int]:
         """Where it stands in the changelogs of its layout, by store."""
         known = {one.topic: one.position for one in manifest.changelog}
         topics = {
@@ -161,16 +203,6 @@ class _Look:
     def inputs(self, manifest: Manifest) -> dict[TopicPartition, int]:
         known = {TopicPartition(one.topic, one.partition): one for one in manifest.input}
         return {place: known[place].position for place in self.reads}
-
-    def _shelves(self) -> list[Shelf]:
-        """Of this layout, and then of those before it, the last one first."""
-        most = self.plan.source.layout if self.layout_max is None else self.layout_max
-        found = [
-            shelf
-            for shelf in self.repository.shelves(self.plan.application)
-            if shelf.task == self.task and shelf.layout <= most
-        ]
-        return sorted(found, key=lambda shelf: shelf.layout, reverse=True)
 
     def _trouble(self, manifest: Manifest) -> str:
         """Why the input cannot be read on behind it; "" where it can."""
@@ -196,4 +228,5 @@ class _Look:
 
 
 def moment(time_ms: int) -> str:
+    """A time in words, in whole seconds."""
     return datetime.fromtimestamp(time_ms / 1000, UTC).isoformat(timespec="seconds")

@@ -139,12 +139,7 @@ class _Pace:
     def follows(self, asked: Asked) -> None:
         """Until who reads again is where the live one is by now."""
         self.works_off(asked.before)
-        places = [
-            TopicPartition(topic, partition)
-            for topic, width in asked.inputs.items()
-            for partition in range(width)
-        ]
-        known = self._ports.known(asked.application, places)
+        known = self._ports.known(asked.application, asked.input_places)
         self._reaches(asked.origin, {place: one.position for place, one in known.items()})
         assert asked.source is not None
         self.works_off(asked.source)

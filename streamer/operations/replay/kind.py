@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
-from contextlib import AbstractContextManager
+from collections.abc import Mapping, Sequence
 from typing import Any
 
-from streamer.config import Config
 from streamer.control.plans import PLAN_FORMAT, Cost, Plan, PlannedStep
 from streamer.errors import OperationRefusedError
+from streamer.operations.books import REPLAY as REPLAY_KIND
 from streamer.operations.kinds import Step
 from streamer.operations.repartition.kind import (
+    Repartition,
     check_layout,
     check_new_topics,
     check_widths,
@@ -20,9 +20,8 @@ from streamer.operations.repartition.kind import (
 from streamer.operations.repartition.ports import World
 from streamer.operations.repartition.request import Asked, read_request
 from streamer.operations.repartition.steps import SWITCH
-from streamer.operations.repartition.world import KafkaWorld
 from streamer.operations.replay.beginning import moment
-from streamer.operations.replay.request import inputs_of, unreachable
+from streamer.operations.replay.request import unreachable
 from streamer.operations.replay.steps import BASE, FORGET, REPLAY, STEPS, made
 
 __all__ = ["Replay"]
@@ -39,19 +38,10 @@ _WRITES = {
 }
 
 
-class Replay:
-    """A `Kind`. `opened` gives the world, for tests that have one of their own."""
+class Replay(Repartition):
+    """A repartition whose state another application has computed, in the same world."""
 
-    name = "replay"
-
-    def __init__(
-        self, opened: Callable[[Config], AbstractContextManager[World]] = KafkaWorld
-    ) -> None:
-        self._opened = opened
-
-    def open(self, config: Config, request: Mapping[str, Any]) -> AbstractContextManager[World]:
-        _read(request)
-        return self._opened(config)
+    name = REPLAY_KIND
 
     def plan(self, world: World, request: Mapping[str, Any]) -> Plan:
         """Raises OperationRefusedError where the world is not as the request was made for."""
@@ -116,13 +106,13 @@ def _base_told(asked: Asked) -> str:
 
 
 def _check_reach(asked: Asked, world: World) -> None:
-    starts = world.ports.starts(inputs_of(asked))
+    starts = world.ports.starts(asked.input_places)
     if gone := unreachable(starts, asked.begin):
         wanted = asked.begin.get(str(gone[0]), 0)
         raise OperationRefusedError(
             f"the input does not reach back so far any more: {gone[0]} begins at"
-            f" {starts[gone[0]]}, is to be read from {wanted}, and {len(gone) - 1} others do not"
-            " either",
+            f" {starts[gone[0]]}, and is to be read from {wanted}; so it is with {len(gone)}"
+            " partitions in all",
             hint="what it has lost cannot be computed again; begin with snapshots: streamer replay"
             " plan --from TIME",
         )

@@ -24,9 +24,8 @@ from streamer.topology.partitions import external_topics, partitions
 from streamer.topology.replayed import Outputs, replayed
 from streamer.topology.shape import shape_of
 
-__all__ = ["ask_again", "inputs_of", "unreachable"]
+__all__ = ["ask_again", "bases_of", "unreachable"]
 
-Layouts = tuple[ApplicationLayout, ApplicationLayout]
 _ONE_WAY = "the former state is not kept up to date, and nothing computes it once more"
 
 
@@ -75,7 +74,7 @@ def ask_again(
         for each in topology.subtopologies
         if each.stores
     ]
-    bases = [] if base is None else _bases(topology, feeds, (layout, after))
+    bases = [] if base is None else bases_of(topology, feeds, before=layout, after=after)
     chosen = Beginning() if base is None else base(bases)
     return Asked(
         number=number,
@@ -91,15 +90,6 @@ def ask_again(
         finals=tuple(one for each in topology.subtopologies for one in finals_of(each)),
         one_way=_ONE_WAY,
     )
-
-
-def inputs_of(asked: Asked) -> list[TopicPartition]:
-    """The partitions of topics of others, which both applications read."""
-    return [
-        TopicPartition(topic, partition)
-        for topic, width in sorted(asked.inputs.items())
-        for partition in range(width)
-    ]
 
 
 def unreachable(
@@ -127,14 +117,20 @@ def _feed(
     return msgspec.structs.replace(plan, stores=stores).checked()
 
 
-def _bases(topology: Topology, feeds: Sequence[FeedPlan], layouts: Layouts) -> list[FeedPlan]:
+def bases_of(
+    topology: Topology,
+    feeds: Sequence[FeedPlan],
+    *,
+    before: ApplicationLayout,
+    after: ApplicationLayout,
+) -> list[FeedPlan]:
     """From the state that the live tasks had to that with which the others begin, which is where
     the feeds come from."""
     plans = []
     for feed in feeds:
-        live, after = (one.subtopologies[feed.subtopology] for one in layouts)
+        live, following = (one.subtopologies[feed.subtopology] for one in (before, after))
         plan = FeedPlan.of(
-            topology, feed.subtopology, operation=feed.operation, source=live, target=after
+            topology, feed.subtopology, operation=feed.operation, source=live, target=following
         )
         stores = tuple(
             msgspec.structs.replace(one, target=fed.source)

@@ -22,7 +22,6 @@ from streamer.kafka.api import AbortableError, Committed
 from streamer.operations.repartition.ports import World
 from streamer.operations.repartition.request import Asked
 from streamer.operations.replay.beginning import read_by_task
-from streamer.operations.replay.request import inputs_of
 from streamer.operations.work import Work
 from streamer.record import RawBatch
 from streamer.task.metadata import Metadata, input_mark, store_mark
@@ -161,5 +160,5 @@ def _reads(asked: Asked, task: TaskId) -> list[TopicPartition]:
 def _left(world: World, asked: Asked) -> set[TopicPartition]:
     """The partitions of which who reads again does not know yet where to begin: that is told for
     the begin as well, so that one which loses it before it was read is a lost position."""
-    places = {one for one in inputs_of(asked) if not asked.begin or str(one) in asked.begin}
+    places = {one for one in asked.input_places if not asked.begin or str(one) in asked.begin}
     return places - world.ports.known(asked.origin, sorted(places)).keys()

@@ -35,7 +35,6 @@ from streamer.operations.repartition.steps import (
     Settle,
     Switch,
 )
-from streamer.operations.replay.request import inputs_of
 from streamer.operations.replay.sowing import is_sown, sow
 from streamer.operations.work import Work
 
@@ -104,7 +103,7 @@ class Follow(LayoutStep):
         return self.is_switched(world) or self.has_come
 
     def run(self, world: World, work: Work) -> str:
-        live, most = world.ports.known(self.asked.application, inputs_of(self.asked)), 0
+        live, most = world.ports.known(self.asked.application, self.asked.input_places), 0
         while not self._is_near(world, live):
             left = behind(world, self.asked)
             most = max(most, left)
@@ -149,7 +148,7 @@ class Forget(LayoutStep):
 
 def _is_there(world: World, asked: Asked) -> bool:
     """Whether it has left anything."""
-    return bool(left(world, asked) or world.ports.known(asked.origin, inputs_of(asked)))
+    return bool(left(world, asked) or world.ports.known(asked.origin, asked.input_places))
 
 
 def left(world: World, asked: Asked) -> list[str]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import NamedTuple
 
@@ -20,10 +20,10 @@ from streamer.operations.repartition.request import Asked, Expected
 from streamer.operations.replay.beginning import (
     Beginning,
     choose_beginning,
+    first_hint,
     first_possible_ms,
-    moment,
 )
-from streamer.operations.replay.request import ask_again, unreachable
+from streamer.operations.replay.request import ask_again, bases_of, unreachable
 from streamer.topology.graph import Topology
 from streamer.topology.partitions import external_topics, partitions
 from streamer.topology.replayed import Outputs
@@ -32,6 +32,10 @@ from streamer.topology.routed import routed
 __all__ = ["Survey", "survey"]
 
 _SHOWN = 5
+_NO_SNAPSHOTS = (
+    "what it has lost cannot be computed again; nor can it begin with snapshots, since tasks read"
+    " what others have sent"
+)
 
 
 class Survey(NamedTuple):
@@ -41,7 +45,7 @@ class Survey(NamedTuple):
     reach: Mapping[TopicPartition, Bounds]
 
 
-def _lost(starts: Mapping[TopicPartition, int], at_ms: int | None) -> OperationRefusedError:
+def _lost(starts: Mapping[TopicPartition, int], hint: str) -> OperationRefusedError:
     """Of partitions that have lost their begin."""
     shown = ", ".join(
         f"{place} begins at {start}" for place, start in list(starts.items())[:_SHOWN]
@@ -49,9 +53,7 @@ def _lost(starts: Mapping[TopicPartition, int], at_ms: int | None) -> OperationR
     return OperationRefusedError(
         f"the input does not reach back to its begin any more: {shown}"
         + f" and {len(starts) - _SHOWN} others" * (len(starts) > _SHOWN),
-        hint=f"begin with snapshots: the first time that will do is --from {moment(at_ms)}"
-        if at_ms
-        else "what it has lost cannot be computed again, and no snapshots reach on to its begin",
+        hint=hint,
     )
 
 
@@ -79,10 +81,10 @@ def survey(
     recorded = current_layout(config, admin)
     topology = routed(topology, recorded)
     read, _written = external_topics(topology)
-    planned = partitions(topology, admin.partitions(read), recorded)
+    widths = admin.partitions(read)
+    planned = partitions(topology, widths, recorded)
     policies = admin.topic_settings(read)
     compacted = [t for t, one in policies.items() if "compact" in one.get("cleanup.policy", "")]
-    widths = admin.partitions(read)
     places = [TopicPartition(topic, n) for topic, width in widths.items() for n in range(width)]
     starts, ends = admin.starts(places), admin.ends(places)
     reach = {place: Bounds(starts[place], ends[place]) for place in places}
@@ -96,24 +98,20 @@ def survey(
         live = admin.committed(config.application_id, set(places) - chosen.begin.keys())
         return replace(chosen, begin=live | dict(chosen.begin))
 
-    def asked_with(base: Callable[[Sequence[FeedPlan]], Beginning] | None) -> Asked:
-        return ask_again(
-            topology,
-            planned.layout,
-            number=number,
-            compacted=compacted,
-            base=base,
-            outputs=outputs,
-        )
-
-    asked = asked_with(None if from_ms is None else base)
+    asked = ask_again(
+        topology,
+        planned.layout,
+        number=number,
+        compacted=compacted,
+        base=None if from_ms is None else base,
+        outputs=outputs,
+    )
     if lost := unreachable(starts, asked.begin):
-
-        def first(plans: Sequence[FeedPlan]) -> Beginning:
-            at_ms = first_possible_ms(config, plans, planned.layout, bounds=reach)
-            raise _lost({place: starts[place] for place in lost}, at_ms)
-
-        asked_with(first)
+        hint = _NO_SNAPSHOTS
+        if not topology.internal_sources:
+            plans = bases_of(topology, asked.feeds, before=planned.layout, after=asked.after.layout)
+            hint = first_hint(first_possible_ms(config, plans, planned.layout, bounds=reach))
+        raise _lost({place: starts[place] for place in lost}, hint)
     records = sum(max(ends[one] - asked.begin.get(str(one), starts[one]), 0) for one in places)
     with Control(config, reads_assignments=False) as control:
         size = sum(report.bytes for _worker, report in control.reports().values())

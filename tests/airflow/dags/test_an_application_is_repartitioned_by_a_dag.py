@@ -10,15 +10,12 @@ from typing import Any
 
 import pytest
 
-from streamer.control.current import current_layout, current_record
+from streamer.control.current import current_record
 from streamer.control.operations import OperationRecord
 from streamer.kafka.admin import Admin
-from streamer.testing.evidence import cluster_history
-from streamer.testing.history import check, per_key
 from streamer_airflow.runs import Asked
 from tests.airflow.dags.conftest import Runs, states, xcom
-from tests.broker.applications.counts import Total, add
-from tests.broker.exact import described
+from tests.airflow.dags.tallies import judge
 from tests.broker.feeder import Feeder
 from tests.thorough import thorough
 
@@ -49,22 +46,6 @@ def next_topics(here: Runs) -> list[str]:
 def only(here: Runs) -> OperationRecord:
     [one] = here.operations().values()
     return one
-
-
-def judge(here: Runs) -> None:
-    made = here.made
-    made.wait_until_done(made.topic("in"), timeout=900, watch=made.workers)
-    history = cluster_history(
-        described(made),
-        here.config,
-        inputs=made.topic("in"),
-        output=made.topic("totals"),
-        store="totals",
-        layout=current_layout(here.config, Admin(here.config)),
-    )
-    verdict = check(history, per_key(Total, add))
-    assert verdict, verdict
-    assert verdict.inputs
 
 
 @thorough

@@ -13,16 +13,13 @@ from typing import Any
 
 import pytest
 
-from streamer.control.current import current_layout, current_record
+from streamer.control.current import current_record
 from streamer.kafka.admin import Admin
-from streamer.testing.evidence import cluster_history
-from streamer.testing.history import check, per_key
 from streamer_airflow.operators.replays import ReadAgainOperator
 from streamer_airflow.runs import Asked
 from tests.airflow.dags.conftest import Runs, states, xcom
+from tests.airflow.dags.tallies import judge
 from tests.airflow.unit.rig import context
-from tests.broker.applications.counts import Total, add
-from tests.broker.exact import described
 from tests.broker.feeder import Feeder
 
 pytestmark = [pytest.mark.broker, pytest.mark.long]
@@ -79,22 +76,6 @@ def left(here: Runs) -> list[str]:
     own = (f"{here.made.name}.{DAG}", f"{here.made.name}-")
     there = [name for name in Admin(here.config).topics() if name.startswith(own)]
     return [name for name in there if name.startswith(own[0]) or ".layout-" in name]
-
-
-def judge(here: Runs) -> None:
-    made = here.made
-    made.wait_until_done(made.topic("in"), timeout=900, watch=made.workers)
-    history = cluster_history(
-        described(made),
-        here.config,
-        inputs=made.topic("in"),
-        output=made.topic("totals"),
-        store="totals",
-        layout=current_layout(here.config, Admin(here.config)),
-    )
-    verdict = check(history, per_key(Total, add))
-    assert verdict, verdict
-    assert verdict.inputs
 
 
 def test_it_is_rejected_with_what_differs_and_then_carried_out(here: Runs, code: str) -> None:

@@ -129,7 +129,9 @@ def test_workers_need_the_code(shop: Rereading, capsys: pytest.CaptureFixture[st
 
 
 def beside(monkeypatch: pytest.MonkeyPatch, code: str) -> Namespace:
-    monkeypatch.setattr(processes, "command", lambda *_given: [sys.executable, "-c", code])
+    monkeypatch.setattr(
+        processes, "command", lambda *_given, **_named: [sys.executable, "-c", code]
+    )
     return Namespace(processes=1, app="module:app")
 
 

@@ -15,7 +15,12 @@ from streamer.ids import TaskId, TopicPartition
 from streamer.kafka.changelog import Bounds
 from streamer.layout import ApplicationLayout
 from streamer.operations.replay import beginning as module
-from streamer.operations.replay.beginning import Beginning, choose_beginning, first_possible_ms
+from streamer.operations.replay.beginning import (
+    Beginning,
+    choose_beginning,
+    first_hint,
+    first_possible_ms,
+)
 from streamer.operations.replay.request import ask_again
 from streamer.snapshot.manifest import Manifest, Position
 from tests.unit.operations.repartition.front import NAME
@@ -129,7 +134,7 @@ def test_what_the_input_has_lost_is_told_with_the_first_time_that_will_do(chosen
         refused.value.message
     )
     assert "stands at 20 of sales/0, which begins at 40 by now" in refused.value.message
-    assert refused.value.hint == "the first that can is of 1970-01-01T00:00:02+00:00"
+    assert refused.value.hint == "the first time that will do is --from 1970-01-01T00:00:02+00:00"
     with pytest.raises(OperationRefusedError, match="there is none that old"):
         chosen(repository, 100)
 
@@ -202,5 +207,7 @@ def test_the_first_time_that_will_do_is_that_of_the_last_task_to_have_a_snapshot
     places = {TopicPartition(INPUT, number): Bounds(40 * (1 - number), 100) for number in range(2)}
     layout = planned(totals(), 2).layout
     assert first_possible_ms(config, [plan], layout, bounds=places) == 250
+    # In whole seconds, and never before it.
+    assert first_hint(250) == "the first time that will do is --from 1970-01-01T00:00:01+00:00"
     places[TopicPartition(INPUT, 1)] = Bounds(50, 100)
     assert first_possible_ms(config, [plan], layout, bounds=places) is None

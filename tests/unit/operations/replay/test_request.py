@@ -10,7 +10,7 @@ from streamer import App, Store
 from streamer.errors import OperationRefusedError, TopologyError
 from streamer.ids import TopicPartition
 from streamer.operations.repartition.request import Asked, own_places, read_request
-from streamer.operations.replay.request import ask_again, inputs_of, unreachable
+from streamer.operations.replay.request import ask_again, unreachable
 from streamer.topology.graph import Sink
 from streamer.topology.partitions import external_topics, partitions
 from streamer.topology.replayed import replayed
@@ -53,7 +53,7 @@ def test_it_comes_from_an_application_of_its_own_with_a_task_for_each_partition(
         {f"{NAME}-cities-repartition.layout-2"},
         {f"{ORIGIN}-cities-repartition"},
     ]
-    assert inputs_of(one) == [TopicPartition(INPUT, number) for number in range(4)]
+    assert one.input_places == [TopicPartition(INPUT, number) for number in range(4)]
 
 
 def test_final_results_were_passed_on_once() -> None:
