@@ -178,6 +178,7 @@ def begun_all(count: int) -> None:
         begun(seed)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("seed", SEEDS)
 def test_tasks_and_their_copies_begin_where_the_switch_said(seed: int) -> None:
     world = begun(seed)
@@ -186,6 +187,7 @@ def test_tasks_and_their_copies_begin_where_the_switch_said(seed: int) -> None:
     assert placed == world.goal or world.is_scant
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("seed", SEEDS)
 def test_who_does_not_come_back_is_given_up_alone(seed: int) -> None:
     world = begun(seed, lost=1)

@@ -135,6 +135,7 @@ def live_all(seeds: Iterable[int]) -> list[Switching]:
     return [live(seed) for seed in seeds]
 
 
+@pytest.mark.slow
 def test_nobody_processes_under_a_former_layout() -> None:
     worlds = live_all(range(LIVES))
     for world in worlds:

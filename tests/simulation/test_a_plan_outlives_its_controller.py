@@ -113,6 +113,7 @@ def test_what_has_drifted_stays_where_it_is(seed: int) -> None:
     propose(world)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("every", [15, 40, 120])
 @pytest.mark.parametrize("seed", SEEDS)
 def test_an_approved_plan_is_finished_exactly(seed: int, every: int) -> None:
@@ -157,6 +158,7 @@ def test_what_was_stopped_stays_stopped(seed: int) -> None:
     assert placed(world) == stopped
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("after", [0, 40, 160])
 @pytest.mark.parametrize("seed", SEEDS)
 def test_a_drain_that_was_stopped_moves_nothing_more(seed: int, after: int) -> None:
@@ -177,6 +179,7 @@ def test_a_drain_that_was_stopped_moves_nothing_more(seed: int, after: int) -> N
     world.until(lambda: not (busiest.owned or busiest.copies))
 
 
+@pytest.mark.slow
 def test_drains_that_are_stopped_are_so_before_they_are_done() -> None:
     """The test above proves something: most of its drains have yet to move a task."""
     unfinished = 0

@@ -16,6 +16,7 @@ def live(seed: int, *, mixed: bool = False) -> World:
     return lived(World(seed, mixed=mixed), STEPS)
 
 
+@pytest.mark.slow
 def test_a_few_lives() -> None:
     """For whoever is in a hurry."""
     for seed in range(1_000, 1_000 + FEW):

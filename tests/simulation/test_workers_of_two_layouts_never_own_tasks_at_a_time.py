@@ -95,6 +95,7 @@ def live_all(seeds: Iterable[int]) -> list[Switching]:
     return [live(seed) for seed in seeds]
 
 
+@pytest.mark.slow
 def test_no_task_of_one_layout_is_owned_beside_one_of_the_other(
     request: pytest.FixtureRequest,
 ) -> None:

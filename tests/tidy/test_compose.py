@@ -197,6 +197,7 @@ def test_what_drives_operations_has_time_to_leave_them_in_order(services: dict[s
         assert re.fullmatch(r"\d+m|[4-9]\ds", services[name]["stop_grace_period"]), name
 
 
+@pytest.mark.slow
 def test_an_sshd_that_ends_is_started_again(tmp_path: Path) -> None:
     """With programs of the test's own in their places: what is tried is who starts whom."""
     begun = tmp_path / "begun"

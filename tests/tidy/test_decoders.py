@@ -8,6 +8,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 STREAMER = Path(__file__).parents[2] / "streamer"
 # Types of an application, of which its serde has made a decoder; and a tool of one thread.
 OTHERS = {"http/catalog.py", "testing/history.py"}
@@ -38,6 +40,7 @@ assert len(found) == 8
 """
 
 
+@pytest.mark.slow
 def test_no_type_is_met_while_decoding() -> None:
     found = [
         f"{path.relative_to(STREAMER)}:{node.lineno}"
@@ -51,6 +54,7 @@ def test_no_type_is_met_while_decoding() -> None:
     assert not found, f"make a Decoder of the module instead: {', '.join(found)}"
 
 
+@pytest.mark.slow
 def test_manifests_are_read_by_several_threads_at_once() -> None:
     for _ in range(5):
         subprocess.run([sys.executable, "-c", MEETING], check=True, timeout=240)

@@ -50,6 +50,7 @@ def lint(directory: Path) -> subprocess.CompletedProcess[str]:
     return subprocess.run(command, cwd=directory, capture_output=True, text=True, timeout=400)
 
 
+@pytest.mark.slow
 def test_imports_go_downward_only() -> None:
     done = lint(ROOT)
     assert done.returncode == 0, done.stdout + done.stderr
@@ -135,6 +136,7 @@ def imported(tree: ast.Module) -> Iterator[str]:
             yield node.module.partition(".")[0]
 
 
+@pytest.mark.slow
 def test_what_the_product_imports_is_declared(modules: dict[Path, ast.Module]) -> None:
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
     declared = {normal(re.split(r"[\[<>=!~; ]", line)[0]) for line in project["dependencies"]}

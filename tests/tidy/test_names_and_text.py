@@ -44,6 +44,7 @@ def words(name: str) -> set[str]:
     return set(re.findall(r"[A-Z]+(?![a-z])|[A-Z][a-z0-9]*", name))
 
 
+@pytest.mark.slow
 def test_names_are_plain_nouns(modules: dict[Path, ast.Module]) -> None:
     found = [
         f"{file}: {node.name}"
@@ -74,10 +75,12 @@ def lines_with(pattern: re.Pattern[str], texts: dict[Path, str]) -> list[str]:
     ]
 
 
+@pytest.mark.slow
 def test_nothing_is_left_for_later(texts: dict[Path, str]) -> None:
     assert not (found := lines_with(UNFINISHED, texts)), listed(found)
 
 
+@pytest.mark.slow
 def test_no_path_of_one_machine(texts: dict[Path, str]) -> None:
     assert not (found := lines_with(MACHINE_PATH, texts)), listed(found)
 
@@ -111,6 +114,7 @@ def test_every_module_says_what_it_is(modules: dict[Path, ast.Module]) -> None:
     assert not without, listed(without)
 
 
+@pytest.mark.slow
 def test_functions_print_only_where_people_read(modules: dict[Path, ast.Module]) -> None:
     allowed = {("streamer", "cli"), ("streamer", "testing")}
     found = []

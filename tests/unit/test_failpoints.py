@@ -114,6 +114,7 @@ def test_kill_ends_the_process_at_the_asked_hit(action: str, printed: str) -> No
     assert done.stdout.decode().split() == printed.split()
 
 
+@pytest.mark.slow
 def test_the_list_and_the_code_have_the_same_failpoints() -> None:
     root = Path(failpoints.__file__).parent
     used = [

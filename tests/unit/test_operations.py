@@ -51,6 +51,7 @@ def texts() -> list[str]:
 PLURAL = {"the topic does not exist: <topic>", "the topics do not exist: <topics>"}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("message", sorted({*messages()} - PLURAL))
 def test_a_message_is_one_of_the_code(message: str, texts: list[str]) -> None:
     assert is_said(message, texts)

@@ -291,6 +291,7 @@ def test_the_order_of_the_facts_does_not_matter(facts: Facts, seed: int) -> None
     assert place(other) == place(facts)
 
 
+@pytest.mark.slow
 @laws
 @given(clusters(READY))
 def test_a_second_look_moves_nothing(facts: Facts) -> None:

@@ -32,6 +32,7 @@ def sample(wall_s: float, events: int, cpu_s: float, machine_s: float = 0.0) -> 
     return Sample(wall_s, events, cpu_s, machine_s, peak_mib=10 * wall_s, rss_mib=5)
 
 
+@pytest.mark.slow
 def test_cpu_time_and_peak_memory_of_a_process_are_seen(tmp_path: Path) -> None:
     log = tmp_path / "log"
     measured = measure(
@@ -42,6 +43,7 @@ def test_cpu_time_and_peak_memory_of_a_process_are_seen(tmp_path: Path) -> None:
     assert measured.last.wall_s >= 0.6
 
 
+@pytest.mark.slow
 def test_a_descendant_counts(tmp_path: Path) -> None:
     parent = f"""
 import subprocess, sys
@@ -67,6 +69,7 @@ def test_a_process_that_ends_early_is_an_error_with_its_last_words(tmp_path: Pat
     assert str(raised.value).startswith("ended early")
 
 
+@pytest.mark.slow
 def test_a_process_that_stands_still_is_an_error(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -190,6 +190,7 @@ def test_a_task_that_has_none_so_old_is_named(past: Past) -> None:
     past.restore("--at", moment(NOON_MS), code=1)
 
 
+@pytest.mark.slow
 def test_a_restore_that_was_broken_off_goes_on(past: Past, monkeypatch: pytest.MonkeyPatch) -> None:
     made = past.make("0_0", hours=1)
 
@@ -208,6 +209,7 @@ def test_a_restore_that_was_broken_off_goes_on(past: Past, monkeypatch: pytest.M
     assert again["id"] == made.id
 
 
+@pytest.mark.slow
 def test_another_snapshot_is_not_put_over_one_that_is_there(past: Past) -> None:
     first = past.make("0_0", hours=1, totals=1)
     second = past.make("0_0", hours=2, totals=2)
@@ -224,6 +226,7 @@ def test_another_snapshot_is_not_put_over_one_that_is_there(past: Past) -> None:
 # -- inspect -----------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_the_stores_are_listed_with_where_they_stand(then: Past) -> None:
     rows = then.inspect()
     assert [(row["task"], row["store"], row["rows"]) for row in rows[:3]] == [
@@ -239,6 +242,7 @@ def test_the_stores_are_listed_with_where_they_stand(then: Past) -> None:
     assert "key-value" in then.call("inspect", str(then.to))
 
 
+@pytest.mark.slow
 def test_rows_of_a_key_are_found_in_all_tasks(then: Past) -> None:
     found = then.inspect("totals", "ann", *WITH_APP)
     assert [(row["task"], row["value"]) for row in found] == [("0_0", 70), ("0_1", 71)]
@@ -266,6 +270,7 @@ def test_rows_of_some_keys(past: Past, given: tuple[str, ...], keys: list[str]) 
     assert ("more rows follow" in past.said.err) == (keys == ["ann"])
 
 
+@pytest.mark.slow
 def test_without_the_application_bytes_are_shown_by_their_looks(then: Past) -> None:
     (found, _) = then.inspect("totals", "616e6e", "--key-encoding", "hex", "--limit", "2")
     assert (found["key"], found["value"]) == ("616e6e", 70)
@@ -281,6 +286,7 @@ def test_a_task_of_a_worker_that_does_not_run_is_looked_at(then: Past) -> None:
     assert (found["task"], found["value"]) == ("made-1", 3)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("given", "code", "why"),
     [

@@ -151,6 +151,7 @@ def test_help_loads_no_client_library() -> None:
     assert done.stdout.decode().splitlines()[-1] == "[]"
 
 
+@pytest.mark.slow
 def test_a_closed_pipe_is_no_traceback() -> None:
     command = f"{sys.executable} -m streamer.cli.main settings main_module:app --all | head -c 1"
     done = subprocess.run(

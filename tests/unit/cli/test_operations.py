@@ -222,6 +222,7 @@ def test_what_cannot_be_done_ends_with_3(
     assert "of kind 'shelve' cannot be carried out here" in capsys.readouterr().err
 
 
+@pytest.mark.slow
 def test_a_command_that_is_ended_by_sigterm_leaves_the_operation_at_once(
     warehouse: Warehouse,
 ) -> None:

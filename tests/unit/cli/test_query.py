@@ -170,6 +170,7 @@ def copied(shell: Shell) -> Shell:
 AT_SECOND = next(name for name in NAMES if partition_of(name.encode(), 2) == 1)
 
 
+@pytest.mark.slow
 def test_a_copy_is_read_where_the_client_takes_its_lag_and_that_is_said(copied: Shell) -> None:
     expected = ('{"name": "copy"}\n', "(standby, 1,200 records behind)\n")
     assert copied.query("totals", AT_SECOND, "--max-lag", "1200") == expected
@@ -234,6 +235,7 @@ def test_a_max_lag_that_is_no_number_of_records_is_refused(shell: Shell) -> None
     assert caught.value.code == 2
 
 
+@pytest.mark.slow
 def test_one_key_is_asked_for_at_the_next_worker_where_the_first_is_gone(
     shell: Shell, monkeypatch: Any, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -134,6 +134,7 @@ def test_apply_status_and_what_was_done(shop: Shop, capsys: pytest.CaptureFixtur
     assert shop.is_copied()
 
 
+@pytest.mark.slow
 def test_the_one_that_has_begun_goes_before_a_newer_plan(
     shop: Shop, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -155,6 +156,7 @@ def test_the_one_that_has_begun_goes_before_a_newer_plan(
     assert shop.untouched()["topics"] == []
 
 
+@pytest.mark.slow
 def test_what_makes_no_sense_is_refused(shop: Shop, capsys: pytest.CaptureFixture[str]) -> None:
     for given, code, told in (
         (("plan", "sales"), 2, "'sales' does not say how many tasks"),
@@ -178,6 +180,7 @@ def done(capsys: pytest.CaptureFixture[str], *wanted: str) -> str:
     return name
 
 
+@pytest.mark.slow
 def test_the_way_back_is_shown_planned_and_applied(
     shop: Shop, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -213,6 +216,7 @@ def test_the_way_back_is_shown_planned_and_applied(
     assert capsys.readouterr().out.splitlines()[-1].endswith("layout 3 was recorded after it")
 
 
+@pytest.mark.slow
 def test_what_is_left_is_shown_and_deleted_by_the_id_of_the_plan(
     shop: Shop, capsys: pytest.CaptureFixture[str]
 ) -> None:

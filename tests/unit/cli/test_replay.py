@@ -54,6 +54,7 @@ def said(capsys: pytest.CaptureFixture[str], *arguments: str, code: int = 0) -> 
     return captured.out + captured.err
 
 
+@pytest.mark.slow
 def test_it_stops_before_the_switch_which_is_asked_for_by_itself(
     shop: Rereading, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -92,6 +93,7 @@ def test_one_that_is_done_is_taken_back_by_a_plan_from_before_its_switch(
     assert times == [step.started_ms for step in record.steps if step.id == "switch"]
 
 
+@pytest.mark.slow
 def test_differences_have_sums_and_samples(
     shop: Rereading, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:

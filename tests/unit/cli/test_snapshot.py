@@ -104,6 +104,7 @@ def test_a_repository_without_snapshots_shows_none(desk: Desk) -> None:
     desk.call("show", "abc", code=3)
 
 
+@pytest.mark.slow
 def test_snapshots_are_listed_with_what_is_known_of_them(desk: Desk) -> None:
     first, second = desk.make("0_1"), desk.make("0_2")
     desk.json("verify", first.id[:8], "--level", "files")
@@ -152,6 +153,7 @@ def test_one_is_shown_with_positions_files_and_holds(desk: Desk) -> None:
         assert line in text
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("level", ["files", "contents", "restored"])
 def test_what_is_whole_is_noted(desk: Desk, level: str) -> None:
     desk.make("0_1")
@@ -162,6 +164,7 @@ def test_what_is_whole_is_noted(desk: Desk, level: str) -> None:
     assert desk.notes(newest) == {newest.stem: level}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("level", ["contents", "restored"])
 def test_what_is_damaged_takes_its_notes_back(desk: Desk, level: str) -> None:
     made, other = desk.make("0_1"), desk.make("0_2")
@@ -176,6 +179,7 @@ def test_what_is_damaged_takes_its_notes_back(desk: Desk, level: str) -> None:
     assert "0_1" in desk.call("verify", code=1)
 
 
+@pytest.mark.slow
 def test_a_prune_shows_first_and_removes_with_apply(desk: Desk) -> None:
     made = [desk.make("0_1") for _ in range(4)]
     desk.json("hold", made[0].id, "--reason", "the first one")
@@ -239,6 +243,7 @@ def test_a_sweep_shows_first_and_removes_what_is_ours_and_old(desk: Desk) -> Non
     assert (found["id"], found["whole"]) == (made.id, True)
 
 
+@pytest.mark.slow
 def test_a_copy_goes_to_a_repository_with_a_key_of_its_own(desk: Desk) -> None:
     first, second = desk.make("0_1"), desk.make("0_2")
     key = desk.directory / "other.key"

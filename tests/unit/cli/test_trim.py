@@ -95,6 +95,7 @@ def test_one_that_fails_after_it_has_deleted_does_not_say_that_nothing_was(
     assert capsys.readouterr().out.splitlines()[-1].startswith("some logs may have been cut")
 
 
+@pytest.mark.slow
 def test_apply_needs_no_id_where_there_is_one_plan(
     application: Application, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -116,6 +117,7 @@ def test_apply_needs_no_id_where_there_is_one_plan(
     assert "name one of: trim-" in capsys.readouterr().err
 
 
+@pytest.mark.slow
 def test_a_newer_plan_replaces_an_older_one_of_the_same(
     application: Application, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -198,6 +200,7 @@ def test_why_kept_answers_in_one_screen(
     assert {one["kind"] for one in plain["holders"]} == {"snapshot", "copy"}
 
 
+@pytest.mark.slow
 def test_for_how_long_a_snapshot_brings_back_what_was_cut_is_told(
     application: Application, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -66,6 +66,7 @@ def written(changes: dict[int, GoalRecord]) -> int:
     return sum(len(encode_goal(each) or b"") for each in changes.values())
 
 
+@pytest.mark.slow
 def test_a_change_of_one_of_1200_workers_is_some_kilobytes() -> None:
     target = placed(1_200)
     granted = views(target)

@@ -169,6 +169,7 @@ def test_the_loss_of_one_of_1200_workers_costs_little() -> None:
     assert fleet.bytes.total() <= BYTES_MAX, fleet.bytes
 
 
+@pytest.mark.slow
 def test_the_loss_of_a_zone_is_one_assignment_for_each_worker_and_a_few_more() -> None:
     fleet = Fleet(15)
     everybody = len(fleet.alive)

@@ -218,6 +218,7 @@ def test_a_damaged_record_is_refused_by_its_place_or_is_a_whole_one(
     assert decode("shop.topic", "w1", encode(record)) == record
 
 
+@pytest.mark.slow
 @given(value=st.binary(max_size=200), key=st.text(max_size=10))
 def test_bytes_of_any_kind_are_refused(value: bytes, key: str) -> None:
     for decode in (decode_assignment, decode_status):

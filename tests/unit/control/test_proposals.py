@@ -79,6 +79,7 @@ def test_one_of_another_application_or_release_is_refused() -> None:
         joined(mixed | {"proposal/1": b'{"format":1,"moves":3}'}, TOPIC)
 
 
+@pytest.mark.slow
 def test_each_task_that_changes_has_its_reason() -> None:
     tasks = {TaskId(0, number): Load(1_000, 10) for number in range(540)}
     target = {task: Copies(f"w{at % 2}") for at, task in enumerate(tasks)}
@@ -92,6 +93,7 @@ def test_each_task_that_changes_has_its_reason() -> None:
     assert read.moves == found.moves
 
 
+@pytest.mark.slow
 def test_a_whole_zone_is_moved_by_one_proposal() -> None:
     """400 hosts with three workers each, and all tasks in one of three zones."""
     zones = ((("az", "a"),), (("az", "b"),), (("az", "c"),))

@@ -52,6 +52,7 @@ def test_days_never_go_back_and_copies_differ(history: list[Purchase]) -> None:
     assert Counter(one.day for one in first) != Counter(one.day for one in second)
 
 
+@pytest.mark.slow
 def test_a_longer_stream_goes_on_after_the_last_day(history: list[Purchase]) -> None:
     stream = list(amplify(history, copies=1, events=PURCHASES + 2))
     turn = timedelta(days=546)

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections import defaultdict
 from datetime import date
 
+import pytest
+
 from demo import cdnow
 from demo.answer import Profile, Spent, answer, differences
 from demo.cdnow import Purchase
@@ -27,6 +29,7 @@ def test_profiles_and_spending_of_a_few_purchases() -> None:
     }
 
 
+@pytest.mark.slow
 def test_profiles_of_the_history_are_those_of_a_plain_loop() -> None:
     history = cdnow.history()
     orders: defaultdict[int, int] = defaultdict(int)

@@ -12,6 +12,7 @@ from demo.cdnow import Purchase
 HEAD = " customer_id  date number_of_cds  dollar_value\n"
 
 
+@pytest.mark.slow
 def test_the_history_is_complete_and_in_the_order_of_its_days() -> None:
     purchases = cdnow.history()
     days = [purchase.day for purchase in purchases]
@@ -21,6 +22,7 @@ def test_the_history_is_complete_and_in_the_order_of_its_days() -> None:
     assert sum(purchase.cents for purchase in purchases) == 250_031_563
 
 
+@pytest.mark.slow
 def test_a_customers_purchases_are_those_of_the_file() -> None:
     second = [purchase for purchase in cdnow.history() if purchase.customer == 2]
     assert second == [
@@ -49,6 +51,7 @@ def test_another_file_is_refused() -> None:
         list(cdnow.parse("customer,date\n"))
 
 
+@pytest.mark.slow
 def test_a_shortened_file_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(cdnow, "PURCHASES", 69_660)
     with pytest.raises(ValueError, match="is not the CDNOW history"):

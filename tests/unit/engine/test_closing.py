@@ -167,6 +167,7 @@ def test_results_that_may_not_be_split_come_with_one_commit(
     assert not rig.pipeline.is_closing
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("windows", WINDOWS)
 @pytest.mark.parametrize("lose_disk", [False, True])
 @pytest.mark.parametrize("guarantee", ["exactly_once", "at_least_once"])

@@ -105,6 +105,7 @@ def written(driver: TopologyTestDriver, topic: str) -> dict[Any, list[Any]]:
     return found
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("seed", range(int(os.environ.get("STREAMER_TEST_SEEDS", "5"))))
 def test_a_troubled_run_ends_like_a_quiet_one(seed: int) -> None:
     application = app()

@@ -164,6 +164,7 @@ def test_by_default_the_task_stops_and_names_the_record(name: str, bad: int) -> 
         assert driver.read("out") == written
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("bad", BAD)
 @pytest.mark.parametrize("name", APPS)
 @pytest.mark.parametrize("policy", [SKIP, DEAD], ids=["skip", "dead letter"])

@@ -51,6 +51,7 @@ def test_a_range_is_that_of_its_call_whatever_is_done_meanwhile() -> None:
     ]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("ttl", [None, timedelta(days=1)])
 def test_a_range_reads_no_more_than_is_asked_for(ttl: timedelta | None) -> None:
     peaks: list[int] = []

@@ -219,6 +219,7 @@ def outcome(rig: Rig) -> Any:
     )
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", APPS)
 def test_batches_give_what_single_records_give(name: str) -> None:
     @SETTINGS

@@ -184,6 +184,7 @@ def test_no_result_of_records_in_order_is_late_wherever_commits_fall(seed: int) 
         assert sum(found.values()) >= len({key for key, *_ in records})
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("seed", range(40))
 @pytest.mark.parametrize("first", [TumblingWindows(ms(20)), SessionWindows(ms(10))])
 def test_final_results_are_counted_the_same_wherever_commits_fall(

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -103,6 +104,7 @@ def moved(path: Path, tasks: Sequence[int]) -> World:
     return world
 
 
+@pytest.mark.slow
 @settings(max_examples=examples(60), deadline=None)
 @given(paths)
 def test_what_has_moved_is_as_what_has_not(path: Path) -> None:

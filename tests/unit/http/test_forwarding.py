@@ -45,6 +45,7 @@ def pair(start: Start) -> tuple[Worker, Worker]:
     return first, second
 
 
+@pytest.mark.slow
 def test_any_worker_answers_any_key(pair: tuple[Worker, Worker]) -> None:
     for worker in pair:
         for name in NAMES:
@@ -142,6 +143,7 @@ def test_an_owner_that_does_not_answer_is_503(
     assert first.get(f"/stores/totals/{at(0)}").status == 200
 
 
+@pytest.mark.slow
 def test_waiting_for_another_worker_does_not_keep_this_one_from_working(
     pair: tuple[Worker, Worker], silent: str, monkeypatch: Any
 ) -> None:

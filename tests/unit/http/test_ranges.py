@@ -66,6 +66,7 @@ def test_a_range_is_in_the_order_of_keys_over_all_tasks(start: Start) -> None:
     assert {one["task"] for one in page.json["rows"]} == {"0_0", "0_1", "0_2"}
 
 
+@pytest.mark.slow
 def test_the_default_limit_is_100_and_a_page_leads_to_the_next(start: Start) -> None:
     worker = worker_of(start)
     fill(worker, [name.encode() for name in NAMES])

@@ -78,6 +78,7 @@ def test_requests_sent_ahead_are_answered_in_order(worker: Worker) -> None:
     assert [one.json["value"]["n"] for one in replies(exchange(worker, data))] == list(range(10))
 
 
+@pytest.mark.slow
 def test_fifty_clients_at_once(worker: Worker) -> None:
     def client(number: int) -> int:
         connection = http.client.HTTPConnection(worker.address, timeout=120)
@@ -189,6 +190,7 @@ def test_slow_clients_do_not_hold_up_others(worker: Worker) -> None:
         client.close()
 
 
+@pytest.mark.slow
 def test_a_client_that_sends_drop_by_drop_is_cut_off(worker: Worker, monkeypatch: Any) -> None:
     monkeypatch.setattr(server_module, "READ_SECONDS", 0.3)
     began = time.monotonic()
@@ -214,6 +216,7 @@ def test_a_client_that_does_not_read_is_cut_off(worker: Worker, monkeypatch: Any
         wait_until(lambda: not listener._connections)
 
 
+@pytest.mark.slow
 def test_an_idle_connection_ends(worker: Worker, monkeypatch: Any) -> None:
     monkeypatch.setattr(server_module, "IDLE_SECONDS", 0.2)
     with connect(worker) as client:

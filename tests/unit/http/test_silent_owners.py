@@ -5,6 +5,8 @@ from __future__ import annotations
 import time
 from typing import Any
 
+import pytest
+
 from streamer.http import forward, silence
 from tests.unit.http.copies import NOWHERE, TASK, Group, group, is_from
 from tests.unit.http.test_forwarding import silent
@@ -48,6 +50,7 @@ def silences(group: Group) -> silence.Silence:
     return group.asked.server._forwarder.silence
 
 
+@pytest.mark.slow
 def test_an_owner_that_says_nothing_holds_up_the_first_request_briefly_and_no_other(
     group: Group, silent: str, monkeypatch: Any
 ) -> None:
@@ -64,6 +67,7 @@ def test_an_owner_that_says_nothing_holds_up_the_first_request_briefly_and_no_ot
     assert asked == [group.far.address] * 5
 
 
+@pytest.mark.slow
 def test_dead_owners_and_dead_copies_together_hold_up_a_request_briefly(
     group: Group, silent: str, monkeypatch: Any
 ) -> None:
@@ -76,6 +80,7 @@ def test_dead_owners_and_dead_copies_together_hold_up_a_request_briefly(
     assert time.monotonic() - began < 20
 
 
+@pytest.mark.slow
 def test_an_owner_that_does_not_answer_is_waited_for_where_there_is_no_copy(
     group: Group, silent: str, monkeypatch: Any
 ) -> None:

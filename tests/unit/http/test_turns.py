@@ -105,6 +105,7 @@ def test_the_clock_of_the_main_thread_is_read_from_another() -> None:
     assert second - first >= 0.1
 
 
+@pytest.mark.slow
 def test_few_work_at_once_and_waiting_is_not_work() -> None:
     turns = Turns()
     working = 0

@@ -118,6 +118,7 @@ def test_a_wrong_time_is_400(start: Start, query: str, error: str) -> None:
     assert error in reply.json["error"]
 
 
+@pytest.mark.slow
 def test_points_and_scans_find_the_same_windows(start: Start, monkeypatch: Any) -> None:
     worker = windowed(
         start,
@@ -244,6 +245,7 @@ def sessions_worker(start: Start, *, stream_time_ms: int = 140, retention_s: flo
     return worker
 
 
+@pytest.mark.slow
 def test_sessions_of_a_key_that_overlap_with_a_range(start: Start) -> None:
     worker = sessions_worker(start)
     for low in (0, 10, 19, 20, 30, 31, 80, 81, 140, 141):

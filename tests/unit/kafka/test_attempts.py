@@ -32,6 +32,7 @@ class Broker:
         return 7
 
 
+@pytest.mark.slow
 def test_passing_trouble_is_tried_again() -> None:
     broker = Broker(KafkaError._TRANSPORT, KafkaError.COORDINATOR_LOAD_IN_PROGRESS)
     assert Attempts(10, "b:1")("asking", broker) == 7
@@ -55,6 +56,7 @@ def test_what_no_repetition_mends_is_said_at_once(code: int, kind: type[Exceptio
     assert broker.calls == 1
 
 
+@pytest.mark.slow
 def test_the_deadline_says_what_was_tried() -> None:
     broker = Broker(*[KafkaError._TRANSPORT] * 100)
     with pytest.raises(KafkaUnavailableError, match=r"asking: tried \d times in .* at b:1: ") as up:
@@ -99,6 +101,7 @@ class Away:
         raise KafkaException(KafkaError(KafkaError._TRANSPORT))
 
 
+@pytest.mark.slow
 def test_who_is_asked_to_stop_does_not_wait_for_brokers(
     monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:

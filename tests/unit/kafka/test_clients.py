@@ -321,6 +321,7 @@ def test_clients_take_certificates_and_a_key_with_a_password() -> None:
     AdminClient(settings.admin(given)).poll(0)
 
 
+@pytest.mark.slow
 def test_a_function_that_gives_tokens_is_asked_by_every_client() -> None:
     asked: list[str] = []
 

@@ -65,6 +65,7 @@ def test_who_leads_now_is_looked_up_where_nobody_answers(question: str) -> None:
     assert client.asked_s == [1.0, 3.0]
 
 
+@pytest.mark.slow
 def test_no_answer_is_never_taken_for_a_position() -> None:
     client = Client()
     client.list_topics = lambda *_given, **_named: None  # type: ignore[method-assign]

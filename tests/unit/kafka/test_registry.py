@@ -51,6 +51,7 @@ def settings() -> dict[str, Any]:
     return {"url": f"mock://{uuid.uuid4()}"}
 
 
+@pytest.mark.slow
 def test_naming_a_serde_loads_no_client_library() -> None:
     code = (
         "import sys, streamer.serdes as s\n"
@@ -61,6 +62,7 @@ def test_naming_a_serde_loads_no_client_library() -> None:
     subprocess.run([sys.executable, "-c", code], check=True, timeout=240)
 
 
+@pytest.mark.slow
 def test_names_tell_the_format_and_the_place() -> None:
     assert Avro(SCHEMA).name == "avro:shop.P"
     assert Avro().name == "avro"

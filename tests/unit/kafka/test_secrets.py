@@ -183,6 +183,7 @@ def test_the_clients_own_account_of_its_settings_hides_them(
     assert SECRET not in caplog.text
 
 
+@pytest.mark.slow
 def test_the_registrys_errors_hold_no_secret() -> None:
     # Nobody listens there.
     registry = Registry({"url": f"http://ann:{SECRET}@127.0.0.1:9", "max.retries": 0})

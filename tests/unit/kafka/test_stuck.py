@@ -71,11 +71,13 @@ def test_one_that_alone_is_not_answered_is_given_up_at_the_second_time(asked: As
     assert "with a new producer" in raised.value.hint
 
 
+@pytest.mark.slow
 def test_brokers_that_are_away_answer_nobody() -> None:
     made = {"bootstrap.servers": "127.0.0.1:1", "transactional.id": "a", "log_level": 0}
     assert not answers_others(made)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("wait", ["flush", "wait_until"])
 def test_whoever_waits_for_deliveries_finds_out(wait: str, monkeypatch: pytest.MonkeyPatch) -> None:
     made = {"bootstrap.servers": "127.0.0.1:1", "log_level": 0}
@@ -122,6 +124,7 @@ def assigned(client: Any) -> set[tuple[str, int, int]]:
     return {(one.topic, one.partition, one.offset) for one in client.assignment()}
 
 
+@pytest.mark.slow
 def test_input_goes_on_where_it_was_with_another_client(alone: Config) -> None:
     reader = InputConsumer(alone)
     reader.add({FIRST: 5, SECOND: 7})
@@ -134,6 +137,7 @@ def test_input_goes_on_where_it_was_with_another_client(alone: Config) -> None:
     reader.close()
 
 
+@pytest.mark.slow
 def test_restores_go_on_where_they_were_with_another_client(alone: Config) -> None:
     reader = ChangelogConsumer(alone)
     reader.add({FIRST: 5, SECOND: 7})
@@ -143,6 +147,7 @@ def test_restores_go_on_where_they_were_with_another_client(alone: Config) -> No
     reader.close()
 
 
+@pytest.mark.slow
 def test_a_table_is_read_and_written_with_another_client(
     alone: Config, caplog: pytest.LogCaptureFixture
 ) -> None:

@@ -55,6 +55,7 @@ def admin_of(client: Client) -> Admin:
     return admin
 
 
+@pytest.mark.slow
 def test_what_was_created_is_there_for_who_asks_a_broker_that_has_not_heard_of_it() -> None:
     client = Client(set(), {"t"}, set(), set(), {"t"})
     admin = admin_of(client)
@@ -76,6 +77,7 @@ def test_what_nobody_has_told_of_is_missing_at_once() -> None:
     assert client.asked == 1
 
 
+@pytest.mark.slow
 def test_what_was_deleted_is_waited_for_once(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(admin_module, "_SPREAD_S", 0.3)
     client = Client({"t"}, set())

@@ -32,6 +32,7 @@ def made() -> Writer:
     return Writer({"bootstrap.servers": "here:9092"}, "app-w1")
 
 
+@pytest.mark.slow
 def test_a_new_coordinator_is_waited_for(client: MagicMock) -> None:
     is_back = threading.Event()
 
@@ -46,6 +47,7 @@ def test_a_new_coordinator_is_waited_for(client: MagicMock) -> None:
     client.commit_transaction.assert_called_once()
 
 
+@pytest.mark.slow
 def test_a_client_that_waits_for_ever_is_given_up(client: MagicMock) -> None:
     never = threading.Event()
     client.send_offsets_to_transaction.side_effect = lambda *_given: never.wait(30)

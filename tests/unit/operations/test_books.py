@@ -5,6 +5,7 @@ from __future__ import annotations
 import gc
 
 import msgspec
+import pytest
 
 from streamer.control.operations import OperationRecord, encode, operation_key
 from streamer.operations.books import read_books
@@ -26,6 +27,7 @@ def test_a_record_that_has_not_changed_is_not_decoded_again() -> None:
     assert again.operation("trim-1") is first
 
 
+@pytest.mark.slow
 def test_of_one_at_work_only_the_newest_record_is_kept() -> None:
     # A step tells every two seconds, for hours, and a record may have thousands of tasks.
     for at_ms in range(300):

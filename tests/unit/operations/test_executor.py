@@ -164,6 +164,7 @@ def test_finished_operations_are_kept_for_a_month_as_far_as_they_are_few_or_smal
     assert lock.epoch == 6
 
 
+@pytest.mark.slow
 def test_a_run_of_many_operations_finds_each_of_them_at_its_end(warehouse: Warehouse) -> None:
     made = [warehouse.planned("a", scope=f"task/0_{number}") for number in range(52)]
     for name in made:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from contextlib import suppress
 
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -146,6 +147,7 @@ def test_a_cancelled_operation_ends_either_way_and_as_a_whole(
         assert {"a", "b"} == set(warehouse.shelf.boxes)
 
 
+@pytest.mark.slow
 @settings(max_examples=examples(30))
 @given(choices=turns_taken, lagging=lags)
 def test_who_has_the_lock_by_right_is_never_told_to_have_lost_it(
@@ -172,6 +174,7 @@ def test_who_has_the_lock_by_right_is_never_told_to_have_lost_it(
     assert set(outcomes) == {"done"}
 
 
+@pytest.mark.slow
 @given(lagging=lags)
 def test_one_after_the_other_is_never_refused(lagging: list[int]) -> None:
     warehouse = Warehouse()

@@ -70,6 +70,7 @@ def test_an_operation_that_is_cancelled_anywhere_before_its_point_leaves_nothing
     assert ("operations.after_step", 3) not in granted
 
 
+@pytest.mark.slow
 def test_a_process_that_wakes_after_it_was_replaced_changes_nothing() -> None:
     assert check_zombies(scene, [INSIDE])
 
@@ -119,11 +120,13 @@ class Leaving(Wrong):
     step: type[Put] = Forgetting
 
 
+@pytest.mark.slow
 def test_a_step_that_must_not_run_twice_is_found() -> None:
     with pytest.raises(AssertionError, match=r"killed at .*shelf\.inside.* and resumed"):
         check_kills(lambda: scene(Doubling), [INSIDE])
 
 
+@pytest.mark.slow
 def test_an_undo_that_leaves_half_of_a_step_is_found() -> None:
     with pytest.raises(AssertionError, match=r"killed at .*shelf\.inside.*, the end is .*'a'"):
         check_cancels(lambda: scene(Leaving), [INSIDE])

@@ -6,6 +6,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager, suppress
 
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -40,6 +41,7 @@ def dying(at: int) -> Iterator[None]:
         yield
 
 
+@pytest.mark.slow
 @settings(max_examples=examples(200))
 @given(
     boxes=st.lists(st.sampled_from(BOXES), min_size=1, unique=True),

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import pytest
+
 from streamer.clock import ManualClock
 from streamer.control.operations import ProgressRecord
 from streamer.operations.meter import Meter
@@ -67,6 +69,7 @@ def test_another_phase_and_what_is_done_again_begin_anew() -> None:
     assert meter.read(told(100, total=0, phase="check", number=2)).eta_s == -1
 
 
+@pytest.mark.slow
 def test_any_number_of_calls_is_remembered_by_few_points() -> None:
     clock = ManualClock()
     meter = Meter(clock)

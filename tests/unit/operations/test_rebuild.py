@@ -190,6 +190,7 @@ def test_cancelled_anywhere_no_order_is_left(source: str) -> None:
     assert check_cancels(lambda: cancelled(**{"from": source}), every=3)
 
 
+@pytest.mark.slow
 def test_a_process_that_wakes_late_changes_nothing() -> None:
     assert check_zombies(scene)
 

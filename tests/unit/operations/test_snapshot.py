@@ -166,6 +166,7 @@ def test_cancelled_anywhere_no_order_is_left() -> None:
     assert len(granted) > 10
 
 
+@pytest.mark.slow
 def test_a_process_that_was_replaced_gives_no_order_any_more() -> None:
     check_zombies(scene)
 

@@ -126,6 +126,7 @@ def test_the_slowest_tasks_are_told_by_their_lag() -> None:
     ]
 
 
+@pytest.mark.slow
 @pytest.mark.timeout(60)
 def test_1_200_workers_with_12_000_tasks_are_summed_up() -> None:
     fleet = Fleet(fleet_of(LARGE).seen())

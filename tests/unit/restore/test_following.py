@@ -85,6 +85,7 @@ def count_batches(*standbys: TaskRestore) -> Any:
     return lambda: count
 
 
+@pytest.mark.slow
 def test_idle_standbys_are_not_written_and_cost_a_turn_nothing(bench: Bench) -> None:
     standbys = [following(bench, number) for number in range(20)]
     batches = count_batches(*standbys)
@@ -207,6 +208,7 @@ def test_a_standby_grows_no_older_than_a_minute_by_one_small_write(bench: Bench)
     assert batches() == 1
 
 
+@pytest.mark.slow
 def test_all_standbys_are_asked_for_at_once(bench: Bench) -> None:
     for number in range(30):
         bench.follow(number, Bounds(0, 0))

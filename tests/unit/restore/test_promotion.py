@@ -75,6 +75,7 @@ def test_the_ends_are_those_of_the_promotion_and_not_of_the_minute(bench: Bench)
     assert bench.ended == [one]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("behind", [1_000, BULK_OFFSETS_MIN])
 def test_one_in_its_first_restore_goes_on_as_that(bench: Bench, behind: int) -> None:
     one = bench.follow(1, Bounds(0, 10 + behind))

@@ -80,6 +80,7 @@ def until(is_true: Callable[[], object]) -> Any:
     return found
 
 
+@pytest.mark.slow
 def test_a_copy_follows_and_is_promoted_without_restoring(thread: Thread) -> None:
     one = thread.restorer
     assert one.lag(TASK) is None

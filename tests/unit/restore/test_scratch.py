@@ -43,6 +43,7 @@ def test_nothing_is_left_at_its_end(tmp_path: Path) -> None:
     assert list(tmp_path.iterdir()) == []
 
 
+@pytest.mark.slow
 def test_what_a_kill_leaves_is_removed_by_the_next_one(
     tmp_path: Path, held: tuple[multiprocessing.process.BaseProcess, Path]
 ) -> None:

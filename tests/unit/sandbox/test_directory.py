@@ -98,6 +98,7 @@ def test_only_abandoned_directories_are_removed(
     assert foreign.exists(), "without a lock file it may be a start that has just begun"
 
 
+@pytest.mark.slow
 def test_starts_at_the_same_time_leave_each_others_directories(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -86,6 +86,7 @@ def test_the_lock_names_one_version_of_every_jar() -> None:
     assert all(len(jar.sha256) == 64 and jar.size_bytes > 0 for jar in found)
 
 
+@pytest.mark.slow
 def test_jars_are_fetched_once(repository: Repository, lock: Path, tmp_path: Path) -> None:
     first = jars.fetch(lock, cache=tmp_path)
     second = jars.fetch(lock, cache=tmp_path)
@@ -163,6 +164,7 @@ def test_what_a_killed_download_left_is_removed(
     assert not leftover.exists()
 
 
+@pytest.mark.slow
 def test_two_processes_download_once(repository: Repository, lock: Path, tmp_path: Path) -> None:
     program = (
         "import sys; from pathlib import Path; from streamer.sandbox import jars;"

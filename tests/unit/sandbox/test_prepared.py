@@ -68,6 +68,7 @@ def test_a_cache_that_cannot_be_written_prepares_nothing(tmp_path: Path) -> None
     assert prepared.prepare([], cache=tmp_path) is None
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(sys.platform != "linux", reason="looks into /proc")
 def test_a_run_that_takes_too_long_ends_with_what_it_has_started(tmp_path: Path) -> None:
     program = tmp_path / "java"

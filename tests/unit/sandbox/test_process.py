@@ -91,6 +91,7 @@ def test_a_paused_process_can_be_stopped(tmp_path: Path) -> None:
     assert process.stop(20.0) is True
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(sys.platform != "linux", reason="the kernel's promise is Linux's")
 @pytest.mark.parametrize("pause", [False, True], ids=["running", "paused"])
 def test_a_bound_child_dies_when_its_parent_is_killed(tmp_path: Path, pause: bool) -> None:
@@ -122,6 +123,7 @@ time.sleep(60)
     assert wait_until(lambda: not exists(child))
 
 
+@pytest.mark.slow
 def test_an_unbound_child_stays_when_its_parent_is_killed(tmp_path: Path) -> None:
     log = tmp_path / "log"
     parent_program = f"""
@@ -185,6 +187,7 @@ def test_a_port_that_takes_connections_and_stays_silent_tells_nothing() -> None:
         assert cluster_id(server.getsockname()[1], timeout=0.1) == ""
 
 
+@pytest.mark.slow
 def test_the_reply_of_another_broker_is_not_taken_for_the_own(tmp_path: Path) -> None:
     process = start("import time; time.sleep(0.5); raise SystemExit(1)", tmp_path / "log")
     port = one_reply(described(7, 0, b"another"))

@@ -32,6 +32,7 @@ def keys(backend: Backend, prefix: str = "") -> list[str]:
     return sorted(stored.key for stored in backend.list(prefix))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("size", [0, 1, 300_000, 3 * MIB + 17, 40 * MIB + 1])
 def test_what_was_put_is_read(backend: Backend, size: int) -> None:
     content = os.urandom(size)

@@ -338,6 +338,7 @@ fetch(place, shelf(place), entry.stem, staging=Path(sys.argv[2]))
 """
 
 
+@pytest.mark.slow
 def test_a_fetch_that_is_killed_costs_at_most_one_file(tmp_path: Path, source: Path) -> None:
     root, staging = tmp_path / "repository", tmp_path / "staging"
     place = repository(DirectoryBackend(root), transfers=Transfers(parallel=1))

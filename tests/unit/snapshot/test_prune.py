@@ -188,6 +188,7 @@ def test_a_lease_without_a_sign_of_life_ends(kept: Kept) -> None:
     taken.close()
 
 
+@pytest.mark.slow
 def test_signs_of_life_keep_a_lease(tmp_path: Path) -> None:
     place = repository(DirectoryBackend(tmp_path / "repository"), beat_ms=50, claim_ms=1_500)
     made = snapshot(place, checkpoint(tmp_path / "one", {}))

@@ -226,6 +226,7 @@ EXPIRES = {"Expiration": {"Days": 30}}
 TAGS = [{"Key": "a", "Value": "b"}]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("answer", "is_refused"),
     [

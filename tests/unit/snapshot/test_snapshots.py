@@ -76,6 +76,7 @@ def test_a_life_of_snapshots(backend: Backend, tmp_path: Path, cipher: Cipher) -
     assert not [key for key in kept if "/pending/" in key or "/leases/" in key]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("cipher", CIPHERS, ids=["plain", "encrypted"])
 def test_a_real_database_is_restored(tmp_path: Path, cipher: Cipher) -> None:
     options = Options(raw_mode=True)

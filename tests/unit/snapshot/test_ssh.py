@@ -69,6 +69,7 @@ def test_a_host_that_is_not_known_is_refused_with_the_command_that_adds_it(
     backend.close()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("sftp_only", [False, True])
 @pytest.mark.parametrize("size", [5_000, 2 * MIB])
 def test_what_has_its_name_is_on_the_disk(

@@ -143,6 +143,7 @@ def test_the_place_of_a_parent_is_the_first_row_that_it_left(tmp_path: Path) -> 
     assert bytes.fromhex(record.passed["windows"]) == NONE_LEFT
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", ["windows", "sessions"])
 def test_final_results_come_once_from_merged_tasks(tmp_path: Path, kind: str) -> None:
     """Task 1 lags behind: what it has open is closed by the merge, and what task 0 has passed on
@@ -206,6 +207,7 @@ def test_final_results_come_once_from_merged_tasks(tmp_path: Path, kind: str) ->
     split_unit(again, TaskId(0, 0), targets[0], directory=tmp_path / "c")
 
 
+@pytest.mark.slow
 def test_a_merge_says_how_far_apart_its_parents_are(tmp_path: Path) -> None:
     """Records of a parent that lags will be late in the new task."""
     homes = Homes(2, 2)
@@ -230,6 +232,7 @@ def test_a_merge_says_how_far_apart_its_parents_are(tmp_path: Path) -> None:
     assert not found.topic_ids
 
 
+@pytest.mark.slow
 def test_only_tasks_that_may_have_had_its_keys_are_parents(tmp_path: Path) -> None:
     before, after = Homes(2, 2), Homes(4, 4)
     sources = {

@@ -31,6 +31,7 @@ from tests.unit.split.rig import (
 )
 
 
+@pytest.mark.slow
 def test_a_store_of_process_names_the_keys_that_its_rows_belong_to(tmp_path: Path) -> None:
     before, after = Homes(3, 3), Homes(4, 4)
     text = serde_of(str)

@@ -100,6 +100,7 @@ def test_there_and_back_is_as_if_never_moved(
     }
 
 
+@pytest.mark.slow
 def test_windows_of_several_parents_interleave(tmp_path: Path) -> None:
     before, after = Homes(4, 4), Homes(6, 6)
     sources = fill(tmp_path / "a", before, several(), rounds=3)
@@ -129,6 +130,7 @@ def test_windows_of_several_parents_interleave(tmp_path: Path) -> None:
             database.close()
 
 
+@pytest.mark.slow
 def test_a_merged_database_has_its_rows_in_one_level(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -155,6 +157,7 @@ def test_a_merged_database_has_its_rows_in_one_level(
     assert 0 not in levels
 
 
+@pytest.mark.slow
 def test_parts_stay_as_they_were_written(tmp_path: Path) -> None:
     """Another database may be made of them, and a killed merge begins again."""
     before, after = Homes(3, 3), Homes(2, 2)
@@ -178,6 +181,7 @@ def test_parts_stay_as_they_were_written(tmp_path: Path) -> None:
     }
 
 
+@pytest.mark.slow
 def test_tasks_without_rows_and_without_a_database_are_units_too(tmp_path: Path) -> None:
     before, after = Homes(3, 3), Homes(5, 5)
     rows = [one for one in several() if before.home(one.key) == 1]
@@ -195,6 +199,7 @@ def test_tasks_without_rows_and_without_a_database_are_units_too(tmp_path: Path)
     assert verify(step, {1: sources[1]}, targets, notes=tmp_path / "n").is_equal
 
 
+@pytest.mark.slow
 def test_one_hot_key_makes_empty_tasks(tmp_path: Path) -> None:
     before, after = Homes(2, 2), Homes(4, 4)
     rows = [Entry("windows", b"hot", at, b"x", start_ms=at) for at in range(0, 10_000, 10)]
@@ -209,6 +214,7 @@ def test_one_hot_key_makes_empty_tasks(tmp_path: Path) -> None:
     }
 
 
+@pytest.mark.slow
 def test_large_values_and_many_files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("streamer.store.tables.TABLE_BYTES_MAX", 4_000)
     monkeypatch.setattr("streamer.store.reading.BLOCK_ROWS", 4)
@@ -228,6 +234,7 @@ def test_large_values_and_many_files(tmp_path: Path, monkeypatch: pytest.MonkeyP
     assert max(len(part.files) for part in record.parts) > 2
 
 
+@pytest.mark.slow
 def test_a_row_past_its_time_and_a_stale_index_entry_are_kept(tmp_path: Path) -> None:
     """What expires is for the new task to decide: dropping it here would look like a loss."""
     homes = Homes(1, 1)
@@ -239,6 +246,7 @@ def test_a_row_past_its_time_and_a_stale_index_entry_are_kept(tmp_path: Path) ->
     assert together(targets) == contents(directory)
 
 
+@pytest.mark.slow
 def test_a_store_without_a_specification_is_split_by_its_kind(tmp_path: Path) -> None:
     before, after = Homes(2, 2), Homes(3, 3)
     sources = fill(tmp_path / "a", before, several())

@@ -57,6 +57,7 @@ def made(tmp_path: Path) -> Made:
     return Made(tmp_path)
 
 
+@pytest.mark.slow
 def test_parts_databases_and_parents_have_one_fingerprint(made: Made) -> None:
     verdict = verify(made.step, made.sources, made.targets, notes=made.notes)
     assert verdict.is_equal
@@ -77,6 +78,7 @@ def test_parts_databases_and_parents_have_one_fingerprint(made: Made) -> None:
     assert not found
 
 
+@pytest.mark.slow
 def test_what_was_split_is_not_read_once_more(made: Made) -> None:
     rows: list[int] = []
     units, notes = made.work / "units", made.notes
@@ -91,6 +93,7 @@ def test_what_was_split_is_not_read_once_more(made: Made) -> None:
     ]
 
 
+@pytest.mark.slow
 def test_each_kind_of_difference_is_named_with_its_key(made: Made) -> None:
     missing = ENTRIES[0]
     changed = next(one for one in ENTRIES[30:] if one.store == "windows")
@@ -115,6 +118,7 @@ def test_each_kind_of_difference_is_named_with_its_key(made: Made) -> None:
     assert str(wrong) == f"wrong home: store.{stray.store} {stray.stored_key.hex()} (task 0)"
 
 
+@pytest.mark.slow
 def test_a_row_in_the_wrong_task_alone_is_found(made: Made) -> None:
     """The sums of both layouts are the same then."""
     one = made.of(1)
@@ -129,6 +133,7 @@ def test_a_row_in_the_wrong_task_alone_is_found(made: Made) -> None:
     )
 
 
+@pytest.mark.slow
 def test_the_first_hundred_differences_are_named(made: Made) -> None:
     for task, path in made.targets.items():
         made.change(task, "plain", *((key, None) for key in contents(path)["store.plain"]))
@@ -137,6 +142,7 @@ def test_the_first_hundred_differences_are_named(made: Made) -> None:
     assert {one.kind for one in verdict.differences} == {"missing"}
 
 
+@pytest.mark.slow
 def test_indexes_are_left_out_where_they_may_differ(made: Made) -> None:
     database = TaskDatabase.open(
         made.targets[0], SPECS, pool=MemoryPool(1 << 20, 1 << 20), options={}
@@ -150,6 +156,7 @@ def test_indexes_are_left_out_where_they_may_differ(made: Made) -> None:
     assert [one.kind for one in verdict.differences] == ["missing"]
 
 
+@pytest.mark.slow
 def test_a_verification_that_was_cut_off_reads_only_what_is_left(made: Made) -> None:
     done: list[int] = []
     with (
@@ -166,6 +173,7 @@ def test_a_verification_that_was_cut_off_reads_only_what_is_left(made: Made) -> 
     assert first > sum(done)
 
 
+@pytest.mark.slow
 def test_a_note_of_another_cut_is_not_used(made: Made) -> None:
     note = made.notes / "one.json"
     surveyed(made.step, "source", TaskId(0, 0), database=made.sources[0], note=note, cut="first")

@@ -17,6 +17,7 @@ def pairs(numbers: range, size: int = 30) -> tuple[list[bytes], list[bytes | Non
     return keys, [bytes(size)] * len(keys)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("batch", [1, 7, 50, 20_000])
 def test_it_never_holds_more_than_its_bound_and_keeps_what_came_last(batch: int) -> None:
     recent = RecentRows(40_000)

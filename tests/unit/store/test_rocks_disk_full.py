@@ -48,6 +48,7 @@ def acknowledged(database: TaskDatabase) -> int:
     return int(database.metadata()["batches"])
 
 
+@pytest.mark.slow
 def test_a_full_disk_stops_the_task_and_loses_nothing(small_disk: Path, specs: Any) -> None:
     pool = MemoryPool(4 * MIB, 4 * MIB)
 
@@ -100,6 +101,7 @@ except StateDirectoryError as error:
 """
 
 
+@pytest.mark.slow
 def test_a_file_that_may_not_grow_is_a_full_disk_too(
     open_database: Open, specs: Any, tmp_path: Path
 ) -> None:

@@ -99,6 +99,7 @@ def test_a_kill_at_any_time_loses_nothing_that_was_written(
         assert database.get("plain", b"k000000") == b"009999"
 
 
+@pytest.mark.slow
 def test_a_database_in_use_by_another_process_is_refused(
     open_database: Open, specs: Any, tmp_path: Path
 ) -> None:

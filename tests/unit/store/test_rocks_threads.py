@@ -62,6 +62,7 @@ class Reader(threading.Thread):
             self.outcome = error
 
 
+@pytest.mark.slow
 def test_readers_and_the_closing_thread_never_meet(open_database: Open, specs: Any) -> None:
     """Readers end with the one error that they are told to expect, whatever they were doing."""
     count = 3_000

@@ -49,6 +49,7 @@ keys = st.sampled_from(KEYS)
 times = st.sampled_from(TIMES_MS)
 
 
+@pytest.mark.slow
 @given(
     kind=st.sampled_from(StoreKind),
     wanted=st.builds(

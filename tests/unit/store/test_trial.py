@@ -103,6 +103,7 @@ def test_plain_values_are_taken_by_rocksdb(options: dict[str, Any]) -> None:
     assert not list(Path().iterdir())
 
 
+@pytest.mark.slow
 def test_the_defaults_are_taken_when_a_user_writes_them_down() -> None:
     defaults = {**DEFAULTS, **ROW_DEFAULTS, **INDEX_DEFAULTS}
     _check(defaults, totals={})
@@ -133,6 +134,7 @@ def test_large_and_usual_values_are_not_refused(options: dict[str, Any]) -> None
     _check(options, totals={}, seen=options)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("value", [4096, 1 << 20, 1 << 30])
 def test_sizes_are_taken_whatever_their_option(value: int) -> None:
     sizes = {name for name, setting in settings().items() if is_size(setting)} - set(OWNED)

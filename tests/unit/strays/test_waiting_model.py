@@ -16,6 +16,7 @@ HOMES = {"a": 1, "b": 0}
 ONE = {"a": (0, 1)}
 
 
+@pytest.mark.slow
 def test_keys_that_cross_both_ways_keep_their_order_and_nobody_waits_for_ever() -> None:
     found = explore(Scene(CROSSING, HOMES))
     assert found.states > 100_000
@@ -24,6 +25,7 @@ def test_keys_that_cross_both_ways_keep_their_order_and_nobody_waits_for_ever() 
     assert not found.stuck
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "scene",
     [
@@ -69,6 +71,7 @@ def test_who_goes_back_to_the_former_partition_is_not_kept_in_order() -> None:
     assert explore(Scene({"a": (1, 0)}, HOMES)).reordered
 
 
+@pytest.mark.slow
 def test_two_growths_at_a_time_are_not_kept_in_order() -> None:
     """Strays of a key in two partitions: their readers forward them in any order. So the next
     growth has to wait until strays of the last one are not expected any more."""

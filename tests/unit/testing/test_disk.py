@@ -11,6 +11,7 @@ from streamer.testing import disk
 from streamer.testing.disk import copy_at_rest
 
 
+@pytest.mark.slow
 def test_a_copy_in_which_something_changed_is_made_again(tmp_path: Path) -> None:
     source, target = tmp_path / "source", tmp_path / "target"
     (source / "0_0").mkdir(parents=True)

@@ -66,6 +66,7 @@ def test_stream_time_and_results_survive_a_lost_disk() -> None:
         assert driver.read("out")[-1][0].key == "b"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("seed", range(4))
 @pytest.mark.parametrize("guarantee", ["exactly_once", "at_least_once"])
 def test_a_seed_means_trouble_that_changes_nothing(seed: int, guarantee: str) -> None:
@@ -82,6 +83,7 @@ def test_a_seed_means_trouble_that_changes_nothing(seed: int, guarantee: str) ->
         assert dict(driver.read("totals")) == dict(driver.store("by-customer"))
 
 
+@pytest.mark.slow
 def test_a_seed_does_bring_trouble() -> None:
     lives = []
     for seed in range(3):

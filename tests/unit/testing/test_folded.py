@@ -61,6 +61,7 @@ def results(tasks: int, *, seed: int | None) -> dict[str, Any]:
         return stores | {"priced": priced}
 
 
+@pytest.mark.slow
 def test_every_number_of_tasks_gives_the_same_results_whatever_happens() -> None:
     wanted = results(PARTITIONS, seed=None)
     assert len(wanted["totals"]) == 20

@@ -176,6 +176,7 @@ def sent(driver: TopologyTestDriver) -> None:
         driver.send("in", f"k{number % 7}", number, at=number)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("seed", [None, 1, 2])
 def test_the_history_of_a_driver_is_right(seed: int | None) -> None:
     with TopologyTestDriver(app(), partitions=2, seed=seed) as driver:

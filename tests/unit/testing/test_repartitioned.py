@@ -151,6 +151,7 @@ def test_there_is_a_clock_for_every_partition() -> None:
     assert CLOCKS.keys() == set(range(PARTITIONS))
 
 
+@pytest.mark.slow
 @settings(max_examples=examples(8), deadline=None)
 @given(there=numbers, away=numbers, before=st.lists(batches, min_size=1, max_size=3))
 def test_there_and_back_the_state_is_as_if_it_had_never_moved(
@@ -170,6 +171,7 @@ def test_there_and_back_the_state_is_as_if_it_had_never_moved(
         assert seen(driver) == shown
 
 
+@pytest.mark.slow
 @settings(max_examples=examples(8), deadline=None)
 @given(
     first=numbers,
@@ -197,6 +199,7 @@ def test_what_comes_after_is_treated_as_if_it_had_never_moved(
         assert rows(moved) == rows(stays)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("seed", [None, 3])
 def test_windows_that_are_open_when_a_task_is_divided_are_passed_on_once(seed: int | None) -> None:
     app = App("final")
@@ -262,6 +265,7 @@ moved_then = st.tuples(
 )
 
 
+@pytest.mark.slow
 @settings(max_examples=examples(16), deadline=None)
 @given(
     page=st.sampled_from((None, 1)),
@@ -345,6 +349,7 @@ def test_what_parents_had_passed_on_outlives_a_disk_that_is_lost_in_between(comm
         assert [(one.key, one.start_ms) for one, _count in after] == [(behind, times[1])]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("seed", range(2))
 def test_kills_before_and_after_a_move_change_nothing(seed: int) -> None:
     app = App("kills")

@@ -7,6 +7,7 @@ from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -76,6 +77,7 @@ def replaying(driver: TopologyTestDriver) -> Iterator[Replaying]:
     one.life.close()
 
 
+@pytest.mark.slow
 @settings(max_examples=examples(8), deadline=None)
 @given(tasks=numbers, sent=st.lists(batches, min_size=1, max_size=4))
 def test_the_state_is_the_same_byte_for_byte_and_nothing_is_written(
@@ -93,6 +95,7 @@ def test_the_state_is_the_same_byte_for_byte_and_nothing_is_written(
         assert {topic: len(driver.broker.records(topic)) for topic in EACH} == written
 
 
+@pytest.mark.slow
 def test_what_is_not_committed_is_not_read() -> None:
     with running(4) as driver, replaying(driver) as again:
         driver.send("sales", "hot", 1, at=START_MS)

@@ -35,6 +35,7 @@ def metadata(driver: TopologyTestDriver, application: str) -> list[Metadata]:
     return [Metadata.decode(one.metadata) for one in committed.values()]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("seed", range(8))
 @pytest.mark.parametrize("guarantee", ["exactly_once", "at_least_once"])
 def test_an_update_of_a_device_costs_no_reading(seed: int, guarantee: str) -> None:

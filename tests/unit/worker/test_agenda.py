@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import pytest
+
 from streamer.control.messages import ChoreReport
 from streamer.control.orders import SnapshotOrder
 from streamer.ids import TaskId
@@ -137,6 +139,7 @@ def test_a_snapshot_elsewhere_does_not_count_for_the_schedule() -> None:
     assert agenda.next({ONE}, NOW_MS) == Want(ONE)
 
 
+@pytest.mark.slow
 def test_tasks_begin_their_intervals_evenly_spread() -> None:
     for count in (2, 5, 12, 60):
         tasks = [TaskId(0, number) for number in range(count)]

@@ -25,6 +25,7 @@ def test_what_is_not_committed_of_is_not_read_at_all() -> None:
     assert one.limits() == {A: 5, B: 2}, "what was done is not taken back"
 
 
+@pytest.mark.slow
 def test_brokers_that_are_away_are_waited_for_and_a_mistake_is_told() -> None:
     answers = iter(
         [KafkaUnavailableError("away", hint=""), {A: 4}, ConfigError("not granted", hint="")]
@@ -45,6 +46,7 @@ def test_brokers_that_are_away_are_waited_for_and_a_mistake_is_told() -> None:
     one.close()
 
 
+@pytest.mark.slow
 def test_whoever_follows_is_stopped_once_that_is_over(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(followed, "_OVER_S", 0.01)
     over = threading.Event()

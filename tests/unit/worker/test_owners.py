@@ -116,6 +116,7 @@ def test_nothing_is_read_before_somebody_asks_and_then_again_and_again(owners: O
         time.sleep(0.01)
 
 
+@pytest.mark.slow
 def test_where_brokers_are_away_queries_wait_for_the_first_map_once(
     owners: Owners, monkeypatch: Any
 ) -> None:

@@ -119,6 +119,7 @@ def test_an_order_that_is_taken_back_ends_it(worker: Worker) -> None:
     assert worker.glue.chore(TASK) is None
 
 
+@pytest.mark.slow
 def test_a_rebuild_is_not_cut_by_asking_again_and_its_failure_is_told(
     worker: Worker, monkeypatch: pytest.MonkeyPatch
 ) -> None:

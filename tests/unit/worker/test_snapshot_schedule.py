@@ -85,6 +85,7 @@ def counted_ids(host: Host, task: Task) -> int:
     return max((entry.sequence for entry in host.shelf(task.task).entries()), default=0)
 
 
+@pytest.mark.slow
 def test_a_restart_does_not_begin_the_schedule_anew(tmp_path: Path) -> None:
     host = Host(tmp_path, snapshot_interval_ms=HOUR_MS)
     try:
@@ -104,6 +105,7 @@ def test_a_restart_does_not_begin_the_schedule_anew(tmp_path: Path) -> None:
         host.close()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("off_ms", [30 * DAY_MS, -30 * DAY_MS])
 def test_a_maker_whose_clock_was_wrong_keeps_nobody_from_the_schedule(
     tmp_path: Path, off_ms: int

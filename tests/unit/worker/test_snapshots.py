@@ -108,6 +108,7 @@ def test_tasks_are_taken_one_by_one_and_one_without_stores_has_nothing(host: Hos
     assert host.shelf(stateless.task).entries() == []
 
 
+@pytest.mark.slow
 def test_what_fails_is_told_with_why_and_tried_again_until_it_is_mended(host: Host) -> None:
     one = host.task(1)
     one.commit(rows(50))
@@ -131,6 +132,7 @@ def test_what_fails_is_told_with_why_and_tried_again_until_it_is_mended(host: Ho
     assert len(host.manifests(one)) == 1
 
 
+@pytest.mark.slow
 def test_a_second_snapshot_sends_what_has_changed_and_no_more(host: Host) -> None:
     one = host.task(1)
     one.commit(rows(100_000))
@@ -197,6 +199,7 @@ def test_what_one_pulls_is_made_while_an_order_for_all_stands_and_then_waits_for
     assert [each.made_for for each in host.manifests(task)] == ["all"]
 
 
+@pytest.mark.slow
 def test_of_what_was_left_to_be_pulled_the_newest_stays_and_what_is_read(tmp_path: Path) -> None:
     export = tmp_path / "export"
     host = Host(tmp_path, snapshot_export_dir=export)

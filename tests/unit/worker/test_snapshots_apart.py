@@ -106,6 +106,7 @@ def held(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[Path]:
     path.touch()
 
 
+@pytest.mark.slow
 def test_it_stands_behind_others_and_says_how_far_it_is(job: Job, held: Path) -> None:
     heard: list[Progress] = []
     levels: set[int] = set()
@@ -162,6 +163,7 @@ def test_it_moves_as_fast_as_the_worker_lets_it(job: Job) -> None:
     assert sum(passed) >= 2 * made.sent_bytes, "hashed, and sent"
 
 
+@pytest.mark.slow
 def test_it_rests_between_the_pieces_of_its_work(job: Job) -> None:
     began, before = time.monotonic(), resource.getrusage(resource.RUSAGE_CHILDREN)
     made = make_apart(replace(job, cpu_percent=25), Pace(), lambda _progress: None)
@@ -171,6 +173,7 @@ def test_it_rests_between_the_pieces_of_its_work(job: Job) -> None:
     assert stems(job) == [made.manifest.stem]
 
 
+@pytest.mark.slow
 def test_it_does_not_rest_any_longer_when_nobody_wants_the_snapshot(
     job: Job, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -206,6 +209,7 @@ def test_it_ends_when_nobody_wants_the_snapshot_and_withdraws_it(job: Job, held:
     assert stems(job) == []
 
 
+@pytest.mark.slow
 def test_it_is_let_go_while_it_asks_how_fast_it_may_go(job: Job) -> None:
     asked = threading.Event()
 
@@ -238,6 +242,7 @@ def test_one_that_is_killed_is_an_error_that_says_so(job: Job, held: Path) -> No
     assert stems(job) == []
 
 
+@pytest.mark.slow
 def test_a_worker_goes_on_after_it_was_killed(host: Host) -> None:
     host.make = make_apart
     host.snapshots.close()
@@ -299,6 +304,7 @@ make_apart(pickle.load(open(sys.argv[1], "rb")), Pace(), lambda _progress: None)
 """
 
 
+@pytest.mark.slow
 def test_it_dies_with_the_worker(job: Job, held: Path, tmp_path: Path) -> None:
     import pickle
 

@@ -6,6 +6,8 @@ import threading
 import time
 from pathlib import Path
 
+import pytest
+
 from streamer import failpoints
 from streamer.restore.checking import check_snapshot
 from streamer.snapshot.checkpoint import Checkpoint
@@ -131,6 +133,7 @@ def test_a_worker_that_is_replaced_puts_no_older_state_on_top(host: Host) -> Non
     assert len(host.manifests(one)) == 1
 
 
+@pytest.mark.slow
 def test_one_that_was_overtaken_while_it_was_sent_is_condemned(host: Host, tmp_path: Path) -> None:
     one = host.task(1)
     one.commit(rows(50))

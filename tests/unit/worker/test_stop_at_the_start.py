@@ -6,6 +6,8 @@ import threading
 import time
 from pathlib import Path
 
+import pytest
+
 from streamer.config import Config
 from streamer.topology.app import App
 from streamer.worker.worker import Worker
@@ -14,6 +16,7 @@ from streamer.worker.worker import Worker
 NOWHERE = "127.0.0.1:1"
 
 
+@pytest.mark.slow
 def test_a_stop_is_heard_while_brokers_are_away(tmp_path: Path) -> None:
     app = App("spend")
     app.stream("in").to("out")

@@ -117,6 +117,7 @@ def test_a_partition_that_cannot_be_read_is_told_to_who_asks_for_it() -> None:
 # -- the lookout -----------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_a_look_that_counts_has_begun_after_the_question() -> None:
     may_end, has_begun = threading.Semaphore(0), threading.Semaphore(0)
     answers = iter(range(100))

@@ -65,6 +65,7 @@ def _is_alive(pid: int) -> bool:
     return state != "Z"
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(sys.platform != "linux", reason="only Linux tells of a parent's death")
 @pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM])
 def test_workers_stop_when_their_supervisor_ends(tmp_path: Path, number: signal.Signals) -> None:
@@ -138,6 +139,7 @@ class Host:
         self.process.wait()
 
 
+@pytest.mark.slow
 def test_a_worker_that_dies_is_replaced_and_a_stop_after_that_is_clean(tmp_path: Path) -> None:
     host = Host(tmp_path)
     try:
@@ -154,6 +156,7 @@ def test_a_worker_that_dies_is_replaced_and_a_stop_after_that_is_clean(tmp_path:
         host.close()
 
 
+@pytest.mark.slow
 def test_one_that_ends_again_and_again_is_started_ever_later(tmp_path: Path) -> None:
     host = Host(tmp_path, slot_1=1)
     try:
@@ -169,6 +172,7 @@ def test_one_that_ends_again_and_again_is_started_ever_later(tmp_path: Path) -> 
         host.close()
 
 
+@pytest.mark.slow
 def test_where_none_is_left_it_ends_with_their_code(tmp_path: Path) -> None:
     host = Host(tmp_path, slot_0=1, slot_1=7)
     try:
@@ -178,6 +182,7 @@ def test_where_none_is_left_it_ends_with_their_code(tmp_path: Path) -> None:
         host.close()
 
 
+@pytest.mark.slow
 def test_a_wrong_configuration_ends_all_at_once(tmp_path: Path) -> None:
     host = Host(tmp_path, slot_1=2)
     try:
@@ -189,6 +194,7 @@ def test_a_wrong_configuration_ends_all_at_once(tmp_path: Path) -> None:
         host.close()
 
 
+@pytest.mark.slow
 def test_those_that_may_end_are_not_started_again_once_they_have_done_their_work(
     tmp_path: Path,
 ) -> None:

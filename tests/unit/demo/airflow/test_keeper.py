@@ -70,6 +70,7 @@ def keeper_of(airflow: LocalAirflow) -> int:
     return state.keeper
 
 
+@pytest.mark.slow
 def test_a_stop_ends_everything_and_gives_the_directory_back(
     airflow: Callable[..., LocalAirflow],
 ) -> None:
@@ -83,6 +84,7 @@ def test_a_stop_ends_everything_and_gives_the_directory_back(
     assert (running.home / "secrets.json").exists(), "a directory that was named stays"
 
 
+@pytest.mark.slow
 def test_a_part_that_dies_is_started_again(airflow: Callable[..., LocalAirflow]) -> None:
     running = airflow()
     wait_until(lambda: is_up(running), running.logs())
@@ -104,6 +106,7 @@ def test_one_that_dies_again_and_again_ends_it_with_the_reason(
     assert not is_held(running.home)
 
 
+@pytest.mark.slow
 def test_a_database_that_cannot_be_made_is_told(airflow: Callable[..., LocalAirflow]) -> None:
     running = airflow(migrated=4)
     with pytest.raises(SandboxError, match=r"the database could not be made: .* ended with 4"):
@@ -122,6 +125,7 @@ def test_the_database_is_migrated_once(airflow: Callable[..., LocalAirflow]) -> 
     assert second.url == port, "it keeps its address"
 
 
+@pytest.mark.slow
 def test_everything_ends_with_the_program_that_started_it(tmp_path: Path) -> None:
     home = tmp_path / "home"
     home.mkdir()

@@ -64,6 +64,7 @@ def trees() -> Iterator[list[Tree]]:
             os.kill(pid, signal.SIGKILL)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("stubborn", [False, True])
 def test_descendants_of_a_killed_keeper_are_ended(
     tmp_path: Path, trees: list[Tree], stubborn: bool

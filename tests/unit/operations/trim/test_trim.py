@@ -329,5 +329,6 @@ def test_a_trim_that_is_cancelled_before_it_deletes_leaves_nothing() -> None:
     assert not points & {"trim.before_delete", "trim.after_delete", "trim.after_note"}
 
 
+@pytest.mark.slow
 def test_a_trim_that_wakes_after_it_was_replaced_changes_nothing() -> None:
     assert check_zombies(scene, POINTS)
