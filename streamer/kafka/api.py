@@ -41,11 +41,15 @@ class Committed:
 
 @dataclass(slots=True)
 class Fetched:
-    """What one fetch brought: batches, the ends of partitions read to their end, and trouble."""
+    """What one fetch brought: batches, the ends of partitions read to their end, and trouble.
+
+    It `is_full` where it ended because it had enough: more may be at hand.
+    """
 
     batches: list[RawBatch] = field(default_factory=list)
     ends: dict[TopicPartition, int] = field(default_factory=dict)
     failures: dict[TopicPartition, StreamerError] = field(default_factory=dict)
+    is_full: bool = False
 
 
 class InputReader(Protocol):

@@ -99,7 +99,7 @@ class InputConsumer:
         messages = self._portions.take(
             self._consumer.consume, records_max, timeout_ms / 1000, size=_payload
         )
-        fetched = Fetched()
+        fetched = Fetched(is_full=self._portions.is_full)
         if any(map(Message.error, messages)):
             messages = [one for one in messages if self._is_record(one, fetched)]
         runs: dict[Any, list[Any]] = {}

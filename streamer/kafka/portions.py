@@ -28,6 +28,8 @@ class Portions:
     def __init__(self, bytes_max: int) -> None:
         self._bytes_max = bytes_max
         self._sizes: dict[str, int] = {}
+        # Whether the last time ended because it had enough.
+        self.is_full = False
 
     def expect(self, topics: Iterable[str]) -> None:
         """These topics are read from now on."""
@@ -47,16 +49,20 @@ class Portions:
         largest = max(self._sizes.values(), default=0) + _RECORD_BYTES
         portion = max(self._bytes_max // largest, 1)
         if portion >= records_max:
-            return consume(records_max, timeout_s)
+            found = consume(records_max, timeout_s)
+            self.is_full = len(found) >= records_max
+            return found
         deadline = time.monotonic() + timeout_s
         taken: list[Any] = []
         taken_bytes = 0
+        self.is_full = True
         while (left := records_max - len(taken)) > 0 and taken_bytes < self._bytes_max:
             asked = min(left, portion)
             found = consume(asked, max(deadline - time.monotonic(), 0.0))
             taken += found
             taken_bytes += size(found) + len(found) * _RECORD_BYTES
             if len(found) < asked:
+                self.is_full = False
                 break
         return taken
 

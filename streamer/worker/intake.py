@@ -1,14 +1,19 @@
-"""What the tasks of a worker read: who reads which partition, and which of them are paused."""
+"""What the tasks of a worker read: who reads which partition, and which of them are paused.
+
+Paused are partitions of which more waits than the others of their task can follow, and those whose
+task rests while others are read.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable
 
 from streamer import metrics
-from streamer.ids import TopicPartition
+from streamer.ids import TaskId, TopicPartition
 from streamer.kafka.api import Fetched, InputReader
 from streamer.task.active import ActiveTask
 from streamer.task.input import Crowd
+from streamer.worker.rota import Rota
 
 __all__ = ["Intake"]
 
@@ -21,6 +26,7 @@ class Intake:
         self._by_partition: dict[TopicPartition, ActiveTask] = {}
         self._paused: set[TopicPartition] = set()
         self._crowd = Crowd()
+        self._rota = Rota()
         self._read_alone: Collection[str] | None = None
 
     def __bool__(self) -> bool:
@@ -65,21 +71,28 @@ class Intake:
             self._reader.remove(reading)
             self._paused.difference_update(reading)
 
-    def take(self, fetched: Fetched) -> None:
-        """Hand what was fetched to the tasks that read it."""
+    def take(self, fetched: Fetched, now_ms: int) -> None:
+        """Hand what was fetched to the tasks that read it; `now_ms` never goes back."""
+        read: set[TaskId] = set()
         for batch in fetched.batches:
             active = self._by_partition.get(batch.place)
             if active is not None and not self._is_held(batch.place):
                 active.add(batch)
+                read.add(active.task)
                 metrics.records_consumed.labels(str(active.task), batch.topic).inc(len(batch))
         for partition, end in fetched.ends.items():
             active = self._by_partition.get(partition)
             if active is not None and not self._is_held(partition):
                 active.input.reached_end(partition, end)
+                read.add(active.task)
+        if self._read_alone is None:
+            every = {active.task for active in self._by_partition.values()}
+            self._rota.saw(read, every, is_full=fetched.is_full, now_ms=now_ms)
 
     def rewind(self, running: Iterable[ActiveTask]) -> None:
         """Every task forgets, and its input is read again from the last commit."""
         running = list(running)
+        self._rota.begin()
         for active in running:
             active.abort()
             self._reader.seek(active.committed)
@@ -88,12 +101,17 @@ class Intake:
             self._hold(active)
 
     def balance(self, running: Iterable[ActiveTask], bytes_max: int) -> None:
-        """Pause partitions that run ahead of the others of their task, resume them later."""
-        full = self._crowd.full([active.input for active in running], bytes_max)
-        if full - self._paused:
-            self._reader.pause(full - self._paused)
-        self._resume(self._paused - full)
-        self._paused = full
+        """Pause partitions that run ahead of the others of their task, and tasks that rest; resume
+        them later."""
+        running = list(running)
+        wanted = self._crowd.full([active.input for active in running], bytes_max)
+        for active in running:
+            if active.task in self._rota.resting:
+                wanted = wanted.union(active.partitions)
+        if wanted - self._paused:
+            self._reader.pause(wanted - self._paused)
+        self._resume(self._paused - wanted)
+        self._paused = wanted
 
     def _is_held(self, place: TopicPartition) -> bool:
         return self._read_alone is not None and place.topic not in self._read_alone

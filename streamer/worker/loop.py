@@ -158,7 +158,7 @@ class Loop:
                 self._halt(task, error)
                 is_rewound = True
         if not is_rewound:  # Else what came with the failure comes again.
-            self._tasks.take(fetched)
+            self._tasks.take(fetched, self._clock.monotonic_ms())
 
     def _wait_ms(self) -> int:
         """How long the fetch may wait: not beyond the next commit."""

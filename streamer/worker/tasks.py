@@ -242,9 +242,9 @@ class TaskSet:
 
     # -- input ---------------------------------------------------------------------------------
 
-    def take(self, fetched: Fetched) -> None:
-        """Hand what was fetched to the tasks that read it."""
-        self._intake.take(fetched)
+    def take(self, fetched: Fetched, now_ms: int) -> None:
+        """Hand what was fetched to the tasks that read it; `now_ms` never goes back."""
+        self._intake.take(fetched, now_ms)
 
     def rewind(self) -> None:
         """After an abort: every task forgets, and its input is read again from the last commit."""
@@ -258,7 +258,8 @@ class TaskSet:
         self._intake.release(self.running)
 
     def balance_input(self) -> None:
-        """Pause partitions that run ahead of the others of their task, resume them later."""
+        """Pause partitions that run ahead of the others of their task, and tasks that have been
+        read while others wait; resume them later."""
         self._intake.balance(self.running, budget(self.config).waiting_bytes)
 
     def restore_lag(self, task: TaskId) -> int | None:

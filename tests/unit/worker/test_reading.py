@@ -46,7 +46,7 @@ class Tasks:
     def reading(self, partition: TopicPartition) -> str | None:
         return "0_0" if partition == OWNED else None
 
-    def take(self, fetched: Fetched) -> None:
+    def take(self, fetched: Fetched, _now_ms: int) -> None:
         self.taken += [offset for batch in fetched.batches for offset in batch.offsets]
 
     def fail(self, _task: Any, _error: StreamerError) -> None:
