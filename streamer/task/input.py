@@ -233,6 +233,11 @@ class TaskInput:
             if (reached := queue.reached) is not None
         }
 
+    def forget_ends(self, partitions: Iterable[TopicPartition]) -> None:
+        """Nothing of these is read for some time: what was their end need not be any more."""
+        for partition in partitions:
+            self._queues[partition].end = None
+
     @property
     def full(self) -> set[TopicPartition]:
         """Partitions that hold more than they should: to be paused."""

@@ -24,14 +24,21 @@ class Intake:
     def __init__(self, reader: InputReader) -> None:
         self._reader = reader
         self._by_partition: dict[TopicPartition, ActiveTask] = {}
+        self._tasks: dict[TopicPartition, TaskId] = {}
         self._paused: set[TopicPartition] = set()
         self._crowd = Crowd()
         self._rota = Rota()
+        self._resting: frozenset[TaskId] = frozenset()
         self._read_alone: Collection[str] | None = None
 
     def __bool__(self) -> bool:
         """Whether anything is read."""
         return bool(self._by_partition)
+
+    @property
+    def is_resting(self) -> bool:
+        """Whether some tasks wait until others have been read."""
+        return bool(self._rota.resting)
 
     def reading(self, partition: TopicPartition) -> ActiveTask | None:
         return self._by_partition.get(partition)
@@ -40,6 +47,7 @@ class Intake:
         """Begin to read what a task needs, at its positions."""
         for partition in active.partitions:
             self._by_partition[partition] = active
+            self._tasks[partition] = active.task
         self._reader.add(active.positions)
         self._hold(active)
 
@@ -67,32 +75,33 @@ class Intake:
     def remove(self, active: ActiveTask) -> None:
         """Nothing happens where nothing is read for it."""
         reading = [place for place in active.partitions if self._by_partition.pop(place, None)]
+        for place in reading:
+            del self._tasks[place]
         if reading:
             self._reader.remove(reading)
             self._paused.difference_update(reading)
 
     def take(self, fetched: Fetched, now_ms: int) -> None:
         """Hand what was fetched to the tasks that read it; `now_ms` never goes back."""
-        read: set[TaskId] = set()
+        read, ended = set(), set()
         for batch in fetched.batches:
             active = self._by_partition.get(batch.place)
             if active is not None and not self._is_held(batch.place):
                 active.add(batch)
-                read.add(active.task)
+                read.add(batch.place)
                 metrics.records_consumed.labels(str(active.task), batch.topic).inc(len(batch))
         for partition, end in fetched.ends.items():
             active = self._by_partition.get(partition)
             if active is not None and not self._is_held(partition):
                 active.input.reached_end(partition, end)
-                read.add(active.task)
+                ended.add(partition)
         if self._read_alone is None:
-            every = {active.task for active in self._by_partition.values()}
-            self._rota.saw(read, every, is_full=fetched.is_full, now_ms=now_ms)
+            self._rota.saw(read, ended, self._tasks, is_full=fetched.is_full, now_ms=now_ms)
 
     def rewind(self, running: Iterable[ActiveTask]) -> None:
         """Every task forgets, and its input is read again from the last commit."""
         running = list(running)
-        self._rota.begin()
+        self._rota.reset()
         for active in running:
             active.abort()
             self._reader.seek(active.committed)
@@ -104,10 +113,15 @@ class Intake:
         """Pause partitions that run ahead of the others of their task, and tasks that rest; resume
         them later."""
         running = list(running)
+        resting = frozenset(self._rota.resting)
         wanted = self._crowd.full([active.input for active in running], bytes_max)
         for active in running:
-            if active.task in self._rota.resting:
+            if active.task in resting:
                 wanted = wanted.union(active.partitions)
+                if active.task not in self._resting:
+                    # Where they end is told again when they are read again.
+                    active.input.forget_ends(active.partitions)
+        self._resting = resting
         if wanted - self._paused:
             self._reader.pause(wanted - self._paused)
         self._resume(self._paused - wanted)

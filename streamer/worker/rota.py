@@ -4,75 +4,126 @@ A client whose queue is full asks for more in the order of its partitions, and i
 the first two: the others are not read before these are done (seen with librdkafka 2.16; with a load
 that lasts they never would be). So whoever has been read rests until the others have been read too.
 
-A rest has its price: what the client has fetched of a partition is dropped when it is paused.
+A rest has its price: what the client has fetched of a partition is dropped when it is paused. And
+while some rest, the others may have too little for the worker to do. So a rest is over early where
+they turn out to have nothing more.
 """
 
 from __future__ import annotations
 
-from collections.abc import Collection
+import logging
+from collections.abc import Collection, Mapping
 
-from streamer.ids import TaskId
+from streamer.ids import TaskId, TopicPartition
 
 __all__ = ["Rota"]
 
+_log = logging.getLogger(__name__)
+
 # The longer, the less is fetched twice; the shorter, the less apart are those that take turns.
 _TURN_MS = 4_000
-# For so long others rest although what is read is not more than there is: a fetch takes some
-# milliseconds, in which nothing comes.
-_PATIENCE_MS = 200
-# Who was found to have nothing left is not waited for again before that.
-_AGAIN_MS = 30_000
+# How long it takes to see that partitions which were at their end still are: a fetch that finds
+# nothing waits on the broker for a tenth of a second. They are not waited for again before the
+# second of these.
+_LOOK_MS, _LOOK_AGAIN_MS = 200, 7_000
+# The same for partitions of which nothing comes and which are not known to be at their end: their
+# leader may be away.
+_SILENCE_MS, _SILENT_AGAIN_MS = 2_000, 30_000
 
 
 class Rota:
-    """Told after each fetch which tasks were read; says which rest. None does unless each fetch of
-    a whole turn was full: else all that there is has been read."""
+    """Told after each fetch what was read; says which tasks rest. None begins to rest unless each
+    fetch of a whole turn was full: one that was not has found all that there was."""
 
     def __init__(self) -> None:
         self._resting: set[TaskId] = set()
         self._read: set[TaskId] = set()
-        self._done: dict[TaskId, int] = {}
-        self._began_ms: int | None = None
-        self._dry_ms: int | None = None
+        self._at_end: set[TopicPartition] = set()
+        self._again_ms: dict[TaskId, int] = {}
+        self._turn_began_ms: int | None = None
+        self._not_full_since_ms: int | None = None
+        self._nothing_since_ms: int | None = None
 
     @property
     def resting(self) -> Collection[TaskId]:
         return self._resting
 
-    def begin(self) -> None:
-        """All of them are read, from now on."""
-        self._resting = set()
-        self._read = set()
-        self._began_ms = self._dry_ms = None
+    def reset(self) -> None:
+        """All are read, and elsewhere than before: nothing is known of them."""
+        self._wake()
+        self._at_end = set()
 
     def saw(
-        self, read: Collection[TaskId], every: Collection[TaskId], *, is_full: bool, now_ms: int
+        self,
+        read: Collection[TopicPartition],
+        ended: Collection[TopicPartition],
+        tasks: Mapping[TopicPartition, TaskId],
+        *,
+        is_full: bool,
+        now_ms: int,
     ) -> None:
-        """A fetch has brought something of each in `read`, and more is at hand if it `is_full`;
+        """A fetch has brought records of the partitions in `read` and told the ends of those in
+        `ended`; it `is_full` where more is at hand. `tasks` are all that read here, by partition;
         `now_ms` never goes back."""
-        self._resting.intersection_update(every)
-        self._read.update(read)
-        if self._began_ms is None:
-            self._began_ms = now_ms
-        if is_full:
-            self._dry_ms = None
-            if now_ms - self._began_ms >= _TURN_MS:
-                self._next(every, now_ms)
-        elif not self._resting:
-            self.begin()
-        elif self._dry_ms is None:
-            self._dry_ms = now_ms
-        elif now_ms - self._dry_ms >= _PATIENCE_MS:
-            awake = set(every) - self._resting
-            self._done |= dict.fromkeys(awake, now_ms + _AGAIN_MS)
-            self.begin()
+        self._note(read, ended, tasks, is_full=is_full, now_ms=now_ms)
+        began_ms = self._turn_began_ms
+        assert began_ms is not None
+        is_over = now_ms - began_ms >= _TURN_MS
+        if not self._resting and not is_full:
+            self._wake()
+        elif is_over:
+            self._next(set(tasks.values()), now_ms)
+        elif self._resting and (again_ms := self._have_nothing_more(tasks, now_ms)):
+            awake = set(tasks.values()) - self._resting
+            self._again_ms |= dict.fromkeys(awake, now_ms + again_ms)
+            self._wake()
+
+    def _note(
+        self,
+        read: Collection[TopicPartition],
+        ended: Collection[TopicPartition],
+        tasks: Mapping[TopicPartition, TaskId],
+        *,
+        is_full: bool,
+        now_ms: int,
+    ) -> None:
+        self._resting.intersection_update(tasks.values())
+        self._read.update(tasks[place] for place in (*read, *ended))
+        # An end that is told in the same fetch lies behind the records.
+        self._at_end.difference_update(read)
+        self._at_end.update(ended)
+        self._at_end.intersection_update(tasks)
+        self._not_full_since_ms = None if is_full else _since(self._not_full_since_ms, now_ms)
+        self._nothing_since_ms = None if read else _since(self._nothing_since_ms, now_ms)
+        if self._turn_began_ms is None:
+            self._turn_began_ms = now_ms
+
+    def _have_nothing_more(self, tasks: Mapping[TopicPartition, TaskId], now_ms: int) -> int:
+        """For how long others need not wait for those that are awake; 0 where they have to now."""
+        awake = {place for place, task in tasks.items() if task not in self._resting}
+        if awake <= self._at_end:
+            since_ms, longest_ms, again_ms = self._not_full_since_ms, _LOOK_MS, _LOOK_AGAIN_MS
+        else:
+            since_ms, longest_ms, again_ms = self._nothing_since_ms, _SILENCE_MS, _SILENT_AGAIN_MS
+        return again_ms if since_ms is not None and now_ms - since_ms >= longest_ms else 0
 
     def _next(self, every: Collection[TaskId], now_ms: int) -> None:
-        self._done = {one: until for one, until in self._done.items() if until > now_ms}
+        """A turn is over: who was read in it rests, as long as somebody has not been."""
+        self._again_ms = {one: until for one, until in self._again_ms.items() if until > now_ms}
         unread = set(every) - self._resting - self._read
-        if unread.difference(self._done):
-            self._resting |= self._read
-        else:
-            self._resting = set()
+        resting = self._resting | self._read
+        self._wake()
+        if unread.difference(self._again_ms):
+            self._resting = resting
+            _log.debug("%d tasks rest until %d others are read", len(resting), len(unread))
+        self._turn_began_ms = now_ms
+
+    def _wake(self) -> None:
+        """All are read, and a turn begins with the next fetch."""
+        self._resting = set()
         self._read = set()
-        self._began_ms = now_ms
+        self._turn_began_ms = self._not_full_since_ms = self._nothing_since_ms = None
+
+
+def _since(known_ms: int | None, now_ms: int) -> int:
+    return now_ms if known_ms is None else known_ms

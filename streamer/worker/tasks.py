@@ -257,6 +257,11 @@ class TaskSet:
     def release(self) -> None:
         self._intake.release(self.running)
 
+    @property
+    def is_resting(self) -> bool:
+        """Whether the input of some waits until that of others was read."""
+        return self._intake.is_resting
+
     def balance_input(self) -> None:
         """Pause partitions that run ahead of the others of their task, and tasks that have been
         read while others wait; resume them later."""

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import time
+
+import pytest
+
 from streamer.kafka.portions import Portions
 from streamer.record import RawBatch
 
@@ -73,3 +77,30 @@ def test_records_of_a_topic_that_was_not_seen_yet_might_be_large() -> None:
     portions.saw([batch("small", 500, 100)])
     taken = Queue(*[LARGE] * 1_000).take(portions, 1_000)
     assert sum(map(len, taken)) < 2_000_000
+
+
+@pytest.mark.parametrize("bytes_max", [1_000_000, 10_000])
+def test_it_is_full_where_as_many_as_were_asked_for_are_at_hand(bytes_max: int) -> None:
+    portions = Portions(bytes_max)
+    portions.saw([batch("topic", 100, 100)])
+    queue = Queue(*[b"x"] * 1_500)
+    assert len(queue.take(portions, 1_000)) < 1_500
+    assert portions.is_full
+    while queue.take(portions, 1_000):
+        pass
+    assert not portions.is_full
+
+
+def test_what_comes_while_it_waits_is_all_that_there_is() -> None:
+    """A worker that takes records one by one is no worker that is behind."""
+
+    def consume(count: int, timeout_s: float) -> list[bytes]:
+        time.sleep(timeout_s * 0.6)
+        return [b"x"] * count
+
+    portions = Portions(1_000_000)
+    assert len(portions.take(consume, 1, 0.05, size=len)) == 1
+    assert not portions.is_full
+    # Without a time to wait in, what was there was there.
+    assert len(portions.take(consume, 1, 0.0, size=len)) == 1
+    assert portions.is_full

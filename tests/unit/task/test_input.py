@@ -59,6 +59,19 @@ def test_an_empty_partition_is_waited_for_as_long_as_asked() -> None:
     assert taken(waiting, now_ms=1_100) == ["a0"]
 
 
+def test_a_partition_that_was_not_read_for_a_while_is_waited_for_again() -> None:
+    """Something earlier may have come meanwhile."""
+    waiting = TaskInput([A, B], records_max=10)
+    waiting.reached_end(A, 0)
+    waiting.reached_end(B, 0)
+    waiting.forget_ends([A, B])
+    waiting.add(batch(A, [2]))
+    assert taken(waiting) == []
+    waiting.add(batch(B, [1]))
+    waiting.reached_end(B, 1)
+    assert taken(waiting) == ["b0", "a0"]
+
+
 def test_what_was_read_to_its_end_and_handed_out_is_told_with_that_end() -> None:
     waiting = TaskInput([A, B], records_max=10)
     waiting.add(batch(A, [1]))

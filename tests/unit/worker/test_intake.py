@@ -121,6 +121,22 @@ def test_while_other_topics_are_held_nobody_rests() -> None:
     assert worker.reader.paused == set()
 
 
+def test_where_it_ends_is_forgotten_by_a_task_that_rests() -> None:
+    """More may come meanwhile, of which none may be passed over for another of its topics."""
+    busy, both = task(0, "in"), task(1, "in", "table")
+    worker = Worker(busy, both)
+    table = TopicPartition("table", 1)
+    ends = Fetched(batches=[batch(FIRST)], ends={SECOND: 7, table: 5}, is_full=True)
+    worker.intake.take(ends, 0)
+    worker.intake.balance(worker.tasks, 1 << 30)
+    assert both.input.ends() == {SECOND: 7, table: 5}
+    worker.now_ms = FULL_TURN_MS * 2
+    worker.fetch(FIRST)
+    assert worker.reader.paused == set()
+    assert worker.turn(SECOND) == {SECOND, table}
+    assert both.input.ends() == {}
+
+
 def test_a_task_that_is_given_up_while_others_rest_leaves_nothing_paused() -> None:
     worker = Worker(task(0, "in"), task(1, "in"))
     assert worker.turn(FIRST) == {FIRST}

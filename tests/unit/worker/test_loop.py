@@ -108,6 +108,8 @@ class Tasks:
 
     def take(self, _fetched: Fetched, _now_ms: int) -> None: ...
 
+    is_resting = False
+
     def balance_input(self) -> None: ...
 
     def start_restored(self) -> bool:
