@@ -17,6 +17,8 @@ from streamer.worker.rota import Rota
 
 __all__ = ["Intake"]
 
+_LOOK_MS = 100
+
 
 class Intake:
     """Changed by the main thread alone."""
@@ -35,10 +37,9 @@ class Intake:
         """Whether anything is read."""
         return bool(self._by_partition)
 
-    @property
-    def is_resting(self) -> bool:
-        """Whether some tasks wait until others have been read."""
-        return bool(self._rota.resting)
+    def poll_ms(self, usual_ms: int) -> int:
+        """How long a fetch may wait: not for long while tasks rest that have more to be read."""
+        return min(usual_ms, _LOOK_MS) if self._rota.resting else usual_ms
 
     def reading(self, partition: TopicPartition) -> ActiveTask | None:
         return self._by_partition.get(partition)

@@ -43,9 +43,6 @@ __all__ = ["Loop", "Membership"]
 
 _log = logging.getLogger(__name__)
 
-# The longest wait of a fetch while tasks rest that may have more than those which are read.
-_LOOK_MS = 100
-
 
 class Membership(Protocol):
     """The worker's side of the cluster."""
@@ -164,15 +161,11 @@ class Loop:
             self._tasks.take(fetched, self._clock.monotonic_ms())
 
     def _wait_ms(self) -> int:
-        """How long the fetch may wait: not beyond the next commit, nor for long where it is to be
-        seen whether there is anything."""
-        longest = self._config.poll_ms
-        if self._tasks.is_resting:
-            longest = min(longest, _LOOK_MS)
+        """How long the fetch may wait: not beyond the next commit."""
         if not self._has_uncommitted():
-            return longest
+            return self._tasks.poll_ms
         due = self._committed_ms + self._commit_ms() - self._clock.monotonic_ms()
-        return min(max(due, 0), longest)
+        return min(max(due, 0), self._tasks.poll_ms)
 
     def _process(self) -> None:
         now_ms = self._clock.now_ms()

@@ -258,9 +258,9 @@ class TaskSet:
         self._intake.release(self.running)
 
     @property
-    def is_resting(self) -> bool:
-        """Whether the input of some waits until that of others was read."""
-        return self._intake.is_resting
+    def poll_ms(self) -> int:
+        """How long a fetch may wait for records."""
+        return self._intake.poll_ms(self.config.poll_ms)
 
     def balance_input(self) -> None:
         """Pause partitions that run ahead of the others of their task, and tasks that have been

@@ -97,7 +97,10 @@ def test_a_task_that_was_read_rests_with_all_its_partitions_until_the_other_was_
     both = TopicPartition("table", 0)
     worker = Worker(task(0, "in", "table"), task(1, "in"))
     assert worker.turn(FIRST) == {FIRST, both}
+    # Nobody waits long for what need not come.
+    assert worker.intake.poll_ms(60_000) == 100
     assert worker.turn(SECOND) == set()
+    assert worker.intake.poll_ms(60_000) == 60_000
 
 
 def test_who_goes_back_to_the_last_commit_reads_everything() -> None:

@@ -108,7 +108,7 @@ class Tasks:
 
     def take(self, _fetched: Fetched, _now_ms: int) -> None: ...
 
-    is_resting = False
+    poll_ms = 0
 
     def balance_input(self) -> None: ...
 

@@ -37,6 +37,7 @@ class Tasks:
     """One task, which reads OWNED."""
 
     running: tuple[()] = ()
+    poll_ms = 0
 
     def __init__(self) -> None:
         self.taken: list[int] = []
