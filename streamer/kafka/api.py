@@ -43,7 +43,7 @@ class Committed:
 class Fetched:
     """What one fetch brought: batches, the ends of partitions read to their end, and trouble.
 
-    It `is_full` where it had at once as many as were asked for: more may be at hand.
+    It `is_full` where as much was at hand as it may take: there may be more.
     """
 
     batches: list[RawBatch] = field(default_factory=list)

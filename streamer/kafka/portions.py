@@ -17,8 +17,6 @@ __all__ = ["Portions"]
 # Objects around a record's bytes: see what the worker's own estimate counts.
 _RECORD_BYTES = 500
 _SAMPLED = 31
-# What taking a thousand records that are at hand takes, and more.
-_AT_ONCE_S = 0.02
 # What records of a topic are taken to be before one of them was seen.
 _UNSEEN_BYTES = 8_192
 
@@ -30,7 +28,7 @@ class Portions:
     def __init__(self, bytes_max: int) -> None:
         self._bytes_max = bytes_max
         self._sizes: dict[str, int] = {}
-        # Whether the last time had enough at once: then more is at hand.
+        # Whether all that the last time took was at hand: then there is more.
         self.is_full = False
 
     def expect(self, topics: Iterable[str]) -> None:
@@ -48,36 +46,33 @@ class Portions:
     ) -> list[Any]:
         """Up to `records_max` of what `consume` gives within the timeout, no more than fit and
         one portion besides. `size` says how many bytes those of one portion have."""
-        began = time.monotonic()
-        taken, has_enough = self._take(consume, records_max, timeout_s, size)
-        # What came one by one while it waited is all that there is.
-        is_at_once = time.monotonic() - began < max(timeout_s / 2, _AT_ONCE_S)
-        self.is_full = has_enough and is_at_once
-        return taken
-
-    def _take(
-        self,
-        consume: Callable[[int, float], list[Any]],
-        records_max: int,
-        timeout_s: float,
-        size: Callable[[list[Any]], int],
-    ) -> tuple[list[Any], bool]:
+        self.is_full = True
         largest = max(self._sizes.values(), default=0) + _RECORD_BYTES
         portion = max(self._bytes_max // largest, 1)
         if portion >= records_max:
-            found = consume(records_max, timeout_s)
-            return found, len(found) >= records_max
+            return self._taken(consume, records_max, timeout_s)
         deadline = time.monotonic() + timeout_s
         taken: list[Any] = []
         taken_bytes = 0
         while (left := records_max - len(taken)) > 0 and taken_bytes < self._bytes_max:
             asked = min(left, portion)
-            found = consume(asked, max(deadline - time.monotonic(), 0.0))
+            found = self._taken(consume, asked, max(deadline - time.monotonic(), 0.0))
             taken += found
             taken_bytes += size(found) + len(found) * _RECORD_BYTES
             if len(found) < asked:
-                return taken, False
-        return taken, True
+                break
+        return taken
+
+    def _taken(
+        self, consume: Callable[[int, float], list[Any]], count: int, timeout_s: float
+    ) -> list[Any]:
+        """What is at hand, and what comes while it waits for the rest."""
+        found = consume(count, 0.0)
+        if len(found) < count:
+            self.is_full = False
+            if timeout_s:
+                found += consume(count - len(found), timeout_s)
+        return found
 
     def saw(self, batches: Sequence[RawBatch]) -> None:
         """Learn from what was fetched. A topic whose records were large is trusted again slowly."""

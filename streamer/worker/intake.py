@@ -30,7 +30,6 @@ class Intake:
         self._paused: set[TopicPartition] = set()
         self._crowd = Crowd()
         self._rota = Rota()
-        self._resting: frozenset[TaskId] = frozenset()
         self._read_alone: Collection[str] | None = None
 
     def __bool__(self) -> bool:
@@ -114,15 +113,12 @@ class Intake:
         """Pause partitions that run ahead of the others of their task, and tasks that rest; resume
         them later."""
         running = list(running)
-        resting = frozenset(self._rota.resting)
         wanted = self._crowd.full([active.input for active in running], bytes_max)
         for active in running:
-            if active.task in resting:
+            if active.task in self._rota.resting:
                 wanted = wanted.union(active.partitions)
-                if active.task not in self._resting:
-                    # Where they end is told again when they are read again.
-                    active.input.forget_ends(active.partitions)
-        self._resting = resting
+                # Where they end is told again when they are read again.
+                active.input.forget_ends(active.partitions)
         if wanted - self._paused:
             self._reader.pause(wanted - self._paused)
         self._resume(self._paused - wanted)

@@ -22,6 +22,9 @@ _log = logging.getLogger(__name__)
 
 # The longer, the less is fetched twice; the shorter, the less apart are those that take turns.
 _TURN_MS = 4_000
+# Of how many fetches of a turn so many are full where a worker is behind: one whose process was
+# held up is not. One that keeps up finds all that there is more often than not.
+_FULL = 0.9
 # How long it takes to see that partitions which were at their end still are: a fetch that finds
 # nothing waits on the broker for a tenth of a second. They are not waited for again before the
 # second of these.
@@ -32,8 +35,8 @@ _SILENCE_MS, _SILENT_AGAIN_MS = 2_000, 30_000
 
 
 class Rota:
-    """Told after each fetch what was read; says which tasks rest. None begins to rest unless each
-    fetch of a whole turn was full: one that was not has found all that there was."""
+    """Told after each fetch what was read; says which tasks rest. As long as none does, none begins
+    to unless nearly each fetch of a whole turn was full: others have found all that there was."""
 
     def __init__(self) -> None:
         self._resting: set[TaskId] = set()
@@ -41,6 +44,7 @@ class Rota:
         self._at_end: set[TopicPartition] = set()
         self._again_ms: dict[TaskId, int] = {}
         self._turn_began_ms: int | None = None
+        self._fetches = self._full = 0
         self._not_full_since_ms: int | None = None
         self._nothing_since_ms: int | None = None
 
@@ -68,11 +72,11 @@ class Rota:
         self._note(read, ended, tasks, is_full=is_full, now_ms=now_ms)
         began_ms = self._turn_began_ms
         assert began_ms is not None
-        is_over = now_ms - began_ms >= _TURN_MS
-        if not self._resting and not is_full:
-            self._wake()
-        elif is_over:
-            self._next(set(tasks.values()), now_ms)
+        if now_ms - began_ms >= _TURN_MS:
+            if self._resting or self._full >= self._fetches * _FULL:
+                self._next(set(tasks.values()), now_ms)
+            else:
+                self._wake()
         elif self._resting and (again_ms := self._have_nothing_more(tasks, now_ms)):
             awake = set(tasks.values()) - self._resting
             self._again_ms |= dict.fromkeys(awake, now_ms + again_ms)
@@ -95,6 +99,8 @@ class Rota:
         self._at_end.intersection_update(tasks)
         self._not_full_since_ms = None if is_full else _since(self._not_full_since_ms, now_ms)
         self._nothing_since_ms = None if read else _since(self._nothing_since_ms, now_ms)
+        self._fetches += 1
+        self._full += is_full
         if self._turn_began_ms is None:
             self._turn_began_ms = now_ms
 
@@ -122,6 +128,7 @@ class Rota:
         """All are read, and a turn begins with the next fetch."""
         self._resting = set()
         self._read = set()
+        self._fetches = self._full = 0
         self._turn_began_ms = self._not_full_since_ms = self._nothing_since_ms = None
 
 

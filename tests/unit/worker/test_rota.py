@@ -155,11 +155,23 @@ def test_a_long_time_between_two_fetches_is_not_taken_for_nothing_left() -> None
     assert set(rota.resting) == {TASKS[busy]}
 
 
-def test_one_fetch_of_a_turn_that_found_all_there_was_keeps_everybody_awake() -> None:
+@pytest.mark.parametrize("every", [1, 2, 3, 8])
+def test_nobody_rests_where_a_worker_often_finds_all_there_is(every: int) -> None:
     rota = Rota()
-    for now_ms in range(0, 20_000, STEP_MS):
-        rota.saw([PLACES[0]], (), TASKS, is_full=now_ms % 3_000 != 0, now_ms=now_ms)
+    for row, now_ms in enumerate(range(0, 20_000, STEP_MS)):
+        rota.saw([PLACES[0]], (), TASKS, is_full=bool(row % every), now_ms=now_ms)
         assert not rota.resting
+
+
+def test_turns_go_on_where_a_fetch_now_and_then_is_not_full() -> None:
+    """The process was held up in the middle of one."""
+    rota = Rota()
+    rested = set()
+    for row, now_ms in enumerate(range(0, 20_000, STEP_MS)):
+        first = next(place for place in PLACES if TASKS[place] not in rota.resting)
+        rota.saw([first], (), TASKS, is_full=row % 20 != 0, now_ms=now_ms)
+        rested |= set(rota.resting)
+    assert len(rested) == 4
 
 
 def test_of_tasks_that_are_gone_none_rests_and_after_a_reset_none_at_all() -> None:
