@@ -91,7 +91,7 @@ tests: servers
 	$(PY) -m pytest tests $(wildcard examples/tests) -m "not chaos and not bench and not celery and not thorough" \
 	  --numprocesses 4 $(SPREAD) $(ARGS)
 
-test-fast: setup  ## tests without Kafka, sshd and S3 that need no half second each: less than a minute
+test-fast: setup  ## tests without Kafka, sshd and S3 that are quick: less than a minute
 	STREAMER_TEST_HURRY=1 $(PY) -m pytest tests/unit tests/tidy $(wildcard tests/simulation examples/tests) -m "not broker and not chaos and not bench and not slow and not thorough" \
 	  --numprocesses 3 $(SPREAD) $(ARGS)
 
