@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable
 
 from streamer import metrics
-from streamer.ids import TaskId, TopicPartition
+from streamer.ids import TopicPartition
 from streamer.kafka.api import Fetched, InputReader
 from streamer.task.active import ActiveTask
 from streamer.task.input import Crowd
@@ -17,7 +17,8 @@ from streamer.worker.rota import Rota
 
 __all__ = ["Intake"]
 
-_LOOK_MS = 100
+# The longest wait of a fetch while tasks rest: what a fetch that finds nothing takes on the broker.
+_RESTING_POLL_MS = 100
 
 
 class Intake:
@@ -26,7 +27,6 @@ class Intake:
     def __init__(self, reader: InputReader) -> None:
         self._reader = reader
         self._by_partition: dict[TopicPartition, ActiveTask] = {}
-        self._tasks: dict[TopicPartition, TaskId] = {}
         self._paused: set[TopicPartition] = set()
         self._crowd = Crowd()
         self._rota = Rota()
@@ -38,7 +38,7 @@ class Intake:
 
     def poll_ms(self, usual_ms: int) -> int:
         """How long a fetch may wait: not for long while tasks rest that have more to be read."""
-        return min(usual_ms, _LOOK_MS) if self._rota.resting else usual_ms
+        return min(usual_ms, _RESTING_POLL_MS) if self._rota.resting else usual_ms
 
     def reading(self, partition: TopicPartition) -> ActiveTask | None:
         return self._by_partition.get(partition)
@@ -47,7 +47,7 @@ class Intake:
         """Begin to read what a task needs, at its positions."""
         for partition in active.partitions:
             self._by_partition[partition] = active
-            self._tasks[partition] = active.task
+        self._rota.add(active.task, active.partitions)
         self._reader.add(active.positions)
         self._hold(active)
 
@@ -75,9 +75,8 @@ class Intake:
     def remove(self, active: ActiveTask) -> None:
         """Nothing happens where nothing is read for it."""
         reading = [place for place in active.partitions if self._by_partition.pop(place, None)]
-        for place in reading:
-            del self._tasks[place]
         if reading:
+            self._rota.remove(reading)
             self._reader.remove(reading)
             self._paused.difference_update(reading)
 
@@ -96,7 +95,7 @@ class Intake:
                 active.input.reached_end(partition, end)
                 ended.add(partition)
         if self._read_alone is None:
-            self._rota.saw(read, ended, self._tasks, is_full=fetched.is_full, now_ms=now_ms)
+            self._rota.saw(read, ended, is_full=fetched.is_full, now_ms=now_ms)
 
     def rewind(self, running: Iterable[ActiveTask]) -> None:
         """Every task forgets, and its input is read again from the last commit."""

@@ -12,7 +12,7 @@ they turn out to have nothing more.
 from __future__ import annotations
 
 import logging
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterable
 
 from streamer.ids import TaskId, TopicPartition
 
@@ -39,6 +39,7 @@ class Rota:
     to unless nearly each fetch of a whole turn was full: others have found all that there was."""
 
     def __init__(self) -> None:
+        self._tasks: dict[TopicPartition, TaskId] = {}
         self._resting: set[TaskId] = set()
         self._read: set[TaskId] = set()
         self._at_end: set[TopicPartition] = set()
@@ -47,6 +48,18 @@ class Rota:
         self._fetches = self._full = 0
         self._not_full_since_ms: int | None = None
         self._nothing_since_ms: int | None = None
+
+    def add(self, task: TaskId, partitions: Iterable[TopicPartition]) -> None:
+        """They are read for this task from now on."""
+        self._tasks.update(dict.fromkeys(partitions, task))
+
+    def remove(self, partitions: Iterable[TopicPartition]) -> None:
+        """Nobody reads them any more: all those of some tasks."""
+        for place in partitions:
+            task = self._tasks.pop(place)
+            self._resting.discard(task)
+            self._read.discard(task)
+            self._at_end.discard(place)
 
     @property
     def resting(self) -> Collection[TaskId]:
@@ -61,62 +74,44 @@ class Rota:
         self,
         read: Collection[TopicPartition],
         ended: Collection[TopicPartition],
-        tasks: Mapping[TopicPartition, TaskId],
         *,
         is_full: bool,
         now_ms: int,
     ) -> None:
         """A fetch has brought records of the partitions in `read` and told the ends of those in
-        `ended`; it `is_full` where more is at hand. `tasks` are all that read here, by partition;
-        `now_ms` never goes back."""
-        self._note(read, ended, tasks, is_full=is_full, now_ms=now_ms)
-        began_ms = self._turn_began_ms
-        assert began_ms is not None
-        if now_ms - began_ms >= _TURN_MS:
-            if self._resting or self._full >= self._fetches * _FULL:
-                self._next(set(tasks.values()), now_ms)
-            else:
-                self._wake()
-        elif self._resting and (again_ms := self._have_nothing_more(tasks, now_ms)):
-            awake = set(tasks.values()) - self._resting
-            self._again_ms |= dict.fromkeys(awake, now_ms + again_ms)
-            self._wake()
-
-    def _note(
-        self,
-        read: Collection[TopicPartition],
-        ended: Collection[TopicPartition],
-        tasks: Mapping[TopicPartition, TaskId],
-        *,
-        is_full: bool,
-        now_ms: int,
-    ) -> None:
-        self._resting.intersection_update(tasks.values())
-        self._read.update(tasks[place] for place in (*read, *ended))
+        `ended`; it `is_full` where more is at hand; `now_ms` never goes back."""
+        self._read.update(self._tasks[place] for place in (*read, *ended))
         # An end that is told in the same fetch lies behind the records.
         self._at_end.difference_update(read)
         self._at_end.update(ended)
-        self._at_end.intersection_update(tasks)
         self._not_full_since_ms = None if is_full else _since(self._not_full_since_ms, now_ms)
         self._nothing_since_ms = None if read else _since(self._nothing_since_ms, now_ms)
         self._fetches += 1
         self._full += is_full
-        if self._turn_began_ms is None:
-            self._turn_began_ms = now_ms
+        self._turn_began_ms = _since(self._turn_began_ms, now_ms)
+        if now_ms - self._turn_began_ms >= _TURN_MS:
+            if self._resting or self._full >= self._fetches * _FULL:
+                self._next(now_ms)
+            else:
+                self._wake()
+        elif self._resting and (again_ms := self._have_nothing_more(now_ms)):
+            awake = set(self._tasks.values()) - self._resting
+            self._again_ms |= dict.fromkeys(awake, now_ms + again_ms)
+            self._wake()
 
-    def _have_nothing_more(self, tasks: Mapping[TopicPartition, TaskId], now_ms: int) -> int:
+    def _have_nothing_more(self, now_ms: int) -> int:
         """For how long others need not wait for those that are awake; 0 where they have to now."""
-        awake = {place for place, task in tasks.items() if task not in self._resting}
+        awake = {place for place, task in self._tasks.items() if task not in self._resting}
         if awake <= self._at_end:
             since_ms, longest_ms, again_ms = self._not_full_since_ms, _LOOK_MS, _LOOK_AGAIN_MS
         else:
             since_ms, longest_ms, again_ms = self._nothing_since_ms, _SILENCE_MS, _SILENT_AGAIN_MS
         return again_ms if since_ms is not None and now_ms - since_ms >= longest_ms else 0
 
-    def _next(self, every: Collection[TaskId], now_ms: int) -> None:
+    def _next(self, now_ms: int) -> None:
         """A turn is over: who was read in it rests, as long as somebody has not been."""
         self._again_ms = {one: until for one, until in self._again_ms.items() if until > now_ms}
-        unread = set(every) - self._resting - self._read
+        unread = set(self._tasks.values()) - self._resting - self._read
         resting = self._resting | self._read
         self._wake()
         if unread.difference(self._again_ms):

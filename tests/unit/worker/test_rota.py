@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 
 import pytest
 from hypothesis import given, settings
@@ -18,6 +18,13 @@ TASKS = {place: TaskId(0, place.partition) for place in PLACES}
 STEP_MS = 10
 FULL = 100
 ENDLESS = 10**9
+
+
+def rota_of(places: Iterable[TopicPartition] = PLACES) -> Rota:
+    made = Rota()
+    for place in places:
+        made.add(TASKS[place], [place])
+    return made
 
 
 class Client:
@@ -39,7 +46,7 @@ class Client:
     ) -> None:
         self.left = Counter(left)
         self.live = live or {}
-        self.rota = Rota()
+        self.rota = rota_of()
         self.now_ms = 0
         self.read: Counter[TopicPartition] = Counter()
         self.read_ms: dict[TopicPartition, int] = {}
@@ -80,7 +87,7 @@ class Client:
         if not is_full and not self._waits:
             ended = {one for one in awake if not self.left[one]} - (self._told - read.keys())
         self._told = (self._told - read.keys()) | ended
-        self.rota.saw(list(read), ended, TASKS, is_full=is_full, now_ms=self.now_ms)
+        self.rota.saw(list(read), ended, is_full=is_full, now_ms=self.now_ms)
 
     def _count(self, read: Mapping[TopicPartition, int]) -> None:
         self.idle_ms += STEP_MS * (FULL - min(sum(read.values()), FULL)) // FULL
@@ -120,8 +127,8 @@ def test_who_is_behind_gets_a_turn_however_slowly_brokers_give(bubble: int) -> N
     """Less than a full fetch each time, and the first of it late."""
     client = Client(dict.fromkeys(PLACES, ENDLESS), bubble=bubble, speed=FULL // 4)
     # One that was full, or nobody would ever rest.
-    client.rota.saw(PLACES[:2], (), TASKS, is_full=True, now_ms=0)
-    client.rota.saw(PLACES[:2], (), TASKS, is_full=True, now_ms=4_000)
+    client.rota.saw(PLACES[:2], (), is_full=True, now_ms=0)
+    client.rota.saw(PLACES[:2], (), is_full=True, now_ms=4_000)
     client.now_ms = 4_000
     assert set(client.rota.resting) == {TASKS[PLACES[0]], TASKS[PLACES[1]]}
     client.run(4 - 2 * STEP_MS / 1_000)
@@ -131,56 +138,54 @@ def test_who_is_behind_gets_a_turn_however_slowly_brokers_give(bubble: int) -> N
 
 def test_who_keeps_silent_without_having_been_at_its_end_is_given_up_for_some_time() -> None:
     """Such as a partition whose leader is away."""
-    rota = Rota()
-    busy, away = PLACES[:2]
-    two = {busy: TASKS[busy], away: TASKS[away]}
+    rota = rota_of(PLACES[:2])
+    busy = PLACES[0]
     rested_ms = 0
     for now_ms in range(0, 60_000, STEP_MS):
         reads = TASKS[busy] not in rota.resting
         rested_ms += 0 if reads else STEP_MS
-        rota.saw([busy] if reads else [], (), two, is_full=reads, now_ms=now_ms)
+        rota.saw([busy] if reads else [], (), is_full=reads, now_ms=now_ms)
     assert rested_ms <= 60_000 * 0.1
 
 
 def test_a_long_time_between_two_fetches_is_not_taken_for_nothing_left() -> None:
     """User code may take seconds for what one fetch has brought."""
-    rota = Rota()
+    rota = rota_of(PLACES[:2])
     busy, late = PLACES[:2]
-    tasks = {busy: TASKS[busy], late: TASKS[late]}
     for now_ms in (0, 5_000):
-        rota.saw([busy], (), tasks, is_full=True, now_ms=now_ms)
+        rota.saw([busy], (), is_full=True, now_ms=now_ms)
     assert set(rota.resting) == {TASKS[busy]}
-    rota.saw([late], (), tasks, is_full=False, now_ms=5_010)
-    rota.saw([], (), tasks, is_full=False, now_ms=8_900)
+    rota.saw([late], (), is_full=False, now_ms=5_010)
+    rota.saw([], (), is_full=False, now_ms=8_900)
     assert set(rota.resting) == {TASKS[busy]}
 
 
 @pytest.mark.parametrize("every", [1, 2, 3, 8])
 def test_nobody_rests_where_a_worker_often_finds_all_there_is(every: int) -> None:
-    rota = Rota()
+    rota = rota_of()
     for row, now_ms in enumerate(range(0, 20_000, STEP_MS)):
-        rota.saw([PLACES[0]], (), TASKS, is_full=bool(row % every), now_ms=now_ms)
+        rota.saw([PLACES[0]], (), is_full=bool(row % every), now_ms=now_ms)
         assert not rota.resting
 
 
 def test_turns_go_on_where_a_fetch_now_and_then_is_not_full() -> None:
     """The process was held up in the middle of one."""
-    rota = Rota()
+    rota = rota_of()
     rested = set()
     for row, now_ms in enumerate(range(0, 20_000, STEP_MS)):
         first = next(place for place in PLACES if TASKS[place] not in rota.resting)
-        rota.saw([first], (), TASKS, is_full=row % 20 != 0, now_ms=now_ms)
+        rota.saw([first], (), is_full=row % 20 != 0, now_ms=now_ms)
         rested |= set(rota.resting)
     assert len(rested) == 4
 
 
 def test_of_tasks_that_are_gone_none_rests_and_after_a_reset_none_at_all() -> None:
-    rota = Rota()
+    rota = rota_of()
     for now_ms in (0, 5_000):
-        rota.saw(PLACES[:2], (), TASKS, is_full=True, now_ms=now_ms)
+        rota.saw(PLACES[:2], (), is_full=True, now_ms=now_ms)
     assert set(rota.resting) == {TASKS[one] for one in PLACES[:2]}
-    left = {place: task for place, task in TASKS.items() if place != PLACES[0]}
-    rota.saw([PLACES[3]], (), left, is_full=True, now_ms=5_010)
+    rota.remove([PLACES[0]])
+    rota.saw([PLACES[3]], (), is_full=True, now_ms=5_010)
     assert set(rota.resting) == {TASKS[PLACES[1]]}
     rota.reset()
     assert not rota.resting
