@@ -30,14 +30,13 @@ from streamer.kafka.deliveries import Deliveries
 from streamer.kafka.diagnosis import have_it_done_again, raise_reason
 from streamer.kafka.faults import error_of, producer_fault
 from streamer.kafka.outgoing import Records, passing
+from streamer.kafka.queueing import SendQueue
 from streamer.kafka.refusals import Limits, Refusals, Sent, attempt
 from streamer.kafka.writer import Writer
 from streamer.record import Headers
 
 __all__ = ["WorkerProducer"]
 
-# Several of these fill the queue; one alone never does.
-_CHUNK_RECORDS = 10_000
 _ANY_PARTITION = -1
 _ASK_S = 5.0
 # The codes of a call that is refused for what happened before it.
@@ -69,9 +68,7 @@ class WorkerProducer:
         made[queue] = max(int(made[queue]) // queues, 2 * self._refusals.client_limit // 1024)
         beneath = writer or partial(Writer, group=config.application_id)
         self._writer = beneath(made, transactional_id, stopping=stopping)
-        self._records_max = int(made["queue.buffering.max.messages"]) - 2 * _CHUNK_RECORDS
-        self._bytes_max = int(made[queue]) * 1024 // 2
-        self._queued_bytes = 0
+        self._queue = SendQueue(made)
         self._deliveries = Deliveries(self._refusals, partial(_not_writable, config))
         self._is_diagnosing = False
         self._partitions: dict[str, int] = {}
@@ -226,21 +223,10 @@ class WorkerProducer:
 
     def _make_room(self, records: Records, start: int) -> int:
         """Wait until records from `start` on fit into the queue; returns the end of those."""
-        count = min(_CHUNK_RECORDS, len(records.keys) - start)
-        while (added := records.size(start, start + count)) > self._bytes_max and count > 1:
-            count //= 2
-        began = len(self._writer)
-        held = self._queued_bytes if began else 0
-
-        def is_enough(left: int) -> bool:
-            return left <= self._records_max and held * left // began + added <= self._bytes_max
-
         try:
-            self._writer.wait_until(is_enough)
+            return self._queue.make_room(records, start, self._writer)
         except AbortableError as error:
             self._diagnose(error)
-        self._queued_bytes = (held * len(self._writer) // began if began else 0) + added
-        return start + count
 
     def partition_count(self, topic: str) -> int:
         """How many partitions a topic has."""
@@ -262,7 +248,7 @@ class WorkerProducer:
             self._diagnose(error)
         self._is_open = self._is_diagnosing = False
         self._refusals.committed()
-        self._queued_bytes = 0
+        self._queue.emptied()
         self._writer.poll(0)
         return self._deliveries.ends
 
@@ -287,7 +273,7 @@ class WorkerProducer:
             # its end fails for good.
             raise self._refusals.denial or error from error
         self._is_open = False
-        self._queued_bytes = 0
+        self._queue.emptied()
         self._writer.poll(0)
 
     def close(self) -> None:
