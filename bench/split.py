@@ -20,6 +20,7 @@ from bench.options import Options
 from bench.report import Column, Row
 from bench.run import failure, say
 from streamer.ids import FIRST_LAYOUT, Layout, TaskId
+from streamer.layout import KnownPartitioner
 from streamer.split.homes import Homes
 from streamer.split.merge import merge_target
 from streamer.split.move import Move
@@ -29,7 +30,6 @@ from streamer.split.verify import verify
 from streamer.store.keys import row, session_key, window_key
 from streamer.store.pool import MemoryPool
 from streamer.store.rocks import TaskDatabase
-from streamer.topology.partitioner import Partitioner
 from streamer.topology.stores import Store, StoreKind, StoreSpec
 
 TITLE = "split"
@@ -57,7 +57,7 @@ class Kind:
     """A store, and how keys are placed."""
 
     title: str
-    partitioner: Partitioner = "murmur2"
+    partitioner: KnownPartitioner = "murmur2"
     kind: StoreKind = StoreKind.KEY_VALUE
     windows: int = 1
 

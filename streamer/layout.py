@@ -12,6 +12,7 @@ does not touch keeps its own. Layout 1 is what no record says: as many tasks as 
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from math import gcd
@@ -23,16 +24,20 @@ from streamer.ids import FIRST_LAYOUT, Layout, TaskId, repartition_topic, routed
 __all__ = [
     "ApplicationLayout",
     "InputLayout",
+    "KnownPartitioner",
     "Mode",
     "Partitioner",
     "SubtopologyLayout",
 ]
 
-Partitioner = Literal["murmur2", "consistent"]
+KnownPartitioner = Literal["murmur2", "consistent"]
+Partitioner = str
+"""The name of a known one; or `module:function`, which is one that the application declares."""
 Mode = Literal["fold", "grow", "routed"]
 """`fold`: L divides T, topics as they are. `grow`: topics with more partitions than before, and
 records that are found where they are not at home. `routed`: a copy of the topic made for it."""
 
+_DECLARED = re.compile(r"[A-Za-z_][\w.]*:[A-Za-z_][\w.]*")
 # More tasks than any application can want, and few enough to list.
 _TASKS_MAX = 100_000
 
@@ -60,7 +65,23 @@ class SubtopologyLayout:
     @property
     def partitioner(self) -> Partitioner:
         """How a key's bytes choose its partition, and so its task."""
-        return next((one.partitioner for one in self.inputs.values()), "murmur2")
+        by = {one.partitioner for one in self.inputs.values()}
+        # With one task for all of them it is all the same.
+        return by.pop() if len(by) == 1 else "murmur2"
+
+    @property
+    def known_partitioner(self) -> KnownPartitioner | None:
+        """The same where it takes the remainder of a hash; None where it is declared."""
+        return _known(self.partitioner)
+
+    @property
+    def width(self) -> int:
+        """Among how many partitions keys are placed: of a hash's remainder by the partitions, the
+        remainder by the tasks is that of the hash, whatever each topic has. A declared function
+        knows partitions alone."""
+        if self.known_partitioner:
+            return self.tasks
+        return max((one.partitions for one in self.inputs.values()), default=self.tasks)
 
     @property
     def is_first(self) -> bool:
@@ -87,11 +108,13 @@ class SubtopologyLayout:
                 f"{name} has the mode {self.mode!r}", hint=f"possible: {_listed(get_args(Mode))}"
             )
         for topic, one in self.inputs.items():
-            if one.partitions < 1 or one.partitioner not in get_args(Partitioner):
+            by = one.partitioner
+            if one.partitions < 1 or not (_known(by) or _DECLARED.fullmatch(by)):
                 raise TopologyError(
                     f"{name}: {topic} cannot have {one.partitions} partitions by the partitioner"
-                    f" {one.partitioner!r}",
-                    hint=f"a topic has 1 or more, by {_listed(get_args(Partitioner))}",
+                    f" {by!r}",
+                    hint=f"a topic has 1 or more, by {_listed(get_args(KnownPartitioner))} or"
+                    " module:function",
                 )
         widest = max((one.partitions for one in self.inputs.values()), default=self.tasks)
         if self.tasks > widest:
@@ -136,6 +159,12 @@ class SubtopologyLayout:
                 hint="records of one key would be in two tasks: bring one of them to the other's"
                 ' partitions: .repartition("name")',
             )
+        if not self.known_partitioner and len(set(widths.values())) > 1:
+            raise TopologyError(
+                f"{name} cannot run over {_counted(widths)} by {self.partitioner}",
+                hint="topics whose partitions a function of yours chooses have as many of them, or"
+                " a key could be in different ones",
+            )
 
     def moved(
         self, tasks: int, since: Layout, mode: Mode, *, application: str = ""
@@ -160,9 +189,10 @@ class SubtopologyLayout:
 
     def parents(self, task: int, following: SubtopologyLayout) -> range:
         """The tasks of this layout that may have had keys of a task of the `following` one."""
-        if self.partitioner != following.partitioner:
+        is_same = self.partitioner == following.partitioner
+        if not is_same or (not self.known_partitioner and self.width != following.width):
             return range(self.tasks)
-        # Both are remainders of one number.
+        # Both are remainders of one number: a hash, or the partition of a topic as it was.
         common = gcd(self.tasks, following.tasks)
         return range(task % common, self.tasks, common)
 
@@ -263,6 +293,10 @@ class ApplicationLayout:
                 keeps_state=False,
             )
         return replace(self, number=number, subtopologies=changed).check()
+
+
+def _known(partitioner: Partitioner) -> KnownPartitioner | None:
+    return next((one for one in get_args(KnownPartitioner) if one == partitioner), None)
 
 
 def _check_mode(number: int, before: SubtopologyLayout, tasks: int, *, mode: Mode) -> None:

@@ -13,7 +13,7 @@ from typing import Any
 
 from streamer.control.outline import Outline, PartRecord, StoreRecord, WindowsRecord
 from streamer.errors import TopologyError
-from streamer.split.homes import function_name
+from streamer.topology.declared import function_name
 from streamer.topology.graph import (
     Aggregate,
     Node,
@@ -55,6 +55,12 @@ def topology_of(application: str, outline: Outline) -> Topology:
 def _part(one: Subtopology) -> PartRecord:
     return PartRecord(
         reads=tuple(t for source in one.sources if not source.is_internal for t in source.topics),
+        placed={
+            t: source.partitioner
+            for source in one.sources
+            if source.partitioner
+            for t in source.topics
+        },
         own=tuple(t for source in one.sources if source.is_internal for t in source.topics),
         rekeys=tuple(sink.topic for sink in one.sinks if sink.is_internal),
         stores=tuple(_store(one, spec) for spec in one.stores),
@@ -93,8 +99,9 @@ def _windows(windows: Windows) -> WindowsRecord:
 
 
 def _nodes(part: PartRecord, numbers: Iterator[int]) -> Iterator[Node]:
-    if part.reads:
-        yield Source(number=next(numbers), topics=part.reads, **_UNTYPED)
+    for by in dict.fromkeys(part.placed.get(topic, "") for topic in part.reads):
+        topics = tuple(topic for topic in part.reads if part.placed.get(topic, "") == by)
+        yield Source(number=next(numbers), topics=topics, partitioner=by, **_UNTYPED)
     for topic in part.own:
         yield Source(number=next(numbers), topics=(topic,), is_internal=True, **_UNTYPED)
     reaching: list[Node] = []

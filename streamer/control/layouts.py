@@ -42,7 +42,7 @@ class InputRecord(
 
     topic: str
     partitions: Whole
-    partitioner: Literal["murmur2", "consistent"] = "murmur2"
+    partitioner: str = "murmur2"
     internal: bool = False
 
 

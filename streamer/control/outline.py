@@ -41,9 +41,11 @@ class StoreRecord(Struct, frozen=True, kw_only=True, omit_defaults=True):
 
 class PartRecord(Struct, frozen=True, kw_only=True, omit_defaults=True):
     """A subtopology: topics that it `reads`, those of the application's `own` under their short
-    names, which it reads or `rekeys` to, and its stores."""
+    names, which it reads or `rekeys` to, and its stores. `placed` names what the code declares of
+    topics that it reads: by which partitioner their keys lie."""
 
     reads: tuple[str, ...] = ()
+    placed: dict[str, str] = {}
     own: tuple[str, ...] = ()
     rekeys: tuple[str, ...] = ()
     stores: tuple[StoreRecord, ...] = ()

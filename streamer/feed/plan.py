@@ -20,8 +20,9 @@ from msgspec import Meta
 from streamer.errors import InternalTopicError, OperationRefusedError
 from streamer.ids import TaskId, changelog_topic, check_application_id, check_topic
 from streamer.layout import SubtopologyLayout
-from streamer.split.homes import Homes, function_name, named
+from streamer.split.homes import Homes
 from streamer.split.move import Move, Side, Text
+from streamer.topology.declared import function_name, named
 from streamer.topology.graph import Topology
 from streamer.topology.stores import StoreKind, StoreSpec
 
@@ -67,8 +68,7 @@ class FeedPlan(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     ) -> FeedPlan:
         """The plan of a subtopology between two of its layouts.
 
-        Homes are told by the tasks alone: where tasks divide partitions, a hash's remainder by
-        those and then by the tasks is its remainder by the tasks.
+        Raises TopologyError where a declared partitioner cannot be found.
         """
         return cls.of_move(
             Move.of(
@@ -76,9 +76,9 @@ class FeedPlan(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
                 number,
                 operation=operation,
                 source_layout=source.since,
-                source=Homes(source.tasks, source.tasks, source.partitioner),
+                source=_homes_of(source),
                 target_layout=target.since,
-                target=Homes(target.tasks, target.tasks, target.partitioner),
+                target=_homes_of(target),
             )
         )
 
@@ -227,6 +227,10 @@ _decoder = msgspec.json.Decoder(FeedPlan)
 
 def _homes(side: Side) -> Homes:
     return Homes(side.tasks, side.partitions, named(side.partitioner))
+
+
+def _homes_of(one: SubtopologyLayout) -> Homes:
+    return Homes(one.tasks, one.width, named(one.partitioner))
 
 
 def _name_of(spec: StoreSpec) -> str:

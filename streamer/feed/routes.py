@@ -109,7 +109,8 @@ class Route:
             f" {self.here}",
             **_address(batch, row),
             hint="where `process` writes them under other keys than its records', name theirs by"
-            " Store(partition_key=...); else their producers use another partitioner",
+            " Store(partition_key=...); else producers have another partitioner than the"
+            " application declares: app.stream(..., partitioner=...)",
         )
 
 

@@ -1,8 +1,8 @@
 """Which task has a key, and where that task can be read: here, at another worker, or nowhere yet.
 
-A key's task is the one that its topics' partitioner chooses for its bytes among so many tasks: they
-divide the partitions, so it is the task that reads the key's partition. A store that is fed by a
-`partition=` of the user's own has keys elsewhere, which only a range finds.
+A key's task is the one that reads the partition which its topics' partitioner chooses for its
+bytes; where that is a hash, among so many partitions as tasks, since these divide all. A store that
+is fed by a `partition=` of the user's own has keys elsewhere, which only a range finds.
 
 Places are tried in this order, the next when one cannot answer: the task where it runs here; a copy
 here, when the client takes one at once; the owner; a copy here; copies elsewhere, the one that
@@ -15,6 +15,7 @@ from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from typing import Any
 
+from streamer.errors import ProcessingError
 from streamer.http.answers import QueryError
 from streamer.http.catalog import StoreView
 from streamer.http.copies import Wish, wish_of
@@ -64,9 +65,15 @@ class Places:
     def tasks_of(self, keys: list[bytes]) -> dict[TaskId, list[int]]:
         """The tasks that have the keys, each with their indexes in the list."""
         found: dict[TaskId, list[int]] = {}
-        by = self._serving.partitioner(self._subtopology)
-        for index, number in enumerate(partitions_of(keys, self._count(), by)):
-            found.setdefault(TaskId(self._subtopology, number), []).append(index)
+        count = self._count()
+        width, by = self._serving.placing(self._subtopology)
+        try:
+            numbers = partitions_of(keys, width, by)
+        except ProcessingError as error:
+            raise QueryError(400, error.describe()) from error
+        for index, number in enumerate(numbers):
+            task = TaskId(self._subtopology, number % count)
+            found.setdefault(task, []).append(index)
         return found
 
     def here(self, task: TaskId) -> ServedTask | None:

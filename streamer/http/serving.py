@@ -114,8 +114,8 @@ class Serving(Protocol):
         """How many tasks a subtopology has; 0 while that is not known."""
         ...
 
-    def partitioner(self, subtopology: int) -> Partitioner:
-        """How a key chooses its task."""
+    def placing(self, subtopology: int) -> tuple[int, Partitioner]:
+        """Among how many partitions keys are placed, and by what; the tasks share them."""
         ...
 
     def owner(self, task: TaskId) -> str | None:

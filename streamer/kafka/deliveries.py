@@ -32,14 +32,18 @@ _DROPPED = (
 
 class Deliveries:
     """`ends`: where the changelogs end. `doubt`: a batch was refused although its records fit.
-    `written`: the topics to which records were handed; `not_writable` asks which of them may not
-    be written."""
+    `written`: the topics to which records were handed; `not_writable` asks which of some may not be
+    written, `missing` for the error that names those which are not there."""
 
     def __init__(
-        self, refusals: Refusals, not_writable: Callable[[list[str]], list[str]] = list
+        self,
+        refusals: Refusals,
+        not_writable: Callable[[list[str]], list[str]] = list,
+        missing: Callable[[list[str]], StreamerError | None] = lambda _topics: None,
     ) -> None:
         self._refusals = refusals
         self.not_writable = not_writable
+        self.missing = missing
         self.begin()
 
     def begin(self) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import NoReturn
 
-from streamer.errors import FencedError, StreamerError
+from streamer.errors import FencedError, StreamerError, TopicMissingError
 from streamer.kafka.api import AbortableError, RefusedError
 from streamer.kafka.deliveries import Deliveries
 from streamer.kafka.faults import is_denied_topic
@@ -22,6 +22,9 @@ def raise_reason(
     error: StreamerError, deliveries: Deliveries, refusals: Refusals, *, was_reported: bool
 ) -> NoReturn:
     """`was_reported`: every delivery was, so that the reason is known by now."""
+    if isinstance(error, TopicMissingError):
+        # The brokers do not say of a transaction which topic it is.
+        raise deliveries.missing(sorted(deliveries.written)) or error from error
     if is_denied_topic(error):
         _find_denied(error, deliveries, refusals)
         have_it_done_again(error, refusals)

@@ -74,6 +74,7 @@ class FakeTopics:
         message_bytes_max: int = 1 << 20,
     ) -> None:
         self._partition_of = partition_of
+        self._partitioners: dict[str, Callable[[bytes, int], int]] = {}
         self._now_ms = now_ms
         self._message_bytes_max = message_bytes_max
         self._topics: dict[str, list[Log]] = {}
@@ -82,8 +83,16 @@ class FakeTopics:
 
     # -- topics --------------------------------------------------------------------------------
 
-    def create(self, topic: str, partitions: int) -> None:
-        """Create a topic, or give it more partitions."""
+    def create(
+        self,
+        topic: str,
+        partitions: int,
+        partition_of: Callable[[bytes, int], int] | None = None,
+    ) -> None:
+        """Create a topic, or give it more partitions; its producers may have a partitioner of
+        their own."""
+        if partition_of is not None:
+            self._partitioners[topic] = partition_of
         logs = self._topics.setdefault(topic, [])
         logs += [Log() for _ in range(partitions - len(logs))]
 
@@ -151,7 +160,7 @@ class FakeTopics:
         """The partition that a producer takes for a key."""
         count = self.partition_count(topic)
         if key is not None:
-            return self._partition_of(key, count)
+            return self._partitioners.get(topic, self._partition_of)(key, count)
         chosen = self._next_partition.get(topic, 0)
         self._next_partition[topic] = chosen + 1
         return chosen % count

@@ -21,7 +21,13 @@ from typing import Any, NoReturn
 from confluent_kafka import KafkaError, KafkaException
 
 from streamer.config import Config
-from streamer.errors import FencedError, RecordRefusedError, RecordTooLargeError, StreamerError
+from streamer.errors import (
+    FencedError,
+    RecordRefusedError,
+    RecordTooLargeError,
+    StreamerError,
+    TopicMissingError,
+)
 from streamer.ids import TopicPartition
 from streamer.kafka import settings
 from streamer.kafka.admin import Admin
@@ -38,6 +44,8 @@ from streamer.record import Headers
 __all__ = ["WorkerProducer"]
 
 _ANY_PARTITION = -1
+# What more is to be found out of than is said.
+_DIAGNOSED = (AbortableError, TopicMissingError)
 _ASK_S = 5.0
 # The codes of a call that is refused for what happened before it.
 _FAILED_BEFORE = (KafkaError._STATE, KafkaError._FATAL)
@@ -69,7 +77,9 @@ class WorkerProducer:
         beneath = writer or partial(Writer, group=config.application_id)
         self._writer = beneath(made, transactional_id, stopping=stopping)
         self._queue = SendQueue(made)
-        self._deliveries = Deliveries(self._refusals, partial(_not_writable, config))
+        self._deliveries = Deliveries(
+            self._refusals, partial(_not_writable, config), partial(_missing, config)
+        )
         self._is_diagnosing = False
         self._partitions: dict[str, int] = {}
         self._is_open = False
@@ -193,7 +203,7 @@ class WorkerProducer:
             deliveries.begin_alone()
             self._put(topic, calls, Records([key], [value]), on_refused=on_refused)
             self._writer.flush()
-        except AbortableError as error:
+        except _DIAGNOSED as error:
             self._diagnose(error)
         finally:
             deliveries.is_alone = False
@@ -225,7 +235,7 @@ class WorkerProducer:
         """Wait until records from `start` on fit into the queue; returns the end of those."""
         try:
             return self._queue.make_room(records, start, self._writer)
-        except AbortableError as error:
+        except _DIAGNOSED as error:
             self._diagnose(error)
 
     def partition_count(self, topic: str) -> int:
@@ -244,7 +254,7 @@ class WorkerProducer:
             self._writer.commit(positions, group)
             if self._deliveries.has_failed and not self.is_transactional:
                 raise AbortableError("not every record could be written")
-        except AbortableError as error:
+        except _DIAGNOSED as error:
             self._diagnose(error)
         self._is_open = self._is_diagnosing = False
         self._refusals.committed()
@@ -255,7 +265,7 @@ class WorkerProducer:
     def _check(self) -> None:
         try:
             self._writer.check()
-        except AbortableError as error:
+        except _DIAGNOSED as error:
             self._diagnose(error)
 
     def _diagnose(self, error: StreamerError) -> NoReturn:
@@ -294,3 +304,14 @@ def _not_writable(config: Config, topics: list[str]) -> list[str]:
         return Admin(config, timeout_s=_ASK_S).denied("Write", topics)
     except StreamerError:
         return []
+
+
+def _missing(config: Config, topics: list[str]) -> TopicMissingError | None:
+    """What names those of the topics that are not there; None where all seem to be."""
+    try:
+        Admin(config, timeout_s=_ASK_S).partitions(topics)
+    except TopicMissingError as error:
+        return error
+    except StreamerError:
+        return None
+    return None

@@ -20,13 +20,14 @@ from typing import cast, get_args
 
 from streamer.changelog.format import Positions
 from streamer.errors import OperationRefusedError, StateDirectoryError
-from streamer.layout import Partitioner
-from streamer.split.homes import Homes, named
+from streamer.layout import KnownPartitioner
+from streamer.split.homes import Homes
 from streamer.split.keyed import order_family
 from streamer.split.move import closed_before
 from streamer.store.closing import Closing, Passed
 from streamer.store.reading import StoredDatabase
 from streamer.store.schema import CHANGELOG_POSITION, family_name
+from streamer.topology.declared import named
 from streamer.topology.stores import StoreKind
 
 __all__ = [
@@ -126,7 +127,7 @@ def passed_known(
     of others knows it row by row, which is no time."""
     tasks, _, rest = metadata.get(PARENT_HOMES, b"\1")[1:].decode().partition(" ")
     partitions, _, partitioner = rest.partition(" ")
-    if tasks != partitions or partitioner not in get_args(Partitioner):
+    if tasks != partitions or partitioner not in get_args(KnownPartitioner):
         return {}
     times: dict[str, dict[int, int]] = {}
     for name, place in metadata.items():
@@ -134,7 +135,7 @@ def passed_known(
         if name.startswith(PASSED_PREFIX) and store in lags and _is_left(name, place, closings):
             before_ms = int.from_bytes(place[1 : 1 + _TIME_BYTES], "big")
             times.setdefault(store, {})[int(parent)] = before_ms + lags[store]
-    known = cast(Partitioner, partitioner)
+    known = cast(KnownPartitioner, partitioner)
     return {store: Passed(int(tasks), known, by_parent) for store, by_parent in times.items()}
 
 

@@ -11,19 +11,15 @@ are where a partitioner puts them among `partitions` partitions, of which every 
 
 from __future__ import annotations
 
-import importlib
-from collections.abc import Callable
 from dataclasses import dataclass
 from math import gcd
-from typing import get_args
 
-from streamer.errors import ProcessingError, TopologyError
-from streamer.topology.partitioner import Partitioner, partition_of
+from streamer.errors import TopologyError
+from streamer.layout import KnownPartitioner
+from streamer.topology.declared import Declared, declared, function_name
+from streamer.topology.partitioner import partition_of
 
-__all__ = ["Declared", "Homes", "declared", "function_name", "named", "parents_of"]
-
-Declared = Callable[[bytes, int], int]
-"""A partitioner that the user declares: the bytes of a key, how many partitions; gives one."""
+__all__ = ["Homes", "parents_of"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,7 +28,7 @@ class Homes:
 
     tasks: int
     partitions: int
-    partitioner: Partitioner | Declared = "murmur2"
+    partitioner: KnownPartitioner | Declared = "murmur2"
 
     def __post_init__(self) -> None:
         if self.tasks < 1 or self.partitions < 1 or self.partitions % self.tasks:
@@ -70,50 +66,3 @@ def parents_of(target: int, source: Homes, into: Homes) -> frozenset[int]:
     # Both are remainders of one number, since tasks divide partitions.
     common = gcd(source.tasks, into.tasks)
     return frozenset(task for task in range(source.tasks) if (task - target) % common == 0)
-
-
-def declared(partitioner: Declared, key: bytes, partitions: int) -> int:
-    """What a declared partitioner gives. Raises ProcessingError where it fails."""
-    try:
-        found = partitioner(key, partitions)
-    except Exception as error:
-        raise ProcessingError(
-            f"the declared partitioner raised {type(error).__name__} for key {key!r}: {error}",
-            hint="it must know every key that a producer may have written",
-        ) from error
-    if not isinstance(found, int) or isinstance(found, bool) or not 0 <= found < partitions:
-        raise ProcessingError(
-            f"the declared partitioner gives {found!r} for key {key!r} among {partitions}"
-            " partitions",
-            hint=f"it must give a whole number from 0 to {partitions - 1}",
-        )
-    return found
-
-
-def function_name(function: Callable[..., object]) -> str:
-    """Module and name, the same in every process."""
-    kind = type(function)
-    module = getattr(function, "__module__", None) or kind.__module__
-    return f"{module}:{getattr(function, '__qualname__', kind.__qualname__)}"
-
-
-def named(name: str) -> Partitioner | Declared:
-    """The partitioner of a name that `Homes.name` gave.
-
-    Raises TopologyError where a declared one cannot be found by it: it must be a function of a
-    module, under its own name.
-    """
-    known = [one for one in get_args(Partitioner) if one == name]
-    if known:
-        return known[0]  # type: ignore[no-any-return]
-    module, _, path = name.partition(":")
-    try:
-        found = importlib.import_module(module)
-        for part in path.split("."):
-            found = getattr(found, part)
-    except (ImportError, AttributeError, ValueError) as error:
-        raise TopologyError(
-            f"the partitioner {name} cannot be found: {error}",
-            hint="declare a function of a module that the workers have, under its own name",
-        ) from error
-    return found  # type: ignore[return-value]

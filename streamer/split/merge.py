@@ -27,7 +27,7 @@ from streamer.errors import OperationRefusedError, StateDirectoryError, TaskCorr
 from streamer.ids import TaskId
 from streamer.snapshot.disk import digest_of, sync
 from streamer.split.carried import Carried, Parent, carry
-from streamer.split.homes import named, parents_of
+from streamer.split.homes import parents_of
 from streamer.split.move import Move, MoveRecord, Text
 from streamer.split.record import Hex, Part, PartFile, UnitRecord, check_places
 from streamer.split.sealed import VERSION, held, load, save
@@ -36,6 +36,7 @@ from streamer.split.unit import begin, load_unit, remove_own, unit_directory
 from streamer.store.assembly import assemble
 from streamer.store.schema import family_name, format_record, kind_record
 from streamer.store.tables import table_options
+from streamer.topology.declared import named
 from streamer.topology.stores import StoreKind
 
 __all__ = ["MergeRecord", "load_merge", "load_units", "merge_target"]

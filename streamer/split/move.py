@@ -12,7 +12,8 @@ from msgspec import Meta
 
 from streamer.errors import OperationRefusedError
 from streamer.ids import Layout, check_application_id
-from streamer.split.homes import Homes, function_name
+from streamer.split.homes import Homes
+from streamer.topology.declared import function_name
 from streamer.topology.graph import Aggregate, Subtopology, Topology
 from streamer.topology.stores import StoreSpec
 from streamer.topology.windows import SessionWindows

@@ -13,8 +13,9 @@ from zlib import crc32
 import numpy as np
 from numpy.typing import NDArray
 
-from streamer.split.homes import Homes, declared
-from streamer.topology.partitioner import Partitioner
+from streamer.layout import KnownPartitioner
+from streamer.split.homes import Homes
+from streamer.topology.declared import declared
 
 __all__ = ["Digests", "Numbers", "digests", "hashes", "lengths_of", "tasks_of"]
 
@@ -29,7 +30,7 @@ _REST = np.array([0, 0xFF, 0xFFFF, 0xFFFFFF], dtype=np.uint32)
 _POSITIVE = np.uint32(0x7FFFFFFF)
 
 
-def hashes(keys: Sequence[bytes], partitioner: Partitioner) -> Numbers:
+def hashes(keys: Sequence[bytes], partitioner: KnownPartitioner) -> Numbers:
     """What the partitioner takes the remainder of, never negative."""
     if partitioner == "murmur2":
         return (_murmur2(keys) & _POSITIVE).astype(np.int64)

@@ -32,6 +32,7 @@ from streamer.strays.quiet import Quiet
 from streamer.task.crossing import Ahead, Crossing
 from streamer.task.metadata import input_mark
 from streamer.topology.aggregates import GoesOn
+from streamer.topology.declared import named
 from streamer.topology.graph import Aggregate, Sink, Source, Subtopology, Topology
 from streamer.topology.serde import Bytes, Json
 from streamer.topology.stores import StoreKind, StoreSpec
@@ -153,7 +154,7 @@ class Plan:
                 task,
                 source,
                 TopicPartition(strays, task.partition),
-                homes=Homes(own.tasks, own.tasks, own.inputs[topic].partitioner),
+                homes=Homes(own.tasks, own.tasks, named(own.inputs[topic].partitioner)),
                 forwarded=max(positions[source], forwarded.get(input_mark(topic), 0)),
                 quiet=quiet,
                 ahead=self.ahead,

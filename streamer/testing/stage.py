@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -75,8 +76,15 @@ def _create_topics(
     unknown = set(counts) - set(named)
     if unknown:
         raise TopologyError(f"partitions= names topics that are not used: {sorted(unknown)}")
+    placed = {
+        topic: partial(partition_of, partitioner=source.partitioner)
+        for subtopology in topology.subtopologies
+        for source in subtopology.sources
+        if source.partitioner
+        for topic in source.topics
+    }
     for topic in named:
-        broker.create(topic, counts.get(topic, 1))
+        broker.create(topic, counts.get(topic, 1), placed.get(topic))
     counted = {topic: broker.topics[topic] for topic in read}
     planned = partitions(topology, counted)
     if tasks is not None:

@@ -7,6 +7,7 @@ from typing import Any
 
 from streamer.errors import TopologyError
 from streamer.ids import check_application_id, check_topic
+from streamer.topology.declared import Declared, name_of
 from streamer.topology.graph import Graph, Source, TableUpdate, Topology
 from streamer.topology.loops import check_loops
 from streamer.topology.serde import Bytes, serde_of
@@ -31,15 +32,37 @@ class App:
         self.settings = settings
         self._graph = Graph(self.application_id)
 
-    def stream(self, topic: str | Sequence[str], *, key: Any = None, value: Any = None) -> Stream:
+    def stream(
+        self,
+        topic: str | Sequence[str],
+        *,
+        key: Any = None,
+        value: Any = None,
+        partitioner: str | Declared | None = None,
+    ) -> Stream:
         """Read one topic, or several of one kind. `key` and `value` are types or serdes; left
-        out they are bytes."""
-        source = self._source(topic, key=key, value=value)
+        out they are bytes.
+
+        `partitioner` says how producers choose the partition of a key: "murmur2" (Java's, and taken
+        where nothing is said), "consistent" (librdkafka's own default), or a function of a module:
+        the bytes of a key and the number of partitions give one of them. Queries for a key, and
+        changes of the number of tasks, go by it. Raises TopologyError for what is none of these.
+        """
+        source = self._source(topic, key=key, value=value, partitioner=partitioner)
         return Stream(self._graph, source, key=source.key, value=source.value)
 
-    def table(self, topic: str, *, key: Any = None, value: Any = None, store: str | Store) -> Table:
-        """Read a topic as a table: the newest value per key, a None value removes the key."""
-        source = self._source(topic, key=key, value=value)
+    def table(
+        self,
+        topic: str,
+        *,
+        key: Any = None,
+        value: Any = None,
+        store: str | Store,
+        partitioner: str | Declared | None = None,
+    ) -> Table:
+        """Read a topic as a table: the newest value per key, a None value removes the key.
+        `partitioner` as of `stream`."""
+        source = self._source(topic, key=key, value=value, partitioner=partitioner)
         given = given_store(store)
         spec = self._graph.claim_store(given.spec(key=source.key, value=source.value))
         node = TableUpdate(number=self._graph.next_number(), parents=(source,), store=spec)
@@ -52,6 +75,7 @@ class App:
         *,
         key: Any = None,
         value: Any = None,
+        partitioner: str | Declared | None = None,
         stores: Sequence[Store | WindowStore] = (),
         to: str | None = None,
         to_key: Any = None,
@@ -63,7 +87,8 @@ class App:
         def first(record, context): ...
 
         `key` and `value` are the types of the records, `to_key` and `to_value` those of what it
-        forwards: left out, keys are as before and values are untyped JSON.
+        forwards: left out, keys are as before and values are untyped JSON. `partitioner` as of
+        `stream`.
         """
         if to is None and (to_key is not None or to_value is not None):
             raise TopologyError(
@@ -72,7 +97,7 @@ class App:
             )
 
         def decorate(processor: Any) -> Any:
-            stream = self.stream(topic, key=key, value=value)
+            stream = self.stream(topic, key=key, value=value, partitioner=partitioner)
             result = stream.process(processor, stores=stores, key=to_key, value=to_value)
             if to is not None:
                 result.to(to)
@@ -86,7 +111,14 @@ class App:
         check_loops(self._graph.nodes)
         return self._graph.build()
 
-    def _source(self, topic: str | Sequence[str], *, key: Any, value: Any) -> Source:
+    def _source(
+        self,
+        topic: str | Sequence[str],
+        *,
+        key: Any,
+        value: Any,
+        partitioner: str | Declared | None,
+    ) -> Source:
         topics = tuple(topic) if isinstance(topic, list | tuple) else (topic,)
         if not topics:
             raise TopologyError(f"{topic!r} has no topic", hint='write app.stream("purchases")')
@@ -95,6 +127,7 @@ class App:
             topics=tuple(check_topic(name) for name in topics),
             key=Bytes if key is None else serde_of(key),
             value=Bytes if value is None else serde_of(value),
+            partitioner="" if partitioner is None else name_of(partitioner),
         )
         self._graph.add(source)
         return source

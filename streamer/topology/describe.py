@@ -64,6 +64,7 @@ def _subtopology(application: str, subtopology: Subtopology) -> dict[str, Any]:
                 "key": source.key.name,
                 "value": source.value.name,
                 "is_internal": source.is_internal,
+                "partitioner": source.partitioner,
             }
             for source in subtopology.sources
         ],
@@ -143,7 +144,8 @@ def _does(node: Node, application: str = "") -> str:
     match node:
         case Source():
             topics = ", ".join(_topics(application, node))
-            return f"reads {topics} ({node.key.name}: {node.value.name})"
+            by = f", placed by {node.partitioner}" if node.partitioner else ""
+            return f"reads {topics} ({node.key.name}: {node.value.name}{by})"
         case Sink():
             partition = ", own partitioner" if node.partition is not None else ""
             topic = _topics(application, node)[0]

@@ -59,12 +59,14 @@ class Node:
 
 @dataclass(eq=False, kw_only=True)
 class Source(Node):
-    """Reads topics. An internal source reads a repartition topic, which has one name only."""
+    """Reads topics. An internal source reads a repartition topic, which has one name only.
+    `partitioner` is what was declared for the topics of others; "" where nothing was."""
 
     topics: tuple[str, ...]
     key: Serde[Any]
     value: Serde[Any]
     is_internal: bool = False
+    partitioner: str = ""
     kind = "source"
 
 

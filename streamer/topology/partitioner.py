@@ -2,18 +2,19 @@
 
 `murmur2` is the choice of Java's clients and of librdkafka's `murmur2` and `murmur2_random`;
 `consistent` (CRC-32) is that of librdkafka's `consistent` and `consistent_random`, its default.
-Records without a key have no home, and so none is computed for them here.
+Others are functions that the application declares. Records without a key have no home, and so none
+is computed for them here.
 """
 
 from __future__ import annotations
 
 import struct
 from collections.abc import Iterable
-from typing import get_args
 from zlib import crc32
 
 from streamer.errors import TopologyError
 from streamer.layout import Partitioner
+from streamer.topology.declared import declared, named
 
 __all__ = ["Partitioner", "murmur2", "partition_of", "partitions_of"]
 
@@ -50,6 +51,7 @@ def partitions_of(
 
     Raises:
         TopologyError: `count` is less than one, or there is no such partitioner.
+        ProcessingError: a declared one fails for a key.
     """
     if count < 1:
         raise TopologyError(f"a topic cannot have {count} partitions", hint="it has one or more")
@@ -57,7 +59,6 @@ def partitions_of(
         return [(murmur2(key) & _POSITIVE) % count for key in keys]
     if partitioner == "consistent":
         return [crc32(key) % count for key in keys]
-    raise TopologyError(
-        f"{partitioner!r} is not a partitioner",
-        hint="possible: " + ", ".join(get_args(Partitioner)),
-    )
+    function = named(partitioner)
+    assert not isinstance(function, str)
+    return [declared(function, key, count) for key in keys]

@@ -27,6 +27,9 @@ from streamer.topology.graph import Sink, Source, Subtopology, Topology
 
 __all__ = ["Partitions", "external_topics", "partitions"]
 
+# Java's, and what Streamer itself writes with.
+_UNDECLARED = "murmur2"
+
 
 @dataclass(frozen=True, slots=True)
 class Partitions:
@@ -99,16 +102,20 @@ class _Read(NamedTuple):
     topic: str
     name: str
     is_internal: bool
+    partitioner: str
+    """What the code declares; "" where it declares nothing."""
 
 
 def _reads(application_id: str, subtopology: Subtopology) -> list[_Read]:
     return [
         _Read(
-            topic, repartition_topic(application_id, topic) if is_internal else topic, is_internal
+            topic,
+            repartition_topic(application_id, topic) if source.is_internal else topic,
+            source.is_internal,
+            source.partitioner,
         )
         for source in subtopology.sources
         for topic in source.topics
-        for is_internal in [source.is_internal]
     ]
 
 
@@ -122,7 +129,8 @@ def _first(
     inputs = {
         one.name: InputLayout(
             internal[one.topic] if one.is_internal else counts[one.topic],
-            is_internal=one.is_internal,
+            one.partitioner or _UNDECLARED,
+            one.is_internal,
         )
         for one in reads
     }
@@ -159,8 +167,15 @@ def _later(
                 f" a topic with {told.partitions} partitions, or begin anew under another"
                 " application id; nothing was changed",
             )
-        partitioner = told.partitioner if told else found.partitioner
-        inputs[one.name] = InputLayout(width, partitioner, one.is_internal)
+        by = told.partitioner if told else found.partitioner
+        if keeps_state and one.partitioner not in ("", by):
+            raise TopologyChangedError(
+                f"{where} has its keys where {by} puts those of {one.name}; the code declares"
+                f" {one.partitioner}",
+                hint="declare the former again, or nothing: state is where that has put it. Nothing"
+                " was changed",
+            )
+        inputs[one.name] = InputLayout(width, by, one.is_internal)
     return SubtopologyLayout(found.tasks, found.since, inputs, found.mode, keeps_state)
 
 

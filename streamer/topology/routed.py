@@ -65,7 +65,8 @@ def _reading_own(one: Subtopology) -> Subtopology:
     for node in one.nodes:
         same = replace(node, parents=tuple(made[id(each)] for each in node.parents))
         if isinstance(same, Source) and not same.is_internal:
-            same = replace(same, topics=tuple(map(routed_name, same.topics)), is_internal=True)
+            topics = tuple(map(routed_name, same.topics))
+            same = replace(same, topics=topics, is_internal=True, partitioner="")
         made[id(node)] = same
     return Subtopology(one.number, tuple(made.values()))
 

@@ -83,9 +83,9 @@ class WorkerServing:
     def task_count(self, subtopology: int) -> int:
         return self._planned.task_count(subtopology)
 
-    def partitioner(self, subtopology: int) -> Partitioner:
+    def placing(self, subtopology: int) -> tuple[int, Partitioner]:
         found = self._planned.layout.subtopologies.get(subtopology)
-        return "murmur2" if found is None else found.partitioner
+        return (1, "murmur2") if found is None else (found.width, found.partitioner)
 
     def owner(self, task: TaskId) -> str | None:
         found = None if self.owners is None else self.owners.owner(task)

@@ -18,12 +18,20 @@ METADATA_MS = 12_000
 class Writer:
     """A producer in a thread: a round has the next number of each of its keys, and ends when all
     of it is acknowledged. It chooses partitions as Java's do, by what it knows of the topic, or,
-    where it never learns, by what it `believes`: librdkafka may ask earlier than it was told."""
+    where it never learns, by what it `believes`: librdkafka may ask earlier than it was told. One
+    that places keys `by` a function chooses partitions itself, and so has to believe something."""
 
     def __init__(
-        self, made: Application, keys: list[str], *, written: list[Record], believes: int = 0
+        self,
+        made: Application,
+        keys: list[str],
+        *,
+        written: list[Record],
+        believes: int = 0,
+        by: str = "murmur2",
     ) -> None:
         self._believes = believes
+        self._by = by
         self.keys = keys
         self.rounds = 0
         self._topic = made.topic("in")
@@ -56,7 +64,9 @@ class Writer:
     def _run(self) -> None:
         while not self._stopping.is_set():
             for key in self.keys:
-                where = partition_of(key.encode(), self._believes) if self._believes else -1
+                where = (
+                    partition_of(key.encode(), self._believes, self._by) if self._believes else -1
+                )
                 self._producer.produce(
                     self._topic, str(self.rounds), key, where, on_delivery=self._acknowledged
                 )

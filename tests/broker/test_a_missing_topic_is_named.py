@@ -53,6 +53,7 @@ def test_an_output_that_is_deleted_ends_the_worker_and_nothing_is_lost(applicati
     produce(made, 1)
     assert worker.wait() == 1
     assert made.topic("every") in worker.error
+    assert "--create --topic" in worker.error
     committed = made.committed()
     assert sum(committed.values()) == 500
 

@@ -185,9 +185,9 @@ class Worker:
 
     @property
     def address(self) -> str:
-        match = _ADDRESS.match(self.wait_for("queries, health and metrics at"))
-        assert match is not None
-        return match[1]
+        """The newest: it changes with the layout."""
+        self.wait_for("queries, health and metrics at")
+        return [match[1] for match in map(_ADDRESS.match, self.messages) if match][-1]
 
     def get(self, path: str) -> Any:
         with urlopen(self.address + path, timeout=120) as answer:

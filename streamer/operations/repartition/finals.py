@@ -9,6 +9,7 @@ from msgspec import Struct
 
 from streamer.control.numbers import Whole
 from streamer.errors import OperationRefusedError
+from streamer.layout import SubtopologyLayout
 from streamer.split.move import closing_lags
 from streamer.store.closing import Closing, Passed
 from streamer.task.metadata import Metadata, input_mark, marks, store_mark
@@ -38,10 +39,18 @@ def finals_of(subtopology: Subtopology) -> list[FinalStore]:
     ]
 
 
-def check_finals(subtopology: Subtopology, parents: int) -> None:
+def check_finals(subtopology: Subtopology, old: SubtopologyLayout, new: SubtopologyLayout) -> None:
     """Raise OperationRefusedError where final results would be lost, or too much is to be known of
-    them, if a task is made of so many."""
+    them, if tasks are made of those of the `old` layout."""
     number, finals = subtopology.number, finals_of(subtopology)
+    parents = max(len(old.parents(task, new)) for task in range(new.tasks))
+    if finals and parents > 1 and not old.known_partitioner:
+        raise OperationRefusedError(
+            f"a task of subtopology {number} would be made of {parents}, and store"
+            f" {finals[0].name} passes on final results of keys that {old.partitioner} places:"
+            " which of them were passed on is carried over by a hash alone",
+            hint="a multiple of the tasks that it has keeps each of them apart",
+        )
     if parents > 1 and (on := _going_on(subtopology)):
         raise OperationRefusedError(
             f"a task of subtopology {number} would be made of {parents}, and final results of store"

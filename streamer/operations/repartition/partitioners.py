@@ -17,9 +17,10 @@ from streamer.errors import OperationRefusedError
 from streamer.ids import TopicPartition
 from streamer.kafka.admin import Admin
 from streamer.kafka.changelog import ChangelogConsumer
-from streamer.layout import ApplicationLayout, Partitioner
+from streamer.layout import ApplicationLayout, KnownPartitioner, Partitioner
 from streamer.operations.samples import samples
 from streamer.split.homes import Homes
+from streamer.topology.declared import named
 
 __all__ = ["Placed", "placed_by", "sampled_keys", "with_partitioner"]
 
@@ -63,9 +64,14 @@ def sampled_keys(config: Config, admin: Admin, widths: Mapping[str, int]) -> Key
 def placed_by(keys: Keys, widths: Mapping[str, int], expected: Partitioner) -> dict[str, Placed]:
     """By topic; all of them have one partitioner: that which is `expected`, where it fits.
 
-    Raises OperationRefusedError where none of those that there are puts every key where it is.
+    Raises OperationRefusedError where none of those that there are puts every key where it is, and
+    where that is expected which the application declares and it does not; TopologyError where that
+    one cannot be found here, ProcessingError where it fails.
     """
-    others = {one: _elsewhere(keys, widths, one) for one in get_args(Partitioner)}
+    known: tuple[Partitioner, ...] = get_args(KnownPartitioner)
+    others = {
+        one: _elsewhere(keys, widths, one) for one in (known if expected in known else [expected])
+    }
     order = sorted(others, key=lambda one: one != expected)
     by = next((one for one in order if not others[one]), None)
     if by is None:
@@ -102,7 +108,7 @@ def _elsewhere(
     found = []
     for place, some in sorted(keys.items()):
         width = widths[place.topic]
-        (homes,) = tasks_of(some, Homes(width, width, by))
+        (homes,) = tasks_of(some, Homes(width, width, named(by)))
         found += [
             (place, key, home)
             for key, home in zip(some, homes.tolist(), strict=True)
@@ -124,8 +130,9 @@ def _refused(
         f"records of {', '.join(sorted(widths))} do not lie where a partitioner puts their keys:"
         f" {told} belong elsewhere, such as one of the key {key[:64]!r} in {place}, which is to"
         f" be in partition {home} by {by}",
-        hint="a producer has another partitioner, or chooses partitions itself: then records of"
-        " such keys are not in one task even now. Or the topic was given partitions since these"
-        " were written: plan again when newer ones have come. All producers need murmur2 (Java's;"
-        " librdkafka's `murmur2_random`) or all librdkafka's `consistent_random`",
+        hint="all producers need murmur2 (Java's; librdkafka's `murmur2_random`), or all"
+        " librdkafka's `consistent_random`, or all place keys by a function that the application"
+        " declares: app.stream(..., partitioner=...). Else records of such keys are not in one task"
+        " even now. Or the topic was given partitions since these were written: plan again when"
+        " newer ones have come",
     )

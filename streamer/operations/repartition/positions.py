@@ -204,7 +204,9 @@ def _with_finals(
         mark = store_mark(store.name, store.kind)
         times = {parent: _time_in(each, mark) for parent, each in by_parent.items()}
         if len(set(times.values())) > 1:
-            passed[mark] = Passed(old.tasks, old.partitioner, times)
+            by = old.known_partitioner
+            assert by is not None, "a plan with another one is refused where a store has finals"
+            passed[mark] = Passed(old.tasks, by, times)
     return replace(note, passed=passed)
 
 

@@ -385,7 +385,7 @@ def _check(subtopology: Subtopology, old: SubtopologyLayout, new: SubtopologyLay
             " partition_key, and such stores are not moved yet",
             hint="leave this subtopology as it is, or begin anew under another application id",
         )
-    check_finals(subtopology, max(len(old.parents(task, new)) for task in range(new.tasks)))
+    check_finals(subtopology, old, new)
 
 
 def own_places(record: LayoutRecord) -> list[TopicPartition]:

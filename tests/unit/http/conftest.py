@@ -52,6 +52,7 @@ class Worker:
     directory: Path
     counts: int = 1
     by: Partitioner = "murmur2"
+    width: int = 0
     served: dict[TaskId, ServedTask] = field(default_factory=dict)
     owners: dict[TaskId, str] = field(default_factory=dict)
     copies: dict[TaskId, list[tuple[str, int]]] = field(default_factory=dict)
@@ -68,8 +69,8 @@ class Worker:
     def task_count(self, subtopology: int) -> int:
         return self.counts
 
-    def partitioner(self, subtopology: int) -> Partitioner:
-        return self.by
+    def placing(self, subtopology: int) -> tuple[int, Partitioner]:
+        return self.width or self.counts, self.by
 
     def owner(self, task: TaskId) -> str | None:
         return self.owners.get(task)

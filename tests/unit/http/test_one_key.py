@@ -11,10 +11,12 @@ from urllib.parse import quote
 import pytest
 from google.protobuf import api_pb2  # type: ignore[import-untyped]
 
+from streamer.ids import TaskId
 from streamer.serdes import MessagePack
 from streamer.store.keys import row
 from streamer.store.rocks import TaskDatabase
 from streamer.topology.app import App
+from streamer.topology.declared import name_of
 from streamer.topology.serde import Bytes, Int32
 from streamer.topology.stores import Store
 from tests.unit.http.conftest import Start, Worker
@@ -284,6 +286,26 @@ def test_only_what_was_committed_is_seen_and_at_once(start: Start) -> None:
     served.database.write({"totals": [(b"ann", None), (b"bob", row(3, b"{}"))]}, {})
     assert worker.get("/stores/totals/ann").status == 404
     assert worker.get("/stores/totals/bob").status == 200
+
+
+def by_number(key: bytes, count: int) -> int:
+    return int(key.partition(b"-")[2]) * count // 600
+
+
+def test_a_key_is_looked_for_where_a_declared_partitioner_puts_it(start: Start) -> None:
+    app = App("spend")
+    app.table("customers", key=str, value=int, store="totals", partitioner=by_number)
+    worker = start(app.topology(), counts=2)
+    worker.by, worker.width = name_of(by_number), 4
+    worker.open(0, 1)
+    # Partition 3 of four is of task 1 of two.
+    database = worker.served[TaskId(0, 1)].database
+    assert isinstance(database, TaskDatabase)
+    database.write({"totals": [(b"customer-599", row(1, (9).to_bytes(8, "big")))]}, {})
+    assert worker.get("/stores/totals/customer-599").json["value"] == 9
+    failed = worker.get("/stores/totals/nobody")
+    assert failed.status == 400
+    assert "the declared partitioner raised ValueError for key b'nobody'" in failed.json["error"]
 
 
 def test_several_keys_come_in_the_order_asked_for(start: Start) -> None:

@@ -11,11 +11,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from streamer.errors import ProcessingError, TopologyError
+from streamer.layout import KnownPartitioner
 from streamer.split.fingerprint import Ledger
-from streamer.split.homes import Declared, Homes, named, parents_of
+from streamer.split.homes import Homes, parents_of
 from streamer.split.totals import NOTHING, total
 from streamer.split.vectors import digests, hashes, lengths_of, tasks_of
-from streamer.topology.partitioner import Partitioner, murmur2
+from streamer.topology.declared import Declared, named
+from streamer.topology.partitioner import murmur2
 from tests.hurry import examples
 
 KEYS = st.lists(st.binary(max_size=70), max_size=40)
@@ -25,7 +27,7 @@ def by_length(key: bytes, count: int) -> int:
     return len(key) % count
 
 
-def layouts(partitioner: Partitioner | Declared) -> st.SearchStrategy[Homes]:
+def layouts(partitioner: KnownPartitioner | Declared) -> st.SearchStrategy[Homes]:
     return st.builds(
         lambda tasks, times: Homes(tasks, tasks * times, partitioner),
         st.integers(1, 40),
@@ -48,7 +50,7 @@ def test_keys_of_any_length_in_one_block() -> None:
 @settings(max_examples=examples(40))
 @given(KEYS, st.data())
 def test_tasks_of_many_keys_are_the_homes_of_each(keys: list[bytes], data: st.DataObject) -> None:
-    known: list[Partitioner | Declared] = ["murmur2", "consistent", by_length]
+    known: list[KnownPartitioner | Declared] = ["murmur2", "consistent", by_length]
     kinds = st.sampled_from(known)
     several = [data.draw(layouts(data.draw(kinds))) for _ in range(2)]
     for homes, found in zip(several, tasks_of(keys, *several), strict=True):

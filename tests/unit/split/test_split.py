@@ -12,7 +12,8 @@ from hypothesis import strategies as st
 from rocksdict import AccessType, Options, Rdict
 
 from streamer.ids import TaskId
-from streamer.split.homes import Declared, Homes
+from streamer.layout import KnownPartitioner
+from streamer.split.homes import Homes
 from streamer.split.merge import load_merge, merge_target
 from streamer.split.move import Move
 from streamer.split.survey import Place, sums, survey
@@ -22,7 +23,7 @@ from streamer.split.verify import verify
 from streamer.store.keys import index_key
 from streamer.store.pool import MemoryPool
 from streamer.store.rocks import TaskDatabase
-from streamer.topology.partitioner import Partitioner
+from streamer.topology.declared import Declared
 from tests.hurry import examples
 from tests.unit.split.rig import (
     NAMES,
@@ -78,7 +79,7 @@ def test_there_and_back_is_as_if_never_moved(
 ) -> None:
     tmp_path = tmp_path_factory.mktemp("move")
     rows = data.draw(entries())
-    known: list[Partitioner | Declared] = ["murmur2", "consistent", declared]
+    known: list[KnownPartitioner | Declared] = ["murmur2", "consistent", declared]
     partitioner = data.draw(st.sampled_from(known))
     before = Homes(data.draw(st.integers(1, 4)), 12, partitioner)
     after = Homes(number := data.draw(st.integers(1, 5)), number, partitioner)

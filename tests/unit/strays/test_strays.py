@@ -10,11 +10,12 @@ from hypothesis import strategies as st
 
 from streamer.errors import InternalTopicError, ProcessingError
 from streamer.record import Headers, RawBatch
-from streamer.split.homes import Declared, Homes
+from streamer.split.homes import Homes
 from streamer.strays.carried import HEADER, headers_of, taken_in
 from streamer.strays.quiet import Quiet
 from streamer.strays.sorting import chosen, strays_in
 from streamer.strays.wait import Look, Wait
+from streamer.topology.declared import Declared
 from streamer.topology.partitioner import Partitioner
 from tests.hurry import examples
 

@@ -225,6 +225,25 @@ def test_windows_that_are_open_when_a_task_is_divided_are_passed_on_once(seed: i
         assert driver.layout.task_count(0) == 4
 
 
+def by_letter(key: bytes, count: int) -> int:
+    return key[0] * count // 256
+
+
+def test_keys_lie_where_a_declared_partitioner_puts_them_before_and_after() -> None:
+    app = App("placed")
+    stream = app.stream("in", key=bytes, value=int, partitioner=by_letter)
+    stream.group_by_key().count(store="sums")
+    keys = [bytes([number]) for number in range(0, 256, 5)]
+    with TopologyTestDriver(app, partitions=PARTITIONS) as driver:
+        for tasks in (2, 1, 4, 2):
+            driver.send_many("in", [(key, 1, START_MS) for key in keys])
+            driver.repartition(tasks)
+        driver.send_many("in", [(key, 1, START_MS) for key in keys])
+        assert {key: driver.store("sums").get(key) for key in keys} == dict.fromkeys(keys, 5)
+        for (_store, task), found in rows(driver).items():
+            assert {by_letter(key, 4) % 2 for key, _row in found} == {task.partition}
+
+
 @dataclass
 class Finals:
     """What should be passed on, if a record is late by the latest time that its task knows, which

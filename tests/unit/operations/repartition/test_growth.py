@@ -4,11 +4,12 @@ is in the way."""
 from __future__ import annotations
 
 from collections.abc import Mapping
+from datetime import timedelta
 from typing import Any
 
 import pytest
 
-from streamer import App
+from streamer import App, TumblingWindows
 from streamer.errors import ConfigError, KafkaUnavailableError, OperationRefusedError, TopologyError
 from streamer.ids import Layout, TaskId, TopicPartition
 from streamer.kafka.api import Committed
@@ -19,6 +20,7 @@ from streamer.operations.repartition.positions import expecting, next_positions
 from streamer.operations.repartition.request import Asked, ask, modes, own_places, read_request
 from streamer.operations.repartition.way_back import way_back
 from streamer.task.metadata import Metadata, input_mark
+from streamer.topology.declared import name_of
 from streamer.topology.partitioner import partition_of
 from streamer.topology.partitions import partitions
 from tests.unit.operations.repartition.front import NAME
@@ -111,6 +113,39 @@ def test_a_producer_of_another_mind_is_found_with_one_of_its_records() -> None:
     with pytest.raises(OperationRefusedError, match="1 of 201 by murmur2") as refused:
         placed_by(keys, WIDTHS, "murmur2")
     assert "key b'customer-1' in sales/0" in refused.value.message
+
+
+def by_length(key: bytes, count: int) -> int:
+    return len(key) * count // 100
+
+
+def test_what_is_declared_is_held_against_records_and_no_other_is_tried() -> None:
+    by = name_of(by_length)
+    keys = {TopicPartition(INPUT, 0): [b"a" * 24], TopicPartition(INPUT, 3): [b"b" * 75]}
+    assert placed_by(keys, WIDTHS, by) == {INPUT: (by, 2)}
+    with pytest.raises(OperationRefusedError, match=r"200 of 200 by .*:by_length") as refused:
+        placed_by({TopicPartition(INPUT, 1): [b"customer-1"] * 200}, WIDTHS, by)
+    assert f"partition 0 by {by}" in refused.value.message
+
+
+def test_copies_go_by_the_partitions_that_a_declared_partitioner_knows() -> None:
+    layout = with_partitioner(planned(counting()).layout, 0, name_of(by_length))
+    here, there = ask(counting().topology(), layout, {0: 2}, number="f-1").feeds[0].homes()
+    assert (here.tasks, here.partitions) == (4, 4)
+    assert (there.tasks, there.partitions, there.partitioner) == (2, 4, by_length)
+    here, there = ask(counting().topology(), layout, {0: 6}, number="g-1").feeds[0].homes()
+    assert (here.partitions, there.partitions, there.tasks) == (4, 6, 6)
+
+
+def test_final_results_are_not_moved_by_a_declared_partitioner() -> None:
+    app = App(NAME)
+    sales = app.stream(INPUT, key=str, value=int, partitioner=by_length).group_by_key()
+    hourly = sales.windowed_by(TumblingWindows(timedelta(hours=1)))
+    hourly.count(store="hourly", emit="final").to("out")
+    made = app.topology()
+    layout = partitions(made, {INPUT: 4}, None).layout
+    with pytest.raises(OperationRefusedError, match="store hourly passes on final results of keys"):
+        ask(made, layout, {0: 2}, number="f-1")
 
 
 def test_both_layouts_and_the_copies_go_by_the_partitioner_that_was_found() -> None:

@@ -34,6 +34,10 @@ def city(key: tuple[str, str]) -> str:
     return key[0]
 
 
+def by_letter(key: bytes, count: int) -> int:
+    return key[0] * count // 256
+
+
 def look(_record: Any, _context: Any) -> None:
     """What it does is not part of a topology."""
 
@@ -53,7 +57,8 @@ def every_kind() -> App:
     visits = SessionWindows(HOUR, grace=2 * HOUR)
     grouped.windowed_by(visits).count(store="visits", emit="final")
     seen = Store("seen", key=tuple[str, str], value=int, partition_key=city)
-    app.stream("cities", key=str, value=int).process(look, stores=[seen])
+    cities = app.stream("cities", key=str, value=int, partitioner=by_letter)
+    cities.process(look, stores=[seen])
     sales.group_by(lambda key, _value: key[:1], key=str, name="letters").count(store="letters")
     return app
 
