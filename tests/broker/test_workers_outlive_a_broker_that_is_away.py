@@ -26,6 +26,8 @@ AWAY_S = 12.0
 def own() -> Iterator[Sandbox]:
     with Sandbox(heap_mib=256) as running:
         yield running
+        # Shown where a scenario fails.
+        print("--- the broker's log", running.log.read_text(errors="replace")[-8_000:], sep="\n")
 
 
 @pytest.fixture
