@@ -37,7 +37,7 @@ Mode = Literal["fold", "grow", "routed"]
 """`fold`: L divides T, topics as they are. `grow`: topics with more partitions than before, and
 records that are found where they are not at home. `routed`: a copy of the topic made for it."""
 
-_DECLARED = re.compile(r"[A-Za-z_][\w.]*:[A-Za-z_][\w.]*")
+_DECLARED = re.compile(r"[^\W\d][\w.]*:[^\W\d][\w.]*")
 # More tasks than any application can want, and few enough to list.
 _TASKS_MAX = 100_000
 

@@ -150,9 +150,10 @@ def topology_given(arguments: argparse.Namespace) -> Topology:
 
 def application(arguments: argparse.Namespace) -> Config:
     """The configuration with which to ask the application that `--app` names."""
-    from streamer.cli.target import load_app
+    from streamer.cli.target import load_app, see_directory
     from streamer.kafka.settings import check
 
+    see_directory()
     name = arguments.app or os.environ.get(APP_VARIABLE, "")
     if not name:
         raise ConfigError(

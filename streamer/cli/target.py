@@ -43,10 +43,17 @@ def load_app(target: str) -> App:
     return value
 
 
-def _import(name: str, target: str) -> ModuleType:
+def see_directory() -> str:
+    """Have modules found in the working directory, as Python itself does for scripts: also those
+    of functions that a record names. Returns the directory."""
     directory = str(Path.cwd())
     if directory not in sys.path:
         sys.path.insert(0, directory)
+    return directory
+
+
+def _import(name: str, target: str) -> ModuleType:
+    directory = see_directory()
     try:
         return importlib.import_module(name)
     except StreamerError:

@@ -55,12 +55,7 @@ def topology_of(application: str, outline: Outline) -> Topology:
 def _part(one: Subtopology) -> PartRecord:
     return PartRecord(
         reads=tuple(t for source in one.sources if not source.is_internal for t in source.topics),
-        placed={
-            t: source.partitioner
-            for source in one.sources
-            if source.partitioner
-            for t in source.topics
-        },
+        placed=one.placed,
         own=tuple(t for source in one.sources if source.is_internal for t in source.topics),
         rekeys=tuple(sink.topic for sink in one.sinks if sink.is_internal),
         stores=tuple(_store(one, spec) for spec in one.stores),

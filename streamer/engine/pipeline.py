@@ -22,7 +22,7 @@ from streamer.engine.compile import Compiler, Entry
 from streamer.engine.process import ProcessOperator
 from streamer.engine.sessions import SessionOperator
 from streamer.engine.windowed import WindowedOperator
-from streamer.errors import RAISED_BY_USERS
+from streamer.errors import RAISED_BY_USERS, ProcessingError
 from streamer.record import RawBatch
 from streamer.store.cache import ANY_TIME_MS, KeyValueState
 from streamer.store.closing import Closing
@@ -174,6 +174,11 @@ class Pipeline:
                     self._policy.undecodable(raw, row, error=error, part=part)
                 failed.add(row)
                 values.append(None)
+
+    def lost(self, raw: RawBatch, row: int, error: ProcessingError) -> None:
+        """A record whose key a declared partitioner does not place: as one that cannot be decoded.
+        Raises ProcessingError where the policy is to stop."""
+        self._policy.lost(raw, row, error=error)
 
     # -- time ----------------------------------------------------------------------------------
 

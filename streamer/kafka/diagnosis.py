@@ -24,7 +24,9 @@ def raise_reason(
     """`was_reported`: every delivery was, so that the reason is known by now."""
     if isinstance(error, TopicMissingError):
         # The brokers do not say of a transaction which topic it is.
-        raise deliveries.missing(sorted(deliveries.written)) or error from error
+        if named := deliveries.missing(sorted(deliveries.written)):
+            raise named from error
+        raise error
     if is_denied_topic(error):
         _find_denied(error, deliveries, refusals)
         have_it_done_again(error, refusals)

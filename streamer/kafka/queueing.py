@@ -23,7 +23,8 @@ class SendQueue:
     """The queue of one client, with the settings that it was made with."""
 
     def __init__(self, made: Mapping[str, Any]) -> None:
-        messages = int(made["queue.buffering.max.messages"])
+        # 0 is no bound.
+        messages = int(made["queue.buffering.max.messages"]) or _CHUNKS * _CHUNK_RECORDS_MAX
         self._chunk_records = max(min(_CHUNK_RECORDS_MAX, messages // _CHUNKS), 1)
         self._records_max = messages - 2 * self._chunk_records
         self._bytes_max = int(made["queue.buffering.max.kbytes"]) * 1024 // 2

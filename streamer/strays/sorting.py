@@ -8,25 +8,48 @@ anywhere: there is no order between them to keep.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import NamedTuple
 
+from streamer.errors import ProcessingError
 from streamer.record import RawBatch
 from streamer.split.homes import Homes
 
-__all__ = ["chosen", "strays_in"]
+__all__ = ["Sorted", "chosen", "sort"]
 
 
-def strays_in(batch: RawBatch, homes: Homes) -> dict[int, int]:
-    """The rows that are strays, with their homes.
+class Sorted(NamedTuple):
+    """By row: the homes of `strays`, and why a declared partitioner fails for those that are
+    `lost`."""
 
-    Raises ProcessingError where a declared partitioner fails.
-    """
+    strays: dict[int, int]
+    lost: dict[int, ProcessingError]
+
+
+def sort(batch: RawBatch, homes: Homes) -> Sorted:
     # With numpy, which only who may have strays needs.
     from streamer.split.vectors import tasks_of
 
     rows = [row for row, key in enumerate(batch.keys) if key is not None]
-    (found,) = tasks_of([batch.keys[row] or b"" for row in rows], homes)
-    own = batch.partition
-    return {row: home for row, home in zip(rows, found.tolist(), strict=True) if home != own}
+    lost: dict[int, ProcessingError] = {}
+    try:
+        (numbers,) = tasks_of([batch.keys[row] or b"" for row in rows], homes)
+        found = dict(zip(rows, numbers.tolist(), strict=True))
+    except ProcessingError:
+        found, lost = _one_by_one(batch, rows, homes)
+    return Sorted({row: home for row, home in found.items() if home != batch.partition}, lost)
+
+
+def _one_by_one(
+    batch: RawBatch, rows: Sequence[int], homes: Homes
+) -> tuple[dict[int, int], dict[int, ProcessingError]]:
+    found: dict[int, int] = {}
+    lost: dict[int, ProcessingError] = {}
+    for row in rows:
+        try:
+            found[row] = homes.home(batch.keys[row] or b"")
+        except ProcessingError as error:
+            lost[row] = error
+    return found, lost
 
 
 def chosen(batch: RawBatch, rows: Sequence[int]) -> RawBatch:

@@ -10,21 +10,25 @@ its batch is processed.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Protocol
 
 from streamer import metrics
 from streamer.engine.sink import Output
+from streamer.errors import ProcessingError
 from streamer.ids import TaskId, TopicPartition
 from streamer.record import RawBatch
 from streamer.split.homes import Homes
 from streamer.strays.carried import headers_of, taken_in
 from streamer.strays.quiet import Quiet
-from streamer.strays.sorting import chosen, strays_in
+from streamer.strays.sorting import chosen, sort
 from streamer.strays.wait import Look, Wait
 from streamer.task.input import TaskInput
 
-__all__ = ["Ahead", "Crossing"]
+__all__ = ["Ahead", "Crossing", "Lost"]
+
+Lost = Callable[[RawBatch, int, ProcessingError], None]
+"""A row of a batch, and why a declared partitioner does not place it."""
 
 
 class Ahead(Protocol):
@@ -90,7 +94,7 @@ class Crossing:
         # Others may wait for what is found here, also where this task waits for nobody any more.
         batches, position = self._ahead.read(self.source, self.forwarded)
         for batch in batches:
-            self._forward(batch, strays_in(batch, self._homes))
+            self._forward(batch, sort(batch, self._homes).strays)
         # Behind the last record there may be markers of transactions.
         self.forwarded = max(self.forwarded, position)
         if self.quiet.is_over:
@@ -128,14 +132,16 @@ class Crossing:
 
     # -- while they are ------------------------------------------------------------------------
 
-    def own(self, batch: RawBatch) -> Iterator[RawBatch]:
+    def own(self, batch: RawBatch, lost: Lost) -> Iterator[RawBatch]:
         """The records of a batch of the topic that are at home here. Strays that nobody has
-        forwarded yet are."""
-        strays = strays_in(batch, self._homes)
+        forwarded yet are. `lost` decides about those whose home cannot be told."""
+        strays, failures = sort(batch, self._homes)
+        for row, error in failures.items():
+            lost(batch, row, error)
         if batch.position > self.forwarded:
             late = {row: to for row, to in strays.items() if batch.offsets[row] >= self.forwarded}
             self._forward(batch, late)
-        rows = [row for row in range(len(batch)) if row not in strays]
+        rows = [row for row in range(len(batch)) if row not in strays and row not in failures]
         if rows:
             yield chosen(batch, rows)
 

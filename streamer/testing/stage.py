@@ -76,13 +76,7 @@ def _create_topics(
     unknown = set(counts) - set(named)
     if unknown:
         raise TopologyError(f"partitions= names topics that are not used: {sorted(unknown)}")
-    placed = {
-        topic: partial(partition_of, partitioner=source.partitioner)
-        for subtopology in topology.subtopologies
-        for source in subtopology.sources
-        if source.partitioner
-        for topic in source.topics
-    }
+    placed = {topic: partial(partition_of, partitioner=by) for topic, by in topology.placed.items()}
     for topic in named:
         broker.create(topic, counts.get(topic, 1), placed.get(topic))
     counted = {topic: broker.topics[topic] for topic in read}

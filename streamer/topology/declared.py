@@ -12,9 +12,10 @@ from __future__ import annotations
 
 import importlib
 from collections.abc import Callable
+from operator import index
 from typing import get_args
 
-from streamer.errors import ProcessingError, TopologyError
+from streamer.errors import RAISED_BY_USERS, ProcessingError, TopologyError
 from streamer.layout import KnownPartitioner
 
 __all__ = ["Declared", "declared", "function_name", "name_of", "named"]
@@ -27,18 +28,23 @@ def declared(partitioner: Declared, key: bytes, partitions: int) -> int:
     """What a declared partitioner gives. Raises ProcessingError where it fails."""
     try:
         found = partitioner(key, partitions)
-    except Exception as error:
+    except RAISED_BY_USERS as error:
         raise ProcessingError(
             f"the declared partitioner raised {type(error).__name__} for key {key!r}: {error}",
             hint="it must know every key that a producer may have written",
         ) from error
-    if not isinstance(found, int) or isinstance(found, bool) or not 0 <= found < partitions:
+    try:
+        # Also numpy's; a bool is none that anybody means.
+        number = -1 if isinstance(found, bool) else index(found)
+    except TypeError:
+        number = -1
+    if not 0 <= number < partitions:
         raise ProcessingError(
             f"the declared partitioner gives {found!r} for key {key!r} among {partitions}"
             " partitions",
             hint=f"it must give a whole number from 0 to {partitions - 1}",
         )
-    return found
+    return number
 
 
 def function_name(function: Callable[..., object]) -> str:
@@ -64,9 +70,9 @@ def named(name: str) -> KnownPartitioner | Declared:
         found = importlib.import_module(module)
         for part in path.split("."):
             found = getattr(found, part)
-    except (ImportError, AttributeError, ValueError) as error:
+    except RAISED_BY_USERS as error:
         raise TopologyError(
-            f"the partitioner {name} cannot be found: {error}",
+            f"the partitioner {name} cannot be found: {type(error).__name__}: {error}",
             hint="declare a function of a module under its own name, and run this where that module"
             " can be imported, as the workers do",
         ) from error

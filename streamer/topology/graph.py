@@ -205,6 +205,16 @@ class Subtopology:
     def children(self, node: Node) -> list[Node]:
         return [other for other in self.nodes if node in other.parents]
 
+    @property
+    def placed(self) -> dict[str, str]:
+        """By topic that is read, the partitioner that is declared."""
+        return {
+            topic: source.partitioner
+            for source in self.sources
+            if source.partitioner
+            for topic in source.topics
+        }
+
 
 @dataclass(frozen=True, slots=True)
 class Topology:
@@ -223,6 +233,15 @@ class Topology:
     @property
     def stores(self) -> list[StoreSpec]:
         return [spec for subtopology in self.subtopologies for spec in subtopology.stores]
+
+    @property
+    def placed(self) -> dict[str, str]:
+        """By topic that is read, the partitioner that is declared."""
+        return {
+            topic: by
+            for subtopology in self.subtopologies
+            for topic, by in subtopology.placed.items()
+        }
 
     @property
     def internal_sources(self) -> set[str]:
@@ -315,11 +334,28 @@ class Graph:
                 f"application {self.application_id!r} reads no topic",
                 hint="add app.stream(...) or app.table(...)",
             )
+        self._check_written()
         groups = _components(self.nodes)
         subtopologies = tuple(
             Subtopology(number, tuple(group)) for number, group in enumerate(groups)
         )
         return Topology(self.application_id, subtopologies)
+
+    def _check_written(self) -> None:
+        """Raise TopologyError for a topic that the application reads and writes in two ways."""
+        placed = {
+            topic: node.partitioner
+            for node in self.nodes
+            if isinstance(node, Source) and node.partitioner not in ("", "murmur2")
+            for topic in node.topics
+        }
+        for node in self.nodes:
+            if isinstance(node, Sink) and node.partition is None and node.topic in placed:
+                raise TopologyError(
+                    f"topic {node.topic!r} is read as one whose keys {placed[node.topic]} places,"
+                    " and written by murmur2",
+                    hint="choose its partitions where it is written, too: to(..., partition=...)",
+                )
 
 
 def _shown(spec: StoreSpec) -> dict[str, object]:

@@ -23,6 +23,7 @@ from streamer.ids import (
     strays_topic,
 )
 from streamer.layout import ApplicationLayout, InputLayout, SubtopologyLayout
+from streamer.topology.declared import named
 from streamer.topology.graph import Sink, Source, Subtopology, Topology
 
 __all__ = ["Partitions", "external_topics", "partitions"]
@@ -76,7 +77,8 @@ def partitions(
     layout that is recorded, if any is.
 
     Raises TopologyError where topics that must be co-partitioned are not, TopologyChangedError and
-    PartitionsChangedError where the record speaks of other topics.
+    PartitionsChangedError where the record speaks of other topics, and TopologyError for a declared
+    partitioner that cannot be found here.
     """
     internal = _repartition_counts(topology, counts)
     settled: dict[int, SubtopologyLayout] = {}
@@ -92,6 +94,8 @@ def partitions(
             settled[subtopology.number] = _later(subtopology, reads, counts, found)
     number = recorded.number if recorded else FIRST_LAYOUT
     layout = ApplicationLayout(number, settled).check()
+    for one in layout.subtopologies.values():
+        named(one.partitioner)
     return _counted(topology, layout)
 
 
@@ -167,16 +171,23 @@ def _later(
                 f" a topic with {told.partitions} partitions, or begin anew under another"
                 " application id; nothing was changed",
             )
-        by = told.partitioner if told else found.partitioner
-        if keeps_state and one.partitioner not in ("", by):
+        # Its own topics are Streamer's to write.
+        by = told.partitioner if told else _UNDECLARED if one.is_internal else found.partitioner
+        if keeps_state and one.partitioner not in ("", by) and not _is_same(one.partitioner, by):
             raise TopologyChangedError(
                 f"{where} has its keys where {by} puts those of {one.name}; the code declares"
                 f" {one.partitioner}",
-                hint="declare the former again, or nothing: state is where that has put it. Nothing"
-                " was changed",
+                hint="declare the former again, or nothing: state is where that has put it. A"
+                " function that has moved keeps its former name where its former module has it,"
+                " too. Nothing was changed",
             )
         inputs[one.name] = InputLayout(width, by, one.is_internal)
     return SubtopologyLayout(found.tasks, found.since, inputs, found.mode, keeps_state)
+
+
+def _is_same(declared: str, recorded: str) -> bool:
+    """Whether a function that has moved to another module is found under its former name."""
+    return named(declared) is named(recorded)
 
 
 def _counted(topology: Topology, layout: ApplicationLayout) -> Partitions:

@@ -49,7 +49,8 @@ def check_finals(subtopology: Subtopology, old: SubtopologyLayout, new: Subtopol
             f"a task of subtopology {number} would be made of {parents}, and store"
             f" {finals[0].name} passes on final results of keys that {old.partitioner} places:"
             " which of them were passed on is carried over by a hash alone",
-            hint="a multiple of the tasks that it has keeps each of them apart",
+            hint="where the topics stay as they are, a multiple of the tasks that it has keeps each"
+            " of them apart; such topics cannot grow",
         )
     if parents > 1 and (on := _going_on(subtopology)):
         raise OperationRefusedError(

@@ -13,7 +13,7 @@ from dataclasses import replace
 from typing import NamedTuple, get_args
 
 from streamer.config import Config
-from streamer.errors import OperationRefusedError
+from streamer.errors import OperationRefusedError, ProcessingError
 from streamer.ids import TopicPartition
 from streamer.kafka.admin import Admin
 from streamer.kafka.changelog import ChangelogConsumer
@@ -61,16 +61,18 @@ def sampled_keys(config: Config, admin: Admin, widths: Mapping[str, int]) -> Key
     return found
 
 
-def placed_by(keys: Keys, widths: Mapping[str, int], expected: Partitioner) -> dict[str, Placed]:
-    """By topic; all of them have one partitioner: that which is `expected`, where it fits.
+def placed_by(
+    keys: Keys, widths: Mapping[str, int], expected: Partitioner, *, is_declared: bool = False
+) -> dict[str, Placed]:
+    """By topic; all of them have one partitioner: that which is `expected`, where it fits, and no
+    other where the application declares it.
 
-    Raises OperationRefusedError where none of those that there are puts every key where it is, and
-    where that is expected which the application declares and it does not; TopologyError where that
-    one cannot be found here, ProcessingError where it fails.
+    Raises OperationRefusedError where none of these puts every key where it is, and where one
+    fails for a key; TopologyError where it cannot be found here.
     """
-    known: tuple[Partitioner, ...] = get_args(KnownPartitioner)
-    others = {
-        one: _elsewhere(keys, widths, one) for one in (known if expected in known else [expected])
+    tried = [expected] if is_declared else get_args(KnownPartitioner)
+    others: dict[Partitioner, list[tuple[TopicPartition, bytes, int]]] = {
+        one: _elsewhere(keys, widths, one) for one in tried
     }
     order = sorted(others, key=lambda one: one != expected)
     by = next((one for one in order if not others[one]), None)
@@ -108,7 +110,12 @@ def _elsewhere(
     found = []
     for place, some in sorted(keys.items()):
         width = widths[place.topic]
-        (homes,) = tasks_of(some, Homes(width, width, named(by)))
+        try:
+            (homes,) = tasks_of(some, Homes(width, width, named(by)))
+        except ProcessingError as error:
+            raise OperationRefusedError(
+                f"a key of {place} cannot be placed: {error.message}", hint=error.hint
+            ) from error
         found += [
             (place, key, home)
             for key, home in zip(some, homes.tolist(), strict=True)

@@ -102,14 +102,19 @@ def survey(
     would be grown or routed, and as `choose_seeds` for changelogs that were trimmed."""
     admin = Admin(config)
     recorded = current_layout(config, admin)
-    topology = routed(topology, recorded)
+    code, topology = topology, routed(topology, recorded)
     read, _written = external_topics(topology)
-    planned = partitions(topology, admin.partitions(read), recorded)
+    counts = admin.partitions(read)
+    planned = partitions(topology, counts, recorded)
+    _check_told(config, topology, recorded)
     asked = ask(topology, planned.layout, tasks, number=number, mode=mode)
     if asked.grown or asked.taken_over:
-        layout, sampled = _with_partitioners(config, admin, asked)
+        layout, sampled = _with_partitioners(config, admin, asked, topology.placed)
         asked = ask(topology, layout, tasks, number=number, mode=mode)
         asked = msgspec.structs.replace(asked, sampled=sampled)
+    # What would be refused by workers that begin with it.
+    after = asked.after.layout
+    partitions(routed(code, after), counts | asked.grown, after)
     ends = admin.ends(asked.sources)
     starts = admin.starts(asked.sources)
     ids = admin.topic_ids(sorted({place.topic for place in asked.sources}))
@@ -133,8 +138,24 @@ def survey(
     return msgspec.structs.replace(asked, expected=Expected(records=records, bytes=size))
 
 
+def _check_told(config: Config, topology: Topology, recorded: ApplicationLayout | None) -> None:
+    """Raise OperationRefusedError where the workers' code declares other partitioners."""
+    try:
+        theirs, ours = routed(told_topology(config), recorded).placed, topology.placed
+    except OperationRefusedError:
+        return
+    for topic in sorted(theirs.keys() | ours.keys()):
+        there, here = (one.get(topic, "nothing") for one in (theirs, ours))
+        if there != here:
+            raise OperationRefusedError(
+                f"the workers' code declares {there} for the keys of {topic}, and the code that was"
+                f" given {here}",
+                hint="give the application as its workers have it, and wait until all have it",
+            )
+
+
 def _with_partitioners(
-    config: Config, admin: Admin, asked: Asked
+    config: Config, admin: Admin, asked: Asked, declared: Mapping[str, str]
 ) -> tuple[ApplicationLayout, dict[str, int]]:
     """The layout that holds, with the partitioners that records of topics that are grown or routed
     tell; and of how many records of each."""
@@ -151,7 +172,8 @@ def _with_partitioners(
         # the topic may have grown since some of its records were written.
         if widths and one.keeps_state and one.is_first:
             keys = sampled_keys(config, admin, widths)
-            placed = placed_by(keys, widths, one.partitioner)
+            is_declared = not declared.keys().isdisjoint(widths)
+            placed = placed_by(keys, widths, one.partitioner, is_declared=is_declared)
             sampled |= {topic: each.records for topic, each in placed.items()}
             layout = with_partitioner(layout, number, next(iter(placed.values())).by)
     return layout, sampled

@@ -8,6 +8,7 @@ the next layout, which has the same tasks.
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import replace
 
 import msgspec
 
@@ -64,7 +65,7 @@ def ask_again(
         for each in layout.subtopologies.values()
         for topic, one in each.external.items()
     }
-    source = partitions(origin, {topic: widths[topic] for topic in read}).layout
+    source = _placed_as(partitions(origin, {topic: widths[topic] for topic in read}).layout, layout)
     after = layout.rebuilt()
     for each in topology.subtopologies:
         old, new = (one.subtopologies[each.number] for one in (source, after))
@@ -90,6 +91,19 @@ def ask_again(
         finals=tuple(one for each in topology.subtopologies for one in finals_of(each)),
         one_way=_ONE_WAY,
     )
+
+
+def _placed_as(source: ApplicationLayout, live: ApplicationLayout) -> ApplicationLayout:
+    """Keys of the same topics lie in the same way, whatever the code declares."""
+    changed = {}
+    for number, one in source.subtopologies.items():
+        known = live.subtopologies[number].external
+        inputs = {
+            topic: replace(each, partitioner=known[topic].partitioner) if topic in known else each
+            for topic, each in one.inputs.items()
+        }
+        changed[number] = replace(one, inputs=inputs)
+    return replace(source, subtopologies=changed)
 
 
 def unreachable(

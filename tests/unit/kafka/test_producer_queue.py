@@ -71,6 +71,14 @@ def test_a_queue_that_is_full_is_waited_for_until_there_is_room_again_and_no_lon
     assert client.left > client.records_max // 2
 
 
+def test_a_queue_without_a_bound_is_none_of_one_record() -> None:
+    producer, client = made("512MiB", {"producer.queue.buffering.max.messages": 0})
+    client.records_max = 1_000_000
+    for _ in range(20):
+        send(producer, 1_000)
+    assert (client.sent, client.waits) == (20_000, 0)
+
+
 @pytest.mark.parametrize("records_max", [1, 7, 100])
 def test_a_queue_of_a_few_records_is_never_overrun(records_max: int) -> None:
     producer, client = made("512MiB", {"producer.queue.buffering.max.messages": records_max})

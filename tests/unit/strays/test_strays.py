@@ -8,12 +8,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from streamer.errors import InternalTopicError, ProcessingError
+from streamer.errors import InternalTopicError
 from streamer.record import Headers, RawBatch
 from streamer.split.homes import Homes
 from streamer.strays.carried import HEADER, headers_of, taken_in
 from streamer.strays.quiet import Quiet
-from streamer.strays.sorting import chosen, strays_in
+from streamer.strays.sorting import chosen, sort
 from streamer.strays.wait import Look, Wait
 from streamer.topology.declared import Declared
 from streamer.topology.partitioner import Partitioner
@@ -61,8 +61,9 @@ def test_a_stray_is_a_key_whose_home_is_elsewhere(
 ) -> None:
     own = data.draw(st.integers(0, tasks - 1))
     homes = Homes(tasks, tasks, by)
-    found = strays_in(batch(keys, partition=own), homes)
-    assert found == {
+    found = sort(batch(keys, partition=own), homes)
+    assert not found.lost
+    assert found.strays == {
         row: homes.home(key)
         for row, key in enumerate(keys)
         if key is not None and homes.home(key) != own
@@ -71,19 +72,22 @@ def test_a_stray_is_a_key_whose_home_is_elsewhere(
 
 def test_of_keys_that_java_and_librdkafka_place_otherwise_each_has_its_own_strays() -> None:
     keys = [b"customer-%d" % number for number in range(20)]
-    java = strays_in(batch(keys), Homes(3, 3, "murmur2"))
-    crc = strays_in(batch(keys), Homes(3, 3, "consistent"))
+    java = sort(batch(keys), Homes(3, 3, "murmur2")).strays
+    crc = sort(batch(keys), Homes(3, 3, "consistent")).strays
     assert java != crc
     assert java
     assert crc
 
 
-def test_a_declared_partitioner_that_fails_is_named() -> None:
-    def fails(_key: bytes, _count: int) -> int:
-        raise KeyError("unknown")
+def test_a_key_that_a_declared_partitioner_does_not_know_costs_no_other_its_home() -> None:
+    def by_number(key: bytes, count: int) -> int:
+        return int(key) % count
 
-    with pytest.raises(ProcessingError, match="the declared partitioner raised KeyError"):
-        strays_in(batch([b"a"]), Homes(2, 2, fails))
+    strays, lost = sort(batch([b"3", b"a", None, b"2", b""]), Homes(2, 2, by_number))
+    assert strays == {0: 1}
+    assert {row: error.message[:43] for row, error in lost.items()} == dict.fromkeys(
+        (1, 4), "the declared partitioner raised ValueError "
+    )
 
 
 # -- on its way ------------------------------------------------------------------------------------

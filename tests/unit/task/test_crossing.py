@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from streamer.errors import InternalTopicError
+from streamer.errors import InternalTopicError, ProcessingError
 from streamer.ids import TaskId, TopicPartition
 from streamer.record import Headers, RawBatch
 from streamer.split.homes import Homes
@@ -142,11 +142,18 @@ class Task:
         if self._pending is not None:
             self.looks = self.begun, self._pending
 
+    def lost(self, batch: RawBatch, row: int, error: ProcessingError) -> None:
+        raise error
+
     def process(self) -> None:
         self.crossing.turn(self.input, self.positions, self.now_ms)
         for run in self.input.take(self.now_ms):
             is_own = run.topic == TOPIC
-            parts = self.crossing.own(run) if is_own else self.crossing.taken_in(run, self.now_ms)
+            parts = (
+                self.crossing.own(run, self.lost)
+                if is_own
+                else self.crossing.taken_in(run, self.now_ms)
+            )
             for part in parts:
                 assert part.topic == TOPIC
                 pairs = zip(part.keys, part.values, strict=True)
@@ -330,3 +337,26 @@ def test_what_somebody_else_wrote_into_the_strays_stops_the_task() -> None:
     task.fetch()
     with pytest.raises(InternalTopicError, match="is no stray that this application forwarded"):
         task.process()
+
+
+def test_a_key_that_has_no_home_is_not_processed_and_its_neighbours_are() -> None:
+    def by_number(key: bytes, count: int) -> int:
+        return int(key) % count
+
+    known: Any = None
+    crossing = Crossing(
+        TaskId(0, 1),
+        TopicPartition(TOPIC, 1),
+        TopicPartition("strays", 1),
+        homes=Homes(2, 2, by_number),
+        forwarded=100,
+        quiet=Quiet.begun(1_000, noted_ms=0, is_over=False, now_ms=0),
+        ahead=known,
+        output=known,
+    )
+    keys = [b"3", b"a", b"2", None, b"5"]
+    batch = RawBatch(TOPIC, 1, keys, [b"1"] * 5, timestamps=[5] * 5, offsets=[*range(5)])
+    lost: list[tuple[int, str]] = []
+    (own,) = crossing.own(batch, lambda _batch, row, error: lost.append((row, error.message[:40])))
+    assert own.keys == [b"3", None, b"5"]
+    assert lost == [(1, "the declared partitioner raised ValueErr")]

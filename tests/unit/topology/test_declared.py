@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -9,6 +10,7 @@ import pytest
 from streamer import App
 from streamer.errors import ProcessingError, TopologyChangedError, TopologyError
 from streamer.ids import Layout
+from streamer.layout import ApplicationLayout, InputLayout
 from streamer.topology.declared import Declared, name_of, named
 from streamer.topology.describe import as_dict, text
 from streamer.topology.partitioner import partition_of, partitions_of
@@ -20,6 +22,9 @@ HERE = __name__
 def by_range(key: bytes, count: int) -> int:
     """The first letter, in ranges: no remainder of anything."""
     return (key[0] - ord("a")) * count // 26
+
+
+formerly_by_range = by_range
 
 
 class Regions:
@@ -119,6 +124,50 @@ def test_a_later_layout_has_its_keys_where_it_was_built_for_them() -> None:
         assert own.subtopologies[0].width == 4
     with pytest.raises(TopologyChangedError, match="the code declares consistent"):
         partitions(counting(partitioner="consistent").topology(), {"in": 4}, second)
+
+
+def test_a_function_that_has_moved_is_the_same_where_its_former_module_has_it() -> None:
+    first = partitions(counting(partitioner=by_range).topology(), {"in": 4})
+    own = first.layout.folded({0: 2}).subtopologies[0]
+    former = InputLayout(4, f"{HERE}:formerly_by_range")
+    second = ApplicationLayout(Layout(2), {0: replace(own, inputs={"in": former})})
+    planned = partitions(counting(partitioner=by_range).topology(), {"in": 4}, second)
+    assert planned.layout == second
+
+
+def test_a_layout_of_a_function_that_is_not_here_is_refused_at_the_start() -> None:
+    first = partitions(counting().topology(), {"in": 4}).layout.folded({0: 2})
+    inputs = {"in": InputLayout(4, "gone:nothing")}
+    second = replace(first, subtopologies={0: replace(first.subtopologies[0], inputs=inputs)})
+    with pytest.raises(TopologyError, match="gone:nothing cannot be found"):
+        partitions(counting().topology(), {"in": 4}, second)
+
+
+@pytest.mark.parametrize("declared", [by_range, None])
+def test_a_topic_of_its_own_that_comes_later_is_not_placed_by_the_function(declared: Any) -> None:
+    def prices(given: Any, *, is_joined: bool) -> App:
+        app = App("app")
+        table = app.table("in", key=str, value=int, store="prices", partitioner=given)
+        if is_joined:
+            moved = app.stream("other", key=str, value=int).repartition("own")
+            moved.join(table, max, value=int).to("out")
+        return app
+
+    first = partitions(prices(by_range, is_joined=False).topology(), {"in": 4}).layout
+    grown = first.moved({0: 6}, {0: "grow"})
+    later = prices(declared, is_joined=True).topology()
+    with pytest.raises(TopologyError, match="app-own-repartition murmur2"):
+        partitions(later, {"in": 6, "other": 6}, grown)
+
+
+def test_what_is_read_by_a_function_is_not_written_by_another_rule() -> None:
+    app = counting(partitioner=by_range)
+    orders = app.stream("orders", key=str, value=int)
+    orders.to("elsewhere")
+    assert app.topology()
+    orders.to("in")
+    with pytest.raises(TopologyError, match=r"'in' is read as one whose keys .*by_range places"):
+        app.topology()
 
 
 def joined(one: Any, other: Any) -> App:

@@ -119,13 +119,25 @@ def by_length(key: bytes, count: int) -> int:
     return len(key) * count // 100
 
 
+def strict(key: bytes, _count: int) -> int:
+    return int(key)
+
+
 def test_what_is_declared_is_held_against_records_and_no_other_is_tried() -> None:
     by = name_of(by_length)
     keys = {TopicPartition(INPUT, 0): [b"a" * 24], TopicPartition(INPUT, 3): [b"b" * 75]}
-    assert placed_by(keys, WIDTHS, by) == {INPUT: (by, 2)}
+    assert placed_by(keys, WIDTHS, by, is_declared=True) == {INPUT: (by, 2)}
     with pytest.raises(OperationRefusedError, match=r"200 of 200 by .*:by_length") as refused:
-        placed_by({TopicPartition(INPUT, 1): [b"customer-1"] * 200}, WIDTHS, by)
+        placed_by({TopicPartition(INPUT, 1): [b"customer-1"] * 200}, WIDTHS, by, is_declared=True)
     assert f"partition 0 by {by}" in refused.value.message
+    java = {TopicPartition(INPUT, partition_of(b"a", 4)): [b"a"]}
+    assert partition_of(b"a", 4, "consistent") != partition_of(b"a", 4)
+    with pytest.raises(OperationRefusedError, match="1 of 1 by consistent"):
+        placed_by(java, WIDTHS, "consistent", is_declared=True)
+    assert placed_by(java, WIDTHS, "consistent") == {INPUT: ("murmur2", 1)}
+    unknown = {TopicPartition(INPUT, 1): [b"mended"]}
+    with pytest.raises(OperationRefusedError, match=r"a key of sales/1 .* for key b'mended'"):
+        placed_by(unknown, WIDTHS, name_of(strict), is_declared=True)
 
 
 def test_copies_go_by_the_partitions_that_a_declared_partitioner_knows() -> None:
@@ -323,9 +335,9 @@ def test_records_are_looked_at_while_no_layout_says_where_keys_are(
 
     monkeypatch.setattr(survey, "sampled_keys", sampled)
     nowhere: Any = None
-    survey._with_partitioners(nowhere, nowhere, asked({0: 6}))
+    survey._with_partitioners(nowhere, nowhere, asked({0: 6}), {})
     assert looked == [{INPUT: 4}]
     folded = ask(counting().topology(), grown_layout(), {0: 3}, number="fold-2").after.layout
     again = ask(counting().topology(), folded, {0: 12}, number="grow-2")
-    assert survey._with_partitioners(nowhere, nowhere, again)[1] == {}
+    assert survey._with_partitioners(nowhere, nowhere, again, {})[1] == {}
     assert len(looked) == 1

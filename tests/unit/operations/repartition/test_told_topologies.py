@@ -156,5 +156,23 @@ def test_where_no_controller_has_told_it_is_refused_with_the_way_on(
     assert "--app MODULE:APP" in refused.value.hint
 
 
+@pytest.mark.parametrize("given", ["consistent", by_letter, None])
+def test_code_that_declares_other_than_the_workers_is_refused(
+    monkeypatch: pytest.MonkeyPatch, given: Any
+) -> None:
+    def app(partitioner: Any) -> Topology:
+        one = App(NAME)
+        one.stream("sales", key=str, value=int, partitioner=partitioner).to("out")
+        return one.topology()
+
+    monkeypatch.setattr(survey, "told_topology", lambda _config: app(by_letter))
+    config = Config(application_id=NAME)
+    if given is by_letter:
+        survey._check_told(config, app(given), None)
+        return
+    with pytest.raises(OperationRefusedError, match=r"declares .*by_letter for the keys of sales"):
+        survey._check_told(config, app(given), None)
+
+
 def test_it_is_small() -> None:
     assert len(msgspec.json.encode(outline_of(every_kind().topology()))) < 1_500
