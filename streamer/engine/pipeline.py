@@ -22,7 +22,7 @@ from streamer.engine.compile import Compiler, Entry
 from streamer.engine.process import ProcessOperator
 from streamer.engine.sessions import SessionOperator
 from streamer.engine.windowed import WindowedOperator
-from streamer.errors import RAISED_BY_USERS, ProcessingError
+from streamer.errors import RAISED_BY_USERS
 from streamer.record import RawBatch
 from streamer.store.cache import ANY_TIME_MS, KeyValueState
 from streamer.store.closing import Closing
@@ -46,7 +46,7 @@ class Pipeline:
         operators = compiler.operators()
         self.entries: dict[str, Entry] = compiler.entries(operators)
         self._operators = list(operators.values())
-        self._policy = compiler.policy
+        self.policy = compiler.policy
         self._states: Mapping[str, KeyValueState] = compiler.states
         self._expiries = expiries
         self._index_keys: dict[str, list[bytes]] = {}
@@ -171,14 +171,9 @@ class Pipeline:
             except RAISED_BY_USERS as error:
                 row = len(values)
                 if row not in skipped:
-                    self._policy.undecodable(raw, row, error=error, part=part)
+                    self.policy.undecodable(raw, row, error=error, part=part)
                 failed.add(row)
                 values.append(None)
-
-    def lost(self, raw: RawBatch, row: int, error: ProcessingError) -> None:
-        """A record whose key a declared partitioner does not place: as one that cannot be decoded.
-        Raises ProcessingError where the policy is to stop."""
-        self._policy.lost(raw, row, error=error)
 
     # -- time ----------------------------------------------------------------------------------
 
@@ -261,7 +256,7 @@ class Pipeline:
         """Forget all since the last commit."""
         for operator in self._operators:
             operator.abort()
-        self._policy.abort()
+        self.policy.abort()
         for state in self._states.values():
             state.abort()
         for expiry in self._expiries.values():

@@ -82,7 +82,7 @@ class Policy:
         """A source record whose key or value cannot be decoded."""
         self._decide("deserialization", raw, row, error=error, place=f"decoding its {part}")
 
-    def lost(self, raw: RawBatch, row: int, *, error: BaseException) -> None:
+    def lost(self, raw: RawBatch, row: int, error: BaseException) -> None:
         """A source record whose key has no home that can be told."""
         self._decide("deserialization", raw, row, error=error, place="placing its key")
 

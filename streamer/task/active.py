@@ -162,7 +162,7 @@ class ActiveTask:
         """What is to be processed here of a run, where topics were grown."""
         for crossing in self.crossings:
             if run.topic == crossing.source.topic:
-                return crossing.own(run, self.pipeline.lost)
+                return crossing.own(run, self.pipeline.policy.lost)
             if run.topic == crossing.strays.topic:
                 return crossing.taken_in(run, now_ms)
         return iter((run,))

@@ -20,7 +20,7 @@ def batch() -> RawBatch:
 
 def test_it_stops_its_task_with_its_address() -> None:
     with pytest.raises(ProcessingError, match="placing its key") as stopped:
-        Policy(task="0_3").lost(batch(), 1, error=ERROR)
+        Policy(task="0_3").lost(batch(), 1, ERROR)
     problem = stopped.value
     assert (problem.topic, problem.partition, problem.offset) == ("in", 3, 71)
     assert problem.key == b"unknown"
@@ -37,6 +37,6 @@ def test_or_is_left_out_or_put_aside(action: str) -> None:
         dead_letter=lambda *given: letters.append(given),
         count=counted.append,
     )
-    policy.lost(batch(), 1, error=ERROR)
+    policy.lost(batch(), 1, ERROR)
     assert [one.action for one in counted] == [action]
     assert [letter[0] for letter in letters] == ([b"unknown"] if action == "dead_letter" else [])

@@ -139,7 +139,7 @@ def test_a_key_is_asked_for_where_its_records_are_read(by: Any) -> None:
     serving: Any = SimpleNamespace(
         tasks=list,
         task_count=lambda _number: one.tasks,
-        partitioner=lambda _number: one.partitioner,
+        placing=lambda _number: (one.width, one.partitioner),
     )
     view: Any = SimpleNamespace(subtopology=0)
     places = Places(

@@ -79,6 +79,11 @@ class Client:
             for row, place in enumerate(first, 1):
                 read[place] = min(self.left[place], max(room * row // len(first), 1), room)
                 room -= read[place]
+            # What one of the two does not fill, the other does.
+            for place in first:
+                more = min(self.left[place] - read[place], room)
+                read[place] += more
+                room -= more
         read = {place: count for place, count in read.items() if count}
         is_full = sum(read.values()) >= FULL
         self._count(read)
