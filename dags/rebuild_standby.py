@@ -71,7 +71,7 @@ def build(application: Application) -> DAG:
         ).expand(approved=approve.output)
         settle = SettleOperator(task_id="settle", kind="rebuild", stages=targets.output)
         plan >> approve
-        [plan, approve, rebuild] >> settle.as_teardown()
+        [plan, approve, rebuild] >> settle.as_teardown(on_failure_fail_dagrun=True)
     return dag
 
 

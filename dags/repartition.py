@@ -91,7 +91,9 @@ def build(application: Application) -> DAG:
         )
         settle = SettleOperator(task_id="settle", kind="repartition")
         plan >> approve >> copy >> prove >> approve_switch >> switch >> finish
-        [plan, approve, copy, prove, approve_switch, switch, finish] >> settle.as_teardown()
+        [plan, approve, copy, prove, approve_switch, switch, finish] >> settle.as_teardown(
+            on_failure_fail_dagrun=True
+        )
     return dag
 
 

@@ -109,7 +109,7 @@ def build(application: Application) -> DAG:
         plan >> approve >> replay >> copy >> prove >> diff >> approve_switch >> switch >> finish
         # Not `read_again`, which ends when the operation does: it is taken back before.
         stages = [plan, approve, replay, copy, prove, diff, approve_switch, switch, finish]
-        stages >> settle.as_teardown()
+        stages >> settle.as_teardown(on_failure_fail_dagrun=True)
         approve >> read_again
     return dag
 

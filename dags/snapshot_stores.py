@@ -58,7 +58,7 @@ def build(application: Application) -> DAG:
         ).expand(unit=units.output)
         settle = SettleOperator(task_id="settle", kind="snapshot")
         plan >> make >> units
-        [plan, make, checked] >> settle.as_teardown()
+        [plan, make, checked] >> settle.as_teardown(on_failure_fail_dagrun=True)
     return dag
 
 

@@ -66,7 +66,7 @@ def build(application: Application) -> DAG:
         apply = OperationOperator(task_id="apply", kind="trim", approved=approve.output)
         settle = SettleOperator(task_id="settle", kind="trim")
         plan >> approve >> apply
-        [plan, approve, apply] >> settle.as_teardown()
+        [plan, approve, apply] >> settle.as_teardown(on_failure_fail_dagrun=True)
     return dag
 
 

@@ -7,6 +7,7 @@ its password is encrypted there.
 from __future__ import annotations
 
 import json
+import time
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +19,8 @@ __all__ = ["CONNECTION", "as_variable", "body", "check", "store"]
 
 CONNECTION = "streamer_default"
 _CONFLICT = 409
+_SERVER_ERROR = 500
+_AGAIN_S = (0.5, 2.0, 5.0)
 _LOGIN, _PASSWORD = "sasl.username", "sasl.password"
 # What workers alone read is of no use there.
 _OF_MAINTENANCE = ("snapshot_", "trim_")
@@ -67,7 +70,7 @@ def store(api: Api, wanted: dict[str, Any]) -> bool:
     """
     name = wanted["connection_id"]
     try:
-        api.post("/connections", wanted)
+        _posted(api, wanted)
     except ApiError as error:
         if error.status != _CONFLICT:
             raise
@@ -75,6 +78,18 @@ def store(api: Api, wanted: dict[str, Any]) -> bool:
             return False
         api.patch(f"/connections/{name}", wanted)
     return True
+
+
+def _posted(api: Api, wanted: dict[str, Any]) -> None:
+    """SQLite is locked for a moment while scheduled runs begin, and then the API fails."""
+    for wait_s in (*_AGAIN_S, None):
+        try:
+            api.post("/connections", wanted)
+            return
+        except ApiError as error:
+            if error.status < _SERVER_ERROR or wait_s is None:
+                raise
+        time.sleep(wait_s)
 
 
 def _leads_to(connection: dict[str, Any]) -> tuple[Any, ...]:

@@ -9,6 +9,7 @@ import sys
 from streamer.cli.operations import ended, executing
 from streamer.cli.options import Commands, add_application, add_command, add_json
 from streamer.cli.output import print_json, print_table
+from streamer.errors import OperationRefusedError
 
 __all__ = ["add"]
 
@@ -81,5 +82,10 @@ def _rebuild(arguments: argparse.Namespace) -> int:
             return 0
         record = executor.propose("rebuild", request, why=arguments.why, operation=number)
         print(f"operation {record.id}", file=sys.stderr, flush=True)
-        record = executor.start(record.id)
+        try:
+            record = executor.start(record.id)
+        except OperationRefusedError:
+            # Refused is unchanged: nobody asked for a plan.
+            executor.withdraw(number)
+            raise
         return ended(arguments, record, executor.books(), wanted="done")

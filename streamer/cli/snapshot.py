@@ -16,7 +16,7 @@ from streamer.cli.options import (
     add_json,
 )
 from streamer.cli.snapshots import copying, keeping, looking, restoring, sweeping
-from streamer.errors import ConfigError
+from streamer.errors import ConfigError, OperationRefusedError
 
 __all__ = ["add"]
 
@@ -81,7 +81,12 @@ def _create(arguments: argparse.Namespace) -> int:
     _check_address(arguments.repository)
     with executing(arguments) as (executor, _display):
         planned = executor.propose("snapshot", request, why=arguments.why, operation=operation)
-        record = executor.start(planned.id)
+        try:
+            record = executor.start(planned.id)
+        except OperationRefusedError:
+            # Refused is unchanged: nobody asked for a plan.
+            executor.withdraw(planned.id)
+            raise
         return ended(arguments, record, executor.books(), wanted="done")
 
 

@@ -64,7 +64,7 @@ def refuse_unless_free(
             f"{wanted.scope} is held by operation {lock.operation} ({lock.kind}),"
             f" {work if lock.is_live(now_ms) else idle}{hands}",
             hint=f"wait until it is finished, or: streamer operations resume {lock.operation},"
-            f" streamer operations cancel {lock.operation}",
+            f" which asks nobody, streamer operations cancel {lock.operation}",
         )
     if lock.is_live(now_ms) and lock.owner != wanted.owner and not takes_over:
         raise OperationRefusedError(

@@ -18,6 +18,8 @@ from streamer.operations.loop import no_return_reason
 __all__ = ["OperationRow", "advice", "details", "listed", "moved_ms", "state_of"]
 
 FINISHED_SHOWN = 20
+# How the conductor of a run of a DAG is named.
+_AIRFLOW = "Airflow, "
 
 
 class OperationRow(Struct, kw_only=True, omit_defaults=True):
@@ -65,8 +67,23 @@ def advice(record: OperationRecord, *, is_live: bool) -> str:
     if record.state == "failed":
         return f"mend the cause, then go on: {resume}; or take back what was done: {cancel}"
     if record.state == "paused":
-        return f"it was stopped in order; go on: {resume}"
+        return f"it was stopped in order{_awaited(record)}; go on: {resume}{_unasked(record)}"
     return f"its process is gone, and another one may go on: {resume}"
+
+
+def _awaited(record: OperationRecord) -> str:
+    """Who goes on with it, and may be waiting for an answer."""
+    if not record.conductor.startswith(_AIRFLOW):
+        return ""
+    return f", for {record.conductor}: see what is to be answered there, under Required actions"
+
+
+def _unasked(record: OperationRecord) -> str:
+    """What a command does that nobody is asked about."""
+    step = record.plan.no_return
+    if not step or no_return_reason(record):
+        return ""
+    return f", which asks nobody, also before step {step}, behind which there is no way back"
 
 
 def moved_ms(record: OperationRecord) -> int:

@@ -23,7 +23,7 @@ from streamer_airflow.deadlines import Deadline, deadline
 from streamer_airflow.driving import Driver, told
 from streamer_airflow.hooks.application import ApplicationHook, executor_of
 from streamer_airflow.links import OperationLink, show_link
-from streamer_airflow.names import with_nearest_names
+from streamer_airflow.names import nearest, with_nearest_names
 from streamer_airflow.operators.failures import judged, late, translated
 from streamer_airflow.planning import PLAN_ANEW, attached, planned, weighed
 from streamer_airflow.runs import Asked, asked_by, conductor_of
@@ -66,6 +66,18 @@ class StreamerOperator(BaseOperator):
     @property
     def hook(self) -> ApplicationHook:
         return ApplicationHook(self.conn_id)
+
+    def pre_execute(self, context: Context) -> None:
+        """Raises AirflowFailException where the run was given what its form does not have: it would
+        have asked for something, and got what goes without saying."""
+        run, dag = context.get("dag_run"), context.get("dag")
+        given = (run.conf if run else None) or {}
+        if dag is not None and (unknown := set(given) - set(dag.params)):
+            said = nearest(unknown, set(dag.params))
+            raise AirflowFailException(
+                f"the form of {dag.dag_id} has no {', '.join(sorted(unknown))}\nhint:"
+                f" {said + ' ' if said else ''}it has {', '.join(sorted(dag.params))}"
+            )
 
 
 class PlanOperator(StreamerOperator):

@@ -9,7 +9,7 @@ import time
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-from airflow.sdk.exceptions import AirflowException
+from airflow.sdk.exceptions import AirflowException, AirflowFailException
 
 from streamer.errors import OperationRefusedError
 from streamer_airflow.links import show_link
@@ -39,6 +39,10 @@ class SettleOperator(StreamerOperator):
     begun, and it can be       what it did is taken back, so that the next run is not refused
     begun, with no way back    left as it is, held: it can only be finished
     in other hands             left to them: begun, or gone on with, by a person or another run
+
+    It fails where it could not, and where any other has failed: a run's end is that of its last
+    task, and that is this one. Where somebody marks a run as failed, Airflow skips what has yet to
+    begin, and no other would tell.
     """
 
     template_fields: Sequence[str] = ("stages",)
@@ -47,6 +51,9 @@ class SettleOperator(StreamerOperator):
         super().__init__(**kwargs)
         self.kind = kind
         self.stages = stages
+
+    def pre_execute(self, context: Context) -> None:
+        """Whatever the run was given, what it began is settled."""
 
     def execute(self, context: Context) -> list[str]:
         said, left, conductor = [], [], conductor_of(context)
@@ -65,6 +72,11 @@ class SettleOperator(StreamerOperator):
                     left.append(str(error))
         if left:
             raise AirflowException("\n".join(left))
+        if failed := _failed(context):
+            raise AirflowFailException(
+                f"the run has failed at {', '.join(failed)}\nhint: what it began is settled, as"
+                " told above; trigger another one"
+            )
         return said
 
 
@@ -88,6 +100,13 @@ class CancelOperator(StreamerOperator):
                 f"operation {name} is {record.state}{trouble}\nhint: the next try goes on"
             )
         return f"operation {name} is cancelled"
+
+
+def _failed(context: Context) -> list[str]:
+    """The tasks of the run that have failed by themselves."""
+    task = context["ti"]
+    run = task.get_task_states(dag_id=task.dag_id, run_ids=[task.run_id]).get(task.run_id, {})
+    return sorted(name for name, state in run.items() if state == "failed" and name != task.task_id)
 
 
 def _settled(executor: Executor, record: OperationRecord, conductor: str) -> str:

@@ -99,7 +99,7 @@ def survey(
 ) -> Survey:
     """Look at these stores' and partitions' changelogs, or at all. Nothing is changed.
 
-    Raises OperationRefusedError for a store that has no changelog.
+    Raises OperationRefusedError for a store that has no changelog, and a partition that none has.
     """
     seen = world.look(world.tasks(partitions), tells)
     floors = [
@@ -118,6 +118,12 @@ def survey(
         raise OperationRefusedError(
             f"no task tells of a changelog of {', '.join(missing)}",
             hint=f"changelogs are: {', '.join(sorted(known)) or 'none'}",
+        )
+    there = {floor.place.partition for _task, floor in floors}
+    if absent := sorted(set(partitions) - there):
+        raise OperationRefusedError(
+            f"no changelog has a partition {', '.join(map(str, absent))}",
+            hint="a plan without it has all that there are",
         )
     chosen = [
         (task, floor)

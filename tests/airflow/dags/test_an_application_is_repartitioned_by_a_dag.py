@@ -79,7 +79,7 @@ def test_it_is_rejected_then_approved_twice_and_found_done(here: Runs) -> None:
 
         # Asked for by another run, there is nothing to be done, and nobody is asked.
         refused = here.run(DAG, **form(here))
-        assert (states(refused)["plan"], states(refused)["settle"]) == ("failed", "success")
+        assert (states(refused)["plan"], states(refused)["settle"]) == ("failed", "failed")
         assert only(here) == operation
         feeder.stop()
     judge(here)
@@ -99,7 +99,7 @@ def test_it_is_killed_taken_back_cancelled_and_finished_after_the_switch(here: R
         taken_back = here.run(DAG, at=at, answers={"approve_switch": "Reject"}, **form(here))
         assert states(taken_back)["approve"] == "success", "it has begun, so nobody is asked"
         assert states(taken_back)["approve_switch"] == "failed"
-        assert states(taken_back)["settle"] == "success"
+        assert states(taken_back)["settle"] == "failed", "it tells of the run, and has settled it"
         assert (only(here).id, only(here).state) == (left.id, "cancelled")
         assert next_topics(here) == []
 

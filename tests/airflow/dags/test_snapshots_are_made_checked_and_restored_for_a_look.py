@@ -180,7 +180,7 @@ def test_a_second_run_is_refused_at_once_by_who_is_at_work_and_leaves_no_trace(
         "make": "upstream_failed",
         "units": "upstream_failed",
         "check": "upstream_failed",
-        "settle": "success",
+        "settle": "failed",
     }
     assert spent_s < 30
     assert here.operations().keys() == {first}

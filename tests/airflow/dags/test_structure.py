@@ -154,7 +154,9 @@ def test_an_operation_that_can_be_left_half_done_is_settled_by_a_teardown(bag: A
         settling = [one for one in dag.tasks if issubclass(kind_of(one), SettleOperator)]
         assert bool(operating) == bool(settling)
         for one in settling:
+            # Else a run that somebody marks as failed would end as a success.
             assert one.is_teardown
+            assert one.on_failure_fail_dagrun
             assert {each.task_id for each in operating} <= one.upstream_task_ids
             assert {given_to(each, "kind") for each in operating} == {one.kind}
 

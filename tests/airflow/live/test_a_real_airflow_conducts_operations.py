@@ -139,6 +139,42 @@ def test_a_trim_waits_for_an_approval_and_cuts_what_was_shown(
     assert all(now[place] >= starts[place] for place in starts)
 
 
+def test_a_run_that_is_marked_as_failed_fails_and_leaves_nothing(
+    airflow: LocalAirflow, runs: Runs, conducted: Conducted
+) -> None:
+    conducted.process(12)
+    starts, before = starts_of(conducted), set(conducted.operations())
+    run = runs.trigger("trim_changelogs", {"approval": "ask"})
+    wait_until(lambda: bool(runs.approvals(run)), timeout=RUN_S, what="a question")
+    airflow.api().patch(run.path, {"state": "failed"})
+
+    def is_over() -> bool:
+        settled = {one.state for one in runs.tasks(run) if one.task == "settle"}
+        return settled <= {"failed", "success"} and runs.state(run) in ("failed", "success")
+
+    wait_until(is_over, timeout=RUN_S, what="the end of a run that was marked as failed")
+    assert {one.task: one.state for one in runs.tasks(run)} == {
+        "plan": "success",
+        "approve": "failed",
+        "apply": "skipped",
+        "settle": "failed",
+    }
+    assert runs.state(run) == "failed"
+    assert set(conducted.operations()) == before
+    assert starts_of(conducted) == starts
+
+
+def test_a_key_that_the_form_does_not_have_changes_nothing(
+    runs: Runs, conducted: Conducted
+) -> None:
+    starts, before = starts_of(conducted), set(conducted.operations())
+    run = runs.trigger("trim_changelogs", {"aproval": "ask"})
+    assert runs.follow(run, timeout=RUN_S) == "failed"
+    assert {one.state for one in runs.tasks(run) if one.task == "plan"} == {"failed"}
+    assert set(conducted.operations()) == before
+    assert starts_of(conducted) == starts
+
+
 def starts_of(conducted: Conducted) -> dict[TopicPartition, int]:
     application = conducted.application
     places = [

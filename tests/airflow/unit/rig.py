@@ -42,6 +42,11 @@ class Instance:
     task_id: str = "task"
     id: str = "0190-ti"
     pushed: dict[str, Any] = field(default_factory=dict)
+    states: dict[str, str] = field(default_factory=dict)
+
+    def get_task_states(self, *, dag_id: str, run_ids: list[str]) -> dict[str, dict[str, str]]:
+        assert (dag_id, run_ids) == (self.dag_id, [self.run_id])
+        return {self.run_id: self.states}
 
     def xcom_push(self, key: str, value: Any) -> None:
         self.pushed[key] = value

@@ -315,3 +315,16 @@ def test_a_rebalance_that_nobody_approved_moves_nothing(approved: Any) -> None:
     operator.approved = approved
     with pytest.raises(AirflowFailException, match="no placement was approved"):
         operator.execute(context(moves_hours=1))
+
+
+def test_what_the_form_does_not_have_is_refused_with_the_nearest_that_it_has() -> None:
+    dag = SimpleNamespace(dag_id="trim_changelogs", params={"approval": "ask", "stores": []})
+    place = context()
+    place |= {"dag": dag, "dag_run": SimpleNamespace(conf={"aproval": "ask", "stores": ["totals"]})}
+    with pytest.raises(AirflowFailException, match="has no aproval") as refused:
+        operate().pre_execute(place)
+    assert "aproval: is it approval?" in str(refused.value)
+    place["dag_run"].conf = {"stores": ["totals"]}
+    operate().pre_execute(place)
+    place["dag_run"].conf = None
+    operate().pre_execute(place)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from airflow.sdk.exceptions import AirflowException
+from airflow.sdk.exceptions import AirflowException, AirflowFailException
 
 from streamer.control.operations import OperationRecord
 from streamer.operations.executor import Executor
@@ -88,3 +88,23 @@ def test_all_stages_are_settled_whichever_cannot_be(
     with pytest.raises(AirflowException, match="its process hangs"):
         operator.execute(context())
     assert rig.warehouse.executor().books().operations.keys() == {names[0]}
+
+
+@pytest.mark.parametrize("behind", ["skipped", "upstream_failed"])
+def test_a_run_of_which_a_task_has_failed_does_not_end_as_a_success(rig: Rig, behind: str) -> None:
+    planned("a")
+    place = context()
+    place["ti"].states = {"plan": "success", "approve": "failed", "apply": behind}
+    with pytest.raises(AirflowFailException, match="the run has failed at approve"):
+        SettleOperator(task_id="settle", kind="shelve").execute(place)
+    assert rig.warehouse.executor().books().operations == {}, "it is settled all the same"
+
+
+@pytest.mark.parametrize("states", [{"plan": "skipped", "apply": "skipped"}, {"plan": "success"}])
+def test_a_run_that_has_not_failed_is_none_the_worse_for_it(
+    rig: Rig, states: dict[str, str]
+) -> None:
+    place = context()
+    # Of its own last try.
+    place["ti"].states = states | {place["ti"].task_id: "failed"}
+    assert SettleOperator(task_id="settle", kind="shelve").execute(place) == []

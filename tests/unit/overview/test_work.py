@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import msgspec
 import pytest
 
 from streamer.errors import OperationRefusedError
@@ -41,6 +42,21 @@ def test_where_nobody_is_at_work_it_is_said_what_to_do(state: str, said: str) ->
     record = operation("trim-1", state=state)
     assert said in advice(record, is_live=False)
     assert advice(record, is_live=True) == ""
+
+
+def test_who_waits_for_an_answer_is_told_and_what_goes_without_one() -> None:
+    record = operation("trim-1", state="paused")
+    asks = "resume trim-1, which asks nobody, also before step cut, behind which there is no way"
+    record = msgspec.structs.replace(
+        record,
+        conductor="Airflow, DAG trim, run manual",
+        steps=tuple(msgspec.structs.replace(one, state="planned", begun=0) for one in record.steps),
+    )
+    said = advice(record, is_live=False)
+    assert "for Airflow, DAG trim, run manual: see what is to be answered there" in said
+    assert asks in said
+    past = tuple(msgspec.structs.replace(one, state="done", begun=1) for one in record.steps)
+    assert "asks nobody" not in advice(msgspec.structs.replace(record, steps=past), is_live=False)
 
 
 def test_by_nobody_is_a_state_of_its_own() -> None:

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import json
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
 
-from demo.airflow.connection import body
+from demo.airflow.connection import body, store
+from demo.airflow.rest import ApiError
 from streamer.config import Config
 
 
@@ -47,6 +50,25 @@ def test_log_in_and_password_stand_in_their_own_fields() -> None:
         "kafka": {"socket.timeout.ms": 9_000},
         "trim_snapshots_min": 3,
     }
+
+
+def test_a_database_that_is_locked_for_a_moment_is_asked_again(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    answers = [ApiError(500, "Database error"), ApiError(500, "Database error"), None]
+    waits: list[float] = []
+    monkeypatch.setattr("demo.airflow.connection.time.sleep", waits.append)
+
+    def post(_path: str, _body: object) -> None:
+        if (answer := answers.pop(0)) is not None:
+            raise answer
+
+    api: Any = SimpleNamespace(post=post)
+    assert store(api, {"connection_id": "shop"})
+    assert (answers, len(waits)) == ([], 2)
+    answers += [ApiError(500, "Database error")] * 4
+    with pytest.raises(ApiError):
+        store(api, {"connection_id": "shop"})
 
 
 def test_the_plugin_makes_the_same_settings_of_it() -> None:

@@ -93,7 +93,8 @@ def test_a_cap_leaves_the_rest_to_a_later_run() -> None:
 def test_only_what_was_asked_for_is_looked_at() -> None:
     application = usual()
     assert survey(application.world(), stores=["totals"]).chosen
-    assert not survey(application.world(), partitions=[4]).parts
+    with pytest.raises(OperationRefusedError, match="no changelog has a partition 4"):
+        survey(application.world(), partitions=[4])
     with pytest.raises(OperationRefusedError, match="no task tells of a changelog of counts"):
         survey(application.world(), stores=["counts"])
 
