@@ -13,6 +13,7 @@ from typing import Any
 
 from demo.airflow.rest import Api, ApiError
 from streamer.config import Config, settings
+from streamer.kafka.secrets import is_secret
 from streamer_airflow.fields import kafka_fields, setting_fields
 
 __all__ = ["CONNECTION", "as_variable", "body", "check", "store"]
@@ -33,7 +34,9 @@ def body(config: Config, connection: str = CONNECTION) -> dict[str, Any]:
     extra: dict[str, Any] = {"application": config.application_id}
     known = kafka_fields().items()
     extra |= {field: str(kafka.pop(name)) for name, field in known if name in kafka}
+    hidden = {name: kafka.pop(name) for name in [*kafka] if is_secret(name)}
     others: dict[str, Any] = {"kafka": kafka} if kafka else {}
+    secret: dict[str, Any] = {"kafka": hidden} if hidden else {}
     fields = setting_fields()
     for declared in settings():
         name, value = declared.name, getattr(config, declared.name)
@@ -42,9 +45,12 @@ def body(config: Config, connection: str = CONNECTION) -> dict[str, Any]:
         if name in fields:
             extra[fields[name]] = str(value)
         else:
-            others[name] = str(value) if isinstance(value, Path) else value
+            chosen = secret if is_secret(name) else others
+            chosen[name] = str(value) if isinstance(value, Path) else value
     if others:
         extra["settings"] = json.dumps(others)
+    if secret:
+        extra["secret_settings"] = json.dumps(secret)
     return {
         "connection_id": connection,
         "conn_type": "streamer",

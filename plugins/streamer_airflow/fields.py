@@ -81,6 +81,11 @@ FIELDS: Mapping[str, Field] = {
         'JSON: any other setting by its name, such as {"trim_snapshots_min": 3}.',
         format="multiline",
     ),
+    "secret_settings": Field(
+        "Secret settings",
+        'The same of what nobody may read here, such as {"kafka": {"ssl.key.password": "..."}}.',
+        format="password",
+    ),
 }
 
 

@@ -76,6 +76,14 @@ def keywords_of(connection: Described) -> tuple[str, dict[str, Any]]:
                 f"{where}: it has no {name}", hint="edit the connection: Admin, Connections"
             )
     keywords = _settings(extra.get("settings"), where)
+    if secret := [name for name, _value in _named(keywords) if is_secret(name)]:
+        raise ConfigError(
+            f"{where}: settings has {', '.join(sorted(secret))}, which all can read who may see"
+            " connections",
+            hint="move it to secret settings, which are shown to nobody",
+        )
+    hidden = _settings(extra.get("secret_settings"), where)
+    keywords |= hidden | {"kafka": {**keywords.get("kafka", {}), **hidden.get("kafka", {})}}
     keywords["bootstrap_servers"] = connection.host
     keywords |= {name: extra[field] for name, field in setting_fields().items() if field in extra}
     kafka = dict(keywords.get("kafka", {}))
@@ -89,16 +97,24 @@ def keywords_of(connection: Described) -> tuple[str, dict[str, Any]]:
 def secrets_of(connection: Described) -> list[str]:
     """The values that no log may show."""
     extra = connection.extra_dejson
-    try:
-        settings = _settings(extra.get("settings"), "")
-    except ConfigError:
-        settings = {}
-    kafka = settings.pop("kafka", None)
-    named = [*settings.items(), *(kafka.items() if isinstance(kafka, Mapping) else ())]
     found = [connection.password]
     found += [extra.get(name) for name, field in FIELDS.items() if field.is_secret]
-    found += [value for name, value in named if is_secret(name)]
+    for each in ("settings", "secret_settings"):
+        try:
+            named = _named(_settings(extra.get(each), ""))
+        except ConfigError:
+            continue
+        # A number or a flag stands in many a line of a log.
+        is_hidden = each == "secret_settings"
+        found += [v for name, v in named if is_secret(name) or (is_hidden and isinstance(v, str))]
     return [str(value) for value in found if value]
+
+
+def _named(settings: Mapping[str, Any]) -> list[tuple[str, Any]]:
+    """All of them, those of Kafka's clients included."""
+    kafka = settings.get("kafka")
+    others = [(name, value) for name, value in settings.items() if name != "kafka"]
+    return others + (list(kafka.items()) if isinstance(kafka, Mapping) else [])
 
 
 def _settings(given: object, where: str) -> dict[str, Any]:

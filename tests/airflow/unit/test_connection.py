@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from streamer.errors import ConfigError
+from streamer_airflow.fields import FIELDS
 from streamer_airflow.hooks.connection import config_of, secrets_of
 
 
@@ -123,3 +124,17 @@ def test_an_error_repeats_no_secret() -> None:
     with pytest.raises(ConfigError) as refused:
         config_of(given("ann", "pw-of-ann", security_protocol="SASL_NOTHING"))
     assert "pw-of-ann" not in refused.value.describe()
+
+
+def test_a_secret_has_a_field_that_nobody_reads() -> None:
+    secret = {"kafka": {"ssl.key.password": "swordfish"}}
+    with pytest.raises(ConfigError, match=r"settings has ssl\.key\.password, which all can read"):
+        config_of(given(settings=secret))
+    shown = {"kafka": {"client.rack": "a"}, "trim_snapshots_min": 3}
+    connection = given(settings=json.dumps(shown), secret_settings=json.dumps(secret))
+    config = config_of(connection)
+    assert config.trim_snapshots_min == 3
+    assert config.kafka["client.rack"] == "a"
+    assert config.kafka["ssl.key.password"] == "swordfish"
+    assert "swordfish" in secrets_of(connection)
+    assert FIELDS["secret_settings"].is_secret

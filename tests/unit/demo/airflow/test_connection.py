@@ -80,9 +80,15 @@ def test_the_plugin_makes_the_same_settings_of_it() -> None:
         snapshot_s3_endpoint="http://127.0.0.1:7070",
         snapshot_parallel_transfers=9,
         trim_percent_max=7,
-        kafka={"sasl.username": "ann", "sasl.password": "hidden", "security.protocol": "SASL_SSL"},
+        kafka={
+            "sasl.username": "ann",
+            "sasl.password": "hidden",
+            "security.protocol": "SASL_SSL",
+            "ssl.key.password": "swordfish",
+        },
     )
     found = body(config)
+    assert "swordfish" in json.loads(found["extra"])["secret_settings"]
 
     class Connection:
         conn_id = "streamer_default"
