@@ -83,7 +83,12 @@ class ApplicationHook(BaseHook):
             )
         except StreamerError as error:
             return False, error.describe()
-        return True, f"{said}; {config.snapshot_repository} has snapshots of {count} tasks"
+        if count:
+            return True, f"{said}; {config.snapshot_repository} has snapshots of {count} tasks"
+        return True, (
+            f"{said}; {config.snapshot_repository} has no snapshots of it yet. If it should have"
+            " some, mend the address: what is not there is made by the first snapshot"
+        )
 
 
 @contextmanager
