@@ -32,6 +32,8 @@ __all__ = ["Application", "for_each_application"]
 
 # Any day: what lies between it and today is never made up for.
 _BEGIN = datetime(2026, 1, 1, tzinfo=UTC)
+# Each of them but one is refused by its first task, or waits for an answer.
+_RUNS_BY_HAND = 8
 # A form is read by people; a large application has thousands of tasks.
 _LISTED_MAX = 30
 
@@ -53,8 +55,9 @@ class Application:
         **given: Any,
     ) -> DAG:
         """A DAG of this application: `name` for the connection streamer_default, and the
-        connection's behind it for others. One run at a time; the application's own lock holds
-        between DAGs and other hands."""
+        connection's behind it for others. One run at a time where it has a schedule, whose runs
+        wait for each other; what people trigger is refused by the application's own lock, at once
+        and with who holds it."""
         return DAG(
             name if self.conn_id == DEFAULT else f"{name}__{self.conn_id}",
             description=doc.strip().splitlines()[0].strip("# ."),
@@ -62,7 +65,7 @@ class Application:
             schedule=schedule if has_schedules() else None,
             start_date=_BEGIN,
             catchup=False,
-            max_active_runs=1,
+            max_active_runs=1 if schedule else _RUNS_BY_HAND,
             # What is triggered by hand shall run; schedules have a switch of their own.
             is_paused_upon_creation=False,
             params=params,

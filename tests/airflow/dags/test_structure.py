@@ -161,9 +161,10 @@ def test_an_operation_that_can_be_left_half_done_is_settled_by_a_teardown(bag: A
             assert {given_to(each, "kind") for each in operating} == {one.kind}
 
 
-def test_each_runs_one_at_a_time_and_makes_up_for_nothing(bag: Any) -> None:
-    for dag in bag.dags.values():
-        assert (dag.max_active_runs, dag.catchup) == (1, False)
+def test_scheduled_runs_wait_for_each_other_and_others_are_refused_by_the_lock(bag: Any) -> None:
+    for name, dag in bag.dags.items():
+        assert not dag.catchup
+        assert (dag.max_active_runs == 1) == (name in SCHEDULED)
         assert dag.schedule == SCHEDULED.get(dag.dag_id)
 
 
