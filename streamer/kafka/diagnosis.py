@@ -4,7 +4,12 @@ from __future__ import annotations
 
 from typing import NoReturn
 
-from streamer.errors import FencedError, StreamerError, TopicMissingError
+from streamer.errors import (
+    FencedError,
+    KafkaUnavailableError,
+    StreamerError,
+    TopicMissingError,
+)
 from streamer.kafka.api import AbortableError, RefusedError
 from streamer.kafka.deliveries import Deliveries
 from streamer.kafka.faults import is_denied_topic
@@ -40,6 +45,10 @@ def raise_reason(
             have_it_done_again(error, refusals)
         raise AbortableError(deliveries.doubt or str(error)) from error
     if was_reported and deliveries.failure is not None:
+        if isinstance(deliveries.failure, KafkaUnavailableError):
+            # Brokers were away for too long. The transaction has failed, and is done again: nothing
+            # is in doubt, as it would be if the answer to a commit were missing.
+            raise AbortableError(str(deliveries.failure)) from error
         raise deliveries.failure from error
     raise error
 

@@ -72,10 +72,22 @@ def window_of(key: bytes) -> Window:
     return key[:-8].decode(), start_ms
 
 
+def _differing(found: dict[Window, list[int]], wanted: dict[Window, list[int]]) -> str:
+    """Which windows have other results than they should have, and the first of them."""
+    windows = sorted(each for each in found.keys() | wanted.keys() if found[each] != wanted[each])
+    if not windows:
+        return ""
+    first = windows[0]
+    return (
+        f"{len(windows)} of {len(wanted)} windows, {sum(map(len, found.values()))} results instead"
+        f" of {sum(map(len, wanted.values()))}; {first}: {found[first]} instead of {wanted[first]}"
+    )
+
+
 def check(application: Application) -> Counts:
     """Nothing is lost, doubled or out of order; returns what was written."""
     wanted, found = expected(application), written(application)
     assert found.totals == wanted.totals
-    assert dict(found.every) == dict(wanted.every)
-    assert dict(found.closed) == dict(wanted.closed)
+    assert not (told := _differing(found.every, wanted.every)), f"every: {told}"
+    assert not (told := _differing(found.closed, wanted.closed)), f"closed: {told}"
     return found

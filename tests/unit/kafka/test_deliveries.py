@@ -10,7 +10,9 @@ from confluent_kafka import KafkaError
 
 from streamer.errors import ConfigError, TopicMissingError
 from streamer.ids import TopicPartition
+from streamer.kafka.api import AbortableError
 from streamer.kafka.deliveries import Deliveries
+from streamer.kafka.diagnosis import raise_reason
 from streamer.kafka.refusals import Refusals
 
 TOO_LARGE = KafkaError(KafkaError.MSG_SIZE_TOO_LARGE)
@@ -148,3 +150,16 @@ def test_tries_that_tell_nothing_of_any_record_come_to_an_end() -> None:
     assert refusals.is_fruitless
     refusals.acquit("t", b"k", b"x")
     assert not refusals.is_fruitless
+
+
+def test_a_transaction_that_failed_since_brokers_were_away_is_done_again() -> None:
+    found, refusals = deliveries()
+    found.reported(TIMED_OUT, Report())
+    error = AbortableError("1 message(s) timed out on t [3]")
+    with pytest.raises(AbortableError, match=r"writing .* to t, .*timed out"):
+        raise_reason(error, found, refusals, was_reported=True)
+    # Nothing brings back a topic that is gone.
+    found.begin()
+    found.reported(MISSING, Report())
+    with pytest.raises(TopicMissingError):
+        raise_reason(error, found, refusals, was_reported=True)
