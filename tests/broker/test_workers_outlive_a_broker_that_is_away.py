@@ -16,6 +16,7 @@ import pytest
 from streamer.sandbox import Sandbox
 from tests.broker.away import outlive
 from tests.broker.conftest import Kafka
+from tests.thorough import thorough
 
 pytestmark = pytest.mark.long
 
@@ -35,6 +36,10 @@ def kafka(own: Sandbox) -> Kafka:
     return Kafka(own.bootstrap_servers)
 
 
+# Once, on a busy machine, results of single events were not what they should be, with totals that
+# were right; what differed was not told then, and is now. Until the reason is known it is run apart,
+# again and again, and not where it decides about other changes.
+@thorough
 def test_two_workers_go_on_by_themselves(
     own: Sandbox, application: Any, wait_until: Callable[..., None]
 ) -> None:
