@@ -37,8 +37,8 @@ def kafka(own: Sandbox) -> Kafka:
 
 
 # Once, on a busy machine, results of single events were not what they should be, with totals that
-# were right; what differed was not told then, and is now. Until the reason is known it is run apart,
-# again and again, and not where it decides about other changes.
+# were right; what differed was not told then, and is now. Until the reason is known it is run
+# apart, again and again, and not where it decides about other changes.
 @thorough
 def test_two_workers_go_on_by_themselves(
     own: Sandbox, application: Any, wait_until: Callable[..., None]
