@@ -349,10 +349,12 @@ class Graph:
             if isinstance(node, Source) and node.partitioner not in ("", "murmur2")
             for topic in node.topics
         }
-        for node in self.nodes:
-            if isinstance(node, Sink) and node.partition is None and node.topic in placed:
+        # A topic of the application's own may have the short name of one of others.
+        sinks = [one for one in self.nodes if isinstance(one, Sink) and not one.is_internal]
+        for sink in sinks:
+            if sink.partition is None and sink.topic in placed:
                 raise TopologyError(
-                    f"topic {node.topic!r} is read as one whose keys {placed[node.topic]} places,"
+                    f"topic {sink.topic!r} is read as one whose keys {placed[sink.topic]} places,"
                     " and written by murmur2",
                     hint="choose its partitions where it is written, too: to(..., partition=...)",
                 )

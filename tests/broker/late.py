@@ -1,16 +1,24 @@
-"""Producers that write on as if a topic had not been given more partitions."""
+"""Producers that write on as if a topic had not been given more partitions, and who judges what
+became of their records."""
 
 from __future__ import annotations
 
 import threading
+from dataclasses import replace
 
 from confluent_kafka import KafkaError, Message, Producer
 
+from streamer.config import Config
+from streamer.layout import ApplicationLayout
 from streamer.record import Record
+from streamer.testing.evidence import cluster_history
+from streamer.testing.history import check, per_key
 from streamer.topology.partitioner import partition_of
+from tests.broker.applications.sequence import Chain, link
+from tests.broker.exact import described
 from tests.broker.workers import Application
 
-__all__ = ["METADATA_MS", "Writer"]
+__all__ = ["METADATA_MS", "Writer", "judge_chains"]
 
 METADATA_MS = 12_000
 
@@ -79,3 +87,21 @@ class Writer:
         if error is not None:
             self.failures.append(error)
         self.partitions.add(message.partition() or 0)
+
+
+def judge_chains(
+    made: Application, config: Config, layout: ApplicationLayout | None, written: list[Record]
+) -> None:
+    """Each key's records in the order in which they were acknowledged, each once: the topic's
+    partitions do not tell it where they were as many before and others now."""
+    history = cluster_history(
+        described(made),
+        config,
+        inputs=made.topic("in"),
+        output=made.topic("results"),
+        store="chains",
+        layout=layout,
+    )
+    assert len(history.inputs) == len(written)
+    verdict = check(replace(history, inputs=written), per_key(Chain, link), emit="every")
+    assert verdict, verdict

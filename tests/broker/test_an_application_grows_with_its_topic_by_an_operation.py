@@ -4,7 +4,6 @@ themselves; and once no strays are expected any more, three tasks are folded int
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -14,12 +13,8 @@ from streamer.control.client import Control
 from streamer.control.current import current_layout
 from streamer.kafka.admin import Admin
 from streamer.record import Record
-from streamer.testing.evidence import cluster_history
-from streamer.testing.history import check, per_key
-from tests.broker.applications.sequence import Chain, link
-from tests.broker.exact import described
 from tests.broker.folds import Conductor, does, running, told
-from tests.broker.late import Writer
+from tests.broker.late import Writer, judge_chains
 from tests.broker.workers import Application
 from tests.thorough import thorough
 
@@ -86,16 +81,5 @@ def test_each_key_stays_in_order_there_and_back(
             writer.stop()
         made.wait_until_done(topic, watch=workers)
 
-    history = cluster_history(
-        described(made),
-        config,
-        inputs=topic,
-        output=made.topic("results"),
-        store="chains",
-        layout=current_layout(config, admin),
-    )
-    assert len(history.inputs) == len(written)
-    # As they were acknowledged: the topic's partitions do not tell it.
-    verdict = check(replace(history, inputs=written), per_key(Chain, link), emit="every")
-    assert verdict, verdict
+    judge_chains(made, config, current_layout(config, admin), written)
     assert [one.stop() for one in workers] == [0, 0]

@@ -4,7 +4,6 @@ worker that is killed while it takes records over."""
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -14,12 +13,8 @@ from streamer.control.client import Control
 from streamer.control.current import current_layout
 from streamer.kafka.admin import Admin
 from streamer.record import Record
-from streamer.testing.evidence import cluster_history
-from streamer.testing.history import check, per_key
-from tests.broker.applications.sequence import Chain, link
-from tests.broker.exact import described
 from tests.broker.folds import Conductor, does, running, told
-from tests.broker.late import Writer
+from tests.broker.late import Writer, judge_chains
 from tests.broker.workers import KILLED, Application
 
 pytestmark = pytest.mark.long
@@ -68,15 +63,5 @@ def test_each_key_stays_in_order(made: Application, conductor: Conductor, wait_u
     (own,) = layout.subtopologies[0].inputs
     made.wait_until_done(made.topic("in"), f"{own}.layout-{layout.number}", watch=workers)
 
-    history = cluster_history(
-        described(made),
-        config,
-        inputs=made.topic("in"),
-        output=made.topic("results"),
-        store="chains",
-        layout=layout,
-    )
-    assert len(history.inputs) == len(written)
-    verdict = check(replace(history, inputs=written), per_key(Chain, link), emit="every")
-    assert verdict, verdict
+    judge_chains(made, config, layout, written)
     assert [one.stop() for one in workers] == [0, 0]

@@ -4,7 +4,6 @@ learns of them late."""
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import Any
 from urllib.error import HTTPError
 
@@ -15,14 +14,10 @@ from streamer.control.client import Control
 from streamer.control.current import current_layout
 from streamer.kafka.admin import Admin
 from streamer.record import Record
-from streamer.testing.evidence import cluster_history
-from streamer.testing.history import check, per_key
 from streamer.topology.declared import name_of
 from tests.broker.applications.ranges import CUSTOMERS, by_range
-from tests.broker.applications.sequence import Chain, link
-from tests.broker.exact import described
 from tests.broker.folds import Conductor, does, running, told
-from tests.broker.late import Writer
+from tests.broker.late import Writer, judge_chains
 from tests.broker.workers import Application, Worker
 
 pytestmark = pytest.mark.long
@@ -80,18 +75,7 @@ def test_each_key_stays_in_order_and_is_found(
     layout = current_layout(config, admin)
     assert layout is not None
     assert layout.subtopologies[0].partitioner == BY
-    history = cluster_history(
-        described(made),
-        config,
-        inputs=topic,
-        output=made.topic("results"),
-        store="chains",
-        layout=layout,
-    )
-    # As they were acknowledged: the topic's partitions do not tell it.
-    assert len(history.inputs) == len(written)
-    verdict = check(replace(history, inputs=written), per_key(Chain, link), emit="every")
-    assert verdict, verdict
+    judge_chains(made, config, layout, written)
     assert [one.stop() for one in workers] == [0, 0]
 
 

@@ -164,6 +164,8 @@ def test_what_is_read_by_a_function_is_not_written_by_another_rule() -> None:
     app = counting(partitioner=by_range)
     orders = app.stream("orders", key=str, value=int)
     orders.to("elsewhere")
+    # Another topic, whatever it is called for short.
+    orders.repartition("in").group_by_key().count(store="orders")
     assert app.topology()
     orders.to("in")
     with pytest.raises(TopologyError, match=r"'in' is read as one whose keys .*by_range places"):
