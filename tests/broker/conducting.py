@@ -1,6 +1,7 @@
 """A conductor that is lost: it has an operation under way and the application in a pause, and dies.
 
 Its pause is asked for where the operation's second step has begun, so both are held at that moment.
+It prints the number of the pause, and the monotonic time, in seconds, before it asked for it.
 
     python -m tests.broker.conducting SETTINGS OPERATION LEASE_MS     SETTINGS is JSON
 """
@@ -11,6 +12,7 @@ import json
 import os
 import signal
 import sys
+import time
 
 from streamer.config import Config
 from streamer.control.operations import OperationRecord
@@ -31,9 +33,10 @@ def main(settings: str, operation: str, lease_ms: int) -> None:
     def notice(record: OperationRecord) -> None:
         done = [step.id for step in record.steps if step.state == "done"]
         if len(done) == _STEPS_DONE:
+            asked = time.monotonic()
             right.pause(lease_ms=lease_ms, by="a conductor that is lost")
             right.wait_until_held(timeout_s=PATIENCE_S)
-            print(right.number, flush=True)
+            print(right.number, asked, flush=True)
             os.kill(os.getpid(), signal.SIGKILL)
 
     table = KafkaTable(config)
