@@ -232,6 +232,8 @@ def _read_to_end(
             else:
                 raise AssertionError(f"{topic}: {error}")
         if held_up >= unfinished.keys() and time.monotonic() > began + held_up_s:
+            # Shown where a scenario fails: what is missing may be behind it, and not lost.
+            print(f"{topic}: partitions {sorted(unfinished)} are held up by open transactions")
             return
 
 
