@@ -12,6 +12,7 @@ from streamer.testing.history import check, per_key
 from streamer.testing.verdict import Verdict
 from tests.broker import applications, expected
 from tests.broker.applications.counts import Total, add
+from tests.broker.conftest import HELD_UP_S
 from tests.broker.workers import APPLICATIONS, Application
 
 
@@ -42,10 +43,10 @@ def judged(application: Application) -> Verdict:
     return check(history, per_key(Total, add))
 
 
-def assert_exact(application: Application) -> Verdict:
+def assert_exact(application: Application, *, held_up_s: float = HELD_UP_S) -> Verdict:
     """Nothing is lost, doubled or out of order, in totals and windows; workers should be idle."""
     verdict = judged(application)
     assert verdict, verdict
     assert verdict.inputs
-    expected.check(application)
+    expected.check(application, held_up_s=held_up_s)
     return verdict

@@ -11,6 +11,7 @@ from collections import defaultdict
 from dataclasses import dataclass, field
 
 from tests.broker.applications.counts import WINDOW_MS
+from tests.broker.conftest import HELD_UP_S
 from tests.broker.workers import Application
 
 Window = tuple[str, int]
@@ -48,7 +49,7 @@ def expected(application: Application) -> Counts:
     return counts
 
 
-def written(application: Application) -> Counts:
+def written(application: Application, *, held_up_s: float = HELD_UP_S) -> Counts:
     """The same from the output topics. Totals of a key must grow from record to record."""
     counts = Counts()
     for record in application.kafka.read(application.topic("totals")):
@@ -58,7 +59,7 @@ def written(application: Application) -> Counts:
         assert row["count"] > before[0], f"{key}: {row} after {before}"
         counts.totals[key] = (row["count"], row["sum"])
     for name, found in (("every", counts.every), ("closed", counts.closed)):
-        for record in application.kafka.read(application.topic(name)):
+        for record in application.kafka.read(application.topic(name), held_up_s=held_up_s):
             window = window_of(record.key or b"")
             found[window].append(json.loads(record.value or b"null"))
             if name == "every":
@@ -84,9 +85,9 @@ def _differing(found: dict[Window, list[int]], wanted: dict[Window, list[int]]) 
     )
 
 
-def check(application: Application) -> Counts:
+def check(application: Application, *, held_up_s: float = HELD_UP_S) -> Counts:
     """Nothing is lost, doubled or out of order; returns what was written."""
-    wanted, found = expected(application), written(application)
+    wanted, found = expected(application), written(application, held_up_s=held_up_s)
     assert found.totals == wanted.totals
     assert not (told := _differing(found.every, wanted.every)), f"every: {told}"
     assert not (told := _differing(found.closed, wanted.closed)), f"closed: {told}"
