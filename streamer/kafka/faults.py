@@ -48,6 +48,8 @@ _MISSING = frozenset(
     {KafkaError.UNKNOWN_TOPIC_OR_PART, KafkaError._UNKNOWN_TOPIC, KafkaError._UNKNOWN_PARTITION}
 )
 
+_ADDING = "add partition"
+
 
 def error_of(exception: KafkaException) -> KafkaError:
     error: KafkaError = exception.args[0]
@@ -84,6 +86,8 @@ def translated(exception: KafkaException, what: str, *needed: Right) -> Streamer
     error = error_of(exception)
     code = error.code()
     text = f"{what}: {error.str()}"
+    if _is_of_results(error):
+        needed = ()
     refused = refusal(error, what, *needed)
     if refused is not None and (needed or not error.txn_requires_abort()):
         # Without `needed` it may be any topic of the transaction, which the next try tells.
@@ -103,6 +107,12 @@ def translated(exception: KafkaException, what: str, *needed: Right) -> Streamer
     return KafkaUnavailableError(
         text, hint="check that the brokers run and that bootstrap_servers names them"
     )
+
+
+def _is_of_results(error: KafkaError) -> bool:
+    """Whether a topic that was written before is refused, whatever call is told of it: librdkafka
+    tells the next one, and that needs rights of its own (`rdkafka_txnmgr.c`)."""
+    return error.code() == KafkaError.TOPIC_AUTHORIZATION_FAILED and _ADDING in error.str()
 
 
 def is_denied_topic(error: BaseException | None) -> bool:

@@ -172,7 +172,7 @@ def test_a_worker_without_one_of_the_rights_names_it(one: str, denied: Denied) -
         assert worker.process.returncode == 2, worker.tail()
         text = worker.error
     wanted = LACKING[one].replace("N", worker.log.parent.name)
-    assert any(each in text for each in wanted.split(" | "))
+    assert any(each in text for each in wanted.split(" | ")), text
     assert PASSWORD not in worker.text
     assert " is not granted (" in text
     assert "\nhint: grant it to the user of the kafka settings: kafka-acls.sh --add " in text

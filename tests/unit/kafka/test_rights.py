@@ -70,6 +70,19 @@ def test_a_denied_topic_of_a_transaction_is_looked_for_by_another_try() -> None:
     assert isinstance(problem, ConfigError)
 
 
+def test_a_call_that_is_told_of_topics_written_before_it_is_not_what_was_denied() -> None:
+    denied = KafkaError(
+        KafkaError.TOPIC_AUTHORIZATION_FAILED,
+        "Failed to add partition(s) to transaction on broker TxnCoordinator/1: Broker: Topic"
+        " authorization failed (after 1 ms)",
+        txn_requires_abort=True,
+    )
+    problem = translated(KafkaException(denied), "adding positions", on_topics("Read", ["in"]))
+    assert isinstance(problem, AbortableError)
+    problem.__cause__ = KafkaException(denied)
+    assert is_denied_topic(problem)
+
+
 def test_a_denied_transactional_id_is_no_fence() -> None:
     denied = KafkaError(KafkaError.TRANSACTIONAL_ID_AUTHORIZATION_FAILED, fatal=True)
     problem = producer_fault(KafkaException(denied), "beginning")
