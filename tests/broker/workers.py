@@ -39,6 +39,9 @@ DEFAULTS: Mapping[str, object] = {
     "session_timeout_ms": 2_000,
     "heartbeat_interval_ms": 500,
     "status_interval_ms": 500,
+    # A transaction is some twenty requests: with one each 100 ms, as by default, workers and broker
+    # take a quarter more of a processor, and scenarios that need many ask for them.
+    "commit_interval_ms": 400,
     # Scenarios have a handful of workers, and all share one broker.
     "assignment_partitions": 4,
     "memory_bytes_max": "128MiB",
