@@ -24,6 +24,7 @@ from streamer.topology.graph import (
     TableUpdate,
     Topology,
 )
+from streamer.topology.interval import stands_alone
 from streamer.topology.reach import reaches_windows
 from streamer.topology.serde import Bytes
 from streamer.topology.stores import StoreKind, StoreSpec
@@ -75,6 +76,7 @@ def _store(one: Subtopology, spec: StoreSpec) -> StoreRecord:
         emit=made.emit if made else "commit",
         partition_key=function_name(spec.partition_key) if spec.partition_key else "",
         reaches_windows=made is not None and reaches_windows(made, one),
+        stands_alone=made is not None and stands_alone(made, one),
     )
 
 
@@ -111,6 +113,7 @@ def _nodes(part: PartRecord, numbers: Iterator[int]) -> Iterator[Node]:
                 value=Bytes,
                 windows=_read(store.windows) if store.windows else None,
                 emit=store.emit,
+                stands_alone=store.stands_alone,
             )
             reaching += [made] if store.reaches_windows else []
             yield made

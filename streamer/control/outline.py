@@ -27,7 +27,8 @@ class WindowsRecord(Struct, frozen=True, kw_only=True, omit_defaults=True):
 class StoreRecord(Struct, frozen=True, kw_only=True, omit_defaults=True):
     """A store, and the steps that fill it. `used` says that code of `process` does, which may have
     keys of its own; `partition_key` names the function that says whose a row is then. Results of
-    one that `reaches_windows` come to a windowed aggregation behind it."""
+    one that `reaches_windows` come to a windowed aggregation behind it. Windows of one that
+    `stands_alone` come of records alone, and nothing but results comes of them."""
 
     name: str
     kind: Literal["key-value", "window", "session"]
@@ -37,6 +38,7 @@ class StoreRecord(Struct, frozen=True, kw_only=True, omit_defaults=True):
     emit: Literal["commit", "every", "final"] = "commit"
     partition_key: str = ""
     reaches_windows: bool = False
+    stands_alone: bool = False
 
 
 class PartRecord(Struct, frozen=True, kw_only=True, omit_defaults=True):

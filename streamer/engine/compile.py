@@ -17,7 +17,13 @@ from streamer.engine.process import ProcessOperator
 from streamer.engine.sessions import SessionOperator, closed_sessions, session_fold
 from streamer.engine.sharing import checked, has_immutable_values, keeps_values
 from streamer.engine.sink import Output, SharedTopic, SinkOperator
-from streamer.engine.stateless import BranchOperator, MergeOperator, PassOperator, stateless
+from streamer.engine.stateless import (
+    BranchOperator,
+    IdleOperator,
+    MergeOperator,
+    PassOperator,
+    stateless,
+)
 from streamer.engine.table import JoinOperator, TableOperator
 from streamer.engine.times import StreamTime
 from streamer.engine.windowed import WindowedOperator, closed_windows
@@ -40,6 +46,7 @@ from streamer.topology.graph import (
     Subtopology,
     TableUpdate,
 )
+from streamer.topology.interval import Interval
 from streamer.topology.results import float_results, open_results
 from streamer.topology.serde import Json, MessagePack, Serde
 from streamer.topology.windowed_serde import WindowedKey
@@ -74,7 +81,8 @@ class Entry:
 class Compiler:
     """Makes the operators of one task. `settings` are those of the schema registry, `times` the
     stream times of the windowed aggregations by their stores, `closings` how far some of them had
-    come with passing on what had closed, `passed` rows behind that. `place` names topics."""
+    come with passing on what had closed, `passed` rows behind that. `place` names topics. With an
+    `interval` only its windows are computed: whatever else keeps state stands still."""
 
     application_id: str
     subtopology: Subtopology
@@ -90,6 +98,7 @@ class Compiler:
     place: Callable[[Source | Sink, str], str]
     passed: Mapping[str, Callable[[bytes], bool]] = field(default_factory=dict)
     is_replay: bool = False
+    interval: Interval | None = None
 
     def operators(self) -> dict[int, Operator]:
         """Operators by node number, tied to their children, in topological order."""
@@ -147,7 +156,13 @@ class Compiler:
                 return PassOperator(node.name, self.policy)
             case Sink():
                 return self._sink(node)
+        if self.interval is not None and not self._is_replaced(node):
+            return IdleOperator(node.name, self.policy)
         return self._stateful(node)
+
+    def _is_replaced(self, node: Node) -> bool:
+        assert self.interval is not None
+        return isinstance(node, Aggregate) and node.store.name in self.interval.stores
 
     def _stateful(self, node: Node) -> Operator:
         match node:
@@ -208,6 +223,7 @@ class Compiler:
             operator.windows = node.windows
             operator.time = self.times[node.store.name]
             operator.closer = _closer(self, node, closed_windows)
+            operator.interval = self.interval
         return operator
 
     def _sessions(self, node: Aggregate) -> SessionOperator:

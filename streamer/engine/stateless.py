@@ -10,7 +10,7 @@ from streamer.engine.node import Operator
 from streamer.engine.policy import Policy
 from streamer.topology.graph import Stateless
 
-__all__ = ["BranchOperator", "MergeOperator", "PassOperator", "stateless"]
+__all__ = ["BranchOperator", "IdleOperator", "MergeOperator", "PassOperator", "stateless"]
 
 
 class PassOperator(Operator):
@@ -18,6 +18,13 @@ class PassOperator(Operator):
 
     def run(self, batch: Batch) -> None:
         self.forward(batch)
+
+
+class IdleOperator(Operator):
+    """A node that has no part in this: whatever comes to it ends here."""
+
+    def run(self, batch: Batch) -> None:
+        pass
 
 
 class FunctionOperator(Operator):

@@ -9,6 +9,7 @@ from streamer.engine.aggregate import AggregateOperator
 from streamer.engine.batch import Batch, store_results
 from streamer.engine.closing import Closer, Room
 from streamer.engine.times import StreamTime, present
+from streamer.topology.interval import Interval
 from streamer.topology.windows import HoppingWindows, TumblingWindows
 
 __all__ = ["WindowedOperator", "closed_windows"]
@@ -22,11 +23,13 @@ class WindowedOperator(AggregateOperator):
     What is late or closed goes by the aggregation's own `time`. With `emit="final"` a window's
     result is passed on once, whatever crashes, at the first commits after it closed: the `closer`
     knows how far that has come. A record for it is late from then on, passed on or not.
+    With an `interval` windows that do not begin in it are left as they are.
     """
 
     windows: TumblingWindows | HoppingWindows
     time: StreamTime
     closer: Closer | None = None
+    interval: Interval | None = None
 
     def run(self, batch: Batch) -> None:
         if not len(batch):
@@ -43,6 +46,12 @@ class WindowedOperator(AggregateOperator):
         else:
             rows, starts = self._spread(batch.timestamps)
             batch = batch.spread(rows, keeps_order=self.keeps_order)
+            times = [times[row] for row in rows]
+        if self.interval is not None:
+            rows = [row for row, start in enumerate(starts) if self.interval.has(start)]
+            if not rows:
+                return
+            batch, starts = batch.take(rows), [starts[row] for row in rows]
             times = [times[row] for row in rows]
         batch, starts = self._without_late(batch, starts, times)
         if len(batch):

@@ -34,6 +34,7 @@ from streamer.task.metadata import input_mark
 from streamer.topology.aggregates import GoesOn
 from streamer.topology.declared import named
 from streamer.topology.graph import Aggregate, Sink, Source, Subtopology, Topology
+from streamer.topology.interval import Interval
 from streamer.topology.serde import Bytes, Json
 from streamer.topology.stores import StoreKind, StoreSpec
 
@@ -115,7 +116,7 @@ class Plan:
     """All that pipelines of one worker have in common. `recent_bytes` is for all of its tasks.
     `ahead` is there where topics were grown, and `limits` where another application is followed:
     up to where its partitions may be processed. By that one's id, the `lead`, a registry knows what
-    both write for themselves."""
+    both write for themselves. With an `interval` only its windows are computed."""
 
     topology: Topology
     config: Config
@@ -127,6 +128,7 @@ class Plan:
     ahead: Ahead | None = None
     limits: Callable[[], Mapping[TopicPartition, int]] | None = None
     lead: str = ""
+    interval: Interval | None = None
 
     def crossings(
         self,
@@ -201,6 +203,7 @@ class Plan:
             passed=passed,
             place=self._place,
             is_replay=self.limits is not None,
+            interval=self.interval,
         )
         expiries = {
             spec.name: Expiry(spec, database) for spec in subtopology.stores if _expires(spec)

@@ -112,6 +112,8 @@ class Aggregate(Node):
     input: Serde[Any] | None = None
     windows: Windows | None = None
     emit: Emit = "commit"
+    stands_alone: bool | None = None
+    """What was told of it where this graph is not the whole one; see `interval.py`."""
     kind = "aggregate"
 
     @property

@@ -23,6 +23,7 @@ from streamer.ids import TopicPartition
 from streamer.kafka.admin import Admin
 from streamer.kafka.positions import PositionsReader
 from streamer.record import Headers
+from streamer.topology.interval import Interval
 from streamer.topology.partitions import Partitions
 
 __all__ = ["Brake", "Followed", "Lead", "following", "intervals"]
@@ -43,11 +44,14 @@ _FAR_COMMIT_MS = 10_000
 @dataclass(frozen=True, slots=True)
 class Lead:
     """The group that is followed, and whether that `is_over` for good. Asked by one thread at a
-    time. Results carry the `stamp` behind their headers."""
+    time. Results carry the `stamp` behind their headers. With an `interval` only its windows are
+    computed, and what lies behind the positions of `until` is left for later."""
 
     group: str
     is_over: Callable[[], bool]
     stamp: Headers = field(default_factory=list)
+    interval: Interval | None = None
+    until: Mapping[TopicPartition, int] | None = None
 
 
 class Brake:
@@ -84,8 +88,9 @@ def _behind(at: Mapping[TopicPartition, int], ends: Mapping[TopicPartition, int]
 
 
 class Followed(Closable):
-    """`committed` asks for positions, of those partitions that have some; `ended` is told once it
-    `is_over`. `closing` is set by `close`, and ends what it asks."""
+    """`committed` asks for positions, of those partitions that have some; nobody goes further than
+    `until`, where that is given. `ended` is told once it `is_over`. `closing` is set by `close`,
+    and ends what it asks."""
 
     def __init__(
         self,
@@ -93,6 +98,7 @@ class Followed(Closable):
         places: Iterable[TopicPartition],
         *,
         brake: Brake | None = None,
+        until: Mapping[TopicPartition, int] | None = None,
         closing: threading.Event | None = None,
         is_over: Callable[[], bool] = lambda: False,
         ended: Callable[[], object] = lambda: None,
@@ -102,7 +108,8 @@ class Followed(Closable):
         self._is_over = is_over
         self._ended = ended
         self._nothing: Mapping[TopicPartition, int] = dict.fromkeys(places, 0)
-        self._limits = self._nothing
+        self._live = self._limits = self._nothing
+        self._until = until
         self._closing = closing or threading.Event()
         self.failure: StreamerError | None = None
         # Whether it is over may take seconds to be told, and limits do not wait for that.
@@ -132,9 +139,15 @@ class Followed(Closable):
         """Ask once."""
         found = self._ask()
         # A position that was set back by hand takes nothing back here.
-        self._limits = {
-            place: max(limit, found.get(place, 0)) for place, limit in self._limits.items()
-        }
+        self._live = {place: max(at, found.get(place, 0)) for place, at in self._live.items()}
+        self._limits = self._live
+        if self._until is not None:
+            self._limits = {p: min(at, self._until.get(p, 0)) for p, at in self._live.items()}
+
+    def look_at_lag(self) -> None:
+        """Of the other one, wherever who follows is to stop."""
+        if self._brake is not None:
+            self._brake.look(self._live)
 
     def close(self) -> None:
         self._closing.set()
@@ -149,7 +162,7 @@ class Followed(Closable):
             try:
                 self.look()
                 if self._brake and (self._brake.is_far or looks % _BRAKE_LOOKS == 0):
-                    self._brake.look(self._limits)
+                    self.look_at_lag()
             except StoppedError:
                 return
             except KafkaUnavailableError as error:
@@ -215,6 +228,7 @@ def following(
         lambda: known(live),
         places,
         brake=brake,
+        until=lead.until,
         closing=closes,
         is_over=lead.is_over,
         ended=stopping.set,

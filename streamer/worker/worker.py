@@ -295,6 +295,7 @@ class Worker:
             ahead=read_ahead(self.config, planned, closing),
             limits=self._followed.limits if self._followed else None,
             lead=self._follows.group if self._follows else "",
+            interval=self._follows.interval if self._follows else None,
         )
         around = KafkaSurroundings(
             self.config,

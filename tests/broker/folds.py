@@ -58,11 +58,11 @@ class Conductor:
             output=subprocess.PIPE if output else subprocess.DEVNULL,
         )
 
-    def starts(self, verb: str, operation: str) -> subprocess.Popen[str]:
+    def starts(self, verb: str, operation: str, *given: str) -> subprocess.Popen[str]:
         """A command about a replay that goes on beside what follows."""
         target = f"{APPLICATIONS}.{self._made.module}:app"
         return self._started(
-            "replay", (verb, operation), ("--app", target), output=subprocess.DEVNULL
+            "replay", (verb, operation, *given), ("--app", target), output=subprocess.DEVNULL
         )
 
     def refused(self, *given: str) -> str:

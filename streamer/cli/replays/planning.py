@@ -40,6 +40,22 @@ def add_plan(verbs: Commands) -> argparse.ArgumentParser:
         " (default: with the begin of the input)",
     )
     plan.add_argument(
+        "--to",
+        dest="until",
+        metavar="TIME",
+        help="compute no more than the windows that begin at --from or later and before this; all"
+        " other rows stay as they are (default: everything from there on, up to now)",
+    )
+    plan.add_argument(
+        "--store",
+        dest="stores",
+        action="append",
+        default=[],
+        metavar="NAME",
+        help="with --to: only the windows of this store (again for more; default: of all that have"
+        " windows of which an interval is well defined)",
+    )
+    plan.add_argument(
         "--outputs",
         choices=("off", "side", "on"),
         default="off",
@@ -60,9 +76,17 @@ def add_revert(verbs: Commands) -> argparse.ArgumentParser:
 
 def _plan(arguments: argparse.Namespace) -> int:
     from_ms = time_of(arguments.since, "--from") if arguments.since else None
+    to_ms = time_of(arguments.until, "--to") if arguments.until else None
     topology, config = topology_given(arguments), application(arguments)
     with executing(arguments) as (executor, _display):
-        found = _survey(config, topology, from_ms=from_ms, outputs=arguments.outputs)
+        found = _survey(
+            config,
+            topology,
+            from_ms=from_ms,
+            to_ms=to_ms,
+            stores=arguments.stores,
+            outputs=arguments.outputs,
+        )
         record = _proposed(executor, found, why=arguments.why)
     return _shown(arguments, record, found)
 
@@ -121,6 +145,7 @@ def _plain(record: OperationRecord, found: Survey) -> dict[str, Any]:
         "seconds": cost.seconds,
         "pause_ms": cost.pause_ms,
         "input": _input(found),
+        "windows": _windows(found),
         "base": {
             task: {"snapshot": one.stem, "made_ms": one.as_of_ms, "bytes": one.bytes}
             for task, one in found.asked.base.items()
@@ -128,6 +153,14 @@ def _plain(record: OperationRecord, found: Survey) -> dict[str, Any]:
         "steps": [{"step": one.id, "what": one.summary} for one in record.plan.steps],
         "lost": list(record.plan.lost),
     }
+
+
+def _windows(found: Survey) -> dict[str, Any] | None:
+    interval = found.asked.interval
+    if interval is None:
+        return None
+    stores = list(interval.stores)
+    return {"from_ms": interval.from_ms, "to_ms": interval.to_ms, "stores": stores}
 
 
 def _input(found: Survey) -> list[dict[str, Any]]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import sys
 import time
+from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
     from streamer.config import Config
     from streamer.control.operations import OperationRecord
     from streamer.operations.executor import Executor
+    from streamer.operations.repartition.request import Asked
     from streamer.topology.graph import Topology
 
 __all__ = ["add"]
@@ -94,7 +96,8 @@ def _run(arguments: argparse.Namespace, config: Config, topology: Topology, book
         each = command(arguments, arguments.id, arguments.target, processes=1)
         return supervisor.run_processes(each, config, arguments.processes, may_end=True)
     name = replay_application(topology.application_id, arguments.id)
-    outputs = read_request(books.books().operation(arguments.id).request).outputs
+    asked = read_request(books.books().operation(arguments.id).request)
+    outputs = asked.outputs
     own = replayed(topology, name, outputs=outputs, operation=arguments.id)
     if outputs == "side":
         _make_side_topics(config, topology, arguments.id)
@@ -103,7 +106,38 @@ def _run(arguments: argparse.Namespace, config: Config, topology: Topology, book
         lambda: _is_over(books, arguments.id),
         stamp=[(_HEADER, arguments.id.encode())] if outputs == "on" else [],
     )
-    return run_topology(own, _own(config, name), slot=arguments.slot, follows=lead)
+    own_config = _own(config, name)
+    if asked.interval is not None:
+        stage = _Stage(config, asked, lead.is_over)
+        first = replace(lead, is_over=stage.is_over, interval=asked.interval, until=stage.until)
+        code = run_topology(own, own_config, slot=arguments.slot, follows=first)
+        if not stage.has_come:
+            return code
+    return run_topology(own, own_config, slot=arguments.slot, follows=lead)
+
+
+class _Stage:
+    """The windows of an interval are computed alone, until all tasks are where the snapshots of all
+    other rows stand. Who has not heard of that yet does nothing behind that place, so that workers
+    of both stages do not get in each other's way."""
+
+    def __init__(self, config: Config, asked: Asked, is_over: Callable[[], bool]) -> None:
+        from streamer.kafka.admin import Admin
+
+        self.until = {place: asked.until.get(str(place), 0) for place in asked.input_places}
+        self.has_come = False
+        self._admin = Admin(config)
+        self._origin = asked.origin
+        self._whole_is_over = is_over
+
+    def is_over(self) -> bool:
+        if self._whole_is_over():
+            return True
+        known = self._admin.committed(self._origin, list(self.until))
+        self.has_come = all(
+            place in known and known[place] >= at for place, at in self.until.items() if at
+        )
+        return self.has_come
 
 
 def _make_side_topics(config: Config, topology: Topology, operation: str) -> None:

@@ -29,6 +29,7 @@ from streamer.layout import ApplicationLayout, Mode, SubtopologyLayout
 from streamer.operations.repartition.finals import FinalStore, check_finals, finals_of
 from streamer.operations.repartition.seeds import SeedRecord
 from streamer.topology.graph import Process, Subtopology, Topology
+from streamer.topology.interval import Interval
 from streamer.topology.replayed import Outputs
 from streamer.topology.shape import shape_of
 
@@ -81,6 +82,18 @@ class Asked(Struct, frozen=True, kw_only=True, omit_defaults=True, forbid_unknow
     begin: dict[str, Whole] = {}
     """Where it begins to read, by partition; with their begin where none is named."""
 
+    windows: tuple[Whole, Whole] | None = None
+    """The interval of an application that computes no more than the windows that begin in it, in ms
+    since 1970: from the first, and before the second. It has all other rows of the snapshots of
+    `base`, and of `replaced` stores those of `former`, where these are named: they stand where it
+    begins to read."""
+
+    replaced: tuple[str, ...] = ()
+    former: dict[str, SeedRecord] = {}
+
+    until: dict[str, Whole] = {}
+    """Where those of `base` stand, by partition: from there on it computes all."""
+
     outputs: Outputs = "off"
     """Where what it forwards to topics of others goes: nowhere, to topics of its own, or there."""
 
@@ -91,6 +104,10 @@ class Asked(Struct, frozen=True, kw_only=True, omit_defaults=True, forbid_unknow
     @property
     def application(self) -> str:
         return self.before.application
+
+    @property
+    def interval(self) -> Interval | None:
+        return None if self.windows is None else Interval(*self.windows, self.replaced)
 
     @property
     def parent(self) -> LayoutRecord:

@@ -54,7 +54,7 @@ class Replay(Repartition):
         told = steps_told(asked) | {
             BASE: _base_told(asked),
             REPLAY: f"{asked.origin} reads {', '.join(sorted(asked.inputs))} from"
-            f" {'there' if asked.base else 'the begin'}, and {_WRITES[asked.outputs]}",
+            f" {_begin_told(asked)}, and {_WRITES[asked.outputs]}",
             FORGET: f"delete the topics and groups of {asked.origin}",
         }
         records = asked.expected.records
@@ -102,6 +102,20 @@ def _base_told(asked: Asked) -> str:
     return (
         f"give {asked.origin} the state of {len(asked.base)} snapshots of {moment(oldest)} to"
         f" {moment(newest)}"
+    )
+
+
+def _begin_told(asked: Asked) -> str:
+    if asked.interval is None:
+        return "there" if asked.base else "the begin"
+    interval, begin = asked.interval, "the begin"
+    if asked.former:
+        oldest = min(one.as_of_ms for one in asked.former.values())
+        begin = f"where snapshots of {moment(oldest)} or later stand"
+    return (
+        f"{begin}, computes the windows of {', '.join(interval.stores)} that begin at"
+        f" {moment(interval.from_ms)} or later and before {moment(interval.to_ms)}, and all else"
+        " from where those of the first step stand"
     )
 
 

@@ -21,6 +21,7 @@ from streamer.operations.repartition.finals import check_finals, finals_of
 from streamer.operations.repartition.request import Asked
 from streamer.operations.replay.beginning import Beginning
 from streamer.topology.graph import Aggregate, Source, Subtopology, TableUpdate, Topology
+from streamer.topology.interval import Interval
 from streamer.topology.partitions import external_topics, partitions
 from streamer.topology.replayed import Outputs, replayed
 from streamer.topology.shape import shape_of
@@ -38,10 +39,12 @@ def ask_again(
     compacted: Collection[str] = (),
     base: Callable[[Sequence[FeedPlan]], Beginning] | None = None,
     outputs: Outputs = "off",
+    interval: Interval | None = None,
 ) -> Asked:
     """The state of all subtopologies anew. `layout` is the one that holds, with every subtopology;
     `compacted` are the topics of others of which brokers keep each key's last record alone. With a
-    `base` it begins with snapshots, for the feeds that it is given, and not with the begin.
+    `base` it begins with snapshots, for the feeds that it is given, and not with the begin. With an
+    `interval` the rest is what that base has.
 
     Raises OperationRefusedError for what cannot be read again, and TopologyError where the id is
     too long for another one to be made of it.
@@ -88,6 +91,10 @@ def ask_again(
         base=dict(chosen.seeds),
         bases=tuple(bases),
         begin={str(place): at for place, at in sorted(chosen.begin.items())},
+        windows=None if interval is None else (interval.from_ms, interval.to_ms),
+        replaced=() if interval is None else interval.stores,
+        former=dict(chosen.former),
+        until={str(place): at for place, at in sorted(chosen.until.items())},
         finals=tuple(one for each in topology.subtopologies for one in finals_of(each)),
         one_way=_ONE_WAY,
     )

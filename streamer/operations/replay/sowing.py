@@ -8,6 +8,7 @@ committed: a process that was killed in between begins with the task anew.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from itertools import count
 
 from streamer import failpoints
@@ -21,10 +22,14 @@ from streamer.ids import TaskId, TopicPartition
 from streamer.kafka.api import AbortableError, Committed
 from streamer.operations.repartition.ports import World
 from streamer.operations.repartition.request import Asked
+from streamer.operations.repartition.seeds import SeedRecord
 from streamer.operations.replay.beginning import read_by_task
 from streamer.operations.work import Work
 from streamer.record import RawBatch
+from streamer.store.keys import window_parts
 from streamer.task.metadata import Metadata, input_mark, store_mark
+from streamer.topology.interval import Interval
+from streamer.topology.stores import StoreKind
 
 __all__ = ["is_sown", "sow"]
 
@@ -77,22 +82,53 @@ class _Sower(Closable):
 
     def sow(self, plan: FeedPlan, task: TaskId) -> int:
         """The rows of one task, and then its positions."""
+        asked, interval = self._asked, self._asked.interval
+        if interval is None:
+            inside, rows = self._rows_of(plan, task, asked.base[str(task)])
+        else:
+            now, rows = self._rows_of(
+                plan, task, asked.base[str(task)], kept=_outside(interval), every=True
+            )
+            then, more = Positions(), 0
+            if former := asked.former.get(str(task)):
+                then, more = self._rows_of(plan, task, former, kept=interval.has, every=False)
+            inside, rows = _between(plan, interval, then=then, now=now), rows + more
+        failpoints.hit("replay.after_rows")
+        self.commit(dict.fromkeys(_reads(asked, task), inside))
+        return rows
+
+    def _rows_of(
+        self,
+        plan: FeedPlan,
+        task: TaskId,
+        record: SeedRecord,
+        *,
+        kept: Callable[[int], bool] | None = None,
+        every: bool = True,
+    ) -> tuple[Positions, int]:
+        """Of a snapshot, where it stands and how many. Of stores that are replaced those whose
+        windows are `kept`, by their starts; of others all or, without `every`, none."""
         route_of, rows = routes(plan, ()), 0
-        seed = self._world.snapshot(self._asked.application, task, self._asked.base[str(task)])
+        seed = self._world.snapshot(self._asked.application, task, record)
         try:
             inside = seed.inside()
             for store in plan.stores:
+                is_replaced = store.name in self._asked.replaced
+                if not (every or is_replaced):
+                    continue
                 place = TopicPartition(store.source, task.partition)
                 sowing = Sowing(seed, store.name, place, fed=0)
                 while (batch := sowing.next()) is not None:
+                    if kept is not None and is_replaced:
+                        batch = _those(batch, kept)
+                    if not len(batch):
+                        continue
                     self._send(store.target, batch, route_of[store.source].homes(batch)[1].tolist())
                     rows += len(batch)
                     self._tell(task, len(batch))
         finally:
             seed.close()
-        failpoints.hit("replay.after_rows")
-        self.commit(dict.fromkeys(_reads(self._asked, task), inside))
-        return rows
+        return inside, rows
 
     def commit(self, known: Mapping[TopicPartition, Positions]) -> None:
         """Where each is read from, and what its task knew there."""
@@ -151,6 +187,36 @@ class _Sower(Closable):
             if name in stores
         }
         return Metadata(inside.stream_time_ms, frozenset(marks), times).encode()
+
+
+def _outside(interval: Interval) -> Callable[[int], bool]:
+    return lambda start_ms: not interval.has(start_ms)
+
+
+def _those(batch: RawBatch, kept: Callable[[int], bool]) -> RawBatch:
+    """The rows of windows that are kept: their keys begin with when these do."""
+    rows = [n for n, key in enumerate(batch.keys) if kept(window_parts(key or b"")[0])]
+    return RawBatch(
+        topic=batch.topic,
+        partition=batch.partition,
+        keys=[batch.keys[n] for n in rows],
+        values=[batch.values[n] for n in rows],
+        timestamps=[batch.timestamps[n] for n in rows],
+        offsets=[batch.offsets[n] for n in rows],
+    )
+
+
+def _between(plan: FeedPlan, interval: Interval, *, then: Positions, now: Positions) -> Positions:
+    """What a task knows that computes the interval's windows from where it was `then`, with all
+    else as it is `now`: that stands still meanwhile, and so do its times."""
+    times = {name: time for name, time in then.times.items() if name in interval.stores}
+    for store in plan.stores:
+        if (
+            store.kind in (StoreKind.WINDOW, StoreKind.SESSION)
+            and store.name not in interval.stores
+        ):
+            times[store.name] = now.times.get(store.name, now.stream_time_ms)
+    return replace(then, times=times)
 
 
 def _reads(asked: Asked, task: TaskId) -> list[TopicPartition]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import NamedTuple
@@ -22,9 +23,12 @@ from streamer.operations.replay.beginning import (
     choose_beginning,
     first_hint,
     first_possible_ms,
+    for_interval,
+    moment,
 )
 from streamer.operations.replay.request import ask_again, bases_of, unreachable
 from streamer.topology.graph import Topology
+from streamer.topology.interval import Interval, replaced_stores
 from streamer.topology.partitions import external_topics, partitions
 from streamer.topology.replayed import Outputs
 from streamer.topology.routed import routed
@@ -57,20 +61,33 @@ def _lost(starts: Mapping[TopicPartition, int], hint: str) -> OperationRefusedEr
     )
 
 
+def _check_interval(interval: Interval) -> None:
+    if interval.to_ms <= interval.from_ms:
+        raise OperationRefusedError(
+            f"no window begins at {moment(interval.from_ms)} or later and before"
+            f" {moment(interval.to_ms)}",
+            hint="name a time for its end that is later than that of its begin",
+        )
+
+
 def survey(
     config: Config,
     topology: Topology,
     *,
     number: str,
     from_ms: int | None = None,
+    to_ms: int | None = None,
+    stores: Sequence[str] = (),
     layout_max: int | None = None,
     outputs: Outputs = "off",
 ) -> Survey:
     """From the begin of the input, or from the snapshots that were made by `from_ms` in layouts up
-    to `layout_max`. Raises as `ask_again` and `choose_beginning`, and as `partitions` where layout
-    and topics do not fit.
+    to `layout_max`. With `to_ms` no more than the windows of `stores` that begin in between, of all
+    that have such windows where none is named. Raises as `ask_again` and `choose_beginning`, and as
+    `partitions` where layout and topics do not fit.
     """
-    if config.auto_offset_reset != "earliest" and from_ms is None:
+    now_ms = time.time_ns() // 1_000_000
+    if config.auto_offset_reset != "earliest" and from_ms is None and to_ms is None:
         raise OperationRefusedError(
             f"auto_offset_reset is {config.auto_offset_reset}: the application has not begun at the"
             " begin of its topics, and where it has is not known any more",
@@ -83,6 +100,16 @@ def survey(
     read, _written = external_topics(topology)
     widths = admin.partitions(read)
     planned = partitions(topology, widths, recorded)
+    interval = None
+    if to_ms is not None:
+        interval = Interval(from_ms or 0, to_ms, replaced_stores(topology, stores))
+        _check_interval(interval)
+    elif stores:
+        raise OperationRefusedError(
+            "single stores are computed again for an interval alone: what else a task keeps goes"
+            " on from another place of the input",
+            hint="name the end of the interval, or leave out the stores",
+        )
     policies = admin.topic_settings(read)
     compacted = [t for t, one in policies.items() if "compact" in one.get("cleanup.policy", "")]
     places = [TopicPartition(topic, n) for topic, width in widths.items() for n in range(width)]
@@ -90,21 +117,30 @@ def survey(
     reach = {place: Bounds(starts[place], ends[place]) for place in places}
 
     def base(plans: Sequence[FeedPlan]) -> Beginning:
-        assert from_ms is not None
-        chosen = choose_beginning(
-            config, plans, planned.layout, at_ms=from_ms, bounds=reach, layout_max=layout_max
-        )
+        def choose(at_ms: int) -> Beginning:
+            return choose_beginning(
+                config, plans, planned.layout, at_ms=at_ms, bounds=reach, layout_max=layout_max
+            )
+
+        if interval is None:
+            assert from_ms is not None
+            chosen = choose(from_ms)
+        else:
+            is_whole = config.auto_offset_reset == "earliest" and not any(starts.values())
+            chosen = for_interval(choose, interval, now_ms=now_ms, is_whole=is_whole)
         # Tasks that keep nothing have nothing to be computed again.
         live = admin.committed(config.application_id, set(places) - chosen.begin.keys())
-        return replace(chosen, begin=live | dict(chosen.begin))
+        until = live | dict(chosen.until) if interval is not None else {}
+        return replace(chosen, begin=live | dict(chosen.begin), until=until)
 
     asked = ask_again(
         topology,
         planned.layout,
         number=number,
         compacted=compacted,
-        base=None if from_ms is None else base,
+        base=None if from_ms is None and interval is None else base,
         outputs=outputs,
+        interval=interval,
     )
     if lost := unreachable(starts, asked.begin):
         hint = _NO_SNAPSHOTS

@@ -25,6 +25,26 @@ def test_what_is_not_committed_of_is_not_read_at_all() -> None:
     assert one.limits() == {A: 5, B: 2}, "what was done is not taken back"
 
 
+def test_nobody_goes_further_than_a_stage_of_it_does() -> None:
+    committed = {A: 5, B: 2}
+    one = Followed(lambda: committed, [A, B], until={A: 4})
+    one.look()
+    assert one.limits() == {A: 4, B: 0}
+    committed |= {A: 9}
+    one.look()
+    assert one.limits() == {A: 4, B: 0}
+
+
+def test_what_is_far_behind_is_told_by_the_live_one_and_not_by_the_stage() -> None:
+    live: list[object] = []
+    brake = Brake(dict, dict, lag_max=0)
+    one = Followed(lambda: {A: 9}, [A], brake=brake, until={A: 4})
+    brake.look = live.append  # type: ignore[method-assign]
+    one.look()
+    one.look_at_lag()
+    assert live == [{A: 9}]
+
+
 @pytest.mark.slow
 def test_brokers_that_are_away_are_waited_for_and_a_mistake_is_told() -> None:
     answers = iter(

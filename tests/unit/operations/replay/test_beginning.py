@@ -14,15 +14,18 @@ from streamer.errors import OperationRefusedError
 from streamer.ids import TaskId, TopicPartition
 from streamer.kafka.changelog import Bounds
 from streamer.layout import ApplicationLayout
+from streamer.operations.repartition.seeds import SeedRecord
 from streamer.operations.replay import beginning as module
 from streamer.operations.replay.beginning import (
     Beginning,
     choose_beginning,
     first_hint,
     first_possible_ms,
+    for_interval,
 )
 from streamer.operations.replay.request import ask_again
 from streamer.snapshot.manifest import Manifest, Position
+from streamer.topology.interval import Interval
 from tests.unit.operations.repartition.front import NAME
 from tests.unit.operations.repartition.rig import INPUT, counting, planned
 from tests.unit.operations.replay.rig import totals
@@ -111,6 +114,44 @@ def chosen(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Any:
         return found[-1]
 
     return choose
+
+
+SEED = SeedRecord(
+    repository="file:///snapshots", layout=1, stem="one", positions={}, as_of_ms=1, bytes=1
+)
+OLDER = SeedRecord(
+    repository="file:///snapshots", layout=1, stem="none", positions={}, as_of_ms=0, bytes=1
+)
+INTERVAL = Interval(1_000, 2_000, ("hourly",))
+PLACE = TopicPartition(INPUT, 0)
+
+
+def test_an_interval_has_the_newest_rows_and_windows_that_were_there_at_its_begin() -> None:
+    asked: list[int] = []
+
+    def choose(at_ms: int) -> Beginning:
+        asked.append(at_ms)
+        return (
+            Beginning({"0_0": SEED}, {PLACE: 9})
+            if at_ms > 1_000
+            else Beginning({"0_0": OLDER}, {PLACE: 4})
+        )
+
+    found = for_interval(choose, INTERVAL, now_ms=5_000, is_whole=False)
+    assert asked == [5_000, 1_000]
+    assert found == Beginning({"0_0": SEED}, {PLACE: 4}, former={"0_0": OLDER}, until={PLACE: 9})
+
+
+def test_one_older_than_all_snapshots_begins_with_the_input_where_that_is_whole() -> None:
+    def choose(at_ms: int) -> Beginning:
+        if at_ms > 1_000:
+            return Beginning({"0_0": SEED}, {PLACE: 9})
+        raise OperationRefusedError("none that old", hint="")
+
+    found = for_interval(choose, INTERVAL, now_ms=5_000, is_whole=True)
+    assert found == Beginning({"0_0": SEED}, {PLACE: 0}, until={PLACE: 9})
+    with pytest.raises(OperationRefusedError, match="none that old"):
+        for_interval(choose, INTERVAL, now_ms=5_000, is_whole=False)
 
 
 def test_the_newest_of_each_task_that_was_made_by_then(chosen: Any) -> None:
