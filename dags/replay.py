@@ -5,6 +5,10 @@ the application goes on; they write no results, or where *Results* says. What th
 compared with the live state, and takes its place in a pause of seconds. Somebody is always asked,
 and twice: for the plan, and with the differences.
 
+With *To*, only the windows that begin between *From* and it take their place; all other rows stay.
+So does each run of a backfill (*Trigger*, *Backfill*): its interval is the windows to replace, and
+they wait for each other.
+
 - `plan` looks at layout, topics and workers. *It is refused*: the input does not reach back so far,
   no snapshot is old enough, or something of the application cannot be computed again: the message
   says what.
@@ -26,7 +30,8 @@ and twice: for the plan, and with the differences.
 
 To stop it before the switch: the DAG `cancel_operation`, or `streamer replay cancel ID`.
 
-The same from the command line: `streamer replay plan --app APP`, then
+The same from the command line: `streamer replay plan --app APP`, for an interval with
+`--from TIME --to TIME`; then
 `streamer replay apply ID --app APP`; `streamer replay diff ID --app APP` compares, and
 `streamer replay switch ID --app APP` goes on with it.
 """
@@ -35,13 +40,13 @@ from airflow.sdk import DAG
 
 from streamer_airflow.factory import Application, for_each_application
 from streamer_airflow.operators.approval import OperationApproval
-from streamer_airflow.operators.operation import PlanOperator
 from streamer_airflow.operators.replays import DiffOperator, ReadAgainOperator, ReplayApproval
 from streamer_airflow.operators.settle import SettleOperator
 from streamer_airflow.operators.stages import StageOperator
+from streamer_airflow.operators.turns import TurnPlanOperator
 
 KIND = "replay"
-TAKES = ("since", "outputs")
+TAKES = ("since", "until", "stores", "outputs")
 COMMAND = "streamer replay apply {id} --app {application}"
 SWITCH = "streamer replay switch {id} --app {application}"
 NOTE = (
@@ -53,14 +58,16 @@ NOTE = (
 def build(application: Application) -> DAG:
     params = {
         "since": application.since(),
+        "until": application.until(),
+        "stores": application.stores(),
         "outputs": application.outputs(),
         "code": application.code(),
         "processes": application.processes(),
         "answer_hours": application.answer_hours(),
         "work_hours": application.work_hours(12),
     }
-    with application.dag("replay", doc=__doc__, params=params) as dag:
-        plan = PlanOperator(task_id="plan", kind=KIND, takes=TAKES)
+    with application.dag("replay", doc=__doc__, params=params, intervals=True) as dag:
+        plan = TurnPlanOperator(task_id="plan", kind=KIND, takes=TAKES)
         approve = OperationApproval(
             task_id="approve", kind=KIND, takes=TAKES, mode="", command=COMMAND, note=NOTE
         )

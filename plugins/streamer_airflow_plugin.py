@@ -1,5 +1,6 @@
-"""What Airflow loads of Streamer: the page, and its places in the UI. Nothing else is here: Airflow
-imports every file of the plugins folder that `.airflowignore` leaves, under its bare name."""
+"""What Airflow loads of Streamer: the page, its places in the UI, a timetable. Nothing else is
+here: Airflow imports every file of the plugins folder that `.airflowignore` leaves, under its bare
+name."""
 
 from __future__ import annotations
 
@@ -9,6 +10,7 @@ from urllib.parse import urlsplit
 from airflow.configuration import conf
 from airflow.plugins_manager import AirflowPlugin
 
+from streamer_airflow.intervals import OnDemandIntervals
 from streamer_airflow.web.app import create
 
 # Where a proxy serves Airflow below a path, frames need it too.
@@ -33,9 +35,13 @@ _VIEWS: list[Any] = [
 ]
 
 
+_TIMETABLES: list[Any] = [OnDemandIntervals]
+
+
 class StreamerPlugin(AirflowPlugin):
     """The page of all applications in the navigation, and the operations of a run beside it."""
 
     name = "streamer"
     fastapi_apps = _APPS
+    timetables = _TIMETABLES
     external_views = _VIEWS

@@ -17,6 +17,7 @@ from typing import Any
 
 from airflow.sdk import DAG, Param
 
+from streamer_airflow.intervals import OnDemandIntervals
 from streamer_airflow.limits import most
 from streamer_airflow.operators.operation import RETRIES, RETRY_DELAY
 from streamer_airflow.settings import (
@@ -26,12 +27,15 @@ from streamer_airflow.settings import (
     connections,
     has_schedules,
     heavy_queue,
+    replay_interval,
 )
 
 __all__ = ["Application", "for_each_application"]
 
 # Any day: what lies between it and today is never made up for.
 _BEGIN = datetime(2026, 1, 1, tzinfo=UTC)
+# A backfill has no interval before it.
+_BEGIN_OF_BACKFILLS = datetime(2000, 1, 1, tzinfo=UTC)
 # Each of them but one is refused by its first task, or waits for an answer.
 _RUNS_BY_HAND = 8
 # A form is read by people; a large application has thousands of tasks.
@@ -52,18 +56,20 @@ class Application:
         doc: str,
         params: dict[str, Param],
         schedule: str | None = None,
+        intervals: bool = False,
         **given: Any,
     ) -> DAG:
         """A DAG of this application: `name` for the connection streamer_default, and the
         connection's behind it for others. One run at a time where it has a schedule, whose runs
         wait for each other; what people trigger is refused by the application's own lock, at once
-        and with who holds it."""
+        and with who holds it. With `intervals` Airflow's dialog for backfills makes runs of it."""
+        timetable = OnDemandIntervals(replay_interval(), timezone="UTC") if intervals else None
         return DAG(
             name if self.conn_id == DEFAULT else f"{name}__{self.conn_id}",
             description=doc.strip().splitlines()[0].strip("# ."),
             doc_md=doc,
-            schedule=schedule if has_schedules() else None,
-            start_date=_BEGIN,
+            schedule=timetable or (schedule if has_schedules() else None),
+            start_date=_BEGIN_OF_BACKFILLS if intervals else _BEGIN,
             catchup=False,
             max_active_runs=1 if schedule else _RUNS_BY_HAND,
             # What is triggered by hand shall run; schedules have a switch of their own.
@@ -166,7 +172,19 @@ class Application:
             title="From",
             section="What",
             description_md="A time such as `2026-01-31T12:00Z`: begin with the newest snapshots"
-            " made by then. Empty: with the begin of the input.",
+            " made by then. Empty: with the begin of the input, or in a backfill of the interval.",
+        )
+
+    def until(self) -> Param:
+        return Param(
+            "",
+            type="string",
+            pattern=r"^$|^\d{4}-\d{2}-\d{2}T\d{2}:\d{2}(:\d{2})?(Z|[+-]\d{2}:\d{2})$",
+            title="To",
+            section="What",
+            description_md="A time: no more than the windows that begin at *From* or later and"
+            " before this are computed, all other rows stay as they are. Empty: everything, up to"
+            " now; or in a backfill up to the end of the interval.",
         )
 
     def outputs(self) -> Param:

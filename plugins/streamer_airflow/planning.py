@@ -130,7 +130,9 @@ def _written(
             config,
             told_topology(config),
             number=name,
-            from_ms=_time_ms(asked.wanted.get("since") or ""),
+            from_ms=_time_ms(asked.wanted.get("since") or "", "From"),
+            to_ms=_time_ms(asked.wanted.get("until") or "", "To"),
+            stores=asked.wanted.get("stores") or (),
             outputs=asked.wanted.get("outputs") or "off",
         ).asked.plain()
     else:
@@ -148,7 +150,7 @@ def _layouts(config: Config, wanted: Mapping[str, Any], name: str) -> dict[str, 
     ).plain()
 
 
-def _time_ms(text: str) -> int | None:
+def _time_ms(text: str, field: str) -> int | None:
     """Milliseconds since 1970; None for no time. Raises ConfigError."""
     if not text:
         return None
@@ -156,7 +158,7 @@ def _time_ms(text: str) -> int | None:
         return int(datetime.fromisoformat(text).timestamp() * 1000)
     except ValueError as error:
         raise ConfigError(
-            f"From: {text!r} is not a time", hint="write one such as 2026-01-31T12:00Z"
+            f"{field}: {text!r} is not a time", hint="write one such as 2026-01-31T12:00Z"
         ) from error
 
 

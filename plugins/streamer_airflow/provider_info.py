@@ -26,6 +26,11 @@ _OPTIONS = {
         "streamer_default",
     ),
     "schedules": ("Whether DAGs run by their schedules; off, they run when triggered.", "False"),
+    "replay_interval": (
+        "How long the intervals of a backfill of the DAG replay are, as cron has it: of their"
+        " windows each is computed once more by itself.",
+        "@daily",
+    ),
     "heavy_queue": (
         "Queue of tasks that read whole snapshots or copy changelogs. Empty: the default queue.",
         "",

@@ -15,7 +15,9 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from airflow.sdk import Context
 
-__all__ = ["Asked", "asked_by", "conductor_of", "operation_id"]
+__all__ = ["Asked", "asked_by", "conductor_of", "is_backfill", "operation_id"]
+
+_BACKFILL = "backfill"
 
 
 def operation_id(kind: str, *parts: str) -> str:
@@ -49,6 +51,11 @@ class Asked:
         return int(number) if is_own else 0
 
     @property
+    def of_backfills(self) -> str:
+        """With what `why` begins of all runs of backfills of the DAG."""
+        return _named(self.dag, f"{_BACKFILL}__")
+
+    @property
     def why(self) -> str:
         """For the operation's record: who looks later finds the run."""
         return _named(self.dag, self.run) + (f", {self.stage}" * bool(self.stage))
@@ -68,4 +75,21 @@ def asked_by(context: Context, kind: str, wanted: Mapping[str, Any], *, stage: s
     """What a task instance asks for. Mapped ones have a `stage` of their own, which is what they
     are about, and never their index: the same form in another order is the same work."""
     task = context["ti"]
-    return Asked(kind, task.dag_id, task.run_id, stage, dict(wanted))
+    return Asked(kind, task.dag_id, task.run_id, stage, _within(context, wanted))
+
+
+def is_backfill(context: Context) -> bool:
+    """Whether the run was made by Airflow's backfill."""
+    run = context.get("dag_run")
+    return run is not None and str(getattr(run.run_type, "value", run.run_type)) == _BACKFILL
+
+
+def _within(context: Context, wanted: Mapping[str, Any]) -> dict[str, Any]:
+    """A run of a backfill is about its interval, where the form names no other."""
+    found = dict(wanted)
+    has_form = "since" in found and "until" in found
+    begin, end = context.get("data_interval_start"), context.get("data_interval_end")
+    names_none = has_form and not (found["since"] or found["until"])
+    if names_none and is_backfill(context) and begin is not None and end is not None:
+        found |= {"since": begin.isoformat(), "until": end.isoformat()}
+    return found

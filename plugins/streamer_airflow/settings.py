@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from airflow.sdk import conf
 
-__all__ = ["Choices", "choices", "connections", "has_schedules", "heavy_queue"]
+__all__ = ["Choices", "choices", "connections", "has_schedules", "heavy_queue", "replay_interval"]
 
 _SECTION = "streamer"
 DEFAULT = "streamer_default"
@@ -37,6 +37,11 @@ def has_schedules() -> bool:
     """Whether DAGs run by themselves: AIRFLOW__STREAMER__SCHEDULES. One of them deletes, so none
     does before somebody says so."""
     return bool(conf.getboolean(_SECTION, "schedules", fallback=False))
+
+
+def replay_interval() -> str:
+    """How long the intervals of a backfill of `replay` are: AIRFLOW__STREAMER__REPLAY_INTERVAL."""
+    return str(conf.get(_SECTION, "replay_interval", fallback="") or "@daily")
 
 
 def heavy_queue() -> str:

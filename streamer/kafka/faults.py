@@ -87,7 +87,7 @@ def translated(exception: KafkaException, what: str, *needed: Right) -> Streamer
     code = error.code()
     text = f"{what}: {error.str()}"
     if _is_of_results(error):
-        needed = ()
+        needed = tuple(right for right in needed if right.operation == "Write")
     refused = refusal(error, what, *needed)
     if refused is not None and (needed or not error.txn_requires_abort()):
         # Without `needed` it may be any topic of the transaction, which the next try tells.

@@ -81,6 +81,8 @@ def test_a_call_that_is_told_of_topics_written_before_it_is_not_what_was_denied(
     assert isinstance(problem, AbortableError)
     problem.__cause__ = KafkaException(denied)
     assert is_denied_topic(problem)
+    problem = translated(KafkaException(denied), "writing", on_topics("Write", ["out"]))
+    assert "Write on topic out is not granted" in str(problem)
 
 
 def test_a_denied_transactional_id_is_no_fence() -> None:

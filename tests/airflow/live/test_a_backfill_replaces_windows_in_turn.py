@@ -1,0 +1,125 @@
+"""A backfill of `replay`, as its dialog makes it: the windows of two intervals are computed
+once more, one run after the other; those behind them stay as they are."""
+
+from __future__ import annotations
+
+import os
+import time
+import uuid
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from demo.airflow import LocalAirflow, Run, Runs
+from demo.airflow.connection import body, store
+from streamer.config import Config
+from tests.airflow.live.conftest import SETTINGS
+from tests.broker.applications.mended import BAD
+from tests.broker.applications.spans import SPAN_MS
+from tests.broker.conftest import Kafka, wait_until
+from tests.broker.snapshots import Snapshots
+from tests.broker.workers import ROOT, Application
+from tests.thorough import thorough
+
+pytestmark = [pytest.mark.broker, pytest.mark.long, pytest.mark.timeout(2_400), thorough]
+
+MINUTE_MS = 60_000
+CODE = "again_for_the_backfill"
+RUN_S = 900.0
+
+
+@pytest.fixture
+def made(kafka: Kafka, tmp_path: Path) -> Iterator[Application]:
+    one = Application(
+        kafka,
+        f"backfilled-{uuid.uuid4().hex[:8]}",
+        "spans",
+        tmp_path,
+        snapshot_repository=f"file://{tmp_path / 'snapshots'}",
+    )
+    kafka.create(*(one.topic(name) for name in ("in", "totals", "spans")), partitions=2)
+    yield one
+    one.close()
+
+
+@pytest.fixture
+def airflow(made: Application, tmp_path: Path) -> Iterator[LocalAirflow]:
+    (tmp_path / f"{CODE}.py").write_text(
+        f"import os\nos.environ['STREAMER_TEST_APPLICATION'] = {made.name!r}\n"
+        "from tests.broker.applications.spans import app\n"
+    )
+    ours = ("STREAMER_", "AIRFLOW")
+    base = {name: value for name, value in os.environ.items() if not name.startswith(ours)}
+    base["PYTHONPATH"] = os.pathsep.join(map(str, (tmp_path, ROOT)))
+    given = SETTINGS | {"streamer.replay_interval": "* * * * *"}
+    with LocalAirflow(settings=given, base=base) as running:
+        running.wait_for_dags({"replay"})
+        config = Config(
+            application_id=made.name,
+            bootstrap_servers=made.kafka.bootstrap_servers,
+            snapshot_repository=str(made.settings["snapshot_repository"]),
+        )
+        store(running.api(), body(config))
+        Runs(running.api()).unpause("replay")
+        yield running
+
+
+def counts(worker: Any) -> dict[int, int]:
+    """How often records of the one key were counted, by the window's start."""
+    found = worker.get("/stores/spans?from=0&to=9999999999999&limit=10000")
+    assert not found["missing"]
+    return {row["start_ms"]: row["value"]["count"] for row in found["rows"]}
+
+
+def iso(time_ms: int) -> str:
+    return time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(time_ms / 1000))
+
+
+def test_each_interval_is_replaced_by_its_run(made: Application, airflow: LocalAirflow) -> None:
+    first = time.time_ns() // 1_000_000 // MINUTE_MS * MINUTE_MS - 10 * MINUTE_MS
+    starts = [first + at for at in range(0, 3 * MINUTE_MS, 2 * SPAN_MS)]
+    made.environment = {BAD: "1"}
+    worker = made.worker()
+    for start in starts:
+        made.kafka.produce(made.topic("in"), [("ann", "1")] * 5, timestamp_ms=start)
+    made.wait_until_done(made.topic("in"), watch=[worker])
+    assert counts(worker) == dict.fromkeys(starts, 10)
+    assert worker.stop() == 0
+    made.environment = {}
+    worker = made.worker()
+    worker.wait_started(2)
+    Snapshots(made).run("create")
+
+    api, runs = airflow.api(), Runs(airflow.api())
+    given = {
+        "dag_id": "replay",
+        "from_date": iso(first),
+        "to_date": iso(first + MINUTE_MS),
+        "dag_run_conf": {"code": f"{CODE}:app", "stores": ["spans"]},
+        "max_active_runs": 10,
+    }
+    shown = api.post("/backfills/dry_run", given)
+    assert shown["total_entries"] == 2
+    api.post("/backfills", given)
+    wait_until(lambda: len(of(api)) == 2, timeout=RUN_S, what="both runs")
+    made_ones, deadline = of(api), time.monotonic() + RUN_S
+    while {runs.state(one) for one in made_ones} - {"success", "failed"}:
+        assert time.monotonic() < deadline, [runs.tasks(one) for one in made_ones]
+        for one in made_ones:
+            for approval in runs.approvals(one):
+                time.sleep(4)
+                runs.answer(one, approval)
+        time.sleep(1)
+    for one in made_ones:
+        logs = [runs.log(one, task) for task in runs.tasks(one) if task.state == "failed"]
+        assert runs.state(one) == "success", "\n".join(logs)[-4_000:]
+    worker.wait_started(2)
+    mended = [start for start in starts if start < first + 2 * MINUTE_MS]
+    assert counts(worker) == dict.fromkeys(starts, 10) | dict.fromkeys(mended, 5)
+    assert worker.stop() == 0
+
+
+def of(api: Any) -> list[Run]:
+    return [Run("replay", one["dag_run_id"]) for one in api.get("/dags/replay/dagRuns")["dag_runs"]]
