@@ -43,7 +43,7 @@ from streamer_airflow.operators.approval import OperationApproval
 from streamer_airflow.operators.replays import DiffOperator, ReadAgainOperator, ReplayApproval
 from streamer_airflow.operators.settle import SettleOperator
 from streamer_airflow.operators.stages import StageOperator
-from streamer_airflow.operators.turns import TurnPlanOperator
+from streamer_airflow.operators.turns import ReplayPlanOperator
 
 KIND = "replay"
 TAKES = ("since", "until", "stores", "outputs")
@@ -67,7 +67,7 @@ def build(application: Application) -> DAG:
         "work_hours": application.work_hours(12),
     }
     with application.dag("replay", doc=__doc__, params=params, intervals=True) as dag:
-        plan = TurnPlanOperator(task_id="plan", kind=KIND, takes=TAKES)
+        plan = ReplayPlanOperator(task_id="plan", kind=KIND, takes=TAKES)
         approve = OperationApproval(
             task_id="approve", kind=KIND, takes=TAKES, mode="", command=COMMAND, note=NOTE
         )

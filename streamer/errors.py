@@ -31,6 +31,7 @@
     │   └── SnapshotMismatchError  1   of another application, task, layout, format or changelog
     ├── SandboxError              1   the embedded Kafka could not be fetched, started or stopped
     ├── OperationRefusedError     3   nothing was changed
+    │   └── SnapshotNeededError   3   it can be done once a snapshot of this layout was made
     ├── UnfinishedError           1   what was asked for stands, and cannot be done at present
     └── InvariantError            1   our own mistake: stop at once, the changelog makes that safe
 
@@ -254,6 +255,10 @@ class OperationRefusedError(StreamerError):
     """The request was understood and refused; nothing was changed."""
 
     exit_code = 3
+
+
+class SnapshotNeededError(OperationRefusedError):
+    """What is asked for begins with the state as it is, of which there is no snapshot."""
 
 
 class UnfinishedError(StreamerError):

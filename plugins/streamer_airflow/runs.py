@@ -55,6 +55,11 @@ class Asked:
         """With what `why` begins of all runs of backfills of the DAG."""
         return _named(self.dag, f"{_BACKFILL}__")
 
+    def is_own(self, why: str) -> bool:
+        """Whether that is said of an operation of this run, of whatever stage."""
+        own = _named(self.dag, self.run)
+        return why == own or why.startswith(f"{own}, ")
+
     @property
     def why(self) -> str:
         """For the operation's record: who looks later finds the run."""

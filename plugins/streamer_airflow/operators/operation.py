@@ -32,6 +32,7 @@ from streamer_airflow.triggers.operation import OperationTrigger
 if TYPE_CHECKING:
     from airflow.sdk import Context
 
+    from streamer.config import Config
     from streamer.control.operations import OperationRecord, StepRecord
     from streamer.operations.executor import Executor
 
@@ -110,7 +111,7 @@ class PlanOperator(StreamerOperator):
         with translated():
             config, asked = self.hook.config(), self.asked(context)
             with with_nearest_names(config, asked.wanted), executor_of(config) as executor:
-                record = planned(executor, config, asked)
+                record = self._planned(executor, config, asked, conductor_of(context))
         if record is None:
             raise AirflowSkipException("nothing is to be done: the log says who holds what back")
         show_link(context, self, record.id)
@@ -119,6 +120,11 @@ class PlanOperator(StreamerOperator):
         for number, step in enumerate(record.plan.steps, 1):
             self.log.info("step %d, %s: %s", number, step.id, step.summary)
         return told(record)
+
+    def _planned(
+        self, executor: Executor, config: Config, asked: Asked, _conductor: str
+    ) -> OperationRecord | None:
+        return planned(executor, config, asked)
 
 
 class OperationOperator(StreamerOperator):

@@ -225,10 +225,11 @@ class SnapshotSeed(Closable):
     def _check(self, what: str, inside: Positions) -> None:
         """It stands where its manifest says, and the state in it is as young."""
         for store, at in self._record.positions.items():
-            if inside.changelogs.get(store) != at:
+            # Of a store that nothing was written to, nothing is noted.
+            found = inside.changelogs.get(store, 0)
+            if found != at:
                 raise SnapshotDamagedError(
-                    f"{what} says that {store} stands at {at}, and inside it stands at"
-                    f" {inside.changelogs.get(store)}",
+                    f"{what} says that {store} stands at {at}, and inside it stands at {found}",
                     hint="it was made wrong: cancel the operation, make a new one, and plan anew",
                 )
         kept_ms = int(changelog_settings(self._config)["delete.retention.ms"])

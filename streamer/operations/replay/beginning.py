@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 
 from streamer.config import Config
-from streamer.errors import OperationRefusedError
+from streamer.errors import OperationRefusedError, SnapshotNeededError
 from streamer.feed.plan import FeedPlan
 from streamer.ids import Layout, TaskId, TopicPartition, changelog_topic
 from streamer.kafka.changelog import Bounds
@@ -67,12 +67,16 @@ def choose_beginning(
     at_ms: int,
     bounds: Mapping[TopicPartition, Bounds],
     layout_max: int | None = None,
+    is_current: bool = False,
 ) -> Beginning:
     """Of each task that keeps state the newest snapshot that was made at `at_ms` or before, by its
-    maker's clock, in this layout or before. `bounds` are those of the input.
+    maker's clock, in this layout or before; with `is_current` in this one alone, which has the
+    state as it is: a replay has put another one in the place of that of a layout before it.
+    `bounds` are those of the input.
 
     Raises OperationRefusedError where a task has none from which can be gone on, with the first
-    time that will do for all, and RepositoryError.
+    time that will do for all, SnapshotNeededError where it has none that is current, and
+    RepositoryError.
     """
     if not config.snapshot_repository:
         raise OperationRefusedError(
@@ -82,9 +86,17 @@ def choose_beginning(
     seeds: dict[str, SeedRecord] = {}
     begin: dict[TopicPartition, int] = {}
     with open_repository(config, config.snapshot_repository) as repository:
-        looks = _looks(repository, plans, layout, bounds=bounds, layout_max=layout_max)
+        looks = _looks(
+            repository, plans, layout, bounds=bounds, layout_max=layout_max, is_current=is_current
+        )
         for look in looks:
             manifest = look.newest(at_ms)
+            if manifest is None and is_current:
+                raise SnapshotNeededError(
+                    f"task {look.task} has no snapshot in {repository.address} of its state in the"
+                    f" layout that holds: {look.why_none(at_ms)}",
+                    hint="make one of all tasks: streamer snapshot create",
+                )
             if manifest is None:
                 raise OperationRefusedError(
                     f"task {look.task} has no snapshot in {repository.address} that was made by"
@@ -97,15 +109,16 @@ def choose_beginning(
 
 
 def for_interval(
-    choose: Callable[[int], Beginning], interval: Interval, *, now_ms: int, is_whole: bool
+    choose: Callable[..., Beginning], interval: Interval, *, now_ms: int, is_whole: bool
 ) -> Beginning:
     """All rows but those of the interval's windows from the newest snapshots there are, and these
     from the newest that were made by its begin; or from the input alone, where that `is_whole` and
-    no snapshot is so old. `choose` takes the time by which snapshots were made, in ms since 1970.
+    no snapshot is so old. `choose` takes the time by which snapshots were made, in ms since 1970,
+    and `is_current`, as `choose_beginning` does.
 
     Raises as it does.
     """
-    newest = choose(now_ms)
+    newest = choose(now_ms, is_current=True)
     try:
         oldest = choose(min(interval.from_ms, now_ms))
     except OperationRefusedError:
@@ -148,6 +161,7 @@ def _looks(
     *,
     bounds: Mapping[TopicPartition, Bounds],
     layout_max: int | None = None,
+    is_current: bool = False,
 ) -> list[_Look]:
     """Of each task at the shelves of its layout and of those before it, the last one first."""
     plans = list(plans)
@@ -159,8 +173,9 @@ def _looks(
     found = []
     for plan in plans:
         most = plan.source.layout if layout_max is None else layout_max
+        least = plan.source.layout if is_current else 0
         for task in plan.tasks:
-            own = [shelf for shelf in shelves[task] if shelf.layout <= most]
+            own = [shelf for shelf in shelves[task] if least <= shelf.layout <= most]
             reads = read_by_task(layout, task)
             found.append(_Look(repository, plan, task, shelves=own, bounds=bounds, reads=reads))
     return found

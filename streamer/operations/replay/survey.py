@@ -117,9 +117,15 @@ def survey(
     reach = {place: Bounds(starts[place], ends[place]) for place in places}
 
     def base(plans: Sequence[FeedPlan]) -> Beginning:
-        def choose(at_ms: int) -> Beginning:
+        def choose(at_ms: int, *, is_current: bool = False) -> Beginning:
             return choose_beginning(
-                config, plans, planned.layout, at_ms=at_ms, bounds=reach, layout_max=layout_max
+                config,
+                plans,
+                planned.layout,
+                at_ms=at_ms,
+                bounds=reach,
+                layout_max=layout_max,
+                is_current=is_current,
             )
 
         if interval is None:

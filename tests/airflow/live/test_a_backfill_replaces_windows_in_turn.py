@@ -46,16 +46,17 @@ def made(kafka: Kafka, tmp_path: Path) -> Iterator[Application]:
 
 @pytest.fixture
 def airflow(made: Application, tmp_path: Path) -> Iterator[LocalAirflow]:
-    (tmp_path / f"{CODE}.py").write_text(
-        f"import os\nos.environ['STREAMER_TEST_APPLICATION'] = {made.name!r}\n"
-        "from tests.broker.applications.spans import app\n"
-    )
     ours = ("STREAMER_", "AIRFLOW")
     base = {name: value for name, value in os.environ.items() if not name.startswith(ours)}
-    base["PYTHONPATH"] = os.pathsep.join(map(str, (tmp_path, ROOT)))
     given = SETTINGS | {"streamer.replay_interval": "* * * * *"}
     with LocalAirflow(settings=given, base=base) as running:
         running.wait_for_dags({"replay"})
+        # Where tasks of this Airflow are begun.
+        (running.home / f"{CODE}.py").write_text(
+            f"import os, sys\nsys.path.insert(0, {str(ROOT)!r})\n"
+            f"os.environ['STREAMER_TEST_APPLICATION'] = {made.name!r}\n"
+            "from tests.broker.applications.spans import app\n"
+        )
         config = Config(
             application_id=made.name,
             bootstrap_servers=made.kafka.bootstrap_servers,

@@ -11,8 +11,10 @@ import pytest
 from airflow.sdk.exceptions import TaskDeferred
 from airflow.timetables.base import DataInterval, TimeRestriction
 
+from streamer.errors import SnapshotNeededError
 from streamer_airflow.intervals import OnDemandIntervals
-from streamer_airflow.operators.turns import TurnPlanOperator
+from streamer_airflow.operators.operation import PlanOperator
+from streamer_airflow.operators.turns import ReplayPlanOperator
 from streamer_airflow.runs import Asked, asked_by, is_backfill
 from tests.airflow.unit.rig import Rig, context
 
@@ -55,9 +57,9 @@ def test_the_scheduler_has_no_runs_of_it_and_a_backfill_has() -> None:
 
 
 @pytest.fixture
-def plans(rig: Rig, monkeypatch: pytest.MonkeyPatch) -> TurnPlanOperator:
+def plans(rig: Rig, monkeypatch: pytest.MonkeyPatch) -> ReplayPlanOperator:
     monkeypatch.setattr("streamer_airflow.operators.turns.executor_of", rig.executor_of)
-    return TurnPlanOperator(task_id="plan", kind="shelve", takes=("boxes",))
+    return ReplayPlanOperator(task_id="plan", kind="shelve", takes=("boxes",))
 
 
 def planned(rig: Rig) -> dict[str, str]:
@@ -66,7 +68,7 @@ def planned(rig: Rig) -> dict[str, str]:
 
 
 def test_one_waits_without_a_slot_until_the_one_before_it_is_over(
-    rig: Rig, plans: TurnPlanOperator
+    rig: Rig, plans: ReplayPlanOperator
 ) -> None:
     first = plans.execute(of_backfill(boxes=["a"]))
     later = of_backfill(NEXT, boxes=["b"])
@@ -81,16 +83,16 @@ def test_one_waits_without_a_slot_until_the_one_before_it_is_over(
 
 
 def test_of_two_that_have_planned_at_a_time_the_first_by_its_id_goes_on(
-    rig: Rig, plans: TurnPlanOperator, monkeypatch: pytest.MonkeyPatch
+    rig: Rig, plans: ReplayPlanOperator, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     days = {
         Asked("shelve", "dag", f"backfill__{day.isoformat()}").operation(): day
         for day in (DAY, NEXT)
     }
     (_low, winner), (_high, loser) = sorted(days.items())
-    real, seen = TurnPlanOperator._others, []
+    real, seen = ReplayPlanOperator._others, []
 
-    def others(one: TurnPlanOperator, asked: Asked) -> Any:
+    def others(one: ReplayPlanOperator, asked: Asked) -> Any:
         seen.append(asked)
         if len(seen) == 1:
             # Behind this look the other one plans.
@@ -99,14 +101,44 @@ def test_of_two_that_have_planned_at_a_time_the_first_by_its_id_goes_on(
             return found
         return real(one, asked)
 
-    monkeypatch.setattr(TurnPlanOperator, "_others", others)
+    monkeypatch.setattr(ReplayPlanOperator, "_others", others)
     with pytest.raises(TaskDeferred):
         plans.execute(of_backfill(loser, boxes=["b"]))
     assert planned(rig) == {winner.isoformat()[:10]: "planned"}
 
 
-def test_runs_by_hand_do_not_wait(rig: Rig, plans: TurnPlanOperator) -> None:
+def test_runs_by_hand_do_not_wait(rig: Rig, plans: ReplayPlanOperator) -> None:
     plans.execute(of_backfill(boxes=["a"]))
     told = plans.execute(of_backfill(NEXT, kind="manual", boxes=["b"]))
     assert told["operation"]
     assert len(planned(rig)) == 2
+
+
+def test_an_operation_of_another_stage_of_the_run_is_its_own() -> None:
+    asked = asked_by(of_backfill(), "replay", FORM)
+    snapshots = Asked("snapshot", asked.dag, asked.run, "state of layout 2")
+    assert asked.is_own(snapshots.why)
+    assert asked.is_own(asked.why)
+    assert not asked.is_own(asked_by(of_backfill(NEXT), "replay", FORM).why)
+    assert not asked.is_own(asked.why + "0")
+
+
+def test_what_begins_with_the_state_as_it_is_has_snapshots_made_of_it(
+    rig: Rig, plans: ReplayPlanOperator, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made: list[str] = []
+    plan = PlanOperator._planned
+
+    def needs(one: Any, executor: Any, config: Any, asked: Asked, conductor: str) -> Any:
+        if not made:
+            raise SnapshotNeededError("no snapshot of layout 2", hint="make one")
+        return plan(one, executor, config, asked, conductor)
+
+    def makes(_one: Any, _executor: Any, _config: Any, asked: Asked, _conductor: str) -> None:
+        made.append(asked.run)
+
+    monkeypatch.setattr(PlanOperator, "_planned", needs)
+    monkeypatch.setattr(ReplayPlanOperator, "_make_snapshots", makes)
+    plans.execute(of_backfill(boxes=["a"]))
+    assert made == ["backfill__2026-03-01T00:00:00+00:00"]
+    assert planned(rig) == {"2026-03-01": "planned"}

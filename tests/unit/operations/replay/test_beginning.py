@@ -10,7 +10,7 @@ import msgspec
 import pytest
 
 from streamer.config import Config
-from streamer.errors import OperationRefusedError
+from streamer.errors import OperationRefusedError, SnapshotNeededError
 from streamer.ids import TaskId, TopicPartition
 from streamer.kafka.changelog import Bounds
 from streamer.layout import ApplicationLayout
@@ -92,6 +92,7 @@ def chosen(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Any:
         *,
         bounds: Mapping[int, Bounds] | None = None,
         layout: ApplicationLayout | None = None,
+        is_current: bool = False,
     ) -> Beginning:
         monkeypatch.setattr(module, "open_repository", lambda *_given: repository)
         monkeypatch.setattr(module, "readable", lambda shelf: iter(shelf.manifests))
@@ -107,13 +108,29 @@ def chosen(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Any:
 
         def base(plans: Any) -> Beginning:
             places = {TopicPartition(INPUT, number): one for number, one in known.items()}
-            found.append(choose_beginning(config, plans, holds, at_ms=at_ms, bounds=places))
+            found.append(
+                choose_beginning(
+                    config, plans, holds, at_ms=at_ms, bounds=places, is_current=is_current
+                )
+            )
             return found[-1]
 
         ask_again(totals().topology(), holds, number="replay-1", base=base)
         return found[-1]
 
     return choose
+
+
+def test_state_as_it_is_has_the_layout_that_holds_and_no_other(chosen: Any) -> None:
+    holds = planned(totals(), 2).layout.rebuilt()
+    before = {"t0_1": [manifest(0, 100, 10)], "t1_1": [manifest(1, 100, 10)]}
+    assert len(chosen(Repository(**before), 500, layout=holds).seeds) == 2
+    with pytest.raises(SnapshotNeededError, match="of its state in the layout that holds") as told:
+        chosen(Repository(**before), 500, layout=holds, is_current=True)
+    assert "streamer snapshot create" in told.value.hint
+    now = {f"t{n}_2": [manifest(n, 400, 40, layout=2)] for n in range(2)}
+    found = chosen(Repository(**before, **now), 500, layout=holds, is_current=True)
+    assert {one.layout for one in found.seeds.values()} == {2}
 
 
 SEED = SeedRecord(
@@ -127,10 +144,10 @@ PLACE = TopicPartition(INPUT, 0)
 
 
 def test_an_interval_has_the_newest_rows_and_windows_that_were_there_at_its_begin() -> None:
-    asked: list[int] = []
+    asked: list[tuple[int, bool]] = []
 
-    def choose(at_ms: int) -> Beginning:
-        asked.append(at_ms)
+    def choose(at_ms: int, *, is_current: bool = False) -> Beginning:
+        asked.append((at_ms, is_current))
         return (
             Beginning({"0_0": SEED}, {PLACE: 9})
             if at_ms > 1_000
@@ -138,12 +155,12 @@ def test_an_interval_has_the_newest_rows_and_windows_that_were_there_at_its_begi
         )
 
     found = for_interval(choose, INTERVAL, now_ms=5_000, is_whole=False)
-    assert asked == [5_000, 1_000]
+    assert asked == [(5_000, True), (1_000, False)]
     assert found == Beginning({"0_0": SEED}, {PLACE: 4}, former={"0_0": OLDER}, until={PLACE: 9})
 
 
 def test_one_older_than_all_snapshots_begins_with_the_input_where_that_is_whole() -> None:
-    def choose(at_ms: int) -> Beginning:
+    def choose(at_ms: int, **_given: bool) -> Beginning:
         if at_ms > 1_000:
             return Beginning({"0_0": SEED}, {PLACE: 9})
         raise OperationRefusedError("none that old", hint="")
