@@ -165,26 +165,18 @@ class Application:
         )
 
     def since(self) -> Param:
-        return Param(
-            "",
-            type="string",
-            pattern=r"^$|^\d{4}-\d{2}-\d{2}T\d{2}:\d{2}(:\d{2})?(Z|[+-]\d{2}:\d{2})$",
-            title="From",
-            section="What",
-            description_md="A time such as `2026-01-31T12:00Z`: begin with the newest snapshots"
-            " made by then. Empty: with the begin of the input, or in a backfill of the interval.",
+        return _time(
+            "From",
+            "A time such as `2026-01-31T12:00Z`: begin with the newest snapshots made by then."
+            " Empty: with the begin of the input, or in a backfill of the interval.",
         )
 
     def until(self) -> Param:
-        return Param(
-            "",
-            type="string",
-            pattern=r"^$|^\d{4}-\d{2}-\d{2}T\d{2}:\d{2}(:\d{2})?(Z|[+-]\d{2}:\d{2})$",
-            title="To",
-            section="What",
-            description_md="A time: no more than the windows that begin at *From* or later and"
-            " before this are computed, all other rows stay as they are. Empty: everything, up to"
-            " now; or in a backfill up to the end of the interval.",
+        return _time(
+            "To",
+            "A time: no more than the windows that begin at *From* or later and before this are"
+            " computed, all other rows stay as they are. Empty: everything, up to now; or in a"
+            " backfill up to the end of the interval.",
         )
 
     def outputs(self) -> Param:
@@ -303,6 +295,17 @@ def for_each_application(build: Callable[[Application], DAG]) -> dict[str, DAG]:
     """DAGs by their ids, to be put into a file's globals."""
     made = [build(Application(each, choices(each))) for each in connections()]
     return {dag.dag_id: dag for dag in made}
+
+
+def _time(title: str, description: str) -> Param:
+    return Param(
+        "",
+        type="string",
+        pattern=r"^$|^\d{4}-\d{2}-\d{2}T\d{2}:\d{2}(:\d{2})?(Z|[+-]\d{2}:\d{2})$",
+        title=title,
+        section="What",
+        description_md=description,
+    )
 
 
 def _offered(known: Sequence[str]) -> dict[str, Any]:

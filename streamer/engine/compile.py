@@ -9,7 +9,7 @@ from typing import Any
 from streamer.engine.aggregate import AggregateOperator, Drop
 from streamer.engine.closing import Closer, may_split
 from streamer.engine.context import ProcessContext
-from streamer.engine.fields import Fields
+from streamer.engine.fields import by_item_of, fields_of
 from streamer.engine.fold import fold_loop, needs_keys
 from streamer.engine.node import Operator
 from streamer.engine.policy import Policy
@@ -31,7 +31,6 @@ from streamer.ids import FIRST_LAYOUT, Layout, repartition_topic
 from streamer.store.cache import KeyValueState
 from streamer.store.closing import Closing
 from streamer.store.session import SessionState
-from streamer.topology.aggregates import Fold, Reduce
 from streamer.topology.graph import (
     Aggregate,
     Arm,
@@ -47,7 +46,6 @@ from streamer.topology.graph import (
     TableUpdate,
 )
 from streamer.topology.interval import Interval
-from streamer.topology.results import float_results, open_results
 from streamer.topology.serde import Json, MessagePack, Serde
 from streamer.topology.windowed_serde import WindowedKey
 from streamer.topology.windows import SessionWindows
@@ -138,7 +136,7 @@ class Compiler:
                     value=node.value.bind(name, False, self.settings),
                     children=children,
                     decodes_keys=self._looks_at_keys(node),
-                    runs_singly=self._shares_a_store(node),
+                    runs_singly=_share_a_store(self._reachable(node)),
                 )
         return entries
 
@@ -156,13 +154,9 @@ class Compiler:
                 return PassOperator(node.name, self.policy)
             case Sink():
                 return self._sink(node)
-        if self.interval is not None and not self._is_replaced(node):
+        if self.interval is not None and not _is_replaced(node, self.interval):
             return IdleOperator(node.name, self.policy)
         return self._stateful(node)
-
-    def _is_replaced(self, node: Node) -> bool:
-        assert self.interval is not None
-        return isinstance(node, Aggregate) and node.store.name in self.interval.stores
 
     def _stateful(self, node: Node) -> Operator:
         match node:
@@ -189,11 +183,11 @@ class Compiler:
 
     def _aggregate(self, node: Aggregate) -> AggregateOperator:
         state = self.states[node.store.name]
-        fields = _fields(node)
+        fields = fields_of(node)
         loop = fold_loop(
             checked(node.aggregate, state),
             result=getattr(node.value, "type", None),
-            by_item=_by_item(node.input),
+            by_item=by_item_of(node.input),
             fields=fields,
             own=None if has_immutable_values(state) else _own(state),
         )
@@ -238,7 +232,7 @@ class Compiler:
             time=self.times[node.store.name],
             fold=session_fold(
                 checked(node.aggregate, state),
-                _fields(node),
+                fields_of(node),
                 own=_own(state),
                 isolates=keeps_values(node, self.subtopology),
             ),
@@ -324,16 +318,21 @@ class Compiler:
         key = node.key.bind(topic, True, self.settings)
         return node.partition is None and _is_same(key, self._raw_key(node.parents[0]))
 
-    def _shares_a_store(self, source: Source) -> bool:
-        """Whether two steps on the way of one record use one store. Then a batch would show the
-        second what the first wrote for later records, so records go through one at a time."""
-        seen: set[str] = set()
-        for node in self._reachable(source):
-            for spec in node.stores:
-                if spec.name in seen:
-                    return True
-                seen.add(spec.name)
-        return False
+
+def _is_replaced(node: Node, interval: Interval) -> bool:
+    return isinstance(node, Aggregate) and node.store.name in interval.stores
+
+
+def _share_a_store(nodes: Iterable[Node]) -> bool:
+    """Whether two steps on the way of one record use one store. Then a batch would show the second
+    what the first wrote for later records, so records go through one at a time."""
+    seen: set[str] = set()
+    for node in nodes:
+        for spec in node.stores:
+            if spec.name in seen:
+                return True
+            seen.add(spec.name)
+    return False
 
 
 def _payload(states: Mapping[str, KeyValueState], node: Node) -> Serde[Any] | None:
@@ -374,28 +373,6 @@ def _is_same(one: Serde[Any] | None, other: Serde[Any] | None) -> bool:
         return one.is_session == other.is_session and _is_same(one.inner, other.inner)
     return (
         isinstance(one, Json | MessagePack) and type(one) is type(other) and one.name == other.name
-    )
-
-
-def _by_item(value: Serde[Any] | None) -> bool | None:
-    """Whether a field of a value is read as `value[name]`; None where the type does not tell."""
-    kind = getattr(value, "type", None)
-    if kind is Any or not isinstance(kind, type):
-        return None
-    return issubclass(kind, Mapping)
-
-
-def _fields(node: Aggregate) -> Fields | None:
-    """The fields of built-in aggregates."""
-    if isinstance(node.aggregate, Fold | Reduce):
-        return None
-    stored_as_json = isinstance(node.value, Json)
-    return Fields(
-        node.aggregate,
-        result=getattr(node.value, "type", None),
-        by_item=_by_item(node.input),
-        floats=float_results(node.aggregate, node.input) if stored_as_json else frozenset(),
-        finders=open_results(node.aggregate, node.value) if stored_as_json else {},
     )
 
 

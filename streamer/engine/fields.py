@@ -13,11 +13,24 @@ from collections.abc import Callable, Mapping, MutableMapping
 from typing import Any
 
 from streamer.errors import StreamerError
-from streamer.topology.aggregates import BuiltIn, Count, First, Last, Max, Min, Sum
+from streamer.topology.aggregates import (
+    BuiltIn,
+    Count,
+    First,
+    Fold,
+    Last,
+    Max,
+    Min,
+    Reduce,
+    Sum,
+)
 from streamer.topology.exact import non_finite
+from streamer.topology.graph import Aggregate
+from streamer.topology.results import float_results, open_results
+from streamer.topology.serde import Json, Serde
 from streamer.topology.untyped import Finder
 
-__all__ = ["FieldError", "Fields"]
+__all__ = ["FieldError", "Fields", "by_item_of", "fields_of"]
 
 Pair = Callable[[Any, Any], Any]
 
@@ -198,3 +211,25 @@ def _shown(aggregate: BuiltIn) -> str:
 def _of(value: Any) -> str:
     text = repr(value)
     return f"{text[:80]} ({type(value).__name__})" if value is not None else "null"
+
+
+def by_item_of(value: Serde[Any] | None) -> bool | None:
+    """Whether a field of a value is read as `value[name]`; None where the type does not tell."""
+    kind = getattr(value, "type", None)
+    if kind is Any or not isinstance(kind, type):
+        return None
+    return issubclass(kind, Mapping)
+
+
+def fields_of(node: Aggregate) -> Fields | None:
+    """Those of built-in aggregates."""
+    if isinstance(node.aggregate, Fold | Reduce):
+        return None
+    stored_as_json = isinstance(node.value, Json)
+    return Fields(
+        node.aggregate,
+        result=getattr(node.value, "type", None),
+        by_item=by_item_of(node.input),
+        floats=float_results(node.aggregate, node.input) if stored_as_json else frozenset(),
+        finders=open_results(node.aggregate, node.value) if stored_as_json else {},
+    )

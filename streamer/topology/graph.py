@@ -104,7 +104,7 @@ class Arm(Node):
 @dataclass(eq=False, kw_only=True)
 class Aggregate(Node):
     """`value` is the serde of the results, `input` that of the values which are aggregated, where
-    their type is known."""
+    their type is known. `stands_alone` was told where the graph is not whole (`interval.py`)."""
 
     store: StoreSpec
     aggregate: Fold | Reduce | Mapping[str, BuiltIn]
@@ -113,7 +113,6 @@ class Aggregate(Node):
     windows: Windows | None = None
     emit: Emit = "commit"
     stands_alone: bool | None = None
-    """What was told of it where this graph is not the whole one; see `interval.py`."""
     kind = "aggregate"
 
     @property

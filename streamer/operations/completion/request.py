@@ -19,7 +19,7 @@ from streamer.control.orders import FormerOrder
 from streamer.errors import OperationRefusedError
 from streamer.ids import changelog_topic
 from streamer.layout import ApplicationLayout
-from streamer.operations.repartition.request import internal_topics
+from streamer.operations.repartition.own_topics import internal_topics
 from streamer.operations.repartition.request import read_request as read_repartition
 
 __all__ = ["Asked", "Part", "merged", "parts_of", "read_request"]

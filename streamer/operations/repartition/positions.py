@@ -20,7 +20,8 @@ from streamer.ids import TaskId, TopicPartition
 from streamer.kafka.api import Committed
 from streamer.layout import SubtopologyLayout
 from streamer.operations.repartition.finals import FinalStore
-from streamer.operations.repartition.request import Asked, internal_topics
+from streamer.operations.repartition.own_topics import internal_topics
+from streamer.operations.repartition.request import Asked
 from streamer.store.closing import Closing, Passed
 from streamer.task.metadata import Metadata, input_mark, store_mark
 

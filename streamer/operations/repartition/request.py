@@ -18,22 +18,20 @@ from streamer.control.numbers import Whole
 from streamer.errors import OperationRefusedError, StreamerError, TopologyError
 from streamer.feed.plan import FeedPlan
 from streamer.ids import (
-    Layout,
     TaskId,
     TopicPartition,
-    repartition_topic,
     routed_name,
-    strays_topic,
 )
 from streamer.layout import ApplicationLayout, Mode, SubtopologyLayout
 from streamer.operations.repartition.finals import FinalStore, check_finals, finals_of
+from streamer.operations.repartition.own_topics import internal_topics
 from streamer.operations.repartition.seeds import SeedRecord
 from streamer.topology.graph import Process, Subtopology, Topology
 from streamer.topology.interval import Interval
 from streamer.topology.replayed import Outputs
 from streamer.topology.shape import shape_of
 
-__all__ = ["Asked", "Expected", "ask", "internal_topics", "modes", "own_places", "read_request"]
+__all__ = ["Asked", "Expected", "ask", "modes", "read_request"]
 
 
 class Expected(Struct, frozen=True, kw_only=True, omit_defaults=True, forbid_unknown_fields=True):
@@ -339,26 +337,6 @@ def _by_own_keys(subtopology: Subtopology) -> list[str]:
     return [spec.name for node in nodes if isinstance(node, Process) for spec in node.used]
 
 
-def internal_topics(
-    application: str, layout: ApplicationLayout, subtopology: int
-) -> dict[str, int]:
-    """The topics that a subtopology reads and only the application writes, by their names on the
-    brokers, with their partitions: repartition topics, and those of strays."""
-    one = layout.subtopologies[subtopology]
-    found = {}
-    for topic, each in one.inputs.items():
-        if each.is_internal:
-            found[_internal(application, topic, one.since)] = each.partitions
-        elif one.mode == "grow":
-            found[strays_topic(application, topic, one.since)] = one.tasks
-    return found
-
-
-def _internal(application: str, first: str, since: Layout) -> str:
-    short = first.removeprefix(f"{application}-").removesuffix("-repartition")
-    return repartition_topic(application, short, since)
-
-
 def read_request(request: Mapping[str, Any]) -> Asked:
     """Raises OperationRefusedError for what is no request of a repartition."""
     try:
@@ -403,14 +381,3 @@ def _check(subtopology: Subtopology, old: SubtopologyLayout, new: SubtopologyLay
             hint="leave this subtopology as it is, or begin anew under another application id",
         )
     check_finals(subtopology, old, new)
-
-
-def own_places(record: LayoutRecord) -> list[TopicPartition]:
-    """All that an application sends to itself under a layout."""
-    layout = record.layout
-    return [
-        TopicPartition(topic, partition)
-        for number in sorted(layout.subtopologies)
-        for topic, width in internal_topics(record.application, layout, number).items()
-        for partition in range(width)
-    ]

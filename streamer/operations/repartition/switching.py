@@ -28,6 +28,7 @@ from streamer.operations.repartition.beside import BEHIND_MAX, behind, who_is_mi
 from streamer.operations.repartition.copies import goal_of, not_running, ordered, placed
 from streamer.operations.repartition.feeding import LAG_MAX, lag_of
 from streamer.operations.repartition.keeping import keep_shadows
+from streamer.operations.repartition.own_topics import own_places
 from streamer.operations.repartition.ports import Right, Row, World
 from streamer.operations.repartition.positions import (
     expecting,
@@ -36,7 +37,7 @@ from streamer.operations.repartition.positions import (
     read_by_all,
     still_closing,
 )
-from streamer.operations.repartition.request import Asked, own_places
+from streamer.operations.repartition.request import Asked
 from streamer.operations.work import Work
 
 __all__ = [

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import time
 from collections import defaultdict
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 
@@ -25,14 +25,12 @@ from streamer.snapshot.manifest import Manifest
 from streamer.snapshot.opening import open_repository
 from streamer.snapshot.repository import Repository
 from streamer.snapshot.shelf import Shelf
-from streamer.topology.interval import Interval
 
 __all__ = [
     "Beginning",
     "choose_beginning",
     "first_hint",
     "first_possible_ms",
-    "for_interval",
     "moment",
     "read_by_task",
 ]
@@ -106,26 +104,6 @@ def choose_beginning(
             seeds[str(look.task)] = look.record(manifest)
             begin |= look.inputs(manifest)
     return Beginning(seeds, begin)
-
-
-def for_interval(
-    choose: Callable[..., Beginning], interval: Interval, *, now_ms: int, is_whole: bool
-) -> Beginning:
-    """All rows but those of the interval's windows from the newest snapshots there are, and these
-    from the newest that were made by its begin; or from the input alone, where that `is_whole` and
-    no snapshot is so old. `choose` takes the time by which snapshots were made, in ms since 1970,
-    and `is_current`, as `choose_beginning` does.
-
-    Raises as it does.
-    """
-    newest = choose(now_ms, is_current=True)
-    try:
-        oldest = choose(min(interval.from_ms, now_ms))
-    except OperationRefusedError:
-        if not is_whole:
-            raise
-        oldest = Beginning(begin=dict.fromkeys(newest.begin, 0))
-    return Beginning(newest.seeds, oldest.begin, former=oldest.seeds, until=newest.begin)
 
 
 def first_possible_ms(

@@ -25,7 +25,8 @@ from streamer.errors import UnfinishedError
 from streamer.feed.plan import FeedPlan
 from streamer.feed.ports import Ports
 from streamer.ids import TopicPartition, changelog_topic
-from streamer.operations.repartition.request import Asked, own_places
+from streamer.operations.repartition.own_topics import own_places
+from streamer.operations.repartition.request import Asked
 from streamer.record import RawBatch
 
 __all__ = ["Differences", "Sample", "Value", "compare"]

@@ -23,8 +23,9 @@ from streamer.ids import TopicPartition
 from streamer.kafka.api import Committed
 from streamer.operations.kinds import Step
 from streamer.operations.repartition.beside import BEHIND_MAX, behind, who_is_missing
+from streamer.operations.repartition.own_topics import own_places
 from streamer.operations.repartition.ports import World
-from streamer.operations.repartition.request import Asked, own_places
+from streamer.operations.repartition.request import Asked
 from streamer.operations.repartition.steps import (
     CopyChangelogs,
     KeepShadows,

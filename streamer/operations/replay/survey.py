@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from functools import partial
 from typing import NamedTuple
 
 import msgspec
@@ -23,12 +24,10 @@ from streamer.operations.replay.beginning import (
     choose_beginning,
     first_hint,
     first_possible_ms,
-    for_interval,
-    moment,
 )
+from streamer.operations.replay.interval import asked_interval, for_interval
 from streamer.operations.replay.request import ask_again, bases_of, unreachable
 from streamer.topology.graph import Topology
-from streamer.topology.interval import Interval, replaced_stores
 from streamer.topology.partitions import external_topics, partitions
 from streamer.topology.replayed import Outputs
 from streamer.topology.routed import routed
@@ -61,12 +60,13 @@ def _lost(starts: Mapping[TopicPartition, int], hint: str) -> OperationRefusedEr
     )
 
 
-def _check_interval(interval: Interval) -> None:
-    if interval.to_ms <= interval.from_ms:
+def _check_begin(config: Config) -> None:
+    if config.auto_offset_reset != "earliest":
         raise OperationRefusedError(
-            f"no window begins at {moment(interval.from_ms)} or later and before"
-            f" {moment(interval.to_ms)}",
-            hint="name a time for its end that is later than that of its begin",
+            f"auto_offset_reset is {config.auto_offset_reset}: the application has not begun at the"
+            " begin of its topics, and where it has is not known any more",
+            hint="what is computed from the begin would be another state: begin with snapshots, by"
+            " --from TIME",
         )
 
 
@@ -86,30 +86,16 @@ def survey(
     that have such windows where none is named. Raises as `ask_again` and `choose_beginning`, and as
     `partitions` where layout and topics do not fit.
     """
-    now_ms = time.time_ns() // 1_000_000
-    if config.auto_offset_reset != "earliest" and from_ms is None and to_ms is None:
-        raise OperationRefusedError(
-            f"auto_offset_reset is {config.auto_offset_reset}: the application has not begun at the"
-            " begin of its topics, and where it has is not known any more",
-            hint="what is computed from the begin would be another state: begin with snapshots, by"
-            " --from TIME",
-        )
+    is_from_begin = from_ms is None and to_ms is None
+    if is_from_begin:
+        _check_begin(config)
     admin = Admin(config)
     recorded = current_layout(config, admin)
     topology = routed(topology, recorded)
     read, _written = external_topics(topology)
     widths = admin.partitions(read)
     planned = partitions(topology, widths, recorded)
-    interval = None
-    if to_ms is not None:
-        interval = Interval(from_ms or 0, to_ms, replaced_stores(topology, stores))
-        _check_interval(interval)
-    elif stores:
-        raise OperationRefusedError(
-            "single stores are computed again for an interval alone: what else a task keeps goes"
-            " on from another place of the input",
-            hint="name the end of the interval, or leave out the stores",
-        )
+    interval = asked_interval(topology, from_ms, to_ms, stores)
     policies = admin.topic_settings(read)
     compacted = [t for t, one in policies.items() if "compact" in one.get("cleanup.policy", "")]
     places = [TopicPartition(topic, n) for topic, width in widths.items() for n in range(width)]
@@ -117,22 +103,14 @@ def survey(
     reach = {place: Bounds(starts[place], ends[place]) for place in places}
 
     def base(plans: Sequence[FeedPlan]) -> Beginning:
-        def choose(at_ms: int, *, is_current: bool = False) -> Beginning:
-            return choose_beginning(
-                config,
-                plans,
-                planned.layout,
-                at_ms=at_ms,
-                bounds=reach,
-                layout_max=layout_max,
-                is_current=is_current,
-            )
-
+        choose = partial(
+            choose_beginning, config, plans, planned.layout, bounds=reach, layout_max=layout_max
+        )
         if interval is None:
-            assert from_ms is not None
-            chosen = choose(from_ms)
+            chosen = choose(at_ms=from_ms or 0)
         else:
             is_whole = config.auto_offset_reset == "earliest" and not any(starts.values())
+            now_ms = time.time_ns() // 1_000_000
             chosen = for_interval(choose, interval, now_ms=now_ms, is_whole=is_whole)
         # Tasks that keep nothing have nothing to be computed again.
         live = admin.committed(config.application_id, set(places) - chosen.begin.keys())
@@ -144,7 +122,7 @@ def survey(
         planned.layout,
         number=number,
         compacted=compacted,
-        base=None if from_ms is None and interval is None else base,
+        base=None if is_from_begin else base,
         outputs=outputs,
         interval=interval,
     )

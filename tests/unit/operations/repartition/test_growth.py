@@ -15,9 +15,10 @@ from streamer.ids import Layout, TaskId, TopicPartition
 from streamer.kafka.api import Committed
 from streamer.layout import ApplicationLayout
 from streamer.operations.repartition import survey
+from streamer.operations.repartition.own_topics import own_places
 from streamer.operations.repartition.partitioners import placed_by, with_partitioner
 from streamer.operations.repartition.positions import expecting, next_positions
-from streamer.operations.repartition.request import Asked, ask, modes, own_places, read_request
+from streamer.operations.repartition.request import Asked, ask, modes, read_request
 from streamer.operations.repartition.way_back import way_back
 from streamer.task.metadata import Metadata, input_mark
 from streamer.topology.declared import name_of

@@ -12,7 +12,8 @@ from streamer import App, Store, TumblingWindows
 from streamer.cluster.outline import outline_of, topology_of
 from streamer.errors import OperationRefusedError, TopologyError
 from streamer.ids import TaskId
-from streamer.operations.repartition.request import ask, internal_topics, own_places, read_request
+from streamer.operations.repartition.own_topics import internal_topics, own_places
+from streamer.operations.repartition.request import ask, read_request
 from streamer.operations.repartition.survey import subtopology_named
 from streamer.topology.partitions import partitions
 from tests.unit.operations.repartition.front import NAME

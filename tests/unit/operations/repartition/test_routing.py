@@ -7,9 +7,10 @@ import pytest
 from streamer.errors import OperationRefusedError
 from streamer.ids import Layout, TaskId, TopicPartition
 from streamer.kafka.api import Committed
+from streamer.operations.repartition.own_topics import own_places
 from streamer.operations.repartition.partitioners import with_partitioner
 from streamer.operations.repartition.positions import next_positions
-from streamer.operations.repartition.request import Asked, ask, own_places, read_request
+from streamer.operations.repartition.request import Asked, ask, read_request
 from streamer.operations.repartition.survey import subtopology_named
 from streamer.operations.repartition.way_back import way_back
 from streamer.store.closing import Passed

@@ -21,8 +21,8 @@ from streamer.operations.replay.beginning import (
     choose_beginning,
     first_hint,
     first_possible_ms,
-    for_interval,
 )
+from streamer.operations.replay.interval import for_interval
 from streamer.operations.replay.request import ask_again
 from streamer.snapshot.manifest import Manifest, Position
 from streamer.topology.interval import Interval
@@ -146,7 +146,7 @@ PLACE = TopicPartition(INPUT, 0)
 def test_an_interval_has_the_newest_rows_and_windows_that_were_there_at_its_begin() -> None:
     asked: list[tuple[int, bool]] = []
 
-    def choose(at_ms: int, *, is_current: bool = False) -> Beginning:
+    def choose(*, at_ms: int, is_current: bool = False) -> Beginning:
         asked.append((at_ms, is_current))
         return (
             Beginning({"0_0": SEED}, {PLACE: 9})
@@ -160,7 +160,7 @@ def test_an_interval_has_the_newest_rows_and_windows_that_were_there_at_its_begi
 
 
 def test_one_older_than_all_snapshots_begins_with_the_input_where_that_is_whole() -> None:
-    def choose(at_ms: int, **_given: bool) -> Beginning:
+    def choose(*, at_ms: int, **_given: bool) -> Beginning:
         if at_ms > 1_000:
             return Beginning({"0_0": SEED}, {PLACE: 9})
         raise OperationRefusedError("none that old", hint="")

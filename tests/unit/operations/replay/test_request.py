@@ -9,7 +9,8 @@ import pytest
 from streamer import App, Store
 from streamer.errors import OperationRefusedError, TopologyError
 from streamer.ids import TopicPartition
-from streamer.operations.repartition.request import Asked, own_places, read_request
+from streamer.operations.repartition.own_topics import own_places
+from streamer.operations.repartition.request import Asked, read_request
 from streamer.operations.replay.request import ask_again, unreachable
 from streamer.topology.graph import Sink
 from streamer.topology.partitions import external_topics, partitions
