@@ -112,7 +112,7 @@ def build(application: Application) -> DAG:
         finish = StageOperator(
             task_id="finish", kind=KIND, steps=("settle", "forget"), approved=approve_switch.output
         )
-        settle = SettleOperator(task_id="settle", kind=KIND)
+        settle = SettleOperator(task_id="settle", kind=KIND, beside="snapshot")
         plan >> approve >> replay >> copy >> prove >> diff >> approve_switch >> switch >> finish
         # Not `read_again`, which ends when the operation does: it is taken back before.
         stages = [plan, approve, replay, copy, prove, diff, approve_switch, switch, finish]

@@ -7,7 +7,7 @@ begun is what it is. Where another operation holds what this one needs, nothing 
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from datetime import datetime
 from functools import partial
 from typing import Any
@@ -39,15 +39,24 @@ PLAN_ANEW = "clear the run from its first task: it looks at the world as it is t
 """What to do where a run cannot go on with its plan."""
 
 
-def planned(executor: Executor, config: Config, asked: Asked) -> OperationRecord | None:
+def planned(
+    executor: Executor,
+    config: Config,
+    asked: Asked,
+    *,
+    is_former: Callable[[OperationRecord], bool] = lambda _record: False,
+) -> OperationRecord | None:
     """The operation of this stage of this run; None where there is nothing to be done. Only for
-    tasks that plan or ask: after a person's word nothing is planned that nobody has seen.
+    tasks that plan or ask: after a person's word nothing is planned that nobody has seen. One that
+    is done and `is_former` was of another life of the run: it is planned once more.
 
     Raises OperationRefusedError where another operation is at work, with who has it, or where what
     is asked for makes no sense; and then no plan is left.
     """
     known = latest(executor, asked)
-    if known is not None and known.state == "cancelled":
+    if known is not None and known.state == "done" and is_former(known):
+        known = None
+    elif known is not None and known.state == "cancelled":
         # One that never began has left nothing: its name can be used again.
         known = None if known.epoch or executor.withdraw(known.id) else latest(executor, asked)
     elif known is not None and known.state == "planned" and not fits(executor, known):

@@ -45,7 +45,7 @@ from streamer.topology.graph import (
     Subtopology,
     TableUpdate,
 )
-from streamer.topology.interval import Interval
+from streamer.topology.interval import Interval, concerned
 from streamer.topology.serde import Json, MessagePack, Serde
 from streamer.topology.windowed_serde import WindowedKey
 from streamer.topology.windows import SessionWindows
@@ -143,6 +143,8 @@ class Compiler:
     # -- one node ------------------------------------------------------------------------------
 
     def _operator(self, node: Node) -> Operator:
+        if self._is_idle(node):
+            return IdleOperator(node.name, self.policy)
         match node:
             case Stateless():
                 return stateless(node, self.policy)
@@ -154,9 +156,14 @@ class Compiler:
                 return PassOperator(node.name, self.policy)
             case Sink():
                 return self._sink(node)
-        if self.interval is not None and not _is_replaced(node, self.interval):
-            return IdleOperator(node.name, self.policy)
         return self._stateful(node)
+
+    def _is_idle(self, node: Node) -> bool:
+        """Of an interval, what its windows do not come of and what is not made of them. Branches
+        and arms hand on what nobody takes then."""
+        if self.interval is None or isinstance(node, Merge | Branch | Arm):
+            return False
+        return node.number not in concerned(self.subtopology, self.interval.stores)
 
     def _stateful(self, node: Node) -> Operator:
         match node:
@@ -317,10 +324,6 @@ class Compiler:
         topic = resolve(self.application_id, node, node.topic)
         key = node.key.bind(topic, True, self.settings)
         return node.partition is None and _is_same(key, self._raw_key(node.parents[0]))
-
-
-def _is_replaced(node: Node, interval: Interval) -> bool:
-    return isinstance(node, Aggregate) and node.store.name in interval.stores
 
 
 def _share_a_store(nodes: Iterable[Node]) -> bool:

@@ -6,7 +6,7 @@ those of an interval can take the place of the ones that were there, between row
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 
 from streamer.errors import OperationRefusedError
@@ -24,7 +24,7 @@ from streamer.topology.graph import (
 )
 from streamer.topology.windows import SessionWindows
 
-__all__ = ["Interval", "replaced_stores", "stands_alone"]
+__all__ = ["Interval", "concerned", "replaced_stores", "stands_alone"]
 
 _PASSING = (Stateless, Merge, Branch, Arm)
 
@@ -90,6 +90,17 @@ def replaced_stores(topology: Topology, names: Sequence[str] = ()) -> tuple[str,
         " hopping ones, which come of records alone, and of which nothing but results is made",
         hint="compute it from a time on, up to now: leave out the end of the interval",
     )
+
+
+def concerned(one: Subtopology, stores: Collection[str]) -> set[int]:
+    """The numbers of nodes whose records come to such a store, and of those behind it."""
+    found: set[int] = set()
+    for node in one.nodes:
+        if isinstance(node, Aggregate) and node.store.name in stores:
+            found.add(node.number)
+            for way in ("parents", "children"):
+                found |= {each.number for each in _behind(node, one, way)}
+    return found
 
 
 def _behind(node: Node, one: Subtopology, way: str) -> Iterator[Node]:

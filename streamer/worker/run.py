@@ -6,6 +6,8 @@ import logging
 import os
 import signal
 import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 from types import FrameType
 
 from streamer.config import Config
@@ -15,7 +17,7 @@ from streamer.worker.followed import Lead
 from streamer.worker.malloc import return_freed_memory
 from streamer.worker.worker import Worker
 
-__all__ = ["run", "run_topology"]
+__all__ = ["Signals", "run", "run_topology"]
 
 _log = logging.getLogger(__name__)
 _FORCED = 130
@@ -33,31 +35,52 @@ def run_topology(
     slot: int | None = None,
     solo: bool = False,
     follows: Lead | None = None,
+    signals: Signals | None = None,
 ) -> int:
+    """`signals` are those of a process that runs several workers, one after the other."""
     return_freed_memory()
     worker = Worker(topology, config, slot=slot, solo=solo, follows=follows)
-    _stop_on_signals(worker, config)
-    return worker.run()
+    with (signals or Signals()).stopping(worker, config):
+        return worker.run()
 
 
-def _stop_on_signals(worker: Worker, config: Config) -> None:
-    asked = threading.Event()
+class Signals:
+    """SIGTERM and Ctrl-C ask for a stop, of the worker that runs; again they force it."""
 
-    def stop(number: int, _frame: FrameType | None) -> None:
+    def __init__(self) -> None:
+        self._asked = threading.Event()
+        self._worker: Worker | None = None
+        self._config: Config | None = None
+
+    @property
+    def are_heard(self) -> bool:
+        """Whether this process is to end, whatever it was to do next."""
+        return self._asked.is_set()
+
+    @contextmanager
+    def stopping(self, worker: Worker, config: Config) -> Iterator[None]:
+        """They stop this worker; one that was heard before stops it at once."""
+        self._worker, self._config = worker, config
+        signal.signal(signal.SIGTERM, self._stop)
+        signal.signal(signal.SIGINT, self._stop)
+        if self.are_heard:
+            worker.stop()
+        yield
+
+    def _stop(self, number: int, _frame: FrameType | None) -> None:
+        assert self._worker is not None
+        assert self._config is not None
         name = signal.Signals(number).name
-        if asked.is_set():
+        if self.are_heard:
             _log.warning("%s again: stopping at once; the uncommitted rest is done again", name)
             os._exit(_FORCED)
-        asked.set()
+        self._asked.set()
         _log.info("%s: stopping after a last commit; again to stop at once", name)
-        worker.stop()
+        self._worker.stop()
         # A loop that hangs in user code or waits for brokers must not hold up the host.
-        timer = threading.Timer(config.shutdown_timeout_ms / 1000, _give_up, (config,))
+        timer = threading.Timer(self._config.shutdown_timeout_ms / 1000, _give_up, (self._config,))
         timer.daemon = True
         timer.start()
-
-    signal.signal(signal.SIGTERM, stop)
-    signal.signal(signal.SIGINT, stop)
 
 
 def _give_up(config: Config) -> None:

@@ -111,7 +111,7 @@ class PlanOperator(StreamerOperator):
         with translated():
             config, asked = self.hook.config(), self.asked(context)
             with with_nearest_names(config, asked.wanted), executor_of(config) as executor:
-                record = self._planned(executor, config, asked, conductor_of(context))
+                record = self._planned(executor, config, asked, context)
         if record is None:
             raise AirflowSkipException("nothing is to be done: the log says who holds what back")
         show_link(context, self, record.id)
@@ -122,7 +122,7 @@ class PlanOperator(StreamerOperator):
         return told(record)
 
     def _planned(
-        self, executor: Executor, config: Config, asked: Asked, _conductor: str
+        self, executor: Executor, config: Config, asked: Asked, _context: Context
     ) -> OperationRecord | None:
         return planned(executor, config, asked)
 

@@ -6,7 +6,7 @@ Both go by the operation's record and not by the states of tasks: those say what
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
 from airflow.sdk.exceptions import AirflowException, AirflowFailException
@@ -47,10 +47,12 @@ class SettleOperator(StreamerOperator):
 
     template_fields: Sequence[str] = ("stages",)
 
-    def __init__(self, *, kind: str, stages: Any = None, **kwargs: Any) -> None:
+    def __init__(self, *, kind: str, stages: Any = None, beside: str = "", **kwargs: Any) -> None:
+        """`beside` is the kind of operations that a task of the run has carried out by the way."""
         super().__init__(**kwargs)
         self.kind = kind
         self.stages = stages
+        self.beside = beside
 
     def pre_execute(self, context: Context) -> None:
         """Whatever the run was given, what it began is settled."""
@@ -58,11 +60,7 @@ class SettleOperator(StreamerOperator):
     def execute(self, context: Context) -> list[str]:
         said, left, conductor = [], [], conductor_of(context)
         with translated(), self.hook.executor(conductor=conductor) as executor:
-            for stage in self.stages or [{}]:
-                asked = asked_by(context, self.kind, {}, stage=str(stage.get("stage", "")))
-                record = latest(executor, asked)
-                if record is None:
-                    continue
+            for record in self._records(context, executor):
                 show_link(context, self, record.id)
                 try:
                     said.append(_settled(executor, record, conductor))
@@ -78,6 +76,16 @@ class SettleOperator(StreamerOperator):
                 " told above; trigger another one"
             )
         return said
+
+    def _records(self, context: Context, executor: Executor) -> Iterator[OperationRecord]:
+        for stage in self.stages or [{}]:
+            asked = asked_by(context, self.kind, {}, stage=str(stage.get("stage", "")))
+            if self.beside:
+                for one in executor.books().operations.values():
+                    if one.kind == self.beside and asked.is_own(one.why) and not one.is_finished:
+                        yield one
+            if (record := latest(executor, asked)) is not None:
+                yield record
 
 
 class CancelOperator(StreamerOperator):

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import argparse
+import logging
 import sys
 import time
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import replace
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from streamer.cli.options import (
@@ -31,6 +33,8 @@ if TYPE_CHECKING:
     from streamer.topology.graph import Topology
 
 __all__ = ["add"]
+
+_log = logging.getLogger(__name__)
 
 _POLICIES = ("deserialization_error", "processing_error", "production_error")
 _COMMIT_MS = 100
@@ -90,7 +94,7 @@ def _run(arguments: argparse.Namespace, config: Config, topology: Topology, book
     from streamer.topology.replayed import replayed
     from streamer.worker import supervisor
     from streamer.worker.followed import Lead
-    from streamer.worker.run import run_topology
+    from streamer.worker.run import Signals, run_topology
 
     if arguments.processes > 1:
         each = command(arguments, arguments.id, arguments.target, processes=1)
@@ -106,14 +110,16 @@ def _run(arguments: argparse.Namespace, config: Config, topology: Topology, book
         lambda: _is_over(books, arguments.id),
         stamp=[(_HEADER, arguments.id.encode())] if outputs == "on" else [],
     )
-    own_config = _own(config, name)
+    signals = Signals()
+    run = partial(run_topology, own, _own(config, name), slot=arguments.slot, signals=signals)
     if asked.interval is not None:
         stage = _Stage(config, asked, lead.is_over)
         first = replace(lead, is_over=stage.is_over, interval=asked.interval, until=stage.until)
-        code = run_topology(own, own_config, slot=arguments.slot, follows=first)
-        if not stage.has_come:
+        code = run(follows=first)
+        if signals.are_heard or not stage.has_come:
             return code
-    return run_topology(own, own_config, slot=arguments.slot, follows=lead)
+        _log.info("the windows of the interval are computed; everything is, from here on")
+    return run(follows=lead)
 
 
 class _Stage:
@@ -240,11 +246,15 @@ def _check(config: Config, topology: Topology, record: OperationRecord) -> None:
     from streamer.kafka.admin import Admin
     from streamer.operations.repartition.request import read_request
     from streamer.operations.replay.request import unreachable
+    from streamer.topology.interval import replaced_stores
     from streamer.topology.routed import routed
     from streamer.topology.shape import shape_of
 
     asked = read_request(record.request)
     layout, admin = asked.before.layout, Admin(config)
+    if asked.interval is not None:
+        # By this code, which need not be what the live workers have told.
+        replaced_stores(topology, asked.replaced)
     if shape_of(routed(topology, layout), layout).digest != asked.shape:
         raise OperationRefusedError(
             f"replay {record.id} was planned for another topology",

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+import sys
+from collections.abc import Callable, Collection, Sequence
 
 from streamer.errors import OperationRefusedError
+from streamer.feed.plan import FeedPlan
+from streamer.ids import TopicPartition
 from streamer.operations.replay.beginning import Beginning, moment
 from streamer.topology.graph import Topology
 from streamer.topology.interval import Interval, replaced_stores
@@ -13,7 +16,7 @@ __all__ = ["asked_interval", "for_interval"]
 
 
 def asked_interval(
-    topology: Topology, from_ms: int | None, to_ms: int | None, stores: Sequence[str]
+    topology: Topology, *, from_ms: int | None, to_ms: int | None, stores: Sequence[str]
 ) -> Interval | None:
     """None where it has no end. Raises OperationRefusedError where it has no window, and as
     `replaced_stores`."""
@@ -36,20 +39,36 @@ def asked_interval(
 
 
 def for_interval(
-    choose: Callable[..., Beginning], interval: Interval, *, now_ms: int, is_whole: bool
+    choose: Callable[..., Beginning],
+    interval: Interval,
+    plans: Sequence[FeedPlan],
+    *,
+    is_whole: Callable[[Collection[TopicPartition]], bool],
 ) -> Beginning:
     """All rows but those of the interval's windows from the newest snapshots there are, and these
     from the newest that were made by its begin; or from the input alone, where that `is_whole` and
-    no snapshot is so old. `choose` takes the time by which snapshots were made, in ms since 1970,
-    and `is_current`, as `choose_beginning` does.
+    no snapshot is so old. Tasks without such windows stand where their newest ones do all along.
+    `choose` takes plans, the time by which snapshots were made, in ms since 1970, and `is_current`,
+    as `choose_beginning` does.
 
-    Raises as it does.
+    Raises as it does, and OperationRefusedError where the older ones stand behind the newest.
     """
-    newest = choose(at_ms=now_ms, is_current=True)
+    # Whatever clock they were made by, they are there.
+    newest = choose(plans, at_ms=sys.maxsize, is_current=True)
+    own = [one for one in plans if any(each.name in interval.stores for each in one.stores)]
+    at_work = choose(own, at_ms=sys.maxsize, is_current=True).begin
     try:
-        oldest = choose(at_ms=min(interval.from_ms, now_ms))
+        oldest = choose(own, at_ms=interval.from_ms)
     except OperationRefusedError:
-        if not is_whole:
+        if not is_whole(at_work.keys()):
             raise
-        oldest = Beginning(begin=dict.fromkeys(newest.begin, 0))
-    return Beginning(newest.seeds, oldest.begin, former=oldest.seeds, until=newest.begin)
+        oldest = Beginning(begin=dict.fromkeys(at_work, 0))
+    for place, position in sorted(oldest.begin.items()):
+        if position > newest.begin[place]:
+            raise OperationRefusedError(
+                f"{place} was read to {position} when older snapshots were made, and to"
+                f" {newest.begin[place]} when the newest were: its positions were set back",
+                hint="begin with snapshots that were made before that, or with none",
+            )
+    begin = {**newest.begin, **oldest.begin}
+    return Beginning(newest.seeds, begin, former=oldest.seeds, until=newest.begin)

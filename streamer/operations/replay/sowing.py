@@ -83,7 +83,7 @@ class _Sower(Closable):
     def sow(self, plan: FeedPlan, task: TaskId) -> int:
         """The rows of one task, and then its positions."""
         asked, interval = self._asked, self._asked.interval
-        if interval is None:
+        if interval is None or all(each.name not in interval.stores for each in plan.stores):
             inside, rows = self._rows_of(plan, task, asked.base[str(task)])
         else:
             now, rows = self._rows_of(
@@ -122,6 +122,7 @@ class _Sower(Closable):
                     if kept is not None and is_replaced:
                         batch = _those(batch, kept)
                     if not len(batch):
+                        self._work.check()
                         continue
                     self._send(store.target, batch, route_of[store.source].homes(batch)[1].tolist())
                     rows += len(batch)

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
-from functools import partial
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import msgspec
 
@@ -95,7 +93,7 @@ def survey(
     read, _written = external_topics(topology)
     widths = admin.partitions(read)
     planned = partitions(topology, widths, recorded)
-    interval = asked_interval(topology, from_ms, to_ms, stores)
+    interval = asked_interval(topology, from_ms=from_ms, to_ms=to_ms, stores=stores)
     policies = admin.topic_settings(read)
     compacted = [t for t, one in policies.items() if "compact" in one.get("cleanup.policy", "")]
     places = [TopicPartition(topic, n) for topic, width in widths.items() for n in range(width)]
@@ -103,15 +101,18 @@ def survey(
     reach = {place: Bounds(starts[place], ends[place]) for place in places}
 
     def base(plans: Sequence[FeedPlan]) -> Beginning:
-        choose = partial(
-            choose_beginning, config, plans, planned.layout, bounds=reach, layout_max=layout_max
-        )
+        def choose(of: Sequence[FeedPlan], **given: Any) -> Beginning:
+            return choose_beginning(
+                config, of, planned.layout, bounds=reach, layout_max=layout_max, **given
+            )
+
+        def is_whole(of: Collection[TopicPartition]) -> bool:
+            return config.auto_offset_reset == "earliest" and not any(starts[one] for one in of)
+
         if interval is None:
-            chosen = choose(at_ms=from_ms or 0)
+            chosen = choose(plans, at_ms=from_ms or 0)
         else:
-            is_whole = config.auto_offset_reset == "earliest" and not any(starts.values())
-            now_ms = time.time_ns() // 1_000_000
-            chosen = for_interval(choose, interval, now_ms=now_ms, is_whole=is_whole)
+            chosen = for_interval(choose, interval, plans, is_whole=is_whole)
         # Tasks that keep nothing have nothing to be computed again.
         live = admin.committed(config.application_id, set(places) - chosen.begin.keys())
         until = live | dict(chosen.until) if interval is not None else {}

@@ -13,7 +13,9 @@ from airflow.timetables.base import DataInterval, TimeRestriction
 
 from streamer.errors import SnapshotNeededError
 from streamer_airflow.intervals import OnDemandIntervals
+from streamer_airflow.operators import turns
 from streamer_airflow.operators.operation import PlanOperator
+from streamer_airflow.operators.settle import SettleOperator
 from streamer_airflow.operators.turns import ReplayPlanOperator
 from streamer_airflow.runs import Asked, asked_by, is_backfill
 from tests.airflow.unit.rig import Rig, context
@@ -26,7 +28,7 @@ FORM: Mapping[str, Any] = {"since": "", "until": "", "stores": []}
 def of_backfill(day: datetime = DAY, *, kind: str = "backfill", **params: Any) -> Any:
     found = context(f"{kind}__{day.isoformat()}", **params)
     end = day.replace(day=day.day + 1)
-    run = SimpleNamespace(run_type=kind, conf={})
+    run = SimpleNamespace(run_type=kind, conf={}, start_date=None)
     return found | {"dag_run": run, "data_interval_start": day, "data_interval_end": end}
 
 
@@ -82,29 +84,49 @@ def test_one_waits_without_a_slot_until_the_one_before_it_is_over(
     assert planned(rig) == {"2026-03-01": "done", "2026-03-02": "planned"}
 
 
-def test_of_two_that_have_planned_at_a_time_the_first_by_its_id_goes_on(
-    rig: Rig, plans: ReplayPlanOperator, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize("days", [(DAY, NEXT), (NEXT, DAY)])
+def test_of_two_that_plan_at_a_time_one_goes_on_at_most(
+    rig: Rig, plans: ReplayPlanOperator, monkeypatch: pytest.MonkeyPatch, days: Any
 ) -> None:
-    days = {
-        Asked("shelve", "dag", f"backfill__{day.isoformat()}").operation(): day
-        for day in (DAY, NEXT)
-    }
-    (_low, winner), (_high, loser) = sorted(days.items())
-    real, seen = ReplayPlanOperator._others, []
+    first, second = days
+    real = PlanOperator.execute
 
-    def others(one: ReplayPlanOperator, asked: Asked) -> Any:
-        seen.append(asked)
-        if len(seen) == 1:
-            # Behind this look the other one plans.
-            found = real(one, asked)
-            plans.execute(of_backfill(winner, boxes=["a"]))
-            return found
-        return real(one, asked)
+    def late(one: Any, where: Any) -> Any:
+        # Behind its look and before its own plan the other one plans.
+        monkeypatch.setattr(PlanOperator, "execute", real)
+        plans.execute(of_backfill(first, boxes=["a"]))
+        return real(one, where)
 
-    monkeypatch.setattr(ReplayPlanOperator, "_others", others)
+    monkeypatch.setattr(PlanOperator, "execute", late)
     with pytest.raises(TaskDeferred):
-        plans.execute(of_backfill(loser, boxes=["b"]))
-    assert planned(rig) == {winner.isoformat()[:10]: "planned"}
+        plans.execute(of_backfill(second, boxes=["b"]))
+    assert planned(rig) == {first.isoformat()[:10]: "planned"}
+
+
+def test_nobody_waits_with_a_plan_of_its_own(rig: Rig, plans: ReplayPlanOperator) -> None:
+    """As after two that were killed right behind their plans: each would wait for the other."""
+    for day in (DAY, NEXT):
+        PlanOperator(task_id="plan", kind="shelve", takes=("boxes",)).execute(
+            of_backfill(day, boxes=["a"])
+        )
+    with pytest.raises(TaskDeferred):
+        plans.execute(of_backfill(boxes=["a"]))
+    assert planned(rig) == {"2026-03-02": "planned"}
+    assert plans.execute(of_backfill(NEXT, boxes=["a"]))["state"] == "planned"
+
+
+def test_what_is_done_is_done_again_for_a_backfill_that_comes_after_it(
+    rig: Rig, plans: ReplayPlanOperator
+) -> None:
+    first = plans.execute(of_backfill(boxes=["a"]))
+    rig.warehouse.executor().start(first["operation"])
+    ended_ms = rig.warehouse.executor().books().operation(first["operation"]).ended_ms
+    for since, again in ((-1, False), (1, True)):
+        where = of_backfill(boxes=["a"])
+        where["dag_run"].start_date = datetime.fromtimestamp((ended_ms + since) / 1000, UTC)
+        told = plans.execute(where)
+        assert (told["operation"] != first["operation"]) is again
+        assert told["state"] == ("planned" if again else "done")
 
 
 def test_runs_by_hand_do_not_wait(rig: Rig, plans: ReplayPlanOperator) -> None:
@@ -127,18 +149,26 @@ def test_what_begins_with_the_state_as_it_is_has_snapshots_made_of_it(
     rig: Rig, plans: ReplayPlanOperator, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     made: list[str] = []
-    plan = PlanOperator._planned
+    plan = turns.planned
 
-    def needs(one: Any, executor: Any, config: Any, asked: Asked, conductor: str) -> Any:
+    def needs(executor: Any, config: Any, asked: Asked, **given: Any) -> Any:
         if not made:
             raise SnapshotNeededError("no snapshot of layout 2", hint="make one")
-        return plan(one, executor, config, asked, conductor)
+        return plan(executor, config, asked, **given)
 
-    def makes(_one: Any, _executor: Any, _config: Any, asked: Asked, _conductor: str) -> None:
+    def makes(_one: Any, _executor: Any, _config: Any, asked: Asked, _context: Any) -> None:
         made.append(asked.run)
 
-    monkeypatch.setattr(PlanOperator, "_planned", needs)
+    monkeypatch.setattr(turns, "planned", needs)
     monkeypatch.setattr(ReplayPlanOperator, "_make_snapshots", makes)
     plans.execute(of_backfill(boxes=["a"]))
     assert made == ["backfill__2026-03-01T00:00:00+00:00"]
     assert planned(rig) == {"2026-03-01": "planned"}
+
+
+def test_what_a_run_has_made_by_the_way_is_settled_with_it(rig: Rig) -> None:
+    asked = Asked("shelve", "dag", "run", "state of layout 2")
+    executor = rig.warehouse.executor()
+    executor.propose("shelve", {"boxes": ["a"]}, why=asked.why, operation=asked.operation())
+    SettleOperator(task_id="settle", kind="another", beside="shelve").execute(context())
+    assert rig.warehouse.executor().books().operations == {}

@@ -34,6 +34,7 @@ def noted(record: Record, context: ProcessContext) -> None:
 def spans() -> App:
     app = App("spans")
     stream = app.stream("in", key=str, value=int)
+    stream.map_values(str).to("plain")
     keyed = stream.group_by_key()
     keyed.aggregate(int, lambda _key, value, total: total + value, store="totals").to("out")
     for name, windows in (
@@ -93,3 +94,5 @@ def test_they_are_those_of_who_computes_all(
         assert rows(part) == wanted
         assert not part.broker.records("out")
         assert not part.broker.records("noted")
+        assert whole.broker.records("plain")
+        assert not part.broker.records("plain"), "nor what is made of records outside it"

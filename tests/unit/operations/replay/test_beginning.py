@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import msgspec
@@ -140,35 +141,65 @@ OLDER = SeedRecord(
     repository="file:///snapshots", layout=1, stem="none", positions={}, as_of_ms=0, bytes=1
 )
 INTERVAL = Interval(1_000, 2_000, ("hourly",))
-PLACE = TopicPartition(INPUT, 0)
+PLACE, OTHER = TopicPartition(INPUT, 0), TopicPartition(INPUT, 1)
+
+
+def snapshots(newest: int, oldest: int | None) -> Any:
+    """Of two subtopologies, the first of which has the windows; no older ones without `oldest`."""
+    asked: list[tuple[int, bool]] = []
+
+    def choose(plans: Any, *, at_ms: int, is_current: bool = False) -> Beginning:
+        asked.append((len(plans), is_current))
+        if not is_current and oldest is None:
+            raise OperationRefusedError("none that old", hint="")
+        seed, at = (SEED, newest) if is_current else (OLDER, oldest or 0)
+        places = [PLACE, OTHER][: len(plans)]
+        return Beginning({f"{n}_0": seed for n in range(len(plans))}, dict.fromkeys(places, at))
+
+    return choose, asked
+
+
+def begun(newest: int, oldest: int | None, *, is_whole: bool) -> tuple[Beginning, Any]:
+    choose, asked = snapshots(newest, oldest)
+    plans: Any = [
+        SimpleNamespace(stores=[SimpleNamespace(name=name)]) for name in ("hourly", "totals")
+    ]
+    wholes: list[Any] = []
+
+    def looks(places: Any) -> bool:
+        wholes.append(set(places))
+        return is_whole
+
+    found = for_interval(choose, INTERVAL, plans, is_whole=looks)
+    assert wholes in ([], [{PLACE}]), "what else is read need not be whole"
+    return found, asked
 
 
 def test_an_interval_has_the_newest_rows_and_windows_that_were_there_at_its_begin() -> None:
-    asked: list[tuple[int, bool]] = []
-
-    def choose(*, at_ms: int, is_current: bool = False) -> Beginning:
-        asked.append((at_ms, is_current))
-        return (
-            Beginning({"0_0": SEED}, {PLACE: 9})
-            if at_ms > 1_000
-            else Beginning({"0_0": OLDER}, {PLACE: 4})
-        )
-
-    found = for_interval(choose, INTERVAL, now_ms=5_000, is_whole=False)
-    assert asked == [(5_000, True), (1_000, False)]
-    assert found == Beginning({"0_0": SEED}, {PLACE: 4}, former={"0_0": OLDER}, until={PLACE: 9})
+    found, asked = begun(9, 4, is_whole=False)
+    assert (1, False) in asked, "older ones of those with such windows alone"
+    assert found == Beginning(
+        {"0_0": SEED, "1_0": SEED},
+        {PLACE: 4, OTHER: 9},
+        former={"0_0": OLDER},
+        until={PLACE: 9, OTHER: 9},
+    )
 
 
 def test_one_older_than_all_snapshots_begins_with_the_input_where_that_is_whole() -> None:
-    def choose(*, at_ms: int, **_given: bool) -> Beginning:
-        if at_ms > 1_000:
-            return Beginning({"0_0": SEED}, {PLACE: 9})
-        raise OperationRefusedError("none that old", hint="")
-
-    found = for_interval(choose, INTERVAL, now_ms=5_000, is_whole=True)
-    assert found == Beginning({"0_0": SEED}, {PLACE: 0}, until={PLACE: 9})
+    found, _asked = begun(9, None, is_whole=True)
+    assert found == Beginning(
+        {"0_0": SEED, "1_0": SEED}, {PLACE: 0, OTHER: 9}, until={PLACE: 9, OTHER: 9}
+    )
     with pytest.raises(OperationRefusedError, match="none that old"):
-        for_interval(choose, INTERVAL, now_ms=5_000, is_whole=False)
+        begun(9, None, is_whole=False)
+
+
+def test_positions_that_were_set_back_in_between_are_refused() -> None:
+    with pytest.raises(
+        OperationRefusedError, match="was read to 12 when older snapshots were made"
+    ):
+        begun(9, 12, is_whole=False)
 
 
 def test_the_newest_of_each_task_that_was_made_by_then(chosen: Any) -> None:
