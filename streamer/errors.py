@@ -66,6 +66,7 @@ __all__ = [
     "SnapshotError",
     "SnapshotMismatchError",
     "SnapshotMissingError",
+    "SnapshotNeededError",
     "StateDirectoryError",
     "StateOutdatedError",
     "StoppedError",

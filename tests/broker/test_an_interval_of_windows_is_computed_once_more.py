@@ -185,4 +185,6 @@ def test_nothing_else_is_changed(made: Application, conductor: Conductor, wait_u
 
 
 def step(made: Application, operation: str, name: str) -> str:
-    return next(str(one["state"]) for one in told(made, operation)["steps"] if one["id"] == name)
+    return next(
+        str(one.get("state")) for one in told(made, operation)["steps"] if one["id"] == name
+    )

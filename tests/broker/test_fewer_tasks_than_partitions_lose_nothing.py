@@ -107,7 +107,13 @@ def test_the_sums_are_right_through_a_kill_and_a_change_of_a_layout(
     assert [each["tasks"] for each in told["subtopologies"]] == [2, 4, 3]
     for city, (_sales, cents) in totals(records).items():
         for worker in workers:  # whoever has it, and whoever has to ask
-            assert worker.get(f"/stores/cities/{city}")["value"]["cents"] == cents
+            # Its owner hears of a commit after the broker has told it to others.
+            wait_until(
+                lambda at=worker, of=city, wanted=cents: (
+                    at.get(f"/stores/cities/{of}")["value"]["cents"] == wanted
+                ),
+                what=f"the cents of {city}",
+            )
 
     # Subtopology 1 keeps no state, so any number of tasks can take it over.
     write_layout(config, admin, layout.folded({1: 6}))
