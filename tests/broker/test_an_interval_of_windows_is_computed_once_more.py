@@ -185,6 +185,5 @@ def test_nothing_else_is_changed(made: Application, conductor: Conductor, wait_u
 
 
 def step(made: Application, operation: str, name: str) -> str:
-    return next(
-        str(one.get("state")) for one in told(made, operation)["steps"] if one["id"] == name
-    )
+    steps = told(made, operation)["steps"]
+    return next(str(one.get("state")) for one in steps if one["id"] == name)
