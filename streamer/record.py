@@ -85,3 +85,17 @@ class RawBatch:
             offsets=self.offsets[start:end],
             read_headers=lambda: (self.headers or ())[start:end],
         )
+
+    def take(self, rows: Sequence[int]) -> RawBatch:
+        """These rows, in their order, as a batch of their own."""
+        if len(rows) == len(self):
+            return self
+        return RawBatch(
+            topic=self.topic,
+            partition=self.partition,
+            keys=[self.keys[row] for row in rows],
+            values=[self.values[row] for row in rows],
+            timestamps=[self.timestamps[row] for row in rows],
+            offsets=[self.offsets[row] for row in rows],
+            read_headers=lambda: [(self.headers or [None] * len(self))[row] for row in rows],
+        )

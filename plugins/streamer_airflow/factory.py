@@ -17,7 +17,7 @@ from typing import Any
 
 from airflow.sdk import DAG, Param
 
-from streamer_airflow.intervals import OnDemandIntervals
+from streamer_airflow.intervals import configured
 from streamer_airflow.limits import most
 from streamer_airflow.operators.operation import RETRIES, RETRY_DELAY
 from streamer_airflow.settings import (
@@ -27,7 +27,6 @@ from streamer_airflow.settings import (
     connections,
     has_schedules,
     heavy_queue,
-    replay_interval,
 )
 
 __all__ = ["Application", "for_each_application"]
@@ -63,7 +62,7 @@ class Application:
         connection's behind it for others. One run at a time where it has a schedule, whose runs
         wait for each other; what people trigger is refused by the application's own lock, at once
         and with who holds it. With `intervals` Airflow's dialog for backfills makes runs of it."""
-        timetable = OnDemandIntervals(replay_interval(), timezone="UTC") if intervals else None
+        timetable = configured() if intervals else None
         return DAG(
             name if self.conn_id == DEFAULT else f"{name}__{self.conn_id}",
             description=doc.strip().splitlines()[0].strip("# ."),

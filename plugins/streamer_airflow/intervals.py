@@ -9,12 +9,15 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from airflow.exceptions import AirflowTimetableInvalid
 from airflow.timetables.interval import CronDataIntervalTimetable
+
+from streamer_airflow.settings import replay_interval
 
 if TYPE_CHECKING:
     from airflow.timetables.base import DagRunInfo, DataInterval, TimeRestriction
 
-__all__ = ["OnDemandIntervals"]
+__all__ = ["OnDemandIntervals", "configured"]
 
 
 class OnDemandIntervals(CronDataIntervalTimetable):
@@ -35,3 +38,18 @@ class OnDemandIntervals(CronDataIntervalTimetable):
         return super().next_dagrun_info(
             last_automated_data_interval=last_automated_data_interval, restriction=restriction
         )
+
+
+def configured() -> OnDemandIntervals:
+    """As the administrator has set it. Raises ValueError, which shows as an import error of the
+    DAG, for what is no interval."""
+    wanted = replay_interval()
+    found = OnDemandIntervals(wanted, timezone="UTC")
+    try:
+        found.validate()
+    except AirflowTimetableInvalid as error:
+        raise ValueError(
+            f"[streamer] replay_interval is {wanted!r}, which is no interval: {error}; write one as"
+            " cron has it, such as @daily or 0 * * * *"
+        ) from error
+    return found

@@ -14,7 +14,6 @@ from itertools import groupby
 
 from streamer.errors import InternalTopicError
 from streamer.record import Headers, RawBatch
-from streamer.strays.sorting import chosen
 
 __all__ = ["HEADER", "headers_of", "taken_in"]
 
@@ -40,7 +39,7 @@ def taken_in(batch: RawBatch, topic: str) -> Iterator[RawBatch]:
     found = [_origin(batch, row) for row in range(len(batch))]
     for partition, run in groupby(range(len(batch)), key=lambda row: found[row][0]):
         rows = list(run)
-        part = chosen(batch, rows)
+        part = batch.take(rows)
         headers = [batch.headers_at(row)[:-1] or None for row in rows]
         yield RawBatch(
             topic=topic,

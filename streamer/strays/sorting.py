@@ -14,7 +14,7 @@ from streamer.errors import ProcessingError
 from streamer.record import RawBatch
 from streamer.split.homes import Homes
 
-__all__ = ["Sorted", "chosen", "sort"]
+__all__ = ["Sorted", "sort"]
 
 
 class Sorted(NamedTuple):
@@ -50,18 +50,3 @@ def _one_by_one(
         except ProcessingError as error:
             lost[row] = error
     return found, lost
-
-
-def chosen(batch: RawBatch, rows: Sequence[int]) -> RawBatch:
-    """These rows, in their order, as a batch of their own."""
-    if len(rows) == len(batch):
-        return batch
-    return RawBatch(
-        topic=batch.topic,
-        partition=batch.partition,
-        keys=[batch.keys[row] for row in rows],
-        values=[batch.values[row] for row in rows],
-        timestamps=[batch.timestamps[row] for row in rows],
-        offsets=[batch.offsets[row] for row in rows],
-        read_headers=lambda: [(batch.headers or [None] * len(batch))[row] for row in rows],
-    )

@@ -21,7 +21,7 @@ from streamer.record import RawBatch
 from streamer.split.homes import Homes
 from streamer.strays.carried import headers_of, taken_in
 from streamer.strays.quiet import Quiet
-from streamer.strays.sorting import chosen, sort
+from streamer.strays.sorting import sort
 from streamer.strays.wait import Look, Wait
 from streamer.task.input import TaskInput
 
@@ -118,7 +118,7 @@ class Crossing:
     def _forward(self, batch: RawBatch, strays: dict[int, int]) -> None:
         if strays:
             rows = list(strays)
-            found = chosen(batch, rows)
+            found = batch.take(rows)
             self._output.send(
                 self.strays.topic,
                 found.keys,
@@ -143,7 +143,7 @@ class Crossing:
             self._forward(batch, late)
         rows = [row for row in range(len(batch)) if row not in strays and row not in failures]
         if rows:
-            yield chosen(batch, rows)
+            yield batch.take(rows)
 
     def taken_in(self, batch: RawBatch, now_ms: int) -> Iterator[RawBatch]:
         """Strays of this task, as records of the topic."""

@@ -144,11 +144,6 @@ class Followed(Closable):
         if self._until is not None:
             self._limits = {p: min(at, self._until.get(p, 0)) for p, at in self._live.items()}
 
-    def look_at_lag(self) -> None:
-        """Of the other one, wherever who follows is to stop."""
-        if self._brake is not None:
-            self._brake.look(self._live)
-
     def close(self) -> None:
         self._closing.set()
         for each in self._threads:
@@ -162,7 +157,8 @@ class Followed(Closable):
             try:
                 self.look()
                 if self._brake and (self._brake.is_far or looks % _BRAKE_LOOKS == 0):
-                    self.look_at_lag()
+                    # Where the other one is, wherever who follows is to stop.
+                    self._brake.look(self._live)
             except StoppedError:
                 return
             except KafkaUnavailableError as error:

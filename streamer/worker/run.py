@@ -6,8 +6,6 @@ import logging
 import os
 import signal
 import threading
-from collections.abc import Iterator
-from contextlib import contextmanager
 from types import FrameType
 
 from streamer.config import Config
@@ -40,8 +38,8 @@ def run_topology(
     """`signals` are those of a process that runs several workers, one after the other."""
     return_freed_memory()
     worker = Worker(topology, config, slot=slot, solo=solo, follows=follows)
-    with (signals or Signals()).stopping(worker, config):
-        return worker.run()
+    (signals or Signals()).stop(worker, config)
+    return worker.run()
 
 
 class Signals:
@@ -57,17 +55,15 @@ class Signals:
         """Whether this process is to end, whatever it was to do next."""
         return self._asked.is_set()
 
-    @contextmanager
-    def stopping(self, worker: Worker, config: Config) -> Iterator[None]:
-        """They stop this worker; one that was heard before stops it at once."""
+    def stop(self, worker: Worker, config: Config) -> None:
+        """From here on they stop this worker; one that was heard before stops it at once."""
         self._worker, self._config = worker, config
-        signal.signal(signal.SIGTERM, self._stop)
-        signal.signal(signal.SIGINT, self._stop)
+        signal.signal(signal.SIGTERM, self._hear)
+        signal.signal(signal.SIGINT, self._hear)
         if self.are_heard:
             worker.stop()
-        yield
 
-    def _stop(self, number: int, _frame: FrameType | None) -> None:
+    def _hear(self, number: int, _frame: FrameType | None) -> None:
         assert self._worker is not None
         assert self._config is not None
         name = signal.Signals(number).name

@@ -6,7 +6,6 @@ records were processed, which must be that in which they were acknowledged.
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import Any
 
 from confluent_kafka.admin import NewPartitions
@@ -17,12 +16,8 @@ from streamer.ids import Layout
 from streamer.kafka.admin import Admin
 from streamer.layout import ApplicationLayout, InputLayout, SubtopologyLayout
 from streamer.record import Record
-from streamer.testing.evidence import cluster_history
-from streamer.testing.history import check, per_key
 from streamer.topology.partitioner import partition_of
-from tests.broker.applications.sequence import Chain, link
-from tests.broker.exact import described
-from tests.broker.late import Writer
+from tests.broker.late import Writer, judge_chains
 from tests.broker.workers import KILLED, Application
 from tests.thorough import thorough
 
@@ -72,18 +67,7 @@ def test_each_key_is_processed_in_the_order_in_which_it_was_acknowledged(
     strays = f"{made.name}-{made.topic('in')}-strays.layout-2"
     made.wait_until_done(made.topic("in"), strays, watch=workers)
 
-    history = cluster_history(
-        described(made),
-        config,
-        inputs=made.topic("in"),
-        output=made.topic("results"),
-        store="chains",
-        layout=grown(made),
-    )
-    assert len(history.inputs) == len(written)
-    # As they were acknowledged: the topic's partitions do not tell it.
-    verdict = check(replace(history, inputs=written), per_key(Chain, link), emit="every")
-    assert verdict, verdict
+    judge_chains(made, config, grown(made), written)
     late = sum(one.metric("streamer_strays_late_total") for one in workers)
     forwarded = sum(one.metric("streamer_strays_forwarded_total") for one in workers)
     assert (late, forwarded > 0) == (0, True)

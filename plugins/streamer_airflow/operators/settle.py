@@ -78,12 +78,12 @@ class SettleOperator(StreamerOperator):
         return said
 
     def _records(self, context: Context, executor: Executor) -> Iterator[OperationRecord]:
+        run = asked_by(context, self.kind, {})
+        for one in executor.books().operations.values() if self.beside else ():
+            if one.kind == self.beside and run.is_own(one.why) and not one.is_finished:
+                yield one
         for stage in self.stages or [{}]:
             asked = asked_by(context, self.kind, {}, stage=str(stage.get("stage", "")))
-            if self.beside:
-                for one in executor.books().operations.values():
-                    if one.kind == self.beside and asked.is_own(one.why) and not one.is_finished:
-                        yield one
             if (record := latest(executor, asked)) is not None:
                 yield record
 

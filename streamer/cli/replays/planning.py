@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import secrets
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from streamer.cli.operations import executing
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
     from streamer.control.operations import OperationRecord
     from streamer.operations.books import Books
     from streamer.operations.executor import Executor
+    from streamer.operations.repartition.seeds import SeedRecord
     from streamer.operations.replay.survey import Survey
     from streamer.topology.graph import Topology
 
@@ -146,12 +148,18 @@ def _plain(record: OperationRecord, found: Survey) -> dict[str, Any]:
         "pause_ms": cost.pause_ms,
         "input": _input(found),
         "windows": _windows(found),
-        "base": {
-            task: {"snapshot": one.stem, "made_ms": one.as_of_ms, "bytes": one.bytes}
-            for task, one in found.asked.base.items()
-        },
+        "base": _seeds(found.asked.base),
+        "former": _seeds(found.asked.former),
         "steps": [{"step": one.id, "what": one.summary} for one in record.plan.steps],
         "lost": list(record.plan.lost),
+    }
+
+
+def _seeds(seeds: Mapping[str, SeedRecord]) -> dict[str, Any]:
+    """Snapshots by task."""
+    return {
+        task: {"snapshot": one.stem, "made_ms": one.as_of_ms, "bytes": one.bytes}
+        for task, one in seeds.items()
     }
 
 
@@ -176,21 +184,27 @@ def _input(found: Survey) -> list[dict[str, Any]]:
     ]
 
 
+def _print_seeds(what: str, seeds: Mapping[str, SeedRecord]) -> None:
+    if not seeds:
+        return
+    print()
+    shown = [
+        {"task": task, what: one.stem[11:23], "made": moment(one.as_of_ms)}
+        for task, one in list(seeds.items())[:_SHOWN]
+    ]
+    print_table(shown, ("task", what, "made"))
+
+
 def _print_plan(record: OperationRecord, found: Survey) -> None:
-    plan, cost, base = record.plan, record.plan.cost, found.asked.base
+    plan, cost = record.plan, record.plan.cost
     print_table([{"step": one.id, "what": one.summary} for one in plan.steps], ("step", "what"))
     print()
     rows = _input(found)
     print_table(rows[:_SHOWN], ("partition", "from", "begins", "ends"))
     if len(rows) > _SHOWN:
         print(f"and {len(rows) - _SHOWN} more: --json has all of them")
-    if base:
-        print()
-        shown = [
-            {"task": task, "snapshot": one.stem[11:23], "made": moment(one.as_of_ms)}
-            for task, one in base.items()
-        ]
-        print_table(shown[:_SHOWN], ("task", "snapshot", "made"))
+    _print_seeds("snapshot", found.asked.base)
+    _print_seeds("of the windows", found.asked.former)
     print(
         f"\nplan {record.plan_id[:12]}: {cost.records:,} records of the input are read again; about"
         f" {span(cost.seconds)} for one worker, with a pause of about {cost.pause_ms} ms"

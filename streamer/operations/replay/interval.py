@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable, Collection, Sequence
+from functools import partial
 
 from streamer.errors import OperationRefusedError
 from streamer.feed.plan import FeedPlan
@@ -53,16 +54,18 @@ def for_interval(
 
     Raises as it does, and OperationRefusedError where the older ones stand behind the newest.
     """
-    # Whatever clock they were made by, they are there.
-    newest = choose(plans, at_ms=sys.maxsize, is_current=True)
     own = [one for one in plans if any(each.name in interval.stores for each in one.stores)]
-    at_work = choose(own, at_ms=sys.maxsize, is_current=True).begin
+    others = [one for one in plans if one not in own]
+    # Whatever clock they were made by, they are there.
+    choose_newest = partial(choose, at_ms=sys.maxsize, is_current=True)
+    newest = choose_newest(own)
+    rest = choose_newest(others) if others else Beginning()
     try:
         oldest = choose(own, at_ms=interval.from_ms)
     except OperationRefusedError:
-        if not is_whole(at_work.keys()):
+        if not is_whole(newest.begin.keys()):
             raise
-        oldest = Beginning(begin=dict.fromkeys(at_work, 0))
+        oldest = Beginning(begin=dict.fromkeys(newest.begin, 0))
     for place, position in sorted(oldest.begin.items()):
         if position > newest.begin[place]:
             raise OperationRefusedError(
@@ -70,5 +73,10 @@ def for_interval(
                 f" {newest.begin[place]} when the newest were: its positions were set back",
                 hint="begin with snapshots that were made before that, or with none",
             )
-    begin = {**newest.begin, **oldest.begin}
-    return Beginning(newest.seeds, begin, former=oldest.seeds, until=newest.begin)
+    until = {**rest.begin, **newest.begin}
+    return Beginning(
+        {**rest.seeds, **newest.seeds},
+        {**until, **oldest.begin},
+        former=oldest.seeds,
+        until=until,
+    )

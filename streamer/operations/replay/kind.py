@@ -115,7 +115,7 @@ def _begin_told(asked: Asked) -> str:
     return (
         f"{begin}, computes the windows of {', '.join(interval.stores)} that begin at"
         f" {moment(interval.from_ms)} or later and before {moment(interval.to_ms)}, and all else"
-        " from where those of the first step stand"
+        f" from where those of step {BASE} stand"
     )
 
 
@@ -128,5 +128,5 @@ def _check_reach(asked: Asked, world: World) -> None:
             f" {starts[gone[0]]}, and is to be read from {wanted}; so it is with {len(gone)}"
             " partitions in all",
             hint="what it has lost cannot be computed again; begin with snapshots: streamer replay"
-            " plan --from TIME",
+            f" plan --from TIME{' --to TIME' if asked.interval else ''}",
         )

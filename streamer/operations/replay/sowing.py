@@ -196,15 +196,7 @@ def _outside(interval: Interval) -> Callable[[int], bool]:
 
 def _those(batch: RawBatch, kept: Callable[[int], bool]) -> RawBatch:
     """The rows of windows that are kept: their keys begin with when these do."""
-    rows = [n for n, key in enumerate(batch.keys) if kept(window_parts(key or b"")[0])]
-    return RawBatch(
-        topic=batch.topic,
-        partition=batch.partition,
-        keys=[batch.keys[n] for n in rows],
-        values=[batch.values[n] for n in rows],
-        timestamps=[batch.timestamps[n] for n in rows],
-        offsets=[batch.offsets[n] for n in rows],
-    )
+    return batch.take([n for n, key in enumerate(batch.keys) if kept(window_parts(key or b"")[0])])
 
 
 def _between(plan: FeedPlan, interval: Interval, *, then: Positions, now: Positions) -> Positions:

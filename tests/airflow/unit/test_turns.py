@@ -12,6 +12,7 @@ from airflow.sdk.exceptions import TaskDeferred
 from airflow.timetables.base import DataInterval, TimeRestriction
 
 from streamer.errors import SnapshotNeededError
+from streamer_airflow import intervals
 from streamer_airflow.intervals import OnDemandIntervals
 from streamer_airflow.operators import turns
 from streamer_airflow.operators.operation import PlanOperator
@@ -56,6 +57,16 @@ def test_the_scheduler_has_no_runs_of_it_and_a_backfill_has() -> None:
     assert first is not None
     assert first.data_interval == DataInterval(DAY, NEXT)  # type: ignore[arg-type]
     assert timetable.summary == "on demand (0 0 * * *)"
+
+
+def test_what_is_no_interval_is_told_by_the_name_of_its_setting(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(intervals, "replay_interval", lambda: "daily")
+    with pytest.raises(ValueError, match=r"\[streamer\] replay_interval is 'daily', which is no"):
+        intervals.configured()
+    monkeypatch.setattr(intervals, "replay_interval", lambda: "@hourly")
+    assert intervals.configured().summary == "on demand (0 * * * *)"
 
 
 @pytest.fixture

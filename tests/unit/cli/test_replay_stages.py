@@ -72,13 +72,13 @@ def test_a_signal_between_two_workers_stops_the_one_that_comes(
     first: Any = Stopped()
     second: Any = Stopped()
     try:
-        with signals.stopping(first, config):
-            assert not signals.are_heard
+        signals.stop(first, config)
+        assert not signals.are_heard
         os.kill(os.getpid(), signal.SIGTERM)
         assert signals.are_heard
         assert first.stops == 1
-        with signals.stopping(second, config):
-            assert second.stops == 1
+        signals.stop(second, config)
+        assert second.stops == 1
     finally:
         for one, handler in before.items():
             signal.signal(one, handler)

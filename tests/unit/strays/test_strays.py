@@ -13,7 +13,7 @@ from streamer.record import Headers, RawBatch
 from streamer.split.homes import Homes
 from streamer.strays.carried import HEADER, headers_of, taken_in
 from streamer.strays.quiet import Quiet
-from streamer.strays.sorting import chosen, sort
+from streamer.strays.sorting import sort
 from streamer.strays.wait import Look, Wait
 from streamer.topology.declared import Declared
 from streamer.topology.partitioner import Partitioner
@@ -133,12 +133,12 @@ def test_what_is_no_stray_is_refused_by_its_place(headers: Headers | None) -> No
 
 def test_rows_that_are_chosen_keep_what_they_are() -> None:
     whole = batch([b"a", b"b", b"c"], headers=[[("h", b"0")], None, [("h", b"2")]])
-    some = chosen(whole, [0, 2])
+    some = whole.take([0, 2])
     assert (some.keys, some.values, some.offsets) == ([b"a", b"c"], [b"0", b"2"], [100, 102])
     assert some.position == 103
     assert [some.headers_at(row) for row in (0, 1)] == [[("h", b"0")], [("h", b"2")]]
-    assert chosen(whole, [0, 1, 2]) is whole
-    bare = chosen(batch([b"a", b"b"]), [1])
+    assert whole.take([0, 1, 2]) is whole
+    bare = batch([b"a", b"b"]).take([1])
     assert bare.headers is None
     assert bare.headers_at(0) == []
 

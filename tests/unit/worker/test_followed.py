@@ -35,14 +35,23 @@ def test_nobody_goes_further_than_a_stage_of_it_does() -> None:
     assert one.limits() == {A: 4, B: 0}
 
 
+@pytest.mark.slow
 def test_what_is_far_behind_is_told_by_the_live_one_and_not_by_the_stage() -> None:
+    looked = threading.Event()
     live: list[object] = []
     brake = Brake(dict, dict, lag_max=0)
+    brake.is_far = True
+
+    def look(at: object) -> None:
+        live.append(at)
+        looked.set()
+
+    brake.look = look  # type: ignore[method-assign]
     one = Followed(lambda: {A: 9}, [A], brake=brake, until={A: 4})
-    brake.look = live.append  # type: ignore[method-assign]
-    one.look()
-    one.look_at_lag()
-    assert live == [{A: 9}]
+    one.start()
+    assert looked.wait(30)
+    one.close()
+    assert live[0] == {A: 9}
 
 
 @pytest.mark.slow

@@ -146,15 +146,19 @@ PLACE, OTHER = TopicPartition(INPUT, 0), TopicPartition(INPUT, 1)
 
 def snapshots(newest: int, oldest: int | None) -> Any:
     """Of two subtopologies, the first of which has the windows; no older ones without `oldest`."""
-    asked: list[tuple[int, bool]] = []
+    asked: list[tuple[list[str], bool]] = []
 
     def choose(plans: Any, *, at_ms: int, is_current: bool = False) -> Beginning:
-        asked.append((len(plans), is_current))
+        names = [one.stores[0].name for one in plans]
+        asked.append((names, is_current))
         if not is_current and oldest is None:
             raise OperationRefusedError("none that old", hint="")
+        assert is_current or at_ms == INTERVAL.from_ms
         seed, at = (SEED, newest) if is_current else (OLDER, oldest or 0)
-        places = [PLACE, OTHER][: len(plans)]
-        return Beginning({f"{n}_0": seed for n in range(len(plans))}, dict.fromkeys(places, at))
+        known = {"hourly": ("0_0", PLACE), "totals": ("1_0", OTHER)}
+        return Beginning(
+            {known[name][0]: seed for name in names}, {known[name][1]: at for name in names}
+        )
 
     return choose, asked
 
@@ -177,7 +181,7 @@ def begun(newest: int, oldest: int | None, *, is_whole: bool) -> tuple[Beginning
 
 def test_an_interval_has_the_newest_rows_and_windows_that_were_there_at_its_begin() -> None:
     found, asked = begun(9, 4, is_whole=False)
-    assert (1, False) in asked, "older ones of those with such windows alone"
+    assert asked == [(["hourly"], True), (["totals"], True), (["hourly"], False)], "each once"
     assert found == Beginning(
         {"0_0": SEED, "1_0": SEED},
         {PLACE: 4, OTHER: 9},

@@ -5,6 +5,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from datetime import timedelta
+from itertools import count
+from typing import Any
+
+import pytest
 
 from streamer import App, SessionWindows, TumblingWindows
 from streamer.changelog.format import Positions
@@ -14,7 +18,7 @@ from streamer.kafka.api import Committed
 from streamer.operations.repartition.seeds import SeedRecord
 from streamer.operations.replay.beginning import Beginning
 from streamer.operations.replay.request import ask_again
-from streamer.operations.replay.sowing import is_sown, sow
+from streamer.operations.replay.sowing import _Sower, is_sown, sow
 from streamer.operations.work import Work
 from streamer.store.keys import row, session_key, window_key
 from streamer.task.metadata import Metadata
@@ -104,9 +108,8 @@ class Spanning(Rereading):
         here, _there = self.asked.bases[0].homes()
         return next(key for key in KEYS if here.home(key) == task)
 
-    def sown(self) -> tuple[dict[str, list[int]], list[tuple[int, Metadata]]]:
-        """The times of snapshots whose rows are in the first task's changelogs, and where each task
-        begins with what it knows."""
+    def sow(self) -> None:
+        """As one process does it."""
         work = Work(
             "replay-1",
             1,
@@ -119,16 +122,24 @@ class Spanning(Rereading):
             assert not is_sown(world, self.asked)
             sow(world, self.asked, work)
             assert is_sown(world, self.asked)
-        rows = {
-            store: [
-                int(one.value[9:])
-                for one in self.broker.records(f"{ORIGIN}-{store}-changelog")
-                if one.value is not None and one.key is not None and self.key_of(0) in one.key
-            ]
-            for store in STORES
-        }
+
+    def sown(self) -> tuple[dict[str, list[int]], list[tuple[int, Metadata]]]:
+        """The times of snapshots whose rows are in the first task's changelogs, and where each task
+        begins with what it knows."""
+        self.sow()
+        return self.seen()
+
+    def seen(self) -> tuple[dict[str, list[int]], list[tuple[int, Metadata]]]:
+        rows = {store: sorted(self._last(store).values()) for store in STORES}
         group: Mapping[TopicPartition, Committed] = self.broker.groups[ORIGIN]
         return rows, [(at.position, Metadata.decode(at.metadata)) for at in group.values()]
+
+    def _last(self, store: str) -> dict[bytes, int]:
+        return {
+            one.key: int(one.value[9:])
+            for one in self.broker.records(f"{ORIGIN}-{store}-changelog")
+            if one.value is not None and one.key is not None and self.key_of(0) in one.key
+        }
 
 
 def _record(at_ms: int) -> SeedRecord:
@@ -146,7 +157,7 @@ def test_windows_of_the_interval_are_those_of_the_older_ones() -> None:
     rows, known = Spanning(is_whole=False).sown()
     assert rows == {
         "totals": [NEW],
-        "hourly": [NEW] * 4 + [OLD] * 2,
+        "hourly": [OLD] * 2 + [NEW] * 4,
         "hopping": [NEW] * 6,
         "visits": [NEW],
     }
@@ -163,3 +174,42 @@ def test_without_older_ones_there_are_none() -> None:
         assert position == 0
         assert metadata.stream_time_ms == -1
         assert sorted(metadata.times.values()) == [NEW - 2, NEW]
+
+
+class KilledError(Exception):
+    """Where a process is killed."""
+
+
+@pytest.mark.parametrize("point", ["_send", "commit"])
+@pytest.mark.parametrize("is_before", [True, False])
+def test_killed_at_any_row_or_position_it_ends_with_the_same(
+    point: str, is_before: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    wanted = Spanning(is_whole=False).sown()
+    real = getattr(_Sower, point)
+    deaths = 0
+    for dies_at in count(1):
+        calls = 0
+
+        def dying(one: _Sower, *given: Any, dies_at: int = dies_at, **named: Any) -> None:
+            nonlocal calls
+            calls += 1
+            if is_before and calls == dies_at:
+                raise KilledError
+            real(one, *given, **named)
+            if calls == dies_at:
+                raise KilledError
+
+        app = Spanning(is_whole=False)
+        with monkeypatch.context() as patched:
+            patched.setattr(_Sower, point, dying)
+            try:
+                app.sow()
+            except KilledError:
+                deaths += 1
+        if calls < dies_at:
+            break
+        with app.open(app.config) as world:
+            is_done = is_sown(world, app.asked)
+        assert (app.seen() if is_done else app.sown()) == wanted
+    assert deaths > (20 if point == "_send" else 1)
