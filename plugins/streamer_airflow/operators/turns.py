@@ -1,9 +1,9 @@
 """Plans of replays: `ReplayPlanOperator`.
 
-Runs of a backfill come one after the other. Airflow begins as many at a time as its dialog says,
-ten without a word, and an application has one replay at a time. So each waits for those before it,
-without a slot, and plans when all that they were to do is done: its plan would not fit the world
-any more. Nobody looks on, so it waits as well for whatever else is at work.
+Runs of a backfill come one after the other. Airflow begins as many at a time as it is told, ten
+where its API is told nothing, and an application has one replay at a time. So each waits for those
+before it, without a slot, and plans when all that they were to do is done: its plan would not fit
+the world any more. Nobody looks on, so it waits as well for whatever else is at work.
 
 What goes on with the state as it is begins with snapshots of it: where there are none, as behind
 the replay of the run before, they are made first, in a backfill or not.
