@@ -19,7 +19,8 @@ and twice: for the plan, and right before the pause.
 - `settle` takes everything back after a failure before the switch; after it, it can only be
   finished: `streamer operations resume ID`.
 
-To stop it before the switch: the DAG `cancel_operation`, or `streamer operations cancel ID`.
+To stop it before the switch: the DAG `cancel_operation`, or `streamer operations cancel ID`. To go
+back after it: the DAG `revert_repartition`.
 
 The same from the command line: `streamer repartition plan purchases=12 --app APP`, then
 `streamer repartition apply ID --app APP`; `streamer repartition status --app APP` says how far it
@@ -29,17 +30,7 @@ is.
 from airflow.sdk import DAG
 
 from streamer_airflow.factory import Application, for_each_application
-from streamer_airflow.operators.approval import OperationApproval
-from streamer_airflow.operators.operation import PlanOperator
-from streamer_airflow.operators.settle import SettleOperator
-from streamer_airflow.operators.stages import StageOperator, SwitchApproval
-
-TAKES = ("tasks_of", "mode")
-COMMAND = "streamer repartition apply {id} --app {application}"
-NOTE = (
-    "Until the operation is done and the former layout is deleted, brokers and workers keep this"
-    " state twice. Right before the pause you are asked once more."
-)
+from streamer_airflow.repartitioning import repartition_stages
 
 
 def build(application: Application) -> DAG:
@@ -50,50 +41,7 @@ def build(application: Application) -> DAG:
         "work_hours": application.work_hours(12),
     }
     with application.dag("repartition", doc=__doc__, params=params) as dag:
-        plan = PlanOperator(task_id="plan", kind="repartition", takes=TAKES)
-        approve = OperationApproval(
-            task_id="approve",
-            kind="repartition",
-            takes=TAKES,
-            mode="",
-            command=COMMAND,
-            note=NOTE,
-        )
-        copy = StageOperator(
-            task_id="copy",
-            kind="repartition",
-            steps=("record", "topics", "copy"),
-            approved=approve.output,
-            **application.heavy,
-        )
-        prove = StageOperator(
-            task_id="prove",
-            kind="repartition",
-            steps=("shadow", "prove"),
-            approved=approve.output,
-            **application.heavy,
-        )
-        approve_switch = SwitchApproval(
-            task_id="approve_switch", approved=approve.output, step="switch", command=COMMAND
-        )
-        switch = StageOperator(
-            task_id="switch",
-            kind="repartition",
-            steps=("switch",),
-            approved=approve_switch.output,
-            **application.heavy,
-        )
-        finish = StageOperator(
-            task_id="finish",
-            kind="repartition",
-            steps=("settle",),
-            approved=approve_switch.output,
-        )
-        settle = SettleOperator(task_id="settle", kind="repartition")
-        plan >> approve >> copy >> prove >> approve_switch >> switch >> finish
-        [plan, approve, copy, prove, approve_switch, switch, finish] >> settle.as_teardown(
-            on_failure_fail_dagrun=True
-        )
+        repartition_stages(application, takes=("tasks_of", "mode"))
     return dag
 
 

@@ -28,11 +28,13 @@ def of_operation(
     about, `seconds` what the last one took."""
     plan, cost = record.plan, record.plan.cost
     freed = int(record.request.get("freed", 0) or 0)
+    reverts = _text(str(record.request.get("reverts", "")))
     time = f"about {span(cost.seconds)}" if cost.seconds else ""
     if seconds:
         time = f"{time}; " * bool(time) + f"the last one took {span(seconds)}"
     rows = {
         "Plan": f"`{record.plan_id[:12]}` of operation `{record.id}`",
+        "Takes back": f"operation `{reverts}`" if reverts else "",
         "Bytes": f"about {size(weight)}" if weight else "not known",
         "Of the disks": f"at least {size(freed)} are free then" if freed else "",
         "Offsets": f"{cost.records:,}" if cost.records else "",

@@ -20,6 +20,8 @@ from streamer.errors import ConfigError, OperationRefusedError
 from streamer.operations.books import Books
 from streamer.operations.executor import Executor
 from streamer.operations.readiness import check_free, fits
+from streamer.operations.repartition.request import Asked as Repartition
+from streamer.operations.repartition.reverting import newest_done, revert
 from streamer.operations.repartition.survey import survey, told_topology, wished
 from streamer.operations.replay.survey import survey as survey_replay
 from streamer.operations.trim.kind import open_world
@@ -133,7 +135,7 @@ def _written(
         look = partial(_surveyed, config, asked.wanted)
         return propose_trim(executor, look, why=asked.why, operation=name)[1]
     if asked.kind == "repartition":
-        request = _layouts(config, asked.wanted, name)
+        request = _layouts(executor.books(), config, asked.wanted, name).plain()
     elif asked.kind == "replay":
         request = survey_replay(
             config,
@@ -149,14 +151,16 @@ def _written(
     return executor.propose(asked.kind, request, why=asked.why, operation=name)
 
 
-def _layouts(config: Config, wanted: Mapping[str, Any], name: str) -> dict[str, Any]:
-    """So many tasks as are wanted, of the topology that the workers' controller tells."""
+def _layouts(books: Books, config: Config, wanted: Mapping[str, Any], name: str) -> Repartition:
+    """So many tasks as are wanted, or as there were before the operation that is reverted, of the
+    topology that the workers' controller tells."""
     topology = told_topology(config)
+    if "reverts" in wanted:
+        former = books.operation(wanted["reverts"]) if wanted["reverts"] else newest_done(books)
+        return revert(config, topology, former, books, number=name)
     tasks = wished(topology, wanted["tasks_of"])
     mode = wanted.get("mode", "auto")
-    return survey(
-        config, topology, tasks, number=name, mode=None if mode == "auto" else mode
-    ).plain()
+    return survey(config, topology, tasks, number=name, mode=None if mode == "auto" else mode)
 
 
 def _time_ms(text: str, field: str) -> int | None:

@@ -41,14 +41,21 @@ def show_layout(arguments: argparse.Namespace) -> int:
 
 def plain_way_back(back: WayBack) -> dict[str, Any]:
     """Whether an operation can be reverted, as JSON can hold it."""
-    return {"operation": back.operation, "possible": not back.why_not, "why_not": back.why_not}
+    return {
+        "operation": back.operation,
+        "possible": not back.why_not,
+        "why_not": back.why_not,
+        "routed": list(back.taken_over),
+    }
 
 
 def said_way_back(back: WayBack) -> str:
     """The same in a line."""
     if back.why_not:
         return f"{back.operation} cannot be reverted: {back.why_not}"
-    return f"{back.operation} can be reverted: streamer repartition revert {back.operation}"
+    topics = ", ".join(back.taken_over)
+    by = f", by way of topics of the application's own instead of {topics}" if topics else ""
+    return f"{back.operation} can be reverted{by}: streamer repartition revert {back.operation}"
 
 
 def _way_back(config: Config, record: LayoutRecord) -> WayBack:

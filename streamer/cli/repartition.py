@@ -212,37 +212,19 @@ def _checked(asked: Asked, topic: str) -> str:
 
 def _revert(arguments: argparse.Namespace) -> int:
     topology, config = topology_given(arguments), application(arguments)
-    from msgspec.structs import replace
-
-    from streamer.operations.repartition import way_back
-    from streamer.operations.repartition.survey import survey
+    from streamer.operations.repartition import reverting
 
     with executing(arguments) as (executor, _display):
         books = executor.books()
-        chosen = _newest_done(books) if not arguments.id else _chosen(arguments.id, books)
-        back = way_back.look_back(config, chosen, books)
-        if back.why_not:
-            raise OperationRefusedError(
-                f"repartition {chosen.id} cannot be reverted: {back.why_not}", hint=back.hint
-            )
+        chosen = _chosen(arguments.id, books) if arguments.id else reverting.newest_done(books)
         number = f"{_KIND}-{secrets.token_hex(6)}"
-        asked = replace(survey(config, topology, back.tasks, number=number), reverts=chosen.id)
+        asked = reverting.revert(config, topology, chosen, books, number=number)
         record = executor.propose(_KIND, asked.plain(), why=arguments.why, operation=number)
     if arguments.json:
         print_json({**_plain(asked, record), "reverts": chosen.id})
     else:
         _print_plan(asked, record)
     return 0
-
-
-def _newest_done(books: Books) -> OperationRecord:
-    found = [one for one in books.operations.values() if (one.kind, one.state) == (_KIND, "done")]
-    if not found:
-        raise OperationRefusedError(
-            "there is no repartition that is done",
-            hint="before its switch one is taken back by: streamer repartition cancel",
-        )
-    return max(found, key=lambda one: (one.ended_ms, one.id))
 
 
 # -- apply, status, cancel -------------------------------------------------------------------------

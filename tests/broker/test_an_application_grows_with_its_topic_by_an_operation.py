@@ -1,6 +1,7 @@
 """An operation gives a topic a third partition and its application a third task, under producers
 that learn of it late. It is killed right behind its record, so workers ask for the partition
-themselves; and once no strays are expected any more, three tasks are folded into one."""
+themselves; and once no strays are expected any more, three tasks are folded into one, or the
+operation is reverted: there are two again, by way of a topic of the application's own."""
 
 from __future__ import annotations
 
@@ -30,8 +31,9 @@ def made(application: Any) -> Application:
 
 
 @thorough
+@pytest.mark.parametrize("back", [("plan", "0=1"), ("revert",)], ids=["folded", "reverted"])
 def test_each_key_stays_in_order_there_and_back(
-    made: Application, conductor: Conductor, wait_until: Any
+    made: Application, conductor: Conductor, wait_until: Any, back: tuple[str, ...]
 ) -> None:
     config = Config(application_id=made.name, bootstrap_servers=made.kafka.bootstrap_servers)
     admin = Admin(config)
@@ -60,7 +62,7 @@ def test_each_key_stays_in_order_there_and_back(
         does(made, "operations", "resume", plan["operation"], "--take-over")
         assert told(made, plan["operation"])["state"] == "done"
 
-        assert "expect strays" in conductor.refused("plan", "0=1")
+        assert "expect strays" in conductor.refused(*back)
         wait_until(lambda: 2 in learns.partitions, what="a producer that learns of the partition")
         remains.stop()
         assert remains.partitions == {0, 1}
@@ -70,16 +72,22 @@ def test_each_key_stays_in_order_there_and_back(
         wait_until(lambda: successor.rounds > remains.rounds + 20, what="a successor that writes")
 
         def may_leave() -> bool:
-            code, _out, err = conductor.ends("plan", "0=1", "--json")
+            code, _out, err = conductor.ends(*back, "--json")
             assert code == 0 or "expect strays" in err, err
             return code == 0
 
         wait_until(may_leave, what="strays that are not expected any more")
         does(made, "repartition", "apply")
-        assert running(control) == {"0_0"}
+        wanted = {"0_0"} if back[0] == "plan" else {"0_0", "0_1", "1_0", "1_1", "1_2"}
+        assert running(control) == wanted
         for writer in (learns, successor):
             writer.stop()
-        made.wait_until_done(topic, watch=workers)
+        layout = current_layout(config, admin)
+        assert layout is not None
+        routed = layout.subtopologies[0].inputs.keys() - {topic}
+        assert bool(routed) == (back[0] == "revert")
+        own = [f"{one}.layout-{layout.number}" for one in routed]
+        made.wait_until_done(topic, *own, watch=workers)
 
-    judge_chains(made, config, current_layout(config, admin), written)
+    judge_chains(made, config, layout, written)
     assert [one.stop() for one in workers] == [0, 0]

@@ -21,7 +21,7 @@ from streamer.operations.repartition.positions import check_positions, expecting
 from streamer.operations.repartition.request import Asked, read_request
 from streamer.operations.repartition.steps import STEPS, SWITCH, made
 from streamer.operations.repartition.switching import STRAYS_HINT
-from streamer.operations.repartition.way_back import trimmed
+from streamer.operations.repartition.way_back import taken_over_back, trimmed
 from streamer.operations.repartition.world import KafkaWorld
 
 __all__ = [
@@ -113,7 +113,9 @@ def _after_it(asked: Asked) -> str:
     kept = f"layout {asked.before.number} is not kept up to date any more"
     if asked.one_way:
         return f"{kept}, and there is no revert: {asked.one_way}"
-    return f"{kept}: a revert is another repartition, to layout {asked.after.number + 1}"
+    routed = ", ".join(taken_over_back(asked))
+    by = f", which reads {routed} by way of topics of the application's own" if routed else ""
+    return f"{kept}: a revert is another repartition, to layout {asked.after.number + 1}{by}"
 
 
 def _grown(asked: Asked) -> list[str]:

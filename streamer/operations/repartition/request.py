@@ -15,23 +15,21 @@ from msgspec import Struct
 
 from streamer.control.layouts import LayoutRecord, layout_record
 from streamer.control.numbers import Whole
-from streamer.errors import OperationRefusedError, StreamerError, TopologyError
+from streamer.errors import OperationRefusedError, StreamerError
 from streamer.feed.plan import FeedPlan
-from streamer.ids import (
-    TaskId,
-    TopicPartition,
-    routed_name,
-)
-from streamer.layout import ApplicationLayout, Mode, SubtopologyLayout
-from streamer.operations.repartition.finals import FinalStore, check_finals, finals_of
+from streamer.ids import TaskId, TopicPartition
+from streamer.layout import ApplicationLayout
+from streamer.operations.repartition.carried import by_own_keys, check_carried
+from streamer.operations.repartition.finals import FinalStore, finals_of
+from streamer.operations.repartition.modes import Wish, modes, one_way
 from streamer.operations.repartition.own_topics import internal_topics
 from streamer.operations.repartition.seeds import SeedRecord
-from streamer.topology.graph import Process, Subtopology, Topology
+from streamer.topology.graph import Topology
 from streamer.topology.interval import Interval
 from streamer.topology.replayed import Outputs
 from streamer.topology.shape import shape_of
 
-__all__ = ["Asked", "Expected", "ask", "modes", "read_request"]
+__all__ = ["Asked", "Expected", "ask", "read_request"]
 
 
 class Expected(Struct, frozen=True, kw_only=True, omit_defaults=True, forbid_unknown_fields=True):
@@ -252,7 +250,7 @@ def ask(
     tasks: Mapping[int, int],
     *,
     number: str,
-    mode: Mode | None = None,
+    mode: Wish = None,
 ) -> Asked:
     """So many tasks for these subtopologies, in the mode that changes least where none is given.
     `layout` is the one that holds, with every subtopology.
@@ -273,9 +271,9 @@ def ask(
     finals: list[FinalStore] = []
     for each in moved:
         old, new = layout.subtopologies[each], after.subtopologies[each]
-        _check(topology.subtopologies[each], old, new)
+        check_carried(topology.subtopologies[each], old, new)
         if old.tasks == 1:
-            unchecked += _by_own_keys(topology.subtopologies[each])
+            unchecked += by_own_keys(topology.subtopologies[each])
         finals += finals_of(topology.subtopologies[each])
         if topology.subtopologies[each].stores:
             feeds.append(FeedPlan.of(topology, each, operation=number, source=old, target=new))
@@ -287,54 +285,8 @@ def ask(
         feeds=tuple(feeds),
         unchecked=tuple(unchecked),
         finals=tuple(finals),
-        one_way=_one_way(topology, layout, after, moved=moved),
+        one_way=one_way(topology, layout, after, moved),
     )
-
-
-def modes(
-    layout: ApplicationLayout, tasks: Mapping[int, int], mode: Mode | None = None
-) -> dict[int, Mode]:
-    """The mode of each, where none is given that which changes least."""
-    known = layout.subtopologies
-    return {
-        number: mode or (known[number].fits(count) if number in known else "fold")
-        for number, count in tasks.items()
-    }
-
-
-def _one_way(
-    topology: Topology, before: ApplicationLayout, after: ApplicationLayout, *, moved: list[int]
-) -> str:
-    try:
-        wanted = {each: before.task_count(each) for each in moved}
-        after.moved(wanted, {each: _way_back(before, after, each) for each in moved})
-        for each in moved:
-            old, new = after.subtopologies[each], before.subtopologies[each]
-            _check(topology.subtopologies[each], old, new)
-    except (TopologyError, OperationRefusedError) as error:
-        return error.message
-    return ""
-
-
-def _way_back(before: ApplicationLayout, after: ApplicationLayout, number: int) -> Mode:
-    """Topics stay as they have grown, and whoever was routed before stays so."""
-    modes = [one.subtopologies[number].mode for one in (before, after)]
-    return "routed" if modes == ["routed", "routed"] else "fold"
-
-
-def _taken_over_by(subtopology: Subtopology) -> str:
-    """The topic that it takes over for a routed one; "" where it is no such."""
-    own = [sink.topic for sink in subtopology.sinks if sink.is_internal]
-    for topic in subtopology.topics:
-        if own == [routed_name(topic)]:
-            return topic
-    return ""
-
-
-def _by_own_keys(subtopology: Subtopology) -> list[str]:
-    """The stores whose keys user code chooses."""
-    nodes = subtopology.nodes
-    return [spec.name for node in nodes if isinstance(node, Process) for spec in node.used]
 
 
 def read_request(request: Mapping[str, Any]) -> Asked:
@@ -358,26 +310,3 @@ def read_request(request: Mapping[str, Any]) -> Asked:
             hint="make one with `streamer repartition plan`",
         ) from error
     return asked
-
-
-def _check(subtopology: Subtopology, old: SubtopologyLayout, new: SubtopologyLayout) -> None:
-    """Raise OperationRefusedError for what is not carried over yet."""
-    number = subtopology.number
-    if taken := _taken_over_by(subtopology):
-        raise OperationRefusedError(
-            f"subtopology {number} takes {taken} over for another one, as many tasks as the topic"
-            " has partitions",
-            hint="name the subtopology that the code has for this topic",
-        )
-    if new.mode == "grow" and not subtopology.stores:
-        raise OperationRefusedError(
-            f"subtopology {number} keeps no state, so nothing has to be moved",
-            hint="give the topic its partitions yourself, and start the workers again",
-        )
-    if named := [spec.name for spec in subtopology.stores if spec.partition_key is not None]:
-        raise OperationRefusedError(
-            f"store {', '.join(named)} of subtopology {number} names its rows' records by"
-            " partition_key, and such stores are not moved yet",
-            hint="leave this subtopology as it is, or begin anew under another application id",
-        )
-    check_finals(subtopology, old, new)

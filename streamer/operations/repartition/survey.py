@@ -18,7 +18,8 @@ from streamer.errors import ConfigError, OperationRefusedError
 from streamer.ids import routed_name
 from streamer.kafka.admin import Admin
 from streamer.kafka.changelog import Bounds
-from streamer.layout import ApplicationLayout, Mode
+from streamer.layout import ApplicationLayout
+from streamer.operations.repartition.modes import Wish
 from streamer.operations.repartition.partitioners import (
     placed_by,
     sampled_keys,
@@ -95,7 +96,7 @@ def survey(
     tasks: Mapping[int, int],
     *,
     number: str,
-    mode: Mode | None = None,
+    mode: Wish = None,
 ) -> Asked:
     """The request for so many tasks of these subtopologies, as things are now. Raises as `ask`, as
     `partitions` where the layout and the topics do not fit, and as `placed_by` for topics that

@@ -2,13 +2,14 @@
 of the changelogs that a fold back would copy.
 
 A revert is a repartition from the layout that holds to one with the former numbers of tasks. It
-copies what there is now, so nothing that was processed since is lost.
+copies what there is now, so nothing that was processed since is lost. Topics that have grown stay
+as wide, and what is routed stays so: a way back from there is routed as well.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 
 from streamer.config import Config
 from streamer.control.current import current_layout
@@ -16,21 +17,26 @@ from streamer.control.operations import OperationRecord
 from streamer.errors import OperationRefusedError
 from streamer.ids import FIRST_LAYOUT, Layout, TopicPartition
 from streamer.kafka.admin import Admin
+from streamer.layout import Mode
 from streamer.operations.books import REPARTITION, Books
+from streamer.operations.repartition.modes import modes_back
 from streamer.operations.repartition.request import Asked, read_request
 
-__all__ = ["WayBack", "look_back", "trimmed", "way_back"]
+__all__ = ["WayBack", "look_back", "taken_over_back", "trimmed", "way_back"]
 
 
 @dataclass(frozen=True, slots=True)
 class WayBack:
     """`tasks` are those of the former layout, by subtopology. `why_not` is "" where the operation
-    can be reverted; else `hint` says what to do instead."""
+    can be reverted, by these `modes`; else `hint` says what to do instead. `taken_over` are the
+    topics that would be read by way of the application's own from then on."""
 
     operation: str
     tasks: Mapping[int, int]
     why_not: str = ""
     hint: str = ""
+    modes: Mapping[int, Mode] = field(default_factory=dict)
+    taken_over: Sequence[str] = ()
 
     @property
     def wanted(self) -> str:
@@ -51,7 +57,7 @@ def look_back(config: Config, record: OperationRecord, books: Books) -> WayBack:
         return back
     why_not = trimmed(admin.starts(_targets(read_request(record.request))))
     hint = "name the repository that has their snapshots: --set snapshot_repository=..."
-    return WayBack(back.operation, back.tasks, why_not, hint if why_not else "")
+    return replace(back, why_not=why_not, hint=hint if why_not else "")
 
 
 def way_back(record: OperationRecord, books: Books, layout: Layout) -> WayBack:
@@ -83,7 +89,26 @@ def way_back(record: OperationRecord, books: Books, layout: Layout) -> WayBack:
         return WayBack(record.id, tasks, f"layout {layout} was recorded after it", by_plan)
     if completion := books.completed_by(record.id):
         return WayBack(record.id, tasks, f"{completion} has completed it", by_plan)
-    return WayBack(record.id, tasks, asked.one_way, _REFUSED if asked.one_way else "")
+    if asked.one_way:
+        return WayBack(record.id, tasks, asked.one_way, _REFUSED)
+    return WayBack(record.id, tasks, modes=_modes(asked), taken_over=taken_over_back(asked))
+
+
+def _modes(asked: Asked) -> dict[int, Mode]:
+    """In which modes what was asked for is reverted."""
+    return modes_back(asked.before.layout, asked.after.layout, asked.moved)
+
+
+def taken_over_back(asked: Asked) -> tuple[str, ...]:
+    """The topics of others that are routed only by the way back."""
+    after = asked.after.layout.subtopologies
+    found = (
+        topic
+        for number, mode in _modes(asked).items()
+        if mode == "routed" and after[number].mode != "routed"
+        for topic in after[number].external
+    )
+    return tuple(sorted(found))
 
 
 def trimmed(

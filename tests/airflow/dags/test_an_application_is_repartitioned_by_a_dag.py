@@ -1,5 +1,5 @@
-"""`repartition`: asked for twice, rejected, killed in the middle and gone on with; always with
-records coming, and nothing lost, doubled or out of order."""
+"""`repartition`: asked for twice, rejected, killed in the middle, gone on with and reverted; always
+with records coming, and nothing lost, doubled or out of order."""
 
 from __future__ import annotations
 
@@ -81,6 +81,17 @@ def test_it_is_rejected_then_approved_twice_and_found_done(here: Runs) -> None:
         refused = here.run(DAG, **form(here))
         assert (states(refused)["plan"], states(refused)["settle"]) == ("failed", "failed")
         assert only(here) == operation
+
+        unknown = here.run("revert_repartition", reverts="repartition-x")
+        assert states(unknown)["plan"] == "failed"
+        # What a form was given stays in the DAG of this process.
+        back = here.run("revert_repartition", answers=BOTH, reverts="")
+        assert states(back) == dict.fromkeys(STAGES, "success")
+        reverted = here.operations()[Asked(DAG, "revert_repartition", back.run_id).operation()]
+        assert (reverted.state, reverted.request["reverts"]) == ("done", operation.id)
+        recorded = current_record(here.config, admin)
+        assert recorded is not None
+        assert (recorded.number, recorded.layout.task_count(0)) == (3, 4)
         feeder.stop()
     judge(here)
 

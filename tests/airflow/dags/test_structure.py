@@ -88,21 +88,24 @@ def test_every_destructive_task_has_an_approval_upstream_to_which_it_is_bound(ba
     assert set(found) == {"trim_changelogs", "rebalance_zones"}
 
 
-def test_a_repartition_is_asked_for_by_the_plan_and_again_before_the_switch(bag: Any) -> None:
+@pytest.mark.parametrize("name", ["repartition", "revert_repartition"])
+def test_a_repartition_is_asked_for_by_the_plan_and_again_before_the_switch(
+    bag: Any, name: str
+) -> None:
     """There is no way back after it, and nothing of it is taken from an earlier word."""
     from streamer.operations.repartition.steps import STEPS
 
-    dag = bag.dags["repartition"]
+    dag = bag.dags[name]
     bound = {"copy": "approve", "prove": "approve"}
     bound |= {"switch": "approve_switch", "finish": "approve_switch"}
-    for name, approval in bound.items():
-        assert dag.get_task(name).approved.operator is dag.get_task(approval), name
-        assert approval in {one.task_id for one in dag.get_task(name).get_flat_relatives(True)}
-    for name in ("approve", "approve_switch"):
-        assert (dag.get_task(name).mode, dag.get_task(name).defaults) == ("", ["Reject"])
+    for stage, approval in bound.items():
+        assert dag.get_task(stage).approved.operator is dag.get_task(approval), stage
+        assert approval in {one.task_id for one in dag.get_task(stage).get_flat_relatives(True)}
+    for stage in ("approve", "approve_switch"):
+        assert (dag.get_task(stage).mode, dag.get_task(stage).defaults) == ("", ["Reject"])
     assert dag.get_task("approve_switch").approved.operator is dag.get_task("approve")
     assert dag.get_task("approve_switch").step == "switch"
-    assert tuple(step for name in bound for step in dag.get_task(name).steps) == STEPS
+    assert tuple(step for stage in bound for step in dag.get_task(stage).steps) == STEPS
 
 
 def test_a_replay_is_asked_for_by_the_plan_and_again_with_what_differs(bag: Any) -> None:
@@ -237,6 +240,7 @@ def test_scheduled_ones_have_a_form_that_is_filled_in(bag: Any) -> None:
         ("repartition", "tasks_of", ["purchases"]),
         ("repartition", "tasks_of", ["purchases=0"]),
         ("repartition", "mode", "split"),
+        ("revert_repartition", "reverts", "all of them"),
     ],
 )
 def test_forms_refuse_what_makes_no_sense(bag: Any, dag: str, name: str, bad: Any) -> None:

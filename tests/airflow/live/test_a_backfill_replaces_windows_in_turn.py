@@ -95,11 +95,15 @@ def test_each_interval_is_replaced_by_its_run(made: Application, airflow: LocalA
     Snapshots(made).run("create")
 
     api, runs = airflow.api(), Runs(airflow.api())
+    about = api.get("/dags/replay/details")
+    assert about["is_backfillable"], "the dialog does not offer it"
+    # The dialog has the fields of the form, and gives them all, those left alone as they are.
+    form = {name: field["value"] for name, field in about["params"].items()}
     given = {
         "dag_id": "replay",
         "from_date": iso(first),
         "to_date": iso(first + MINUTE_MS),
-        "dag_run_conf": {"code": f"{CODE}:app", "stores": ["spans"]},
+        "dag_run_conf": form | {"code": f"{CODE}:app", "stores": ["spans"]},
         "max_active_runs": 10,
     }
     shown = api.post("/backfills/dry_run", given)

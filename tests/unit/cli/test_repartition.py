@@ -19,7 +19,7 @@ from streamer.operations.completion.kind import Completion
 from streamer.operations.executor import Executor
 from streamer.operations.fake import FakeTable
 from streamer.operations.kinds import Kinds
-from streamer.operations.repartition import survey, way_back
+from streamer.operations.repartition import reverting, survey, way_back
 from streamer.operations.repartition.kind import Repartition
 from streamer.operations.repartition.request import Asked, Expected
 from streamer.operations.repartition.way_back import WayBack
@@ -78,7 +78,8 @@ def shop(monkeypatch: pytest.MonkeyPatch) -> Shop:
         )
 
     monkeypatch.setattr(survey, "survey", surveyed)
-    monkeypatch.setattr(way_back, "look_back", look_back)
+    for each in (way_back, reverting):
+        monkeypatch.setattr(each, "look_back", look_back)
     monkeypatch.setattr(completed, "survey", left)
     return made
 
@@ -195,14 +196,17 @@ def test_the_way_back_is_shown_planned_and_applied(
     ]
     assert call("status", "--json") == 0
     told = json.loads(capsys.readouterr().out)
-    assert told["revert"] == {"operation": first, "possible": True, "why_not": ""}
+    assert told["revert"] == {"operation": first, "possible": True, "why_not": "", "routed": []}
     layout = shop.asked.after.layout
 
-    def surveyed(_config: Any, _topology: Any, tasks: Mapping[int, int], *, number: str) -> Asked:
+    def surveyed(
+        _config: Any, _topology: Any, tasks: Mapping[int, int], *, number: str, mode: Any
+    ) -> Asked:
+        assert mode == {0: "fold", 1: "fold"}
         shop.next(asked(tasks, layout=layout, number=number))
         return shop.asked
 
-    monkeypatch.setattr(survey, "survey", surveyed)
+    monkeypatch.setattr(reverting, "survey", surveyed)
     assert call("revert", "--why", "slower") == 0
     line, _head, sales, *_more, last = capsys.readouterr().out.splitlines()
     assert line == f"layout 2 -> layout 3, by fold, which reverts {first}"

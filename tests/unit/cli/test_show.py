@@ -135,18 +135,29 @@ def test_a_layout_is_shown_by_its_parts(
     one = SubtopologyLayout(3, Layout(2), {"in": InputLayout(12), "old": InputLayout(6)})
     record = layout_record("shop", ApplicationLayout(Layout(2), {0: one}), operation="fold-1")
     monkeypatch.setattr("streamer.control.current.current_record", lambda *_: record)
-    backs = [WayBack("fold-1", {0: 12}), WayBack("fold-1", {0: 12}, "it was trimmed")]
+    backs = [
+        WayBack("fold-1", {0: 12}, taken_over=("in", "old")),
+        WayBack("fold-1", {0: 12}, "it was trimmed"),
+    ]
     monkeypatch.setattr("streamer.cli.layout._way_back", lambda *_: backs.pop(0))
     where = ("--app", "shop", "--bootstrap-servers", "127.0.0.1:9")
     assert main(["show", "layout", *where]) == 0
     shown = capsys.readouterr().out
     assert shown.splitlines()[0] == "layout 2, by operation fold-1"
     assert "in:12 old:6" in shown
-    assert "fold-1 can be reverted: streamer repartition revert fold-1" in shown
+    assert shown.splitlines()[-1] == (
+        "fold-1 can be reverted, by way of topics of the application's own instead of in, old:"
+        " streamer repartition revert fold-1"
+    )
     assert main(["show", "layout", "--json", *where]) == 0
     told = json.loads(capsys.readouterr().out)
     assert (told["number"], told["is_recorded"]) == (2, True)
-    assert told["revert"] == {"operation": "fold-1", "possible": False, "why_not": "it was trimmed"}
+    assert told["revert"] == {
+        "operation": "fold-1",
+        "possible": False,
+        "why_not": "it was trimmed",
+        "routed": [],
+    }
     assert told["subtopologies"][0]["inputs"][1] == {
         "topic": "old",
         "partitions": 6,

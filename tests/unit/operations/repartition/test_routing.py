@@ -116,7 +116,8 @@ def test_it_is_carried_out_there_and_to_another_number() -> None:
         for one in record.plan.lost
     )
     back = way_back(record, shop.executor().books(), Layout(2))
-    assert back.why_not == "subtopology 0 is routed, and stays so"
+    assert (back.why_not, back.tasks, back.modes) == ("", {0: 4}, {0: "routed"})
+    assert back.taken_over == (), "it is taken over already"
 
     shop.next(again(shop))
     assert started(shop).state == "done"
@@ -130,6 +131,11 @@ def again(shop: Shop) -> Asked:
     assert (one.taken_over, one.inputs, one.one_way) == ({}, {}, "")
     assert TopicPartition(ROUTED, 2) in own_places(one.before), "worked off inside the pause"
     return one
+
+
+def test_what_is_routed_with_as_many_tasks_as_before_has_no_way_back() -> None:
+    one = asked({0: 4}, mode="routed")
+    assert one.one_way == "the numbers of tasks are the former ones, and what is routed stays so"
 
 
 def test_the_topic_stays_the_name_of_what_reads_it_by_way_of_another() -> None:

@@ -1,0 +1,49 @@
+"""What of a subtopology is not carried over into another layout, and is refused. Pure."""
+
+from __future__ import annotations
+
+from streamer.errors import OperationRefusedError
+from streamer.ids import routed_name
+from streamer.layout import SubtopologyLayout
+from streamer.operations.repartition.finals import check_finals
+from streamer.topology.graph import Process, Subtopology
+
+__all__ = ["by_own_keys", "check_carried"]
+
+
+def check_carried(subtopology: Subtopology, old: SubtopologyLayout, new: SubtopologyLayout) -> None:
+    """Raise OperationRefusedError for what is not carried over from the one to the other yet."""
+    number = subtopology.number
+    if taken := _taken_over_by(subtopology):
+        raise OperationRefusedError(
+            f"subtopology {number} takes {taken} over for another one, as many tasks as the topic"
+            " has partitions",
+            hint="name the subtopology that the code has for this topic",
+        )
+    if new.mode == "grow" and not subtopology.stores:
+        raise OperationRefusedError(
+            f"subtopology {number} keeps no state, so nothing has to be moved",
+            hint="give the topic its partitions yourself, and start the workers again",
+        )
+    if named := [spec.name for spec in subtopology.stores if spec.partition_key is not None]:
+        raise OperationRefusedError(
+            f"store {', '.join(named)} of subtopology {number} names its rows' records by"
+            " partition_key, and such stores are not moved yet",
+            hint="leave this subtopology as it is, or begin anew under another application id",
+        )
+    check_finals(subtopology, old, new)
+
+
+def by_own_keys(subtopology: Subtopology) -> list[str]:
+    """The stores whose keys user code chooses."""
+    nodes = subtopology.nodes
+    return [spec.name for node in nodes if isinstance(node, Process) for spec in node.used]
+
+
+def _taken_over_by(subtopology: Subtopology) -> str:
+    """The topic that it takes over for a routed one; "" where it is no such."""
+    own = [sink.topic for sink in subtopology.sinks if sink.is_internal]
+    for topic in subtopology.topics:
+        if own == [routed_name(topic)]:
+            return topic
+    return ""
