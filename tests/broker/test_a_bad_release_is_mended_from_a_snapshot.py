@@ -20,6 +20,7 @@ from tests.broker.feeder import Feeder
 from tests.broker.folds import Conductor, does, running, told
 from tests.broker.snapshots import Snapshots
 from tests.broker.workers import Application, Worker
+from tests.thorough import thorough
 
 pytestmark = pytest.mark.long
 
@@ -59,6 +60,7 @@ def check_hints(conductor: Conductor, *named: str) -> None:
         assert conductor.plan("--from", first, *named, command="replay")["base"]
 
 
+@thorough
 def test_its_state_is_as_if_that_had_never_been(
     made: Application, conductor: Conductor, wait_until: Any
 ) -> None:

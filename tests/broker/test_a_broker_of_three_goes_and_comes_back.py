@@ -17,6 +17,7 @@ from streamer.kafka.admin import Admin
 from streamer.sandbox import SandboxCluster
 from tests.broker.cluster import Cluster, WorkerProcess, cluster_of
 from tests.broker.conftest import Kafka, Names
+from tests.thorough import thorough
 
 pytestmark = pytest.mark.long
 
@@ -29,6 +30,7 @@ def own() -> Iterator[SandboxCluster]:
         yield running
 
 
+@thorough
 def test_nobody_loses_a_task(
     own: SandboxCluster, names: Names, tmp_path: Path, wait_until: Callable[..., None]
 ) -> None:

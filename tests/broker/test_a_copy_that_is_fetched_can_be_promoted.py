@@ -8,6 +8,7 @@ from typing import Any
 
 from tests.broker.restorable import contents, take, tasks_of, trim
 from tests.broker.workers import Application, Worker
+from tests.thorough import thorough
 
 OUTPUTS = ("totals", "closed", "every")
 BLOCK = 1_500
@@ -23,6 +24,7 @@ def is_fetching(worker: Worker) -> bool:
     return worker.metric("streamer_bootstrap_remaining_bytes") > 0
 
 
+@thorough
 def test_what_was_fetched_is_not_lost(application: Any, tmp_path: Path, wait_until: Any) -> None:
     repository = f"file://{tmp_path}/repository"
     made: Application = application(

@@ -11,7 +11,7 @@ import pytest
 from streamer.sandbox.jars import fetch
 from streamer.sandbox.prepared import CLASSES, java, prepare
 from streamer.sandbox.settings import LOGGING
-from tests.thorough import thorough_but
+from tests.thorough import thorough, thorough_but
 
 SHARED = "source: shared objects file"
 
@@ -27,6 +27,7 @@ def run(home: Path | None, directory: Path, *options: str) -> str:
     return done.stdout
 
 
+@thorough
 def test_two_that_start_at_once_prepare_once(tmp_path: Path) -> None:
     program = (
         "import sys; from pathlib import Path; from streamer.sandbox import jars, prepared;"

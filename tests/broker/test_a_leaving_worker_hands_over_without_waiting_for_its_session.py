@@ -10,7 +10,7 @@ import pytest
 
 from tests.broker.cluster import cluster_of
 from tests.broker.conftest import Kafka, Names
-from tests.thorough import thorough_but
+from tests.thorough import thorough, thorough_but
 
 
 @pytest.mark.parametrize(
@@ -44,6 +44,7 @@ def test_the_tasks_have_a_new_owner_at_once(
         cluster.wait_shared(stays, back)
 
 
+@thorough
 def test_a_controller_that_is_held_up_at_its_work_leaves_all_the_same(
     application: Any, wait_until: Any
 ) -> None:

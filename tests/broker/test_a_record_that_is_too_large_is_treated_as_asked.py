@@ -127,6 +127,7 @@ def test_skip_and_dead_letter_leave_out_those_alone(sizes: Application, too_larg
     assert counted(sizes) == {b"1": 1_260}
 
 
+@thorough
 def test_what_fits_when_it_is_compressed_is_written(sizes: Application) -> None:
     produce(sizes, ([100] * 50 + [BROKER, -BROKER]) * 4, who="a")
     sizes.settings["kafka.compression.type"] = "gzip"
@@ -136,6 +137,7 @@ def test_what_fits_when_it_is_compressed_is_written(sizes: Application) -> None:
     assert counted(sizes) == {b"1": 208}
 
 
+@thorough
 def test_a_limit_that_is_lowered_meanwhile_costs_nobody_else(sizes: Application) -> None:
     produce(sizes, [1_000] * 100, who="a")
     worker = sizes.run(production_error="skip")
@@ -156,7 +158,9 @@ def test_a_limit_that_is_lowered_meanwhile_costs_nobody_else(sizes: Application)
 @pytest.mark.parametrize(
     "too_large", thorough_but([CLIENT], [CLIENT, BROKER]), ids=["client", "broker"]
 )
-@pytest.mark.parametrize("guarantee", ["exactly_once", "at_least_once"])
+@pytest.mark.parametrize(
+    "guarantee", thorough_but(["exactly_once"], ["exactly_once", "at_least_once"])
+)
 def test_a_change_of_state_is_never_left_out(
     sizes: Application, too_large: int, guarantee: str, wait_until: Any
 ) -> None:

@@ -19,6 +19,7 @@ from tests.broker.conftest import Read
 from tests.broker.feeder import Feeder
 from tests.broker.folds import Conductor, does, running, told
 from tests.broker.workers import Application
+from tests.thorough import thorough
 
 pytestmark = pytest.mark.long
 
@@ -45,6 +46,7 @@ def config_of(made: Application) -> Config:
     return Config(application_id=made.name, bootstrap_servers=made.kafka.bootstrap_servers)
 
 
+@thorough
 def test_the_live_application_is_as_it_was(
     made: Application, conductor: Conductor, wait_until: Any
 ) -> None:

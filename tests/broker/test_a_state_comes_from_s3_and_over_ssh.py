@@ -23,6 +23,7 @@ from tests.broker.snapshots import Snapshots
 from tests.broker.test_a_copy_is_rebuilt_on_demand import OUTPUTS, produce
 from tests.broker.test_a_lost_disk_comes_back_from_a_snapshot import SLOWLY
 from tests.broker.workers import APPLICATIONS, ROOT, Application
+from tests.thorough import thorough_but
 
 # The S3 server may have to be built first, once per machine.
 pytestmark = [pytest.mark.long, pytest.mark.timeout(1_600)]
@@ -56,7 +57,7 @@ def ssh(request: pytest.FixtureRequest, tmp_path: Path) -> dict[str, object]:
     }
 
 
-@pytest.fixture(params=["s3", "ssh"])
+@pytest.fixture(params=thorough_but(["s3"], ["s3", "ssh"]))
 def settings(
     request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> dict[str, object]:

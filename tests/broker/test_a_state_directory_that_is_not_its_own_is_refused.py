@@ -134,6 +134,7 @@ def mark(database: Path, version: bytes) -> None:
     opened.close()
 
 
+@thorough
 def test_databases_of_another_format(stopped: Application) -> None:
     databases = sorted((slot_of(stopped) / "tasks").iterdir())
     for database in databases:

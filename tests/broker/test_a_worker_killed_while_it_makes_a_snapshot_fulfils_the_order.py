@@ -26,9 +26,7 @@ POINTS = (
 )
 
 
-@pytest.mark.parametrize(
-    "point", thorough_but(["checkpoint.after_make", "snapshot.before_commit"], POINTS)
-)
+@pytest.mark.parametrize("point", thorough_but(["snapshot.before_commit"], POINTS))
 def test_the_order_is_fulfilled_after_the_restart(
     application: Callable[..., Application], tmp_path: Path, point: str
 ) -> None:

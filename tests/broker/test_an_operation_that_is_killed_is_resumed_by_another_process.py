@@ -156,6 +156,7 @@ def test_a_step_that_tells_nothing_for_longer_than_its_lease_keeps_it(
             mine.resume(operation)
 
 
+@thorough
 def test_a_lease_that_is_over_needs_no_one_who_asks_for_it(
     kafka: Kafka, config: Config, process: Start
 ) -> None:

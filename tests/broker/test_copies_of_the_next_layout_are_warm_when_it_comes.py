@@ -165,6 +165,7 @@ def assert_exact(made: Application, layout: ApplicationLayout) -> None:
     assert verdict.inputs
 
 
+@thorough
 def test_tasks_go_on_where_their_copies_are_and_restore_the_tail_alone(
     application: Any, wait_until: Any
 ) -> None:

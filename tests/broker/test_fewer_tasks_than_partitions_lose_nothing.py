@@ -22,6 +22,7 @@ from tests.broker.test_records_are_rekeyed_and_joined_exactly_once import (
     totals,
 )
 from tests.broker.workers import KILLED, Application, Worker
+from tests.thorough import thorough
 
 LAYOUT = Layout(2)
 TASKS = {"0_0", "0_1", "1_0", "1_1", "1_2", "1_3", "2_0", "2_1", "2_2"}
@@ -73,6 +74,7 @@ def running(workers: list[Worker]) -> set[str]:
     return {task for worker in workers for task in worker.running()}
 
 
+@thorough
 def test_the_sums_are_right_through_a_kill_and_a_change_of_a_layout(
     application: Any, wait_until: Any
 ) -> None:

@@ -19,6 +19,7 @@ from tests.broker.applications.ranges import CUSTOMERS, by_range
 from tests.broker.folds import Conductor, does, running, told
 from tests.broker.late import Writer, judge_chains
 from tests.broker.workers import Application, Worker
+from tests.thorough import thorough
 
 pytestmark = pytest.mark.long
 
@@ -31,6 +32,7 @@ def made(application: Any) -> Application:
     return application("ranged", partitions=4, outputs=("results",))  # type: ignore[no-any-return]
 
 
+@thorough
 def test_each_key_stays_in_order_and_is_found(
     made: Application, conductor: Conductor, wait_until: Any
 ) -> None:

@@ -7,6 +7,7 @@ import json
 from typing import Any
 
 from tests.broker.workers import Application
+from tests.thorough import thorough
 
 PARTITIONS = 4
 # At 2 ms each half a minute, seven turns; some twenty times what is fetched ahead.
@@ -14,6 +15,7 @@ EACH = 4_000
 VALUE = "2" + " " * 4_000
 
 
+@thorough
 def test_none_waits_until_another_is_done(application: Any, wait_until: Any) -> None:
     made: Application = application("slow", partitions=PARTITIONS, outputs=("out", "counts"))
     for partition in range(PARTITIONS):

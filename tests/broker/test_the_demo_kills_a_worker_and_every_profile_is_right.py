@@ -12,6 +12,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.thorough import thorough
+
 pytestmark = [pytest.mark.long, pytest.mark.timeout(2_700)]
 
 ROOT = Path(__file__).parents[2]
@@ -80,6 +82,7 @@ def test_the_demo_ends_with_equal_profiles_and_leaves_nothing(tmp_path: Path) ->
     assert not leftovers(tmp_path)
 
 
+@thorough
 def test_ctrl_c_stops_everything_that_the_demo_started(tmp_path: Path) -> None:
     demo = start(tmp_path, "--copies", "1", "--per-second", "5000")
     assert demo.stdout is not None

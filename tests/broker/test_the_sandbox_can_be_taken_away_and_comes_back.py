@@ -29,6 +29,7 @@ def client(own: Sandbox, kafka: Any) -> Any:
     return type(kafka)(own.bootstrap_servers)
 
 
+@thorough
 def test_a_paused_broker_takes_connections_and_answers_nothing(
     own: Sandbox, client: Any, names: Any, wait_until: Any
 ) -> None:
@@ -48,6 +49,7 @@ def test_a_paused_broker_takes_connections_and_answers_nothing(
     assert len(client.read(topic)) == 200
 
 
+@thorough
 def test_a_restart_keeps_port_and_data(own: Sandbox, client: Any, names: Any) -> None:
     topic = names.topic("in")
     client.create(topic)

@@ -64,6 +64,7 @@ def test_workers_tasks_and_alarms_of_a_running_application(cluster: Cluster) -> 
         wait_until(lambda: Fleet(watch.look()).totals.running == len(cluster.every))
 
 
+@thorough
 def test_records_that_cannot_be_read_are_told_by_their_keys(kafka: Kafka, cluster: Cluster) -> None:
     cluster.start_two()
     name = cluster.config.application_id

@@ -18,6 +18,7 @@ from streamer_airflow.runs import Asked
 from tests.airflow.dags.conftest import STORES, Runs, states, xcom
 from tests.broker.copying import executor as copying
 from tests.broker.trims import Snapshots
+from tests.thorough import thorough
 
 pytestmark = [pytest.mark.broker, pytest.mark.long]
 
@@ -53,20 +54,9 @@ def trims(here: Runs) -> list[Any]:
     return [one for one in here.operations().values() if one.kind == "trim"]
 
 
-def test_it_is_shown_rejected_approved_and_killed_in_the_middle(
-    runs: Callable[..., Runs],
-) -> None:
+def test_it_goes_within_its_limits_and_is_killed_in_the_middle(runs: Callable[..., Runs]) -> None:
     here = trimmable(runs)
     before = starts(here)
-
-    rejected = here.run("trim_changelogs", answers={"approve": "Reject"}, **ALL)
-    assert rejected.state == "failed"
-    assert states(rejected)["approve"] == "failed"
-    assert states(rejected)["apply"] == "upstream_failed"
-    assert trims(here) == [], "a plan that was rejected leaves no trace"
-    assert starts(here) == before
-
-    # More than a person need not see: within the limits it goes on, and is killed while it deletes.
     at = datetime.now(tz=UTC)
     code = here.killed("trim_changelogs", "trim.after_delete=kill", at=at)
     assert code == -signal.SIGKILL
@@ -84,12 +74,6 @@ def test_it_is_shown_rejected_approved_and_killed_in_the_middle(
     assert starts(here) == {topic: to for topic, (_start, to) in cuts.items()}
     assert xcom(resumed, "apply")["operation"] == done.id
 
-    # Cleared from any stage on, it finds what is done: nobody is asked, and nothing more goes.
-    for task in ("approve", "apply"):
-        again = here.again_from("trim_changelogs", task, at=at)
-        assert again.state == "success", (task, states(again))
-        assert trims(here) == [done]
-
     # Nothing is left to be trimmed: the run ends, skipped, and is no failure.
     nothing = here.run("trim_changelogs")
     assert nothing.state == "success"
@@ -102,6 +86,29 @@ def test_it_is_shown_rejected_approved_and_killed_in_the_middle(
     assert [one.id for one in trims(here)] == [done.id]
 
 
+@thorough
+def test_it_is_shown_rejected_approved_and_found_done(runs: Callable[..., Runs]) -> None:
+    here = trimmable(runs)
+    before = starts(here)
+    rejected = here.run("trim_changelogs", answers={"approve": "Reject"}, **ALL)
+    assert rejected.state == "failed"
+    assert states(rejected)["approve"] == "failed"
+    assert states(rejected)["apply"] == "upstream_failed"
+    assert trims(here) == [], "a plan that was rejected leaves no trace"
+    assert starts(here) == before
+
+    at = datetime.now(tz=UTC)
+    approved = here.run("trim_changelogs", at=at, answers={"approve": "Approve"}, **ALL)
+    assert approved.state == "success", states(approved)
+    [done] = trims(here)
+    # Cleared from any stage on, it finds what is done: nobody is asked, and nothing more goes.
+    for task in ("approve", "apply"):
+        again = here.again_from("trim_changelogs", task, at=at)
+        assert again.state == "success", (task, states(again))
+        assert trims(here) == [done]
+
+
+@thorough
 def test_a_world_that_moved_before_the_answer_is_planned_anew_and_asked_again(
     runs: Callable[..., Runs],
 ) -> None:

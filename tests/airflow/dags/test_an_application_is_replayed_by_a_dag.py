@@ -1,4 +1,4 @@
-"""`replay`: rejected with the differences before its eyes, then approved, by workers that a task of
+"""`replay`: rejected with the differences before its eyes, and approved, by workers that a task of
 it runs; always with records coming, and nothing lost, doubled or out of order."""
 
 from __future__ import annotations
@@ -21,6 +21,7 @@ from tests.airflow.dags.conftest import Runs, states, xcom
 from tests.airflow.dags.tallies import judge
 from tests.airflow.unit.rig import context
 from tests.broker.feeder import Feeder
+from tests.thorough import thorough
 
 pytestmark = [pytest.mark.broker, pytest.mark.long]
 
@@ -78,7 +79,8 @@ def left(here: Runs) -> list[str]:
     return [name for name in there if name.startswith(own[0]) or ".layout-" in name]
 
 
-def test_it_is_rejected_with_what_differs_and_then_carried_out(here: Runs, code: str) -> None:
+@thorough
+def test_it_is_rejected_with_what_differs(here: Runs, code: str) -> None:
     admin = Admin(here.config)
     with Feeder(here.made, rate=20) as feeder:
         with reading_again(here, code) as failed:
@@ -92,7 +94,13 @@ def test_it_is_rejected_with_what_differs_and_then_carried_out(here: Runs, code:
         assert operation.state == "cancelled"
         assert left(here) == []
         assert current_record(here.config, admin).number == 1  # type: ignore[union-attr]
+        feeder.stop()
+    judge(here)
 
+
+def test_it_is_carried_out(here: Runs, code: str) -> None:
+    admin = Admin(here.config)
+    with Feeder(here.made, rate=20) as feeder:
         with reading_again(here, code) as failed:
             done = here.run(DAG, answers=BOTH, outputs="side")
         assert failed == []

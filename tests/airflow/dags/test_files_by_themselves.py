@@ -10,6 +10,7 @@ import pytest
 
 from tests.airflow.conftest import ROOT
 from tests.airflow.dags.alone import PATH, Ask, forking, python
+from tests.thorough import thorough
 
 NAMES = {path.stem for path in (ROOT / "dags").glob("*.py")}
 
@@ -89,6 +90,7 @@ def test_no_module_is_known_by_its_bare_name() -> None:
     assert set(bare) <= {"streamer_airflow_plugin"}
 
 
+@thorough
 def test_the_trap_is_there_without_the_file(tmp_path: Path) -> None:
     package = tmp_path / "plugins" / "any_package"
     package.mkdir(parents=True)

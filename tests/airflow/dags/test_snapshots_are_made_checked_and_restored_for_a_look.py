@@ -132,6 +132,7 @@ def test_the_triggerer_drives_on_while_workers_work(
     assert [step.begun for step in operation.steps] == [1, 2, 1]
 
 
+@thorough
 def test_a_damaged_snapshot_fails_the_drill_and_loses_its_notes(
     runs: Callable[..., Runs], tmp_path: Path
 ) -> None:

@@ -17,6 +17,7 @@ import pytest
 from demo.airflow import Api, leftovers
 from streamer.sandbox.ports import free_ports
 from tests.broker.conftest import wait_until
+from tests.thorough import thorough
 
 pytestmark = [pytest.mark.broker, pytest.mark.long]
 
@@ -124,6 +125,7 @@ def _parts(home: Path) -> int:
     return len(state.parts) if state is not None else 0
 
 
+@thorough
 def test_a_port_that_is_taken_is_named_before_anything_starts(home: Path, broker: str) -> None:
     port = int(broker.rpartition(":")[2])
     program = Program(home, broker, port)

@@ -348,6 +348,7 @@ def test_1_200_workers_are_readable_and_quick(browser: Browser, server: Server) 
     assert errors == []
 
 
+@thorough
 def test_a_run_is_found_though_other_applications_are_away(
     browser: Browser, server: Server
 ) -> None:
@@ -360,6 +361,7 @@ def test_a_run_is_found_though_other_applications_are_away(
     assert errors == []
 
 
+@thorough
 def test_a_run_that_nobody_knows_yet_is_looked_for_where_somebody_answers(
     browser: Browser, server: Server
 ) -> None:
@@ -370,6 +372,7 @@ def test_a_run_that_nobody_knows_yet_is_looked_for_where_somebody_answers(
     assert {"away", "slow", "empty"} <= set(asked)
 
 
+@thorough
 def test_the_run_of_a_dag_with_its_connections_name_is_looked_for_there_alone(
     browser: Browser, server: Server
 ) -> None:
