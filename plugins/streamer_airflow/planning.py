@@ -157,7 +157,7 @@ def _layouts(books: Books, config: Config, wanted: Mapping[str, Any], name: str)
     topology = told_topology(config)
     if "reverts" in wanted:
         former = books.operation(wanted["reverts"]) if wanted["reverts"] else newest_done(books)
-        return revert(config, topology, former, books, number=name)
+        return revert(config, topology, former, books=books, number=name)
     tasks = wished(topology, wanted["tasks_of"])
     mode = wanted.get("mode", "auto")
     return survey(config, topology, tasks, number=name, mode=None if mode == "auto" else mode)

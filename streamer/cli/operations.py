@@ -10,7 +10,14 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
-from streamer.cli.options import Commands, add_application, add_command, add_json, application
+from streamer.cli.options import (
+    Commands,
+    add_application,
+    add_command,
+    add_json,
+    application,
+    code_given,
+)
 from streamer.cli.output import moment, print_json, print_table, quiet_clients
 from streamer.cli.progress import Display, progress_text, size, span, step_line
 from streamer.errors import OperationRefusedError
@@ -21,6 +28,7 @@ if TYPE_CHECKING:
     from streamer.control.plans import Plan
     from streamer.operations.books import Books
     from streamer.operations.executor import Executor
+    from streamer.operations.repartition.code import Code
 
 __all__ = ["add", "cancelled", "ended", "executing", "print_operation"]
 
@@ -92,7 +100,7 @@ def executing(arguments: argparse.Namespace) -> Iterator[tuple[Executor, Display
     config = application(arguments)
     quiet_clients(arguments)
     display = Display(sys.stderr)
-    with _made(config, display) as executor, _paused_by_sigterm():
+    with _made(config, display, code_given(arguments)) as executor, _paused_by_sigterm():
         try:
             yield executor, display
         finally:
@@ -113,12 +121,12 @@ def _paused_by_sigterm() -> Iterator[None]:
         signal.signal(signal.SIGTERM, before)
 
 
-def _made(config: Config, display: Display) -> Executor:
+def _made(config: Config, display: Display, code: Code | None = None) -> Executor:
     from streamer.operations.catalog import all_kinds
     from streamer.operations.executor import Executor
     from streamer.operations.table import KafkaTable
 
-    return Executor(config, KafkaTable(config), all_kinds(), notice=display.show)
+    return Executor(config, KafkaTable(config), all_kinds(code), notice=display.show)
 
 
 def _list(arguments: argparse.Namespace) -> int:

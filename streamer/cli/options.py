@@ -11,6 +11,7 @@ from streamer.errors import ConfigError
 
 if TYPE_CHECKING:
     from streamer.config import Config, Resolved
+    from streamer.operations.repartition.code import Code
     from streamer.topology.app import App
     from streamer.topology.graph import Topology
 
@@ -24,6 +25,7 @@ __all__ = [
     "add_processes",
     "add_target",
     "application",
+    "code_given",
     "count",
     "given_sets",
     "resolved",
@@ -146,6 +148,14 @@ def topology_given(arguments: argparse.Namespace) -> Topology:
 
     name = arguments.app or os.environ.get(APP_VARIABLE, "")
     return load_app(name).topology() if ":" in name else told_topology(application(arguments))
+
+
+def code_given(arguments: argparse.Namespace) -> Code | None:
+    """What gives the topology of the application's code; None where `--app` names an id alone."""
+    from streamer.cli.target import load_app
+
+    name = arguments.app or os.environ.get(APP_VARIABLE, "")
+    return (lambda: load_app(name).topology()) if ":" in name else None
 
 
 def application(arguments: argparse.Namespace) -> Config:

@@ -218,7 +218,7 @@ def _revert(arguments: argparse.Namespace) -> int:
         books = executor.books()
         chosen = _chosen(arguments.id, books) if arguments.id else reverting.newest_done(books)
         number = f"{_KIND}-{secrets.token_hex(6)}"
-        asked = reverting.revert(config, topology, chosen, books, number=number)
+        asked = reverting.revert(config, topology, chosen, books=books, number=number)
         record = executor.propose(_KIND, asked.plain(), why=arguments.why, operation=number)
     if arguments.json:
         print_json({**_plain(asked, record), "reverts": chosen.id})

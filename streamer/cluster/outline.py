@@ -6,7 +6,7 @@ stores, windows, the order of it all) and none of the functions: nothing can be 
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from datetime import timedelta
 from itertools import count
 from typing import Any
@@ -30,7 +30,7 @@ from streamer.topology.serde import Bytes
 from streamer.topology.stores import StoreKind, StoreSpec
 from streamer.topology.windows import HoppingWindows, SessionWindows, TumblingWindows, Windows
 
-__all__ = ["outline_of", "topology_of"]
+__all__ = ["is_elsewhere", "outline_of", "topology_of"]
 
 _UNTYPED: Any = {"key": Bytes, "value": Bytes}
 
@@ -131,20 +131,26 @@ def _spec(store: StoreRecord) -> StoreSpec:
         name=store.name,
         kind=StoreKind(store.kind),
         **_UNTYPED,
-        partition_key=_elsewhere(name) if name else None,
+        partition_key=_Elsewhere(name) if name else None,
     )
 
 
-def _elsewhere(name: str) -> Any:
+def is_elsewhere(function: Callable[..., object]) -> bool:
+    """Whether this is a function of the application of which only the name was told."""
+    return isinstance(function, _Elsewhere)
+
+
+class _Elsewhere:
     """A function by its name alone."""
 
-    def unknown(_key: object) -> object:
-        raise TopologyError(
-            f"{name} is not known here", hint="run this where the application's code is"
-        )
+    def __init__(self, name: str) -> None:
+        self.__module__, _, self.__qualname__ = name.partition(":")
 
-    unknown.__module__, _, unknown.__qualname__ = name.partition(":")
-    return unknown
+    def __call__(self, _key: object) -> object:
+        raise TopologyError(
+            f"{function_name(self)} is not known here",
+            hint="run this where the application's code is",
+        )
 
 
 def _read(told: WindowsRecord) -> Windows:

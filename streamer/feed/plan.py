@@ -162,8 +162,8 @@ class FeedPlan(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
                     f"store {store.name} of operation {self.operation} is"
                     f" {_shown(store.kind, store.partition_key)}; here it is"
                     f" {'not known' if spec is None else _shown(spec.kind, name)}",
-                    hint="run it with the topology that it was planned by, or cancel it and plan"
-                    " anew",
+                    hint="run it with the code that it was planned by, --app MODULE:APP, or cancel"
+                    " it and plan anew",
                 )
             if spec is not None and store.partition_key:
                 found[store.name] = spec

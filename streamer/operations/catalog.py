@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import TYPE_CHECKING
 
 from streamer.operations.completion.kind import Completion
 from streamer.operations.kinds import Kinds
 from streamer.operations.rebuild import Rebuild
-from streamer.operations.rebuild_world import KafkaWorld
+from streamer.operations.rebuild_world import KafkaWorld as KafkaOrders
 from streamer.operations.repartition.kind import Repartition
+from streamer.operations.repartition.world import KafkaWorld
 from streamer.operations.replay.kind import Replay
 from streamer.operations.snapshot import Snapshot
 from streamer.operations.trim.kind import Trim
 
 if TYPE_CHECKING:
     from streamer.control.operations import OperationRecord
+    from streamer.operations.repartition.code import Code
 
 __all__ = ["all_kinds", "is_left_to_workers"]
 
@@ -28,9 +31,12 @@ _WATCHED = {
 }
 
 
-def all_kinds() -> Kinds:
-    """What the command line and workers can carry out. A kind is added here with its module."""
-    return Kinds([Snapshot(), Rebuild(KafkaWorld), Trim(), Repartition(), Completion(), Replay()])
+def all_kinds(code: Code | None = None) -> Kinds:
+    """What the command line and workers can carry out. A kind is added here with its module.
+    `code` is the application's, where that is at hand."""
+    world = partial(KafkaWorld, code=code)
+    repartition, replay = Repartition(world), Replay(world)
+    return Kinds([Snapshot(), Rebuild(KafkaOrders), Trim(), repartition, Completion(), replay])
 
 
 def is_left_to_workers(record: OperationRecord) -> bool:

@@ -11,6 +11,7 @@ from dataclasses import replace
 from streamer.feed.fake import FakePorts
 from streamer.feed.feed import Feed
 from streamer.feed.plan import FeedPlan
+from streamer.operations.repartition.code import specs_of
 from streamer.operations.repartition.positions import next_positions, read_by
 from streamer.operations.repartition.proofs import check_same, noted
 from streamer.operations.repartition.request import ask
@@ -45,9 +46,10 @@ def folded(stage: Stage, tasks: int) -> Stage:
 def _feed(plan: FeedPlan, stage: Stage) -> None:
     """Copy the changelogs of all old tasks, and prove it."""
     ports = FakePorts(stage.broker)
+    specs = specs_of(plan, lambda: stage.topology, stage.config.schema_registry)
     starts = dict.fromkeys((one.name for one in plan.stores), 0)
     for task in range(plan.source.tasks):
-        with Feed(plan, task, ports, starts=starts, clock=stage.clock) as feed:
+        with Feed(plan, task, ports, specs=specs, starts=starts, clock=stage.clock) as feed:
             while not feed.caught_up():
                 feed.step()
-    check_same(plan, ports, noted(plan, ports), timeout_s=_READ_BACK_S)
+    check_same(plan, ports, noted(plan, ports), specs=specs, timeout_s=_READ_BACK_S)

@@ -1,5 +1,6 @@
 """All kinds of stores move together: windows and sessions that are open across the switch, a table
-with its stream, rows with a TTL, one behind a topic of its own. Some tasks have no key at all, and
+with its stream, rows with a TTL under keys that are not their records', one behind a topic of its
+own. Some tasks have no key at all, and
 one key has most of the records. What is late, and what has expired, is so under every layout."""
 
 from __future__ import annotations
@@ -75,8 +76,9 @@ class Load:
 def fold(config: Config, made: Application, tasks: int) -> str:
     """To so many tasks of both subtopologies; what the switch said."""
     number = f"repartition-{secrets.token_hex(6)}"
-    asked = survey(config, described(made).topology(), {0: tasks, 1: tasks}, number=number)
-    with Executor(config, KafkaTable(config), all_kinds()) as executor:
+    code = described(made).topology
+    asked = survey(config, code(), {0: tasks, 1: tasks}, number=number)
+    with Executor(config, KafkaTable(config), all_kinds(code)) as executor:
         patiently(lambda: executor.propose("repartition", asked.plain(), operation=number))
         record = patiently(lambda: executor.start(number))
         for _ in range(TRIES):

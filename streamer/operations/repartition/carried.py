@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from streamer.cluster.outline import is_elsewhere
 from streamer.errors import OperationRefusedError
 from streamer.ids import routed_name
 from streamer.layout import SubtopologyLayout
 from streamer.operations.repartition.finals import check_finals
+from streamer.topology.declared import function_name
 from streamer.topology.graph import Process, Subtopology
 
 __all__ = ["by_own_keys", "check_carried"]
@@ -25,19 +27,21 @@ def check_carried(subtopology: Subtopology, old: SubtopologyLayout, new: Subtopo
             f"subtopology {number} keeps no state, so nothing has to be moved",
             hint="give the topic its partitions yourself, and start the workers again",
         )
-    if named := [spec.name for spec in subtopology.stores if spec.partition_key is not None]:
-        raise OperationRefusedError(
-            f"store {', '.join(named)} of subtopology {number} names its rows' records by"
-            " partition_key, and such stores are not moved yet",
-            hint="leave this subtopology as it is, or begin anew under another application id",
-        )
+    for spec in subtopology.stores:
+        if spec.partition_key is not None and is_elsewhere(spec.partition_key):
+            raise OperationRefusedError(
+                f"rows of store {spec.name} of subtopology {number} belong to records by"
+                f" {function_name(spec.partition_key)}, and the application's code is not here",
+                hint="plan and apply it where that is: streamer repartition plan ... --app"
+                " MODULE:APP",
+            )
     check_finals(subtopology, old, new)
 
 
 def by_own_keys(subtopology: Subtopology) -> list[str]:
-    """The stores whose keys user code chooses."""
-    nodes = subtopology.nodes
-    return [spec.name for node in nodes if isinstance(node, Process) for spec in node.used]
+    """The stores whose keys user code chooses, and does not say whose they are."""
+    used = [spec for one in subtopology.nodes if isinstance(one, Process) for spec in one.used]
+    return [spec.name for spec in used if spec.partition_key is None]
 
 
 def _taken_over_by(subtopology: Subtopology) -> str:

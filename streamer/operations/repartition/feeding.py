@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 
 from streamer.closable import Closable
 from streamer.config import Config
@@ -22,6 +22,7 @@ from streamer.ids import TaskId, TopicPartition
 from streamer.operations.repartition.ports import Feeding
 from streamer.operations.repartition.request import Asked
 from streamer.operations.repartition.seeds import SnapshotSeed
+from streamer.topology.stores import StoreSpec
 
 __all__ = ["LAG_MAX", "KafkaFeeding", "feed_groups", "has_begun", "lag_of", "lags", "unfed"]
 
@@ -33,8 +34,17 @@ work, and at most so much is left to be fed inside the pause."""
 class KafkaFeeding(Closable):
     """A `Feeding`. Used by one thread."""
 
-    def __init__(self, config: Config, asked: Asked, guard: Callable[[], None]) -> None:
+    def __init__(
+        self,
+        config: Config,
+        asked: Asked,
+        guard: Callable[[], None],
+        *,
+        specs: Callable[[FeedPlan], Sequence[StoreSpec]],
+    ) -> None:
+        """`specs` as of a `World`."""
         self._config = config
+        self._specs = specs
         self._guard = guard
         self._plans = asked.feeds
         self._seeds = {
@@ -76,11 +86,13 @@ class KafkaFeeding(Closable):
         for plan in self._plans:
             ports = KafkaPorts(self._config, stopping=threading.Event(), shares=shares)
             starts = dict.fromkeys((one.name for one in plan.stores), 0)
+            specs = self._specs(plan)
             feeds = [
                 Feed(
                     plan,
                     task.partition,
                     ports,
+                    specs=specs,
                     starts=starts,
                     seed=self._seeds.get(str(task)),
                     guard=self._guard,

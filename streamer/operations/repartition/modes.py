@@ -51,6 +51,7 @@ def one_way(
     topology: Topology,
     before: ApplicationLayout,
     after: ApplicationLayout,
+    *,
     moved: Sequence[int],
 ) -> str:
     """Why nobody could go back from the layout `after` to the former numbers of tasks; "" where

@@ -11,6 +11,7 @@ from streamer.config import Config
 from streamer.control.messages import StatusRecord
 from streamer.control.orders import Order
 from streamer.feed.pace import FeedProgress
+from streamer.feed.plan import FeedPlan
 from streamer.feed.ports import Ports
 from streamer.feed.seeds import Seed
 from streamer.ids import TaskId, TopicPartition
@@ -19,6 +20,7 @@ from streamer.kafka.api import Committed
 from streamer.layout import ApplicationLayout
 from streamer.operations.repartition.request import Asked
 from streamer.operations.repartition.seeds import SeedRecord
+from streamer.topology.stores import StoreSpec
 
 __all__ = ["Feeding", "Layouts", "PlacedSeed", "Right", "Row", "Topics", "Workers", "World"]
 
@@ -147,6 +149,11 @@ class World(Protocol):
     def feeding(self, asked: Asked, guard: Callable[[], None]) -> Feeding:
         """The same for all steps of this process. `guard` raises where another one has taken the
         operation over: a feed looks there before it begins, also when it begins again."""
+        ...
+
+    def specs(self, plan: FeedPlan) -> Sequence[StoreSpec]:
+        """The stores of a plan whose rows belong by a function of the application's code; none
+        where that is not at hand."""
         ...
 
     def now_ms(self) -> int: ...

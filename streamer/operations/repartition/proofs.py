@@ -12,7 +12,7 @@ Inside the pause only what came after the last cut is left to be read.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 
 from streamer.errors import OperationRefusedError, TaskCorruptedError
 from streamer.feed.plan import FeedPlan
@@ -22,6 +22,7 @@ from streamer.feed.sums import Cell
 from streamer.ids import TopicPartition
 from streamer.kafka.api import Committed
 from streamer.split.totals import NOTHING, Totals
+from streamer.topology.stores import StoreSpec
 
 __all__ = ["check_same", "cut_group", "is_noted", "note", "noted", "unproven"]
 
@@ -47,11 +48,17 @@ def unproven(plan: FeedPlan, ports: Ports, since: FeedCut) -> int:
 
 
 def check_same(
-    plan: FeedPlan, ports: Ports, since: FeedCut, *, to: FeedCut | None = None, timeout_s: float
+    plan: FeedPlan,
+    ports: Ports,
+    since: FeedCut,
+    *,
+    to: FeedCut | None = None,
+    specs: Iterable[StoreSpec] = (),
+    timeout_s: float,
 ) -> None:
     """Raise TaskCorruptedError where the next changelogs do not hold what was fed since a cut; else
     as `prove` does."""
-    if found := prove(plan, ports, since, to=to, timeout_s=timeout_s):
+    if found := prove(plan, ports, since, to=to, specs=specs, timeout_s=timeout_s):
         raise TaskCorruptedError(
             f"the next changelogs of subtopology {plan.subtopology} do not hold what was fed: "
             + "; ".join(map(str, found[:_SHOWN])),

@@ -285,7 +285,7 @@ def ask(
         feeds=tuple(feeds),
         unchecked=tuple(unchecked),
         finals=tuple(finals),
-        one_way=one_way(topology, layout, after, moved),
+        one_way=one_way(topology, layout, after, moved=moved),
     )
 
 

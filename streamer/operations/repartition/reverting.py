@@ -17,7 +17,7 @@ __all__ = ["newest_done", "revert"]
 
 
 def revert(
-    config: Config, topology: Topology, record: OperationRecord, books: Books, *, number: str
+    config: Config, topology: Topology, record: OperationRecord, *, books: Books, number: str
 ) -> Asked:
     """Back to the numbers of tasks that there were before the operation of this `record`. Raises
     OperationRefusedError where it cannot be reverted, with what to do instead, and as `survey`."""

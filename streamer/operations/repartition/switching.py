@@ -134,7 +134,8 @@ def prove_all(world: World, asked: Asked, work: Work) -> int:
 
     def prove(plan: FeedPlan, cut: FeedCut) -> None:
         since = proofs.noted(plan, ports)
-        proofs.check_same(plan, ports, since, to=cut, timeout_s=_READ_BACK_S)
+        specs = world.specs(plan)
+        proofs.check_same(plan, ports, since, to=cut, specs=specs, timeout_s=_READ_BACK_S)
 
     def tick() -> None:
         feeding.progress()
@@ -310,7 +311,8 @@ class Switching:
 
         def prove(plan: FeedPlan) -> None:
             since = self._since[plan.subtopology]
-            proofs.check_same(plan, world.ports, since, timeout_s=left_s)
+            specs = world.specs(plan)
+            proofs.check_same(plan, world.ports, since, specs=specs, timeout_s=left_s)
 
         world.beside(
             [partial(prove, plan) for plan in self._asked.feeds],

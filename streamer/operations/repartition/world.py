@@ -18,6 +18,7 @@ from streamer.control.messages import StatusRecord
 from streamer.control.operator import Operator
 from streamer.control.right import LayoutRight
 from streamer.errors import TopicMissingError
+from streamer.feed.plan import FeedPlan
 from streamer.feed.ports import KafkaPorts
 from streamer.ids import TaskId
 from streamer.kafka.admin import Admin, TopicSpec
@@ -25,9 +26,11 @@ from streamer.kafka.changes import Changes
 from streamer.layout import ApplicationLayout
 from streamer.operations.rebuild_world import KafkaWorld as KafkaOrders
 from streamer.operations.rebuild_world import alive
+from streamer.operations.repartition.code import Code, specs_of
 from streamer.operations.repartition.feeding import KafkaFeeding
 from streamer.operations.repartition.request import Asked
 from streamer.operations.repartition.seeds import SeedRecord, SnapshotSeed
+from streamer.topology.stores import StoreSpec
 
 __all__ = ["KafkaWorld"]
 
@@ -40,8 +43,9 @@ _SHORTLY_S = 0.05
 class KafkaWorld(Closable):
     """A `World`. Raises TopicMissingError where no worker has ever run."""
 
-    def __init__(self, config: Config) -> None:
+    def __init__(self, config: Config, code: Code | None = None) -> None:
         self.config = config
+        self._code = code
         admin = Admin(config)
         self._stopping = threading.Event()
         self.ports = KafkaPorts(config, stopping=self._stopping)
@@ -49,12 +53,19 @@ class KafkaWorld(Closable):
         self.topics = KafkaTopics(config, admin)
         self.workers = KafkaWorkers(config)
         self._feeding: KafkaFeeding | None = None
+        self._specs: dict[int, Sequence[StoreSpec]] = {}
         self._others: dict[str, Control] = {}
 
     def feeding(self, asked: Asked, guard: Callable[[], None]) -> KafkaFeeding:
         if self._feeding is None:
-            self._feeding = KafkaFeeding(self.config, asked, guard)
+            self._feeding = KafkaFeeding(self.config, asked, guard, specs=self.specs)
         return self._feeding
+
+    def specs(self, plan: FeedPlan) -> Sequence[StoreSpec]:
+        number = plan.subtopology
+        if number not in self._specs:
+            self._specs[number] = specs_of(plan, self._code, self.config.schema_registry)
+        return self._specs[number]
 
     def others(self, application: str) -> Mapping[str, StatusRecord]:
         try:

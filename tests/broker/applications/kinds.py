@@ -13,13 +13,14 @@ from tests.broker.applications.folding import group
 WINDOW_MS, GAP_MS = 1_000, 500
 GRACE_MS = TTL_MS = 3_600_000
 GRACE = timedelta(milliseconds=GRACE_MS)
+RECENT = "recent"
 
 
 def recent(record: Record, context: ProcessContext) -> None:
-    """How many records of a key came while its row was kept."""
+    """How many records of a key came while its row was kept, which has another key."""
     store = context.store("recent")
-    count = (store.get(record.key) or 0) + 1
-    store.put(record.key, count)
+    count = (store.get((RECENT, record.key)) or 0) + 1
+    store.put((RECENT, record.key), count)
     context.forward(value=count)
 
 
@@ -33,7 +34,13 @@ tumbling = TumblingWindows(timedelta(milliseconds=WINDOW_MS), grace=GRACE)
 keyed.windowed_by(tumbling).count(store="windows", emit="every").to(topic("windows"))
 sessions = SessionWindows(timedelta(milliseconds=GAP_MS), grace=GRACE)
 keyed.windowed_by(sessions).count(store="sessions", emit="every").to(topic("sessions"))
-kept = Store("recent", key=str, value=Json(int), ttl=timedelta(milliseconds=TTL_MS))
+kept = Store(
+    "recent",
+    key=Json(tuple[str, str]),
+    value=Json(int),
+    ttl=timedelta(milliseconds=TTL_MS),
+    partition_key=lambda key: key[1],
+)
 amounts.process(recent, stores=[kept], value=Json(int)).to(topic("recent"))
 groups = amounts.group_by(group, key=str, name="by-group")
 groups.aggregate(Total, add, store="groups").to(topic("groups"))

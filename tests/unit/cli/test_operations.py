@@ -23,7 +23,7 @@ def warehouse(monkeypatch: pytest.MonkeyPatch) -> Warehouse:
     """Where the command line's executor works."""
     made = Warehouse()
 
-    def executor(_config: Any, display: Any) -> Executor:
+    def executor(_config: Any, display: Any, _code: Any) -> Executor:
         return made.executor(notice=display.show)
 
     monkeypatch.setattr(operations, "_made", executor)

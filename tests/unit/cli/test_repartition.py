@@ -34,7 +34,7 @@ _TOPOLOGY = repartition.topology_given
 def shop(monkeypatch: pytest.MonkeyPatch) -> Shop:
     made = Shop()
 
-    def executor(_config: Any, display: Any) -> Executor:
+    def executor(_config: Any, display: Any, _code: Any) -> Executor:
         return Executor(
             made.config,
             FakeTable(made.broker, NAME),

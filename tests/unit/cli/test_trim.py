@@ -26,7 +26,7 @@ from tests.unit.operations.trim.rig import APPLICATION, DAY_MS, PLACE, TOPIC, Ap
 def application(monkeypatch: pytest.MonkeyPatch) -> Application:
     made = usual()
 
-    def executor(_config: Any, display: Any) -> Executor:
+    def executor(_config: Any, display: Any, _code: Any) -> Executor:
         return Executor(
             Config(application_id=APPLICATION, bootstrap_servers="127.0.0.1:9"),
             FakeTable(made.broker, APPLICATION),

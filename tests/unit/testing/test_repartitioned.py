@@ -53,12 +53,13 @@ class Sent(NamedTuple):
 
 
 def remembered(record: Record, context: ProcessContext) -> None:
-    """How often a key came while its row was kept, and in which five seconds it did."""
+    """How often a key came while its row was kept, and in which five seconds it did; under keys
+    that are not the records'."""
     recent, fives = context.store("recent"), context.store("fives")
-    count = (recent.get(record.key) or 0) + 1
-    recent.put(record.key, count)
-    start_ms = record.timestamp_ms - record.timestamp_ms % 5_000
-    fives.put(record.key, (fives.get(record.key, start_ms) or 0) + 1, start_ms)
+    count = (recent.get(("of", record.key)) or 0) + 1
+    recent.put(("of", record.key), count)
+    key, start_ms = f"five of {record.key}", record.timestamp_ms - record.timestamp_ms % 5_000
+    fives.put(key, (fives.get(key, start_ms) or 0) + 1, start_ms)
     context.forward(value=count)
 
 
@@ -73,9 +74,11 @@ def every_kind() -> App:
     keyed.windowed_by(windows).count(store="windows", emit="every").to("windows-out")
     sessions = SessionWindows(3 * SECOND, grace=2 * SECOND)
     keyed.windowed_by(sessions).count(store="sessions", emit="every").to("sessions-out")
+    pair = {"key": tuple[str, str], "partition_key": lambda key: key[1]}
+    named = {"key": str, "partition_key": lambda key: key.removeprefix("five of ")}
     kept = [
-        Store("recent", key=str, value=int, ttl=15 * SECOND),
-        WindowStore("fives", size=5 * SECOND, key=str, value=int),
+        Store("recent", value=int, ttl=15 * SECOND, **pair),
+        WindowStore("fives", size=5 * SECOND, value=int, **named),
     ]
     sales.process(remembered, stores=kept, value=int).to("remembered")
     sales.group_by(lambda _key, value: str(value % 3), name="by-size").count(store="sizes")

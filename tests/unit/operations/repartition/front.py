@@ -21,6 +21,7 @@ from streamer.layout import ApplicationLayout
 from streamer.operations.repartition.ports import PlacedSeed, Row
 from streamer.operations.repartition.request import Asked
 from streamer.operations.repartition.seeds import SeedRecord
+from streamer.topology.stores import StoreSpec
 
 if TYPE_CHECKING:
     from tests.unit.operations.repartition.rig import Shop
@@ -57,6 +58,9 @@ class Shopfront:
         if self._feeding is None:
             self._feeding = Steps(self.shop, self.ports, asked.feeds, guard)
         return self._feeding
+
+    def specs(self, _plan: FeedPlan) -> Sequence[StoreSpec]:
+        return ()
 
     def close(self) -> None:
         if self._feeding is not None:

@@ -12,9 +12,11 @@ from streamer import App, Store, TumblingWindows
 from streamer.cluster.outline import outline_of, topology_of
 from streamer.errors import OperationRefusedError, TopologyError
 from streamer.ids import TaskId
+from streamer.operations.repartition.code import specs_of
 from streamer.operations.repartition.own_topics import internal_topics, own_places
 from streamer.operations.repartition.request import ask, read_request
 from streamer.operations.repartition.survey import subtopology_named
+from streamer.topology.graph import Topology
 from streamer.topology.partitions import partitions
 from tests.unit.operations.repartition.front import NAME
 from tests.unit.operations.repartition.rig import INPUT, asked, counting, final, planned
@@ -112,14 +114,39 @@ def test_final_results_of_a_task_may_become_those_of_several() -> None:
     assert one.changelogs == {"app-totals-changelog.layout-3": 4}
 
 
-def test_a_store_with_a_partition_key_is_moved_by_nobody_yet() -> None:
+def of_customer(key: tuple[str, str]) -> str:
+    return key[1]
+
+
+def test_whose_a_row_is_says_a_function_of_the_code_and_is_asked_for_by_its_name() -> None:
     def keep(_record: Any, _context: Any) -> None: ...
 
     app = App(NAME)
-    store = Store("kept", str, str, partition_key=lambda key: key)
+    store = Store("kept", tuple[str, str], str, partition_key=of_customer)
     app.stream(INPUT, key=str, value=int).process(keep, stores=[store])
-    with pytest.raises(OperationRefusedError, match="partition_key"):
-        asked({0: 2}, app)
+    one = asked({0: 2}, app)
+    (plan,) = one.feeds
+    assert plan.stores[0].partition_key == f"{__name__}:of_customer"
+    (spec,) = specs_of(plan, app.topology, {})
+    assert spec.encode_partition_key(of_customer(spec.key.decode(b'["x","ann"]'))) == b"ann"
+    assert plan.bound([spec]) == {"kept": spec}
+
+    assert specs_of(plan, None, {}) == ()
+    with pytest.raises(OperationRefusedError, match="here it is not known") as refused:
+        plan.bound(())
+    assert "--app MODULE:APP" in refused.value.hint
+    told = topology_of(NAME, outline_of(app.topology()))
+    holds = planned(app).layout
+    with pytest.raises(OperationRefusedError, match="of_customer, and the application's code is"):
+        ask(told, holds, {0: 2}, number="fold-1")
+
+
+def test_the_code_is_not_asked_for_where_rows_belong_to_their_own_keys() -> None:
+    def code() -> Topology:
+        raise AssertionError("nobody needs it")
+
+    for plan in asked({0: 2, 1: 2}).feeds:
+        assert specs_of(plan, code, {}) == ()
 
 
 def test_rows_that_one_task_had_by_keys_of_their_own_are_told() -> None:

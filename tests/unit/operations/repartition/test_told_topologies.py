@@ -106,9 +106,13 @@ def test_the_same_is_asked_for_or_refused_by_the_code_and_by_what_was_told(
         except (OperationRefusedError, TopologyError) as refused:
             return str(refused), refused.hint
 
-    asked = [outcome(real, number) for number in layout.subtopologies]
-    assert asked == [outcome(made, number) for number in layout.subtopologies]
-    assert asked
+    for number, part in enumerate(real.subtopologies):
+        told_one = outcome(made, number)
+        if tasks != 4 and any(spec.partition_key for spec in part.stores):
+            # The one thing that only the code knows: whose a row is.
+            assert "the application's code is not here" in told_one[0]  # type: ignore[index]
+        else:
+            assert told_one == outcome(real, number)
 
 
 def test_a_function_that_says_whose_a_row_is_is_known_by_its_name_alone() -> None:
