@@ -70,7 +70,10 @@ def of_step(record: OperationRecord, step: str, *, application: str, command: st
     lines = [f"### {step}: {_text(plan.steps[at].summary)}", ""]
     lines += [f"Operation `{record.id}` of {_text(application)}, plan `{record.plan_id[:12]}`.", ""]
     pause = f"about {plan.cost.pause_ms} ms" if plan.cost.pause_ms else "none"
-    lines += ["| | |", "|---|---|", f"| Pause | {pause} |", "", "Done by now:", ""]
+    lines += ["| | |", "|---|---|"]
+    if reverts := str(record.request.get("reverts", "")):
+        lines.append(f"| Takes back | operation `{_text(reverts)}` |")
+    lines += [f"| Pause | {pause} |", "", "Done by now:", ""]
     lines += [f"- `{one.id}`: {_text(one.said or one.state)}" for one in record.steps[:at]]
     lines += ["", f"**Cannot be undone**, from step `{step}` on:", ""]
     lines += [f"- {_text(each)}" for each in plan.lost or ("it can only be finished",)]

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from datetime import datetime
 from functools import partial
 from typing import Any
@@ -56,6 +57,9 @@ def planned(
     is asked for makes no sense; and then no plan is left.
     """
     known = latest(executor, asked)
+    if known is not None and (reverts := known.request.get("reverts")):
+        # What it takes back is what was shown, also where it is planned anew.
+        asked = replace(asked, wanted={**asked.wanted, "reverts": reverts})
     if known is not None and known.state == "done" and is_former(known):
         known = None
     elif known is not None and known.state == "cancelled":

@@ -45,7 +45,7 @@ def plain_way_back(back: WayBack) -> dict[str, Any]:
         "operation": back.operation,
         "possible": not back.why_not,
         "why_not": back.why_not,
-        "routed": list(back.taken_over),
+        "routed": list(back.routed),
     }
 
 
@@ -53,9 +53,11 @@ def said_way_back(back: WayBack) -> str:
     """The same in a line."""
     if back.why_not:
         return f"{back.operation} cannot be reverted: {back.why_not}"
-    topics = ", ".join(back.taken_over)
+    topics = ", ".join(back.routed)
     by = f", by way of topics of the application's own instead of {topics}" if topics else ""
-    return f"{back.operation} can be reverted{by}: streamer repartition revert {back.operation}"
+    when = ", once no strays are expected" if back.waits_for_strays else ""
+    command = f"streamer repartition revert {back.operation}"
+    return f"{back.operation} can be reverted{by}{when}: {command}"
 
 
 def _way_back(config: Config, record: LayoutRecord) -> WayBack:

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
-from streamer.errors import ProcessingError, TaskCorruptedError
+from streamer.errors import KafkaUnavailableError, ProcessingError, TaskCorruptedError
 from streamer.store.keys import kind_of
 from streamer.store.reading import StoredDatabase
 from streamer.store.schema import family_name
@@ -98,6 +98,9 @@ def _named(spec: StoreSpec, keys_of: KeysOf) -> KeysOf:
     def one(key: bytes) -> bytes:
         try:
             return encode(name(decode(key)))
+        except KafkaUnavailableError:
+            # A schema registry that is away is no fault of the key, and is waited for.
+            raise
         except Exception as error:
             raise ProcessingError(
                 f"partition_key of store {spec.name} failed for key {key!r}:"

@@ -14,7 +14,7 @@ from streamer.feed.plan import FeedPlan
 from streamer.operations.repartition.code import specs_of
 from streamer.operations.repartition.positions import next_positions, read_by
 from streamer.operations.repartition.proofs import check_same, noted
-from streamer.operations.repartition.request import ask
+from streamer.operations.repartition.request import Asked, ask
 from streamer.testing.stage import Stage
 from streamer.topology.partitions import external_topics, partitions
 
@@ -34,7 +34,7 @@ def folded(stage: Stage, tasks: int) -> Stage:
     for topic, width in (*asked.changelogs.items(), *asked.repartition.items()):
         broker.create(topic, width)
     for plan in asked.feeds:
-        _feed(plan, stage)
+        _feed(plan, stage, asked)
     group = broker.groups.setdefault(asked.application, {})
     places = read_by(asked)
     group |= next_positions(asked, {place: group[place] for place in places if place in group})
@@ -43,10 +43,11 @@ def folded(stage: Stage, tasks: int) -> Stage:
     return replace(stage, planned=partitions(stage.topology, counted, asked.after.layout))
 
 
-def _feed(plan: FeedPlan, stage: Stage) -> None:
+def _feed(plan: FeedPlan, stage: Stage, asked: Asked) -> None:
     """Copy the changelogs of all old tasks, and prove it."""
     ports = FakePorts(stage.broker)
-    specs = specs_of(plan, lambda: stage.topology, stage.config.schema_registry)
+    registry = stage.config.schema_registry
+    specs = specs_of(asked, plan, code=lambda: stage.topology, registry=registry)
     starts = dict.fromkeys((one.name for one in plan.stores), 0)
     for task in range(plan.source.tasks):
         with Feed(plan, task, ports, specs=specs, starts=starts, clock=stage.clock) as feed:

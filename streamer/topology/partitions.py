@@ -80,7 +80,7 @@ def partitions(
     PartitionsChangedError where the record speaks of other topics, and TopologyError for a declared
     partitioner that cannot be found here.
     """
-    internal = _repartition_counts(topology, counts)
+    internal = _repartition_counts(topology, counts, recorded)
     settled: dict[int, SubtopologyLayout] = {}
     for subtopology in topology.subtopologies:
         if not subtopology.sources:
@@ -223,7 +223,9 @@ def _check_co_partitioned(subtopology: Subtopology, known: Mapping[str, int]) ->
         )
 
 
-def _repartition_counts(topology: Topology, counts: Mapping[str, int]) -> dict[str, int]:
+def _repartition_counts(
+    topology: Topology, counts: Mapping[str, int], recorded: ApplicationLayout | None
+) -> dict[str, int]:
     """Counts of repartition topics, by their short names; resolved until nothing changes."""
     sinks = {
         sink.topic: (sink, subtopology)
@@ -234,6 +236,8 @@ def _repartition_counts(topology: Topology, counts: Mapping[str, int]) -> dict[s
     found = {
         topic: sink.partitions for topic, (sink, _) in sinks.items() if sink.partitions is not None
     }
+    for topic, width in _as_recorded(topology, recorded).items():
+        found.setdefault(topic, width)
     for subtopology in topology.subtopologies:
         _adopt_fixed(subtopology, sinks, counts, found)
     while len(found) < len(sinks):
@@ -249,6 +253,20 @@ def _repartition_counts(topology: Topology, counts: Mapping[str, int]) -> dict[s
                 hint='give one of them: .repartition("name", partitions=N)',
             )
     return found
+
+
+def _as_recorded(topology: Topology, recorded: ApplicationLayout | None) -> dict[str, int]:
+    """The widths of those that are alone before a subtopology, where a layout is recorded: what is
+    before them may have been given other partitions since."""
+    known = {} if recorded is None else recorded.subtopologies
+    return {
+        topic: known[one.number].inputs[name].partitions
+        for one in topology.subtopologies
+        if one.number in known and all(source.is_internal for source in one.sources)
+        for source in one.sources
+        for topic in source.topics
+        if (name := repartition_topic(topology.application_id, topic)) in known[one.number].inputs
+    }
 
 
 def _adopt_fixed(

@@ -11,9 +11,13 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
+from streamer.errors import OperationRefusedError
 from streamer.feed.plan import FeedPlan
 from streamer.ids import changelog_topic, repartition_topic
+from streamer.operations.repartition.request import Asked
 from streamer.topology.graph import Source, Topology
+from streamer.topology.routed import routed
+from streamer.topology.shape import shape_of
 from streamer.topology.stores import StoreSpec
 
 __all__ = ["Code", "specs_of"]
@@ -22,13 +26,25 @@ Code = Callable[[], Topology]
 """Gives the topology of the application's code; called once somebody needs it."""
 
 
-def specs_of(plan: FeedPlan, code: Code | None, registry: Mapping[str, Any]) -> Sequence[StoreSpec]:
+def specs_of(
+    asked: Asked, plan: FeedPlan, *, code: Code | None, registry: Mapping[str, Any]
+) -> Sequence[StoreSpec]:
     """The stores of a plan whose rows belong by a function, with bound serdes; none where there is
-    no such store, or no code. `registry` are the settings of the schema registry."""
+    no such store, or no code. `registry` are the settings of the schema registry.
+
+    Raises OperationRefusedError where the code has another topology than this was planned for.
+    """
     named = {store.name for store in plan.stores if store.partition_key}
     if not named or code is None:
         return ()
+    layout = asked.before.layout
+    # Not the routed one: what takes records over leaves their keys as producers wrote them.
     topology = code()
+    if shape_of(routed(topology, layout), layout).digest != asked.shape:
+        raise OperationRefusedError(
+            "the code that was given has another topology than this was planned for",
+            hint="give that which the workers have: --app MODULE:APP",
+        )
     part = topology.subtopologies[plan.subtopology]
     topic = _written_by_producers(topology.application_id, part.sources[0])
     found = []

@@ -42,7 +42,7 @@ class KafkaFeeding(Closable):
         *,
         specs: Callable[[FeedPlan], Sequence[StoreSpec]],
     ) -> None:
-        """`specs` as of a `World`."""
+        """`specs` gives those of a plan, as a `World` does."""
         self._config = config
         self._specs = specs
         self._guard = guard

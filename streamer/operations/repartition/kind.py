@@ -16,16 +16,18 @@ from streamer.control.plans import PLAN_FORMAT, Cost, Plan, PlannedStep
 from streamer.errors import OperationRefusedError
 from streamer.layout import ApplicationLayout
 from streamer.operations.kinds import Step
+from streamer.operations.repartition.modes import routed_back
 from streamer.operations.repartition.ports import World
 from streamer.operations.repartition.positions import check_positions, expecting, read_by
 from streamer.operations.repartition.request import Asked, read_request
 from streamer.operations.repartition.steps import STEPS, SWITCH, made
 from streamer.operations.repartition.switching import STRAYS_HINT
-from streamer.operations.repartition.way_back import taken_over_back, trimmed
+from streamer.operations.repartition.way_back import trimmed
 from streamer.operations.repartition.world import KafkaWorld
 
 __all__ = [
     "Repartition",
+    "check_code_given",
     "check_layout",
     "check_new_topics",
     "check_widths",
@@ -67,6 +69,7 @@ class Repartition:
         _check_topics(asked, world)
         check_new_topics(asked, world)
         check_workers(asked, world)
+        check_code_given(asked, world)
         committed = world.ports.known(asked.origin, read_by(asked))
         check_positions(asked, committed)
         if crossed := expecting(asked, committed):
@@ -113,7 +116,7 @@ def _after_it(asked: Asked) -> str:
     kept = f"layout {asked.before.number} is not kept up to date any more"
     if asked.one_way:
         return f"{kept}, and there is no revert: {asked.one_way}"
-    routed = ", ".join(taken_over_back(asked))
+    routed = ", ".join(routed_back(asked.before.layout, asked.after.layout, asked.moved))
     by = f", which reads {routed} by way of topics of the application's own" if routed else ""
     return f"{kept}: a revert is another repartition, to layout {asked.after.number + 1}{by}"
 
@@ -135,12 +138,20 @@ def _taken_over(asked: Asked) -> list[str]:
 
 
 def _unchecked(asked: Asked) -> list[str]:
-    if not asked.unchecked:
-        return []
-    return [
-        f"rows of {', '.join(asked.unchecked)} go where their own keys belong: make sure that these"
-        " are the keys of the records that they came from, which one task alone does not tell"
+    by = {store.name: store.partition_key for plan in asked.feeds for store in plan.stores}
+    named = {name: by[name] for name in asked.unchecked if by.get(name)}
+    own = [name for name in asked.unchecked if name not in named]
+    told = [
+        f"rows of {name} go where {function} says, which one task alone does not prove: go on with"
+        " it by the same code"
+        for name, function in named.items()
     ]
+    if own:
+        told += [
+            f"rows of {', '.join(own)} go where their own keys belong: make sure that these are the"
+            " keys of the records that they came from, which one task alone does not tell"
+        ]
+    return told
 
 
 def _seconds(asked: Asked) -> int:
@@ -192,6 +203,13 @@ def check_layout(asked: Asked, world: World) -> None:
             f" {before.number}",
             hint=_PLAN_AGAIN,
         )
+
+
+def check_code_given(asked: Asked, world: World) -> None:
+    """Raise OperationRefusedError where rows belong by a function that is not at hand, or where the
+    code is another one."""
+    for plan in (*asked.feeds, *asked.bases):
+        plan.bound(world.specs(asked, plan))
 
 
 def check_widths(asked: Asked, world: World) -> None:

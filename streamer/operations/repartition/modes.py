@@ -12,11 +12,11 @@ from collections.abc import Mapping, Sequence
 
 from streamer.errors import OperationRefusedError, TopologyError
 from streamer.layout import ApplicationLayout, Mode
-from streamer.operations.repartition.carried import check_carried
+from streamer.operations.repartition.refusals import check_carried
 from streamer.topology.graph import Topology
 from streamer.topology.routed import routed
 
-__all__ = ["Wish", "modes", "modes_back", "one_way"]
+__all__ = ["Wish", "modes", "modes_back", "one_way", "routed_back"]
 
 Wish = Mode | Mapping[int, Mode] | None
 """One for all, one for each, or for each that which changes least."""
@@ -45,6 +45,19 @@ def modes_back(
         return "routed" if is_odd or one.mode == "routed" else "fold"
 
     return {number: back(number) for number in moved}
+
+
+def routed_back(
+    before: ApplicationLayout, after: ApplicationLayout, moved: Sequence[int]
+) -> tuple[str, ...]:
+    """The topics of others that are read by way of the application's own only then."""
+    found = (
+        topic
+        for number, mode in modes_back(before, after, moved).items()
+        if mode == "routed" and after.subtopologies[number].mode != "routed"
+        for topic in after.subtopologies[number].external
+    )
+    return tuple(sorted(found))
 
 
 def one_way(

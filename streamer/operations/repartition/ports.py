@@ -151,9 +151,9 @@ class World(Protocol):
         operation over: a feed looks there before it begins, also when it begins again."""
         ...
 
-    def specs(self, plan: FeedPlan) -> Sequence[StoreSpec]:
+    def specs(self, asked: Asked, plan: FeedPlan) -> Sequence[StoreSpec]:
         """The stores of a plan whose rows belong by a function of the application's code; none
-        where that is not at hand."""
+        where that is not at hand. Raises OperationRefusedError where it is another code."""
         ...
 
     def now_ms(self) -> int: ...

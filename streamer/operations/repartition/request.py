@@ -19,10 +19,10 @@ from streamer.errors import OperationRefusedError, StreamerError
 from streamer.feed.plan import FeedPlan
 from streamer.ids import TaskId, TopicPartition
 from streamer.layout import ApplicationLayout
-from streamer.operations.repartition.carried import by_own_keys, check_carried
 from streamer.operations.repartition.finals import FinalStore, finals_of
 from streamer.operations.repartition.modes import Wish, modes, one_way
 from streamer.operations.repartition.own_topics import internal_topics
+from streamer.operations.repartition.refusals import by_own_keys, check_carried
 from streamer.operations.repartition.seeds import SeedRecord
 from streamer.topology.graph import Topology
 from streamer.topology.interval import Interval

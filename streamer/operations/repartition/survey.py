@@ -28,7 +28,7 @@ from streamer.operations.repartition.partitioners import (
 from streamer.operations.repartition.request import Asked, Expected, ask
 from streamer.operations.repartition.seeds import choose_seeds
 from streamer.topology.graph import Topology
-from streamer.topology.partitions import external_topics, partitions
+from streamer.topology.partitions import Partitions, external_topics, partitions
 from streamer.topology.routed import routed
 
 __all__ = ["subtopology_named", "survey", "told_topology", "wished"]
@@ -113,9 +113,8 @@ def survey(
         layout, sampled = _with_partitioners(config, admin, asked, topology.placed)
         asked = ask(topology, layout, tasks, number=number, mode=mode)
         asked = msgspec.structs.replace(asked, sampled=sampled)
-    # What would be refused by workers that begin with it.
     after = asked.after.layout
-    partitions(routed(code, after), counts | asked.grown, after)
+    _check_begun(planned, partitions(routed(code, after), counts | asked.grown, after), asked)
     ends = admin.ends(asked.sources)
     starts = admin.starts(asked.sources)
     ids = admin.topic_ids(sorted({place.topic for place in asked.sources}))
@@ -137,6 +136,19 @@ def survey(
             if any(task.startswith(each) for each in moved)
         )
     return msgspec.structs.replace(asked, expected=Expected(records=records, bytes=size))
+
+
+def _check_begun(before: Partitions, after: Partitions, asked: Asked) -> None:
+    """Raise OperationRefusedError for what workers would refuse that begin with it: a topic that
+    stays would have to be wider, since others read what is grown as well."""
+    for topic, width in sorted(after.internal.items()):
+        if (there := before.internal.get(topic, width)) != width:
+            raise OperationRefusedError(
+                f"{topic} has {there} partitions, and would need {width} in layout"
+                f" {asked.after.number}",
+                hint="give each subtopology that reads what is grown its number in the same"
+                " operation: streamer repartition plan 0=12 1=12",
+            )
 
 
 def _check_told(config: Config, topology: Topology, recorded: ApplicationLayout | None) -> None:

@@ -134,7 +134,7 @@ def prove_all(world: World, asked: Asked, work: Work) -> int:
 
     def prove(plan: FeedPlan, cut: FeedCut) -> None:
         since = proofs.noted(plan, ports)
-        specs = world.specs(plan)
+        specs = world.specs(asked, plan)
         proofs.check_same(plan, ports, since, to=cut, specs=specs, timeout_s=_READ_BACK_S)
 
     def tick() -> None:
@@ -311,7 +311,7 @@ class Switching:
 
         def prove(plan: FeedPlan) -> None:
             since = self._since[plan.subtopology]
-            specs = world.specs(plan)
+            specs = world.specs(self._asked, plan)
             proofs.check_same(plan, world.ports, since, specs=specs, timeout_s=left_s)
 
         world.beside(

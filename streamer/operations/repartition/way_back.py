@@ -19,29 +19,26 @@ from streamer.ids import FIRST_LAYOUT, Layout, TopicPartition
 from streamer.kafka.admin import Admin
 from streamer.layout import Mode
 from streamer.operations.books import REPARTITION, Books
-from streamer.operations.repartition.modes import modes_back
+from streamer.operations.repartition.modes import modes_back, routed_back
 from streamer.operations.repartition.request import Asked, read_request
 
-__all__ = ["WayBack", "look_back", "taken_over_back", "trimmed", "way_back"]
+__all__ = ["WayBack", "look_back", "trimmed", "way_back"]
 
 
 @dataclass(frozen=True, slots=True)
 class WayBack:
     """`tasks` are those of the former layout, by subtopology. `why_not` is "" where the operation
-    can be reverted, by these `modes`; else `hint` says what to do instead. `taken_over` are the
-    topics that would be read by way of the application's own from then on."""
+    can be reverted, by these `modes`; else `hint` says what to do instead. `routed` are the topics
+    of others that would be read by way of the application's own from then on. Where it
+    `waits_for_strays`, it is refused so long as some are expected."""
 
     operation: str
     tasks: Mapping[int, int]
     why_not: str = ""
     hint: str = ""
     modes: Mapping[int, Mode] = field(default_factory=dict)
-    taken_over: Sequence[str] = ()
-
-    @property
-    def wanted(self) -> str:
-        """The same, as `streamer repartition plan` is given it."""
-        return " ".join(f"{number}={count}" for number, count in sorted(self.tasks.items()))
+    routed: Sequence[str] = ()
+    waits_for_strays: bool = False
 
 
 def look_back(config: Config, record: OperationRecord, books: Books) -> WayBack:
@@ -69,8 +66,7 @@ def way_back(record: OperationRecord, books: Books, layout: Layout) -> WayBack:
         )
     asked = read_request(record.request)
     tasks = asked.former_tasks
-    again = WayBack(record.id, tasks).wanted
-    by_plan = f"another one brings the numbers of tasks back: streamer repartition plan {again}"
+    by_plan = f"another one brings the numbers of tasks back: {_plans(asked)}"
     if record.state == "planned":
         return WayBack(record.id, tasks, "it has not begun", "there is nothing to take back")
     if record.state == "cancelled":
@@ -89,26 +85,31 @@ def way_back(record: OperationRecord, books: Books, layout: Layout) -> WayBack:
         return WayBack(record.id, tasks, f"layout {layout} was recorded after it", by_plan)
     if completion := books.completed_by(record.id):
         return WayBack(record.id, tasks, f"{completion} has completed it", by_plan)
+    before, after = asked.before.layout, asked.after.layout
+    routed = routed_back(before, after, asked.moved)
     if asked.one_way:
-        return WayBack(record.id, tasks, asked.one_way, _REFUSED)
-    return WayBack(record.id, tasks, modes=_modes(asked), taken_over=taken_over_back(asked))
-
-
-def _modes(asked: Asked) -> dict[int, Mode]:
-    """In which modes what was asked for is reverted."""
-    return modes_back(asked.before.layout, asked.after.layout, asked.moved)
-
-
-def taken_over_back(asked: Asked) -> tuple[str, ...]:
-    """The topics of others that are routed only by the way back."""
-    after = asked.after.layout.subtopologies
-    found = (
-        topic
-        for number, mode in _modes(asked).items()
-        if mode == "routed" and after[number].mode != "routed"
-        for topic in after[number].external
+        if all(after.task_count(number) == count for number, count in tasks.items()):
+            return WayBack(record.id, tasks, asked.one_way, "so nothing has to be reverted")
+        # Before there was a way back by this mode, plans said that there was none.
+        return WayBack(record.id, tasks, asked.one_way, by_plan if routed else _REFUSED)
+    return WayBack(
+        record.id,
+        tasks,
+        modes=modes_back(before, after, asked.moved),
+        routed=routed,
+        waits_for_strays=any(after.subtopologies[each].mode == "grow" for each in asked.moved),
     )
-    return tuple(sorted(found))
+
+
+def _plans(asked: Asked) -> str:
+    """The commands that plan the former numbers of tasks."""
+    after, by = asked.after.layout, modes_back(asked.before.layout, asked.after.layout, asked.moved)
+    wanted: dict[str, list[str]] = {}
+    for number, count in sorted(asked.former_tasks.items()):
+        is_new = by[number] == "routed" and after.subtopologies[number].mode != "routed"
+        wanted.setdefault(" --mode routed" if is_new else "", []).append(f"{number}={count}")
+    commands = [f"streamer repartition plan {' '.join(w)}{mode}" for mode, w in wanted.items()]
+    return ", then ".join(commands)
 
 
 def trimmed(

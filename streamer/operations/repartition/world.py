@@ -8,6 +8,7 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 from concurrent.futures import FIRST_EXCEPTION, ThreadPoolExecutor, wait
 from contextlib import AbstractContextManager
 from dataclasses import replace
+from functools import partial
 from typing import TypeVar
 
 from streamer.closable import Closable
@@ -58,13 +59,15 @@ class KafkaWorld(Closable):
 
     def feeding(self, asked: Asked, guard: Callable[[], None]) -> KafkaFeeding:
         if self._feeding is None:
-            self._feeding = KafkaFeeding(self.config, asked, guard, specs=self.specs)
+            specs = partial(self.specs, asked)
+            self._feeding = KafkaFeeding(self.config, asked, guard, specs=specs)
         return self._feeding
 
-    def specs(self, plan: FeedPlan) -> Sequence[StoreSpec]:
+    def specs(self, asked: Asked, plan: FeedPlan) -> Sequence[StoreSpec]:
         number = plan.subtopology
         if number not in self._specs:
-            self._specs[number] = specs_of(plan, self._code, self.config.schema_registry)
+            registry = self.config.schema_registry
+            self._specs[number] = specs_of(asked, plan, code=self._code, registry=registry)
         return self._specs[number]
 
     def others(self, application: str) -> Mapping[str, StatusRecord]:

@@ -11,6 +11,7 @@ from streamer.operations.books import REPLAY as REPLAY_KIND
 from streamer.operations.kinds import Step
 from streamer.operations.repartition.kind import (
     Repartition,
+    check_code_given,
     check_layout,
     check_new_topics,
     check_widths,
@@ -50,6 +51,7 @@ class Replay(Repartition):
         check_widths(asked, world)
         check_new_topics(asked, world)
         check_workers(asked, world)
+        check_code_given(asked, world)
         _check_reach(asked, world)
         told = steps_told(asked) | {
             BASE: _base_told(asked),

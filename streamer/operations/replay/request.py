@@ -18,6 +18,7 @@ from streamer.feed.plan import FeedPlan
 from streamer.ids import TopicPartition, changelog_topic, replay_application
 from streamer.layout import ApplicationLayout
 from streamer.operations.repartition.finals import check_finals, finals_of
+from streamer.operations.repartition.refusals import check_code
 from streamer.operations.repartition.request import Asked
 from streamer.operations.replay.beginning import Beginning
 from streamer.topology.graph import Aggregate, Source, Subtopology, TableUpdate, Topology
@@ -182,13 +183,7 @@ def _check(topology: Topology, layout: ApplicationLayout) -> None:
         )
     for one in topology.subtopologies:
         _check_times(one)
-    named = [spec.name for spec in topology.stores if spec.partition_key is not None]
-    if named:
-        raise OperationRefusedError(
-            f"store {named[0]} names its rows' records by partition_key, and such stores are not"
-            " copied yet",
-            hint="begin anew under another application id, and switch its readers over",
-        )
+        check_code(one)
 
 
 def _check_compacted(one: Subtopology, compacted: Collection[str]) -> None:

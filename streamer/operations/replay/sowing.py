@@ -108,7 +108,7 @@ class _Sower(Closable):
     ) -> tuple[Positions, int]:
         """Of a snapshot, where it stands and how many. Of stores that are replaced those whose
         windows are `kept`, by their starts; of others all or, without `every`, none."""
-        route_of, rows = routes(plan, ()), 0
+        route_of, rows = routes(plan, self._world.specs(self._asked, plan)), 0
         seed = self._world.snapshot(self._asked.application, task, record)
         try:
             inside = seed.inside()

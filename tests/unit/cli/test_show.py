@@ -136,7 +136,7 @@ def test_a_layout_is_shown_by_its_parts(
     record = layout_record("shop", ApplicationLayout(Layout(2), {0: one}), operation="fold-1")
     monkeypatch.setattr("streamer.control.current.current_record", lambda *_: record)
     backs = [
-        WayBack("fold-1", {0: 12}, taken_over=("in", "old")),
+        WayBack("fold-1", {0: 12}, routed=("in", "old"), waits_for_strays=True),
         WayBack("fold-1", {0: 12}, "it was trimmed"),
     ]
     monkeypatch.setattr("streamer.cli.layout._way_back", lambda *_: backs.pop(0))
@@ -146,8 +146,8 @@ def test_a_layout_is_shown_by_its_parts(
     assert shown.splitlines()[0] == "layout 2, by operation fold-1"
     assert "in:12 old:6" in shown
     assert shown.splitlines()[-1] == (
-        "fold-1 can be reverted, by way of topics of the application's own instead of in, old:"
-        " streamer repartition revert fold-1"
+        "fold-1 can be reverted, by way of topics of the application's own instead of in, old,"
+        " once no strays are expected: streamer repartition revert fold-1"
     )
     assert main(["show", "layout", "--json", *where]) == 0
     told = json.loads(capsys.readouterr().out)

@@ -59,7 +59,7 @@ class Shopfront:
             self._feeding = Steps(self.shop, self.ports, asked.feeds, guard)
         return self._feeding
 
-    def specs(self, _plan: FeedPlan) -> Sequence[StoreSpec]:
+    def specs(self, _asked: Asked, _plan: FeedPlan) -> Sequence[StoreSpec]:
         return ()
 
     def close(self) -> None:

@@ -20,7 +20,6 @@ from streamer.operations.repartition.own_topics import own_places
 from streamer.operations.repartition.partitioners import placed_by, with_partitioner
 from streamer.operations.repartition.positions import expecting, next_positions
 from streamer.operations.repartition.request import Asked, ask, read_request
-from streamer.operations.repartition.way_back import way_back
 from streamer.task.metadata import Metadata, input_mark
 from streamer.topology.declared import name_of
 from streamer.topology.partitioner import partition_of
@@ -285,36 +284,6 @@ def test_a_plan_is_refused_while_strays_are_expected() -> None:
         OperationRefusedError, match="6 tasks expect strays, or have some before them"
     ):
         shop.executor().plan("repartition", shop.asked.plain())
-
-
-@pytest.mark.parametrize(("tasks", "mode"), [(6, "routed"), (8, "fold")])
-def test_a_growth_is_reverted_with_the_partitions_that_the_topic_has(tasks: int, mode: str) -> None:
-    shop = Shop({0: tasks})
-    record = started(shop)
-    back = way_back(record, shop.executor().books(), Layout(2))
-    assert (back.why_not, back.tasks, back.modes) == ("", {0: 4}, {0: mode})
-    assert back.taken_over == ((INPUT,) if mode == "routed" else ())
-    is_told = "which reads sales by way of topics of the application's own" in record.plan.lost[-1]
-    assert is_told == (mode == "routed")
-
-    layout = shop.asked.after.layout
-    shop.next(ask(counting().topology(), layout, back.tasks, number="back-1", mode=back.modes))
-    shop.broker.groups[NAME] |= committed(dict.fromkeys(range(tasks), True))
-    reverted = started(shop)
-    assert reverted.state == "done", reverted.trouble
-    assert shop.is_copied()
-    assert shop.told.layout is not None
-    assert shop.told.layout.task_count(0) == 4
-    assert shop.broker.topics[INPUT] == tasks
-
-
-def test_there_is_no_way_back_from_a_growth_that_would_take_a_name_of_the_code() -> None:
-    app = App(NAME)
-    sales = app.stream(INPUT, key=str, value=int)
-    sales.group_by_key().count(store="totals")
-    for name in (f"{INPUT}-routed", "cities"):
-        sales.group_by(lambda _key, _value: "one", key=str, name=name).count(store=name)
-    assert "repartition 'sales-routed' has the name of the topic" in asked({0: 6}, app).one_way
 
 
 def test_who_wakes_under_another_layout_grows_nothing() -> None:

@@ -127,11 +127,13 @@ def test_whose_a_row_is_says_a_function_of_the_code_and_is_asked_for_by_its_name
     one = asked({0: 2}, app)
     (plan,) = one.feeds
     assert plan.stores[0].partition_key == f"{__name__}:of_customer"
-    (spec,) = specs_of(plan, app.topology, {})
+    (spec,) = specs_of(one, plan, code=app.topology, registry={})
     assert spec.encode_partition_key(of_customer(spec.key.decode(b'["x","ann"]'))) == b"ann"
     assert plan.bound([spec]) == {"kept": spec}
 
-    assert specs_of(plan, None, {}) == ()
+    with pytest.raises(OperationRefusedError, match="another topology than this was planned for"):
+        specs_of(one, plan, code=counting().topology, registry={})
+    assert specs_of(one, plan, code=None, registry={}) == ()
     with pytest.raises(OperationRefusedError, match="here it is not known") as refused:
         plan.bound(())
     assert "--app MODULE:APP" in refused.value.hint
@@ -145,8 +147,9 @@ def test_the_code_is_not_asked_for_where_rows_belong_to_their_own_keys() -> None
     def code() -> Topology:
         raise AssertionError("nobody needs it")
 
-    for plan in asked({0: 2, 1: 2}).feeds:
-        assert specs_of(plan, code, {}) == ()
+    one = asked({0: 2, 1: 2})
+    for plan in one.feeds:
+        assert specs_of(one, plan, code=code, registry={}) == ()
 
 
 def test_rows_that_one_task_had_by_keys_of_their_own_are_told() -> None:

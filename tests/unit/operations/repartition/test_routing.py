@@ -117,7 +117,7 @@ def test_it_is_carried_out_there_and_to_another_number() -> None:
     )
     back = way_back(record, shop.executor().books(), Layout(2))
     assert (back.why_not, back.tasks, back.modes) == ("", {0: 4}, {0: "routed"})
-    assert back.taken_over == (), "it is taken over already"
+    assert back.routed == (), "it is taken over already"
 
     shop.next(again(shop))
     assert started(shop).state == "done"

@@ -33,7 +33,6 @@ def test_it_is_possible_from_its_end_until_something_comes_after_it() -> None:
     shop.refusal = None
     assert executor.resume(name).state == "done"
     assert told(shop, name) == WayBack(name, {0: 4, 1: 4}, modes={0: "fold", 1: "fold"})
-    assert told(shop, name).wanted == "0=4 1=4"
     layout = shop.told.layout
     assert layout is not None
     shop.told.layout = layout.folded({0: 1})

@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 from streamer import App, Store
+from streamer.cluster.outline import outline_of, topology_of
 from streamer.errors import OperationRefusedError, TopologyError
 from streamer.ids import TopicPartition
 from streamer.operations.repartition.own_topics import own_places
@@ -71,14 +72,16 @@ def test_what_was_grown_or_routed_cannot_be_read_in_its_order() -> None:
             ask_again(app.topology(), moved, number="replay-1")
 
 
-def test_a_store_with_a_partition_key_is_not_copied_yet() -> None:
+def test_whose_a_row_is_says_the_code_alone() -> None:
     def keep(_record: Any, _context: Any) -> None: ...
 
     app = App(NAME)
     store = Store("kept", str, str, partition_key=lambda key: key)
     app.stream(INPUT, key=str, value=int).process(keep, stores=[store])
-    with pytest.raises(OperationRefusedError, match="store kept names its rows' records"):
-        asked(app)
+    assert asked(app).feeds[0].stores[0].partition_key
+    told = topology_of(NAME, outline_of(app.topology()))
+    with pytest.raises(OperationRefusedError, match="the application's code is not here"):
+        ask_again(told, planned(app).layout, number="replay-1")
 
 
 def test_partitions_that_have_lost_their_begin_are_named() -> None:

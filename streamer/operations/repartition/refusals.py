@@ -10,7 +10,7 @@ from streamer.operations.repartition.finals import check_finals
 from streamer.topology.declared import function_name
 from streamer.topology.graph import Process, Subtopology
 
-__all__ = ["by_own_keys", "check_carried"]
+__all__ = ["by_own_keys", "check_carried", "check_code"]
 
 
 def check_carried(subtopology: Subtopology, old: SubtopologyLayout, new: SubtopologyLayout) -> None:
@@ -27,21 +27,26 @@ def check_carried(subtopology: Subtopology, old: SubtopologyLayout, new: Subtopo
             f"subtopology {number} keeps no state, so nothing has to be moved",
             hint="give the topic its partitions yourself, and start the workers again",
         )
-    for spec in subtopology.stores:
-        if spec.partition_key is not None and is_elsewhere(spec.partition_key):
-            raise OperationRefusedError(
-                f"rows of store {spec.name} of subtopology {number} belong to records by"
-                f" {function_name(spec.partition_key)}, and the application's code is not here",
-                hint="plan and apply it where that is: streamer repartition plan ... --app"
-                " MODULE:APP",
-            )
+    check_code(subtopology)
     check_finals(subtopology, old, new)
 
 
+def check_code(subtopology: Subtopology) -> None:
+    """Raise OperationRefusedError where whose a row is says a function of which only the name is
+    known here."""
+    for spec in subtopology.stores:
+        if spec.partition_key is not None and is_elsewhere(spec.partition_key):
+            raise OperationRefusedError(
+                f"rows of store {spec.name} of subtopology {subtopology.number} belong to records"
+                f" by {function_name(spec.partition_key)}, and the application's code is not here",
+                hint="plan and apply it where that is: --app MODULE:APP",
+            )
+
+
 def by_own_keys(subtopology: Subtopology) -> list[str]:
-    """The stores whose keys user code chooses, and does not say whose they are."""
-    used = [spec for one in subtopology.nodes if isinstance(one, Process) for spec in one.used]
-    return [spec.name for spec in used if spec.partition_key is None]
+    """The stores whose keys user code chooses."""
+    nodes = subtopology.nodes
+    return [spec.name for node in nodes if isinstance(node, Process) for spec in node.used]
 
 
 def _taken_over_by(subtopology: Subtopology) -> str:

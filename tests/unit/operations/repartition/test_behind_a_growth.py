@@ -1,0 +1,84 @@
+"""What stands behind a topic that was given more partitions: who reads after it, and the way
+back."""
+
+from __future__ import annotations
+
+import pytest
+from msgspec.structs import replace
+
+from streamer import App
+from streamer.errors import OperationRefusedError
+from streamer.ids import Layout
+from streamer.operations.repartition import survey
+from streamer.operations.repartition.request import ask, read_request
+from streamer.operations.repartition.way_back import way_back
+from streamer.topology.partitions import partitions
+from tests.unit.operations.repartition.front import NAME
+from tests.unit.operations.repartition.rig import INPUT, Shop, asked, counting, planned, started
+from tests.unit.operations.repartition.test_growth import committed, grown_layout
+
+
+@pytest.mark.parametrize(("tasks", "mode"), [(6, "routed"), (8, "fold")])
+def test_a_growth_is_reverted_with_the_partitions_that_the_topic_has(tasks: int, mode: str) -> None:
+    shop = Shop({0: tasks})
+    record = started(shop)
+    back = way_back(record, shop.executor().books(), Layout(2))
+    assert (back.why_not, back.tasks, back.modes) == ("", {0: 4}, {0: mode})
+    assert back.routed == ((INPUT,) if mode == "routed" else ())
+    assert back.waits_for_strays
+    later = way_back(record, shop.executor().books(), Layout(3))
+    by = " --mode routed" if mode == "routed" else ""
+    assert later.hint.endswith(f"streamer repartition plan 0=4{by}")
+    # As a former release has planned it, which knew no way back.
+    former = replace(read_request(record.request), one_way="4 does not divide").plain()
+    told = way_back(replace(record, request=former), shop.executor().books(), Layout(2))
+    assert told.why_not == "4 does not divide"
+    assert ("--mode routed" in told.hint) == (mode == "routed")
+    is_told = "which reads sales by way of topics of the application's own" in record.plan.lost[-1]
+    assert is_told == (mode == "routed")
+
+    layout = shop.asked.after.layout
+    shop.next(ask(counting().topology(), layout, back.tasks, number="back-1", mode=back.modes))
+    shop.broker.groups[NAME] |= committed(dict.fromkeys(range(tasks), True))
+    reverted = started(shop)
+    assert reverted.state == "done", reverted.trouble
+    assert shop.is_copied()
+    assert shop.told.layout is not None
+    assert shop.told.layout.task_count(0) == 4
+    assert shop.broker.topics[INPUT] == tasks
+
+
+def test_there_is_no_way_back_from_a_growth_that_would_take_a_name_of_the_code() -> None:
+    app = App(NAME)
+    sales = app.stream(INPUT, key=str, value=int)
+    sales.group_by_key().count(store="totals")
+    for name in (f"{INPUT}-routed", "cities"):
+        sales.group_by(lambda _key, _value: "one", key=str, name=name).count(store=name)
+    assert "repartition 'sales-routed' has the name of the topic" in asked({0: 6}, app).one_way
+
+
+def test_what_is_read_behind_a_grown_topic_keeps_its_width() -> None:
+    app, after = counting(), grown_layout()
+    found = partitions(app.topology(), {INPUT: 6}, after)
+    assert found.internal[f"{NAME}-cities-repartition"] == 4
+    assert found.internal[f"{NAME}-cities-changelog"] == 4
+    assert [found.task_count(number) for number in (0, 1)] == [6, 4]
+    before = planned(app)
+    survey._check_begun(before, found, asked({0: 6}))
+
+
+def test_a_topic_that_two_parts_read_is_grown_for_both_or_for_none() -> None:
+    app = App(NAME)
+    sales = app.stream(INPUT, key=str, value=int)
+    sales.group_by_key().count(store="totals")
+    app.stream("other", key=str, value=int).group_by_key().count(store="others")
+    made = app.topology()
+    assert len(made.subtopologies) == 2
+    before = partitions(made, {INPUT: 4, "other": 4}, None)
+    alone = ask(made, before.layout, {0: 6}, number="grow-1")
+    # As it would be if the second one read the same topic.
+    after = partitions(made, {INPUT: 6, "other": 6}, alone.after.layout)
+    with pytest.raises(
+        OperationRefusedError, match="app-others-changelog has 4 partitions, and would need 6"
+    ):
+        survey._check_begun(before, after, alone)
