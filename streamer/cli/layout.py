@@ -54,10 +54,9 @@ def said_way_back(back: WayBack) -> str:
     if back.why_not:
         return f"{back.operation} cannot be reverted: {back.why_not}"
     topics = ", ".join(back.routed)
-    by = f", by way of topics of the application's own instead of {topics}" if topics else ""
-    when = ", once no strays are expected" if back.waits_for_strays else ""
-    command = f"streamer repartition revert {back.operation}"
-    return f"{back.operation} can be reverted{by}{when}: {command}"
+    how = f", by way of topics of the application's own instead of {topics}" if topics else ""
+    how += ", once no strays are expected" if back.waits_for_strays else ""
+    return f"{back.operation} can be reverted{how}: streamer repartition revert {back.operation}"
 
 
 def _way_back(config: Config, record: LayoutRecord) -> WayBack:

@@ -23,6 +23,7 @@ from tests.broker.conftest import wait_until
 from tests.broker.exact import assert_exact
 from tests.broker.feeder import OUTPUTS, START_MS, Feeder
 from tests.broker.workers import Application, Worker
+from tests.thorough import thorough
 
 pytestmark = [pytest.mark.long]
 
@@ -161,6 +162,7 @@ def fleet(application: Any) -> Iterator[Fleet]:
     found.control.close()
 
 
+@thorough
 def test_no_record_no_state_and_no_answer_is_lost(fleet: Fleet) -> None:
     made = fleet.made
     keys = [f"customer-{number}" for number in range(KEYS)]

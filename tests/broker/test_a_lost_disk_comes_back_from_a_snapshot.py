@@ -29,6 +29,7 @@ def produce(made: Application, block: int) -> None:
     made.kafka.produce(made.topic("in"), records, timestamp_ms=lambda row: begin + row)
 
 
+@thorough
 def test_the_state_is_what_it_was(application: Any, tmp_path: Path, wait_until: Any) -> None:
     repository = f"file://{tmp_path}/repository"
     made: Application = application("counts", outputs=OUTPUTS, **EAGER)

@@ -17,6 +17,7 @@ from streamer.kafka.admin import Admin
 from tests.broker.feeder import Feeder
 from tests.broker.folds import Conductor, does, judge, own, running, told
 from tests.broker.workers import Application
+from tests.thorough import thorough
 
 pytestmark = pytest.mark.long
 
@@ -41,6 +42,7 @@ def left(made: Application, admin: Admin, operation: str) -> list[str]:
     return [topic for topic in admin.topics() if topic.startswith(own)]
 
 
+@thorough
 def test_it_goes_on_with_it(made: Application, conductor: Conductor, wait_until: Any) -> None:
     config = Config(application_id=made.name, bootstrap_servers=made.kafka.bootstrap_servers)
     admin = Admin(config)

@@ -31,7 +31,7 @@ from tests.broker.conftest import (  # noqa: F401
     kafka,
     sandbox,
 )
-from tests.thorough import thorough
+from tests.thorough import thorough, thorough_but
 from tests.unit.overview.fleets import LARGE, NOW_MS, fleet_of
 
 if TYPE_CHECKING:
@@ -301,7 +301,7 @@ def test_kafka_away_is_said_and_what_was_seen_stays(
 
 @pytest.mark.parametrize(
     ("scheme", "names"),
-    [("dark", "orders"), pytest.param("light", "shop", marks=thorough)],
+    thorough_but([], [("dark", "orders"), ("light", "shop")]),
     indirect=["names"],
 )
 def test_it_is_readable_in_light_and_dark(

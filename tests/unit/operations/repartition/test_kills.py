@@ -81,6 +81,7 @@ def trimmed() -> OperationScene:
     return made.scene(made.end)
 
 
+@thorough
 @pytest.mark.slow
 def test_killed_anywhere_it_has_all_of_what_was_trimmed() -> None:
     points = ["feed.after_produce", "feed.after_commit", "repartition.after_proof"]

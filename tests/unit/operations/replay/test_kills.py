@@ -55,6 +55,7 @@ def not_based() -> OperationScene:
 BASED = ["replay.after_rows", "repartition.after_topics", "replay.after_delete"]
 
 
+@thorough
 @pytest.mark.slow
 def test_killed_anywhere_it_has_the_rows_of_its_snapshots_and_what_came_after_them() -> None:
     assert len(check_kills(based, BASED)) > 30
