@@ -21,7 +21,9 @@ TESTS = Path(__file__).parent
 # Where each test is a scenario that waits more than it computes.
 WITH_AIRFLOW, WITH_KAFKA = "tests/airflow/", "tests/broker/"
 SCENARIOS = (WITH_KAFKA, WITH_AIRFLOW)
-# Of so many processes some have scenarios with Airflow as well, and the last one none at all.
+# Of so many processes the first ones have scenarios with Airflow as well and nothing else, and the
+# last one no scenario. Those between take what only computes once no scenario is left: with one
+# process for it alone, a core would have nothing to do at the end.
 PROCESSES = 4
 HAVE_AIRFLOW = 2
 HAVE_NONE = 1
@@ -41,7 +43,9 @@ def is_for_others(path: Path, config: pytest.Config) -> bool:
     place, number = f"tests/{path.name}/", _number(own["workerid"])
     if number >= PROCESSES - HAVE_NONE:
         return place in SCENARIOS
-    return place != WITH_KAFKA and (place != WITH_AIRFLOW or number >= HAVE_AIRFLOW)
+    if number >= HAVE_AIRFLOW:
+        return place == WITH_AIRFLOW
+    return place not in SCENARIOS
 
 
 def _resolved(arg: str) -> Path:

@@ -190,8 +190,7 @@ def _print_plan(asked: Asked, record: OperationRecord) -> None:
         f" {span(cost.seconds)}, with a pause of about {cost.pause_ms} ms"
     )
     print(f"no way back after step {plan.no_return}: {'; '.join(plan.lost)}")
-    is_by_code = any(store.partition_key for feed in asked.feeds for store in feed.stores)
-    print(f"\nstreamer repartition apply {record.id}{' --app MODULE:APP' * is_by_code}")
+    print(f"\nstreamer repartition apply {record.id}{' --app MODULE:APP' * asked.calls_code}")
 
 
 def _checked(asked: Asked, topic: str) -> str:

@@ -38,7 +38,7 @@ def run_topology(
     """`signals` are those of a process that runs several workers, one after the other."""
     return_freed_memory()
     worker = Worker(topology, config, slot=slot, solo=solo, follows=follows)
-    (signals or Signals()).stop(worker, config)
+    (signals or Signals()).attach(worker, config)
     return worker.run()
 
 
@@ -55,7 +55,7 @@ class Signals:
         """Whether this process is to end, whatever it was to do next."""
         return self._asked.is_set()
 
-    def stop(self, worker: Worker, config: Config) -> None:
+    def attach(self, worker: Worker, config: Config) -> None:
         """From here on they stop this worker; one that was heard before stops it at once."""
         self._worker, self._config = worker, config
         signal.signal(signal.SIGTERM, self._hear)

@@ -122,6 +122,11 @@ class Asked(Struct, frozen=True, kw_only=True, omit_defaults=True, forbid_unknow
         return [n for n, one in sorted(layout.subtopologies.items()) if one.since == layout.number]
 
     @property
+    def calls_code(self) -> bool:
+        """Whether a function of the application's code says whose its rows are."""
+        return any(store.partition_key for plan in self.feeds for store in plan.stores)
+
+    @property
     def shadows(self) -> list[TaskId]:
         """The tasks of the next layout whose state is copied."""
         return [

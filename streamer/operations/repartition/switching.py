@@ -69,6 +69,8 @@ _READ_BACK_S = 86_400.0
 _UNREAD_MAX = 10_000
 # Read back inside the pause, with a tenth of a second for a million.
 _UNPROVEN_MAX = 100_000
+# The same where a function of the application is called for each row.
+_UNPROVEN_CALLED_MAX = 10_000
 
 
 def is_switched(world: World, asked: Asked) -> bool:
@@ -196,11 +198,12 @@ class Switching:
     def _come_near(self) -> None:
         """Wait until little is left to be done inside the pause."""
         world, asked, work = self._world, self._asked, self._work
+        most = _UNPROVEN_CALLED_MAX if asked.calls_code else _UNPROVEN_MAX
         while True:
             if why := self._far():
                 work.progress(phase="come near", held_by=why)
                 world.wait()
-            elif self._unproven() > _UNPROVEN_MAX:
+            elif self._unproven() > most:
                 prove_all(world, asked, work)
             else:
                 return

@@ -72,12 +72,12 @@ def test_a_signal_between_two_workers_stops_the_one_that_comes(
     first: Any = Stopped()
     second: Any = Stopped()
     try:
-        signals.stop(first, config)
+        signals.attach(first, config)
         assert not signals.are_heard
         os.kill(os.getpid(), signal.SIGTERM)
         assert signals.are_heard
         assert first.stops == 1
-        signals.stop(second, config)
+        signals.attach(second, config)
         assert second.stops == 1
     finally:
         for one, handler in before.items():

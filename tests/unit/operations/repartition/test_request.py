@@ -130,6 +130,7 @@ def test_whose_a_row_is_says_a_function_of_the_code_and_is_asked_for_by_its_name
     (spec,) = specs_of(one, plan, code=app.topology, registry={})
     assert spec.encode_partition_key(of_customer(spec.key.decode(b'["x","ann"]'))) == b"ann"
     assert plan.bound([spec]) == {"kept": spec}
+    assert one.calls_code
 
     with pytest.raises(OperationRefusedError, match="another topology than this was planned for"):
         specs_of(one, plan, code=counting().topology, registry={})
@@ -148,6 +149,7 @@ def test_the_code_is_not_asked_for_where_rows_belong_to_their_own_keys() -> None
         raise AssertionError("nobody needs it")
 
     one = asked({0: 2, 1: 2})
+    assert not one.calls_code
     for plan in one.feeds:
         assert specs_of(one, plan, code=code, registry={}) == ()
 
