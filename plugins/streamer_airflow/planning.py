@@ -57,7 +57,8 @@ def planned(
     is asked for makes no sense; and then no plan is left.
     """
     known = latest(executor, asked)
-    if known is not None and (reverts := known.request.get("reverts")):
+    is_shown = known is not None and known.state == "planned"
+    if known is not None and is_shown and (reverts := known.request.get("reverts")):
         # What it takes back is what was shown, also where it is planned anew.
         asked = replace(asked, wanted={**asked.wanted, "reverts": reverts})
     if known is not None and known.state == "done" and is_former(known):

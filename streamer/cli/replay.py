@@ -86,7 +86,10 @@ def _apply(arguments: argparse.Namespace) -> int:
     if not (code or arguments.json):
         print("nothing is switched, and nothing is copied meanwhile")
         print(f"what differs: streamer replay diff {record.id}")
-        print(f"to go on with it: streamer replay switch {record.id}")
+        from streamer.operations.repartition.request import read_request
+
+        by_code = " --app MODULE:APP" * read_request(record.request).calls_code
+        print(f"to go on with it: streamer replay switch {record.id}{by_code}")
     return code
 
 

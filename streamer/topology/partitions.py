@@ -10,7 +10,7 @@ over topics that it names with their partitions. That is held against what is th
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
@@ -236,8 +236,6 @@ def _repartition_counts(
     found = {
         topic: sink.partitions for topic, (sink, _) in sinks.items() if sink.partitions is not None
     }
-    for topic, width in _as_recorded(topology, recorded).items():
-        found.setdefault(topic, width)
     for subtopology in topology.subtopologies:
         _adopt_fixed(subtopology, sinks, counts, found)
     while len(found) < len(sinks):
@@ -252,20 +250,31 @@ def _repartition_counts(
                 f"repartition topics {left} feed each other, so their size cannot be told",
                 hint='give one of them: .repartition("name", partitions=N)',
             )
-    return found
+    fixed = {topic for topic, (sink, _) in sinks.items() if sink.partitions is not None}
+    return found | _as_recorded(topology, recorded, fixed)
 
 
-def _as_recorded(topology: Topology, recorded: ApplicationLayout | None) -> dict[str, int]:
-    """The widths of those that are alone before a subtopology, where a layout is recorded: what is
-    before them may have been given other partitions since."""
-    known = {} if recorded is None else recorded.subtopologies
+def _as_recorded(
+    topology: Topology, recorded: ApplicationLayout | None, fixed: Collection[str]
+) -> dict[str, int]:
+    """The widths of those that a recorded layout names, but for the ones that the code has `fixed`:
+    what is before them may have been given other partitions since. Not of those that are joined
+    with topics of others, which have to be as wide."""
+    known = {
+        name: one.partitions
+        for part in (recorded.subtopologies.values() if recorded else ())
+        for name, one in part.inputs.items()
+        if one.is_internal
+    }
     return {
-        topic: known[one.number].inputs[name].partitions
-        for one in topology.subtopologies
-        if one.number in known and all(source.is_internal for source in one.sources)
-        for source in one.sources
+        topic: known[name]
+        for part in topology.subtopologies
+        if not part.stores or all(source.is_internal for source in part.sources)
+        for source in part.sources
+        if source.is_internal
         for topic in source.topics
-        if (name := repartition_topic(topology.application_id, topic)) in known[one.number].inputs
+        if (name := repartition_topic(topology.application_id, topic)) in known
+        and topic not in fixed
     }
 
 

@@ -23,9 +23,15 @@ def check_carried(subtopology: Subtopology, old: SubtopologyLayout, new: Subtopo
             hint="name the subtopology that the code has for this topic",
         )
     if new.mode == "grow" and not subtopology.stores:
+        rekeys = any(sink.is_internal and sink.partitions is None for sink in subtopology.sinks)
+        first = (
+            'in the code fix how wide that is into which it is re-keyed, .repartition("name",'
+            f" partitions={old.tasks}), since state lies by it; then "
+        )
         raise OperationRefusedError(
             f"subtopology {number} keeps no state, so nothing has to be moved",
-            hint="give the topic its partitions yourself, and start the workers again",
+            hint=f"{first * rekeys}give the topic its partitions yourself, and start the workers"
+            " again",
         )
     check_code(subtopology)
     check_finals(subtopology, old, new)

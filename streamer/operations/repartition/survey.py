@@ -139,15 +139,15 @@ def survey(
 
 
 def _check_begun(before: Partitions, after: Partitions, asked: Asked) -> None:
-    """Raise OperationRefusedError for what workers would refuse that begin with it: a topic that
-    stays would have to be wider, since others read what is grown as well."""
+    """Raise OperationRefusedError for what workers would refuse that begin with it: a topic of the
+    application's own that is not made anew would have to be wider."""
     for topic, width in sorted(after.internal.items()):
         if (there := before.internal.get(topic, width)) != width:
             raise OperationRefusedError(
                 f"{topic} has {there} partitions, and would need {width} in layout"
                 f" {asked.after.number}",
-                hint="give each subtopology that reads what is grown its number in the same"
-                " operation: streamer repartition plan 0=12 1=12",
+                hint="fix its width in the code where it is a repartition topic:"
+                f' .repartition("name", partitions={there})',
             )
 
 

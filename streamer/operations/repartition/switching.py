@@ -71,6 +71,7 @@ _UNREAD_MAX = 10_000
 _UNPROVEN_MAX = 100_000
 # The same where a function of the application is called for each row.
 _UNPROVEN_CALLED_MAX = 10_000
+_FEW_TRIES = 3
 
 
 def is_switched(world: World, asked: Asked) -> bool:
@@ -198,12 +199,13 @@ class Switching:
     def _come_near(self) -> None:
         """Wait until little is left to be done inside the pause."""
         world, asked, work = self._world, self._asked, self._work
-        most = _UNPROVEN_CALLED_MAX if asked.calls_code else _UNPROVEN_MAX
+        # Few are better, and where they do not become few, many will do.
+        most = [_UNPROVEN_CALLED_MAX] * (_FEW_TRIES * asked.calls_code)
         while True:
             if why := self._far():
                 work.progress(phase="come near", held_by=why)
                 world.wait()
-            elif self._unproven() > most:
+            elif self._unproven() > (most.pop() if most else _UNPROVEN_MAX):
                 prove_all(world, asked, work)
             else:
                 return

@@ -90,8 +90,10 @@ def way_back(record: OperationRecord, books: Books, layout: Layout) -> WayBack:
     if asked.one_way:
         if all(after.task_count(number) == count for number, count in tasks.items()):
             return WayBack(record.id, tasks, asked.one_way, "so nothing has to be reverted")
-        # Before there was a way back by this mode, plans said that there was none.
-        return WayBack(record.id, tasks, asked.one_way, by_plan if routed else _REFUSED)
+        # Former releases knew no way back by this mode, and plans of theirs say that there is none.
+        is_routed = "routed" in modes_back(before, after, asked.moved).values()
+        maybe = f"a plan tells whether another one can: {_plans(asked)}"
+        return WayBack(record.id, tasks, asked.one_way, maybe if is_routed else _REFUSED)
     return WayBack(
         record.id,
         tasks,

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from msgspec.structs import replace
+
 from streamer.control.requests import MoveRecord, ProposalRecord
-from streamer_airflow.body import last_seconds, of_operation, of_proposal
+from streamer_airflow.body import last_seconds, of_operation, of_proposal, of_step
 from tests.unit.operations.shelf import Warehouse
 
 
@@ -12,6 +14,16 @@ def test_a_name_cannot_break_the_table(warehouse: Warehouse) -> None:
     record = warehouse.executor().books().operation(name)
     body = of_operation(record, application="a|b[x](http://evil)<script>")
     assert body.splitlines()[0] == "### shelve of a\\|b\\[x](http://evil)&lt;script>"
+
+
+def test_what_is_taken_back_is_named_by_both_questions(warehouse: Warehouse) -> None:
+    name = warehouse.planned("a")
+    record = warehouse.executor().books().operation(name)
+    back = replace(record, request={**record.request, "reverts": "repartition-1"})
+    step = back.plan.steps[0].id
+    for body in (of_operation(back, application="app"), of_step(back, step, application="app")):
+        assert "| Takes back | operation `repartition-1` |" in body
+    assert "Takes back" not in of_operation(record, application="app")
 
 
 def test_the_last_one_tells_how_long_it_takes(warehouse: Warehouse) -> None:

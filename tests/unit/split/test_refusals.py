@@ -7,16 +7,23 @@ from pathlib import Path
 
 import pytest
 
-from streamer.errors import OperationRefusedError, StateDirectoryError, TaskCorruptedError
+from streamer.errors import (
+    OperationRefusedError,
+    ProcessingError,
+    RegistryUnavailableError,
+    StateDirectoryError,
+    TaskCorruptedError,
+)
 from streamer.ids import TaskId
 from streamer.split.homes import Homes
+from streamer.split.keyed import keys_of_rows
 from streamer.split.merge import merge_target
 from streamer.split.unit import load_unit, split_unit
 from streamer.split.verify import verify
 from streamer.store.pool import MemoryPool
 from streamer.store.rocks import TaskDatabase
 from streamer.topology.serde import serde_of
-from streamer.topology.stores import Store
+from streamer.topology.stores import Store, StoreKind
 from tests.unit.split.rig import (
     NAMES,
     Entry,
@@ -29,6 +36,19 @@ from tests.unit.split.rig import (
     together,
     write,
 )
+
+
+def test_a_registry_that_is_away_is_no_fault_of_the_key() -> None:
+    def away(_key: str) -> str:
+        raise RegistryUnavailableError("the registry does not answer")
+
+    def fails(_key: str) -> str:
+        raise ValueError("no such page")
+
+    for name, error in ((away, RegistryUnavailableError), (fails, ProcessingError)):
+        spec = Store("visits", str, bytes, partition_key=name).spec(key=serde_of(str))
+        with pytest.raises(error):
+            keys_of_rows(StoreKind.KEY_VALUE, spec)([b"ann"])
 
 
 @pytest.mark.slow

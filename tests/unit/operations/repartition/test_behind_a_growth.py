@@ -67,7 +67,40 @@ def test_what_is_read_behind_a_grown_topic_keeps_its_width() -> None:
     survey._check_begun(before, found, asked({0: 6}))
 
 
-def test_a_topic_that_two_parts_read_is_grown_for_both_or_for_none() -> None:
+def test_a_topic_is_as_wide_as_recorded_whichever_part_reads_it_now() -> None:
+    """A release has put a step of its own before that one."""
+    app = App(NAME)
+    sales = app.stream(INPUT, key=str, value=int)
+    sales.group_by_key().count(store="totals")
+    for name in ("regions", "cities"):
+        sales.group_by(lambda _key, _value: "one", key=str, name=name).count(store=name)
+    found = partitions(app.topology(), {INPUT: 6}, grown_layout())
+    assert found.internal[f"{NAME}-cities-changelog"] == 4
+    assert found.internal[f"{NAME}-regions-changelog"] == 6, "it is new"
+    fixed = App(NAME)
+    by_city = fixed.stream(INPUT, key=str, value=int).select_key(
+        lambda _key, _value: "one", key=str
+    )
+    by_city.repartition("cities", partitions=4).group_by_key().count(store="cities")
+    alone = partitions(fixed.topology(), {INPUT: 6}, None)
+    assert alone.internal[f"{NAME}-cities-changelog"] == 4, "where no layout is recorded"
+
+
+def test_one_that_is_folded_leaves_those_behind_it_as_they_are() -> None:
+    app = App(NAME)
+    sales = app.stream(INPUT, key=str, value=int)
+    first = sales.group_by(lambda _key, _value: "one", key=str, name="first").count(store="first")
+    second = first.stream().select_key(lambda _key, _value: "two", key=str)
+    second.repartition("second").merge(app.stream("other", key=str, value=int)).to("out")
+    made, counts = app.topology(), {INPUT: 4, "other": 4}
+    before = partitions(made, counts, None)
+    one = ask(made, before.layout, {1: 2}, number="fold-1")
+    after = partitions(made, counts, one.after.layout)
+    assert after.internal[f"{NAME}-second-repartition"] == 4
+    survey._check_begun(before, after, one)
+
+
+def test_a_topic_that_stays_and_would_have_to_be_wider_is_named() -> None:
     app = App(NAME)
     sales = app.stream(INPUT, key=str, value=int)
     sales.group_by_key().count(store="totals")
@@ -76,7 +109,7 @@ def test_a_topic_that_two_parts_read_is_grown_for_both_or_for_none() -> None:
     assert len(made.subtopologies) == 2
     before = partitions(made, {INPUT: 4, "other": 4}, None)
     alone = ask(made, before.layout, {0: 6}, number="grow-1")
-    # As it would be if the second one read the same topic.
+    # As it would be if what the second one reads became wider, too.
     after = partitions(made, {INPUT: 6, "other": 6}, alone.after.layout)
     with pytest.raises(
         OperationRefusedError, match="app-others-changelog has 4 partitions, and would need 6"

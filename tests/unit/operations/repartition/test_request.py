@@ -12,7 +12,9 @@ from streamer import App, Store, TumblingWindows
 from streamer.cluster.outline import outline_of, topology_of
 from streamer.errors import OperationRefusedError, TopologyError
 from streamer.ids import TaskId
+from streamer.operations.repartition import kind
 from streamer.operations.repartition.code import specs_of
+from streamer.operations.repartition.kind import check_code_given
 from streamer.operations.repartition.own_topics import internal_topics, own_places
 from streamer.operations.repartition.request import ask, read_request
 from streamer.operations.repartition.survey import subtopology_named
@@ -142,6 +144,27 @@ def test_whose_a_row_is_says_a_function_of_the_code_and_is_asked_for_by_its_name
     holds = planned(app).layout
     with pytest.raises(OperationRefusedError, match="of_customer, and the application's code is"):
         ask(told, holds, {0: 2}, number="fold-1")
+
+
+def test_without_the_code_that_is_refused_before_anything_is_done() -> None:
+    def keep(_record: Any, _context: Any) -> None: ...
+
+    class World:
+        def specs(self, _asked: Any, _plan: Any) -> tuple[()]:
+            return ()
+
+    app = App(NAME)
+    store = Store("kept", tuple[str, str], str, partition_key=of_customer)
+    app.stream(INPUT, key=str, value=int).process(keep, stores=[store])
+    world: Any = World()
+    with pytest.raises(OperationRefusedError, match="store kept of operation fold-1 is"):
+        check_code_given(asked({0: 2}, app), world)
+    check_code_given(asked({0: 2}), world)
+    alone = planned(app).layout.folded({0: 1})
+    one = ask(app.topology(), alone, {0: 4}, number="fold-2")
+    assert one.unchecked == ("kept",)
+    (told,) = kind._unchecked(one)
+    assert f"go where {__name__}:of_customer says" in told
 
 
 def test_the_code_is_not_asked_for_where_rows_belong_to_their_own_keys() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pytest
+from msgspec.structs import replace
 
 from streamer.errors import OperationRefusedError
 from streamer.ids import Layout, TaskId, TopicPartition
@@ -118,6 +119,10 @@ def test_it_is_carried_out_there_and_to_another_number() -> None:
     back = way_back(record, shop.executor().books(), Layout(2))
     assert (back.why_not, back.tasks, back.modes) == ("", {0: 4}, {0: "routed"})
     assert back.routed == (), "it is taken over already"
+    # As former releases have planned it.
+    former = replace(read_request(record.request), one_way="is routed, and stays so").plain()
+    told = way_back(replace(record, request=former), shop.executor().books(), Layout(2))
+    assert told.hint.endswith("whether another one can: streamer repartition plan 0=4")
 
     shop.next(again(shop))
     assert started(shop).state == "done"
