@@ -10,7 +10,7 @@ import pytest
 __all__ = ["thorough", "thorough_but"]
 
 # Of a scenario that takes long, and of which others in `make test` try the parts or the like: what
-# runs there stays below a quarter of an hour on two cores.
+# runs there is to stay below a quarter of an hour on two cores.
 thorough = pytest.mark.thorough
 
 

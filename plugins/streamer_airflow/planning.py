@@ -57,10 +57,9 @@ def planned(
     is asked for makes no sense; and then no plan is left.
     """
     known = latest(executor, asked)
-    is_shown = known is not None and known.state == "planned"
-    if known is not None and is_shown and (reverts := known.request.get("reverts")):
+    if known is not None and known.state == "planned" and "reverts" in known.request:
         # What it takes back is what was shown, also where it is planned anew.
-        asked = replace(asked, wanted={**asked.wanted, "reverts": reverts})
+        asked = replace(asked, wanted={**asked.wanted, "reverts": known.request["reverts"]})
     if known is not None and known.state == "done" and is_former(known):
         known = None
     elif known is not None and known.state == "cancelled":

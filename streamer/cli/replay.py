@@ -84,10 +84,10 @@ def _apply(arguments: argparse.Namespace) -> int:
                 record = executor.start(record.id, plan_id=record.plan_id, until=_READY)
         code = ended(arguments, record, executor.books(), wanted="paused")
     if not (code or arguments.json):
-        print("nothing is switched, and nothing is copied meanwhile")
-        print(f"what differs: streamer replay diff {record.id}")
         from streamer.operations.repartition.request import read_request
 
+        print("nothing is switched, and nothing is copied meanwhile")
+        print(f"what differs: streamer replay diff {record.id}")
         by_code = " --app MODULE:APP" * read_request(record.request).calls_code
         print(f"to go on with it: streamer replay switch {record.id}{by_code}")
     return code

@@ -108,9 +108,11 @@ def _check(name: str, count: int, planned: Partitions, topology: Topology) -> No
     inputs = ", ".join(f"{topic} has {planned.sources[topic]}" for topic in read)
     raise InternalTopicError(
         f"{name} has {count} partitions, but this application needs {wanted} ({inputs})",
-        hint=f"the input was given more partitions after the state was built: state of a key would"
-        f" be looked for in the wrong task. Bring the input back to {count} partitions by a new"
-        " topic, or begin anew under another application id; nothing was changed",
+        hint="the input was given more partitions after the state was built: state of a key would"
+        " be looked for in the wrong task. Where a topic of the application's own is between them,"
+        f' fix the width of that in the code, .repartition("name", partitions={count}); else bring'
+        f" the input back to {count} partitions by a new topic, or begin anew under another"
+        " application id; nothing was changed",
     )
 
 

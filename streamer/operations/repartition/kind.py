@@ -116,7 +116,8 @@ def _after_it(asked: Asked) -> str:
     kept = f"layout {asked.before.number} is not kept up to date any more"
     if asked.one_way:
         return f"{kept}, and there is no revert: {asked.one_way}"
-    routed = ", ".join(routed_back(asked.before.layout, asked.after.layout, asked.moved))
+    newly = routed_back(asked.before.layout, asked.after.layout, asked.moved)
+    routed = ", ".join(topic for topics in newly.values() for topic in topics)
     by = f", which reads {routed} by way of topics of the application's own" if routed else ""
     return f"{kept}: a revert is another repartition, to layout {asked.after.number + 1}{by}"
 

@@ -49,15 +49,14 @@ def modes_back(
 
 def routed_back(
     before: ApplicationLayout, after: ApplicationLayout, moved: Sequence[int]
-) -> tuple[str, ...]:
-    """The topics of others that are read by way of the application's own only then."""
-    found = (
-        topic
+) -> dict[int, list[str]]:
+    """Those that are routed only by the way back, and the topics of others that they read until
+    then."""
+    return {
+        number: sorted(after.subtopologies[number].external)
         for number, mode in modes_back(before, after, moved).items()
         if mode == "routed" and after.subtopologies[number].mode != "routed"
-        for topic in after.subtopologies[number].external
-    )
-    return tuple(sorted(found))
+    }
 
 
 def one_way(

@@ -23,15 +23,14 @@ def check_carried(subtopology: Subtopology, old: SubtopologyLayout, new: Subtopo
             hint="name the subtopology that the code has for this topic",
         )
     if new.mode == "grow" and not subtopology.stores:
-        rekeys = any(sink.is_internal and sink.partitions is None for sink in subtopology.sinks)
-        first = (
-            'in the code fix how wide that is into which it is re-keyed, .repartition("name",'
-            f" partitions={old.tasks}), since state lies by it; then "
-        )
+        hint = "give the topic its partitions yourself, and start the workers again"
+        if any(sink.is_internal and sink.partitions is None for sink in subtopology.sinks):
+            hint = (
+                "state lies by the topic that it is re-keyed into: fix the width of that in the"
+                f' code first, .repartition("name", partitions={old.tasks}); then {hint}'
+            )
         raise OperationRefusedError(
-            f"subtopology {number} keeps no state, so nothing has to be moved",
-            hint=f"{first * rekeys}give the topic its partitions yourself, and start the workers"
-            " again",
+            f"subtopology {number} keeps no state, so nothing has to be moved", hint=hint
         )
     check_code(subtopology)
     check_finals(subtopology, old, new)

@@ -199,13 +199,14 @@ class Switching:
     def _come_near(self) -> None:
         """Wait until little is left to be done inside the pause."""
         world, asked, work = self._world, self._asked, self._work
-        # Few are better, and where they do not become few, many will do.
-        most = [_UNPROVEN_CALLED_MAX] * (_FEW_TRIES * asked.calls_code)
+        # Where they do not become few by so many proofs, as many will do as anywhere.
+        tries = _FEW_TRIES if asked.calls_code else 0
         while True:
             if why := self._far():
                 work.progress(phase="come near", held_by=why)
                 world.wait()
-            elif self._unproven() > (most.pop() if most else _UNPROVEN_MAX):
+            elif self._unproven() > (_UNPROVEN_CALLED_MAX if tries else _UNPROVEN_MAX):
+                tries = max(tries - 1, 0)
                 prove_all(world, asked, work)
             else:
                 return

@@ -86,30 +86,30 @@ def way_back(record: OperationRecord, books: Books, layout: Layout) -> WayBack:
     if completion := books.completed_by(record.id):
         return WayBack(record.id, tasks, f"{completion} has completed it", by_plan)
     before, after = asked.before.layout, asked.after.layout
-    routed = routed_back(before, after, asked.moved)
+    by = modes_back(before, after, asked.moved)
     if asked.one_way:
         if all(after.task_count(number) == count for number, count in tasks.items()):
             return WayBack(record.id, tasks, asked.one_way, "so nothing has to be reverted")
         # Former releases knew no way back by this mode, and plans of theirs say that there is none.
-        is_routed = "routed" in modes_back(before, after, asked.moved).values()
         maybe = f"a plan tells whether another one can: {_plans(asked)}"
-        return WayBack(record.id, tasks, asked.one_way, maybe if is_routed else _REFUSED)
+        hint = maybe if "routed" in by.values() else _REFUSED
+        return WayBack(record.id, tasks, asked.one_way, hint)
+    newly = routed_back(before, after, asked.moved)
     return WayBack(
         record.id,
         tasks,
-        modes=modes_back(before, after, asked.moved),
-        routed=routed,
+        modes=by,
+        routed=tuple(topic for topics in newly.values() for topic in topics),
         waits_for_strays=any(after.subtopologies[each].mode == "grow" for each in asked.moved),
     )
 
 
 def _plans(asked: Asked) -> str:
     """The commands that plan the former numbers of tasks."""
-    after, by = asked.after.layout, modes_back(asked.before.layout, asked.after.layout, asked.moved)
+    newly = routed_back(asked.before.layout, asked.after.layout, asked.moved)
     wanted: dict[str, list[str]] = {}
     for number, count in sorted(asked.former_tasks.items()):
-        is_new = by[number] == "routed" and after.subtopologies[number].mode != "routed"
-        wanted.setdefault(" --mode routed" if is_new else "", []).append(f"{number}={count}")
+        wanted.setdefault(" --mode routed" * (number in newly), []).append(f"{number}={count}")
     commands = [f"streamer repartition plan {' '.join(w)}{mode}" for mode, w in wanted.items()]
     return ", then ".join(commands)
 

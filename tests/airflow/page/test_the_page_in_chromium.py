@@ -31,7 +31,7 @@ from tests.broker.conftest import (  # noqa: F401
     kafka,
     sandbox,
 )
-from tests.thorough import thorough, thorough_but
+from tests.thorough import thorough
 from tests.unit.overview.fleets import LARGE, NOW_MS, fleet_of
 
 if TYPE_CHECKING:
@@ -299,10 +299,9 @@ def test_kafka_away_is_said_and_what_was_seen_stays(
         assert "is-late" in (page.locator("#heard").get_attribute("class") or "")
 
 
+@thorough
 @pytest.mark.parametrize(
-    ("scheme", "names"),
-    thorough_but([], [("dark", "orders"), ("light", "shop")]),
-    indirect=["names"],
+    ("scheme", "names"), [("dark", "orders"), ("light", "shop")], indirect=["names"]
 )
 def test_it_is_readable_in_light_and_dark(
     browser: Browser, server: Server, shop: Application, connection: str, scheme: str

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 
 from streamer.errors import InternalTopicError, OperationRefusedError
 from streamer.operations.executor import Executor
+from streamer_airflow import planning
 from streamer_airflow.planning import attached, latest, planned
 from streamer_airflow.runs import Asked
 from tests.airflow.unit.rig import Rig
@@ -42,6 +45,25 @@ def test_a_plan_of_another_world_is_made_anew_under_the_same_name(rig: Rig) -> N
     rig.warehouse.shelf.room = 9
     assert plan(rig, asked("a")) == first
     assert rig.warehouse.executor().books().operation(first).plan_id != before
+
+
+def test_what_is_taken_back_is_what_was_shown_also_where_it_is_planned_anew(
+    rig: Rig, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    one = asked("a")
+    shown = {"boxes": ["a"], "reverts": "repartition-1"}
+    rig.warehouse.executor().propose("shelve", shown, why=one.why, operation=one.operation())
+    rig.warehouse.shelf.room = 9
+    proposed, anew = planning._proposed, []
+
+    def seen(executor: Executor, config: Any, wanted: Asked) -> Any:
+        anew.append(wanted.wanted)
+        return proposed(executor, config, wanted)
+
+    monkeypatch.setattr(planning, "_proposed", seen)
+    with rig.executor_of(rig.config) as executor:
+        planned(executor, rig.config, one)
+    assert [each["reverts"] for each in anew] == ["repartition-1"]
 
 
 def test_what_has_begun_stays_the_runs_own(rig: Rig) -> None:

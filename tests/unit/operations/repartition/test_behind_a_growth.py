@@ -3,14 +3,16 @@ back."""
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 from msgspec.structs import replace
 
 from streamer import App
 from streamer.errors import OperationRefusedError
 from streamer.ids import Layout
-from streamer.operations.repartition import survey
-from streamer.operations.repartition.request import ask, read_request
+from streamer.operations.repartition import survey, switching
+from streamer.operations.repartition.request import Asked, ask, read_request
 from streamer.operations.repartition.way_back import way_back
 from streamer.topology.partitions import partitions
 from tests.unit.operations.repartition.front import NAME
@@ -65,6 +67,26 @@ def test_what_is_read_behind_a_grown_topic_keeps_its_width() -> None:
     assert [found.task_count(number) for number in (0, 1)] == [6, 4]
     before = planned(app)
     survey._check_begun(before, found, asked({0: 6}))
+
+
+def test_few_unproven_rows_are_waited_for_so_often_and_no_more(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Where a function of the code is called for each row, and more come all the time."""
+    proofs: list[int] = []
+    prove_all = switching.prove_all
+
+    def counted(world: Any, asked: Asked, work: Any) -> int:
+        proofs.append(1)
+        return prove_all(world, asked, work)
+
+    monkeypatch.setattr(switching, "prove_all", counted)
+    monkeypatch.setattr(switching, "_UNPROVEN_CALLED_MAX", -1)
+    for calls_code, wanted in ((False, 0), (True, 3)):
+        monkeypatch.setattr(Asked, "calls_code", property(lambda _asked, told=calls_code: told))
+        proofs.clear()
+        assert started(Shop()).state == "done"
+        assert len(proofs) == wanted
 
 
 def test_a_topic_is_as_wide_as_recorded_whichever_part_reads_it_now() -> None:
