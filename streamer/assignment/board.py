@@ -7,6 +7,7 @@ copies that have state, and their bytes.
 
 from __future__ import annotations
 
+from bisect import insort
 from collections.abc import Sequence
 
 from streamer.assignment.facts import Copies, Facts, Presence
@@ -79,7 +80,8 @@ class Board:
         self.wanted = [copies if load.has_state else 1 for load in loads]
         self.active = [NOBODY] * len(loads)
         self.standbys: list[list[int]] = [[] for _ in loads]
-        self.held: list[set[int]] = [set() for _ in sites]
+        # In ascending order, which is the order in which they are looked at.
+        self.held: list[list[int]] = [[] for _ in sites]
         self.carried: list[list[int]] = [[0, 0, 0, 0] for _ in sites]
         self.lent: set[int] = set()
         self.roles: dict[int, frozenset[int]] = {}
@@ -208,9 +210,9 @@ class Board:
         for unit in range(4):
             carried[unit] += sign * copy[unit]
         if sign > 0:
-            self.held[worker].add(task)
+            insort(self.held[worker], task)
         else:
-            self.held[worker].discard(task)
+            self.held[worker].remove(task)
 
 
 def _clipped(loads: Sequence[int], shares: float) -> list[int]:

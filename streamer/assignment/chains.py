@@ -48,7 +48,7 @@ def _with_roles(scale: Scale, source: int, target: int) -> Step:
     board = scale.board
     found = [
         task
-        for task in sorted(board.held[source])
+        for task in board.held[source]
         if board.active[task] == source
         and board.is_movable(task, source)
         and board.admits(task, target, board.others(task, source))
@@ -90,7 +90,7 @@ def _standbys(scale: Scale, source: int, target: int) -> list[int]:
     board = scale.board
     found = [
         task
-        for task in sorted(board.held[source])
+        for task in board.held[source]
         if board.active[task] != source and board.admits(task, target, board.others(task, source))
     ]
     return sorted(found, key=lambda task: (board.cost(task, target), task))[:_TRIED]

@@ -56,7 +56,8 @@ class Partners:
             if shares.totals[unit]:
                 part, carried = shares.parts[unit], board.carried
                 level = {at: carried[at][unit] / (part[at] or 1e-9) for at in shares.open}
-                self._orders[unit] = sorted(shares.open, key=lambda at: (level[at], at))
+                # Of equals the first one stays the first.
+                self._orders[unit] = sorted(shares.open, key=level.__getitem__)
         off = sum(off > WORTH for off in scale.off)
         self._most = _MOST if off < _MANY_OFF else _MOST // 3
         self._age = 0
@@ -107,9 +108,24 @@ def _moves(scale: Scale, worker: int, others: list[int]) -> Iterator[_Found]:
 
     Nobody gains more than what it is off, so most are dismissed by what one side gains.
     """
+    yield from _given(scale, worker, others)
+    board = scale.board
+    wanted = _wanted(scale, worker, is_over=False)
+    for other in others:
+        for task in board.held[other]:
+            if not board.is_movable(task, other):
+                continue
+            move = (task, other, worker)
+            if found := _fetch(scale, move, wanted):
+                yield found
+            if found := _take_over(scale, move, wanted):
+                yield found
+
+
+def _given(scale: Scale, worker: int, others: list[int]) -> Iterator[_Found]:
     board, off = scale.board, scale.off
     wanted = _wanted(scale, worker, is_over=True)
-    for task in sorted(board.held[worker]):
+    for task in board.held[worker]:
         if not board.is_movable(task, worker):
             continue
         copy = board.copy(task, is_active=board.active[task] == worker)
@@ -121,43 +137,39 @@ def _moves(scale: Scale, worker: int, others: list[int]) -> Iterator[_Found]:
             gain = mine + scale.gain(other, plus=copy) - _bytes(scale, move)
             if gain >= WORTH and board.admits(task, other, board.others(task, worker)):
                 yield gain - _price(scale, move, wanted), (Move(*move),)
-    wanted = _wanted(scale, worker, is_over=False)
-    for other in others:
-        for task in sorted(board.held[other]):
-            if board.is_movable(task, other):
-                yield from _fetch(scale, (task, other, worker), wanted)
-                yield from _take_over(scale, (task, other, worker), wanted)
 
 
-def _fetch(scale: Scale, move: tuple[int, int, int], wanted: float) -> Iterator[_Found]:
+def _fetch(scale: Scale, move: tuple[int, int, int], wanted: float) -> _Found | None:
     board = scale.board
     task, source, target = move
     copy = board.copy(task, is_active=board.active[task] == source)
     gain = scale.gain(target, plus=copy)
     if gain + scale.off[source] < WORTH:
-        return
+        return None
     gain += scale.gain(source, minus=copy) - _bytes(scale, move)
-    if gain >= WORTH and board.admits(task, target, board.others(task, source)):
-        yield gain - _price(scale, move, wanted), (Move(*move),)
+    if gain < WORTH or not board.admits(task, target, board.others(task, source)):
+        return None
+    return gain - _price(scale, move, wanted), (Move(*move),)
 
 
-def _take_over(scale: Scale, move: tuple[int, int, int], wanted: float) -> Iterator[_Found]:
+def _take_over(scale: Scale, move: tuple[int, int, int], wanted: float) -> _Found | None:
     """The worker gets the copy of a standby, and the active role with it."""
     board, off = scale.board, scale.off
     task, source, target = move
     active = board.active[task]
     if active in (source, NOBODY) or task in board.roles or task in board.lent:
-        return
+        return None
     if not board.is_open[active]:
-        return
+        return None
     role, copy = board.role(task), board.copy(task, is_active=False)
     gain = scale.gain(target, plus=(role[0], role[1], copy[2], copy[3]))
     if gain + off[source] + off[active] < WORTH:
-        return
+        return None
     gain += scale.gain(source, minus=copy) + scale.gain(active, minus=role)
     gain -= _bytes(scale, move)
-    if gain >= WORTH and board.admits(task, target, board.others(task, source)):
-        yield gain - _price(scale, move, wanted), (Move(*move), Swap(task, target))
+    if gain < WORTH or not board.admits(task, target, board.others(task, source)):
+        return None
+    return gain - _price(scale, move, wanted), (Move(*move), Swap(task, target))
 
 
 def _wanted(scale: Scale, worker: int, *, is_over: bool) -> float:
@@ -171,8 +183,12 @@ def _wanted(scale: Scale, worker: int, *, is_over: bool) -> float:
 def _bytes(scale: Scale, move: tuple[int, int, int]) -> float:
     """What the bytes of a move take from its gain; negative if a copy comes back."""
     task, source, target = move
-    more = scale.board.cost(task, target) - scale.board.cost(task, source)
-    return _BYTES_PRICE * more / scale.byte_unit
+    board = scale.board
+    home = board.home[task]
+    # Asked of nearly every move that is weighed, and nearly all leave a worker that is a home.
+    more = 0 if target in home else board.cost(task, target)
+    less = 0 if source in home else board.cost(task, source)
+    return _BYTES_PRICE * (more - less) / scale.byte_unit
 
 
 def _price(scale: Scale, move: tuple[int, int, int], wanted: float) -> float:
@@ -197,9 +213,9 @@ def _exchanges(scale: Scale, worker: int, others: list[int]) -> Iterator[_Found]
     """A task of the worker against one of another with the same role, of which sizes fit best."""
     board = scale.board
     everything = len(scale.shares.open) <= _ALL
-    own = [task for task in sorted(board.held[worker]) if board.is_movable(task, worker)]
+    own = [task for task in board.held[worker] if board.is_movable(task, worker)]
     for other in others:
-        theirs = [task for task in sorted(board.held[other]) if board.is_movable(task, other)]
+        theirs = [task for task in board.held[other] if board.is_movable(task, other)]
         for is_active in (True, False):
             mine = [task for task in own if (board.active[task] == worker) == is_active]
             yours = [task for task in theirs if (board.active[task] == other) == is_active]
@@ -208,7 +224,9 @@ def _exchanges(scale: Scale, worker: int, others: list[int]) -> Iterator[_Found]
             near = None if everything else _Near(scale, (worker, other), yours)
             for task in mine:
                 for partner in yours if near is None else near.of(task):
-                    yield from _exchange(scale, (task, worker, other), partner, is_active)
+                    move = (task, worker, other)
+                    if found := _exchange(scale, move, partner, is_active):
+                        yield found
 
 
 class _Near:
@@ -235,24 +253,25 @@ class _Near:
 
 def _exchange(
     scale: Scale, move: tuple[int, int, int], partner: int, is_active: bool
-) -> Iterator[_Found]:
+) -> _Found | None:
     board = scale.board
     task, worker, other = move
     if task == partner:
-        return
+        return None
     mine = board.copy(task, is_active=is_active)
     yours = board.copy(partner, is_active=is_active)
     if mine == yours:
-        return
-    gain = scale.gain(worker, plus=yours, minus=mine)
+        return None
+    gain = scale.gain(worker, yours, mine)
     if gain + scale.off[other] < WORTH:
-        return
+        return None
     there, back = (task, worker, other), (partner, other, worker)
     price = _bytes(scale, there) + _bytes(scale, back)
     gain += scale.gain(other, plus=mine, minus=yours) - price
-    if gain < WORTH:
-        return
-    if board.admits(task, other, board.others(task, worker)) and board.admits(
-        partner, worker, board.others(partner, other)
+    if (
+        gain < WORTH
+        or not board.admits(task, other, board.others(task, worker))
+        or not board.admits(partner, worker, board.others(partner, other))
     ):
-        yield gain - 4.0 * price, (Move(*there), Move(*back))
+        return None
+    return gain - 4.0 * price, (Move(*there), Move(*back))

@@ -112,7 +112,7 @@ def lend(board: Board, facts: Facts) -> None:
     for at in away:
         share = -(-len(facts.tasks) * board.capacity[at] // everybody)
         borrowed: dict[int, list[int]] = {}
-        for task in sorted(board.held[at], reverse=True):
+        for task in reversed(board.held[at]):
             active = board.active[task]
             if active != NOBODY and board.is_open[active] and task not in board.lent:
                 borrowed.setdefault(active, []).append(task)

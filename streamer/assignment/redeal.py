@@ -46,7 +46,7 @@ def _fitting(board: Board, worker: int, unit: int, size: float) -> list[int]:
     """Tasks that the worker may give away, those of about the size first."""
     found = [
         task
-        for task in sorted(board.held[worker])
+        for task in board.held[worker]
         if board.is_movable(task, worker) and (board.active[task] == worker) == (unit == _ACTIVES)
     ]
     return sorted(found, key=lambda task: (abs(board.size[task] - size), task))

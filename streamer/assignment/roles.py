@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 
-from streamer.assignment.board import NOBODY
+from streamer.assignment.board import NOBODY, Board
 from streamer.assignment.search import Scale, Swap
 
 __all__ = ["swap_path", "swap_steps", "swaps_gain"]
@@ -40,7 +40,7 @@ def swap_path(scale: Scale, worker: int) -> tuple[Swap, ...]:
 def _options(scale: Scale, worker: int) -> Iterator[Swap]:
     """Each swap in which the worker gives a role away or gets one."""
     board = scale.board
-    for task in sorted(board.held[worker]):
+    for task in board.held[worker]:
         active = board.active[task]
         if active == NOBODY or task in board.lent or not board.is_open[active]:
             continue
@@ -109,6 +109,7 @@ def _cycle(scale: Scale, worker: int) -> tuple[Swap, ...]:
             swap.standby,
         ),
     )
+    shared = _shared(board, worker)
     tried = 0
     for swap in swaps:
         is_given = board.active[swap.task] == worker
@@ -118,15 +119,28 @@ def _cycle(scale: Scale, worker: int) -> tuple[Swap, ...]:
         if tried > _TRIES:
             break
         other = swap.standby if is_given else board.active[swap.task]
-        for steps in _back(scale, swap, other, worker):
+        for steps in _back(scale, swap, (worker, other), shared):
             if _improves(scale, steps):
                 return steps
     return ()
 
 
-def _back(scale: Scale, first: Swap, other: int, worker: int) -> Iterator[tuple[Swap, ...]]:
-    """The ways of a role between the two in the other direction, directly or over a third."""
+def _shared(board: Board, worker: int) -> dict[int, list[int]]:
+    """The tasks of the worker by who else has a copy."""
+    shared: dict[int, list[int]] = {}
+    for task in board.held[worker]:
+        for other in board.others(task, worker):
+            shared.setdefault(other, []).append(task)
+    return shared
+
+
+def _back(
+    scale: Scale, first: Swap, pair: tuple[int, int], shared: Mapping[int, Sequence[int]]
+) -> Iterator[tuple[Swap, ...]]:
+    """The ways of a role between the two in the other direction, directly or over a third, with
+    which the first of them has tasks `shared`."""
     board = scale.board
+    worker, other = pair
     is_given = board.active[first.task] == worker
     for swap in _options(scale, other):
         if swap.task == first.task or (board.active[swap.task] == other) != is_given:
@@ -135,7 +149,7 @@ def _back(scale: Scale, first: Swap, other: int, worker: int) -> Iterator[tuple[
         if third == worker:
             yield (first, swap)
             continue
-        for task in sorted(board.held[third] & board.held[worker]):
+        for task in shared.get(third, ()):
             giver, taker = (third, worker) if is_given else (worker, third)
             if task in (first.task, swap.task) or board.active[task] != giver:
                 continue

@@ -51,6 +51,7 @@ class Scale:
         self.board = board
         self.shares = shares
         self._is_open = board.is_open
+        self._carried = board.carried
         bounds = zip(*shares.low, *shares.high, strict=True)
         self._bounds = list(bounds)
         weights = WEIGHTS if shares.is_complete else _COUNTS_ALONE
@@ -96,17 +97,11 @@ class Scale:
         if not self._is_open[worker]:
             return 0.0
         self.looks += 1
-        a, r, n, b = self.board.carried[worker]
-        after = self._off(
-            worker,
-            (
-                a + plus[0] - minus[0],
-                r + plus[1] - minus[1],
-                n + plus[2] - minus[2],
-                b + plus[3] - minus[3],
-            ),
-        )
-        return self.off[worker] - after
+        a, r, n, b = self._carried[worker]
+        more_a, more_r, more_n, more_b = plus
+        less_a, less_r, less_n, less_b = minus
+        load = (a + more_a - less_a, r + more_r - less_r, n + more_n - less_n, b + more_b - less_b)
+        return self.off[worker] - self._off(worker, load)
 
     def excess(self, worker: int, unit: int) -> float:
         """Above its bounds if positive, below if negative; 0 where nobody looks at the unit."""

@@ -88,7 +88,7 @@ def _others(scale: Scale, task: int, at: int) -> Iterator[Step]:
             continue
         if other not in board.home[task]:
             yield (Move(task, at, other),)
-        for instead in sorted(board.held[other]):
+        for instead in tuple(board.held[other]):  # Each way is tried out meanwhile.
             fits = board.is_movable(instead, other) and at not in board.holders(instead)
             if fits and board.admits(instead, at, board.others(instead, other)):
                 yield (Move(task, at, other), Move(instead, other, at))
@@ -138,7 +138,7 @@ def _instead(scale: Scale, back: Move) -> Iterator[tuple[int, Move]]:
     for donor in everybody if len(everybody) <= _ALL else [home]:
         if donor == at:
             continue
-        for other in sorted(board.held[donor]):
+        for other in board.held[donor]:
             saving = cost - (board.cost(other, at) - _refund(scale, other, donor))
             if saving <= 0 or (board.active[other] == donor) != is_active:
                 continue
