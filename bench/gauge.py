@@ -11,6 +11,7 @@ from __future__ import annotations
 import os
 import threading
 import time
+from bisect import bisect_left
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -22,14 +23,21 @@ _ROUNDS = 60_000
 
 @dataclass
 class Gauge:
-    """What the fixed work has cost so far, in CPU ms of its own thread."""
+    """What the fixed work has cost so far, in CPU ms of its own thread, and when each was begun, by
+    `time.perf_counter`."""
 
     samples_ms: list[float] = field(default_factory=list)
+    began_s: list[float] = field(default_factory=list)
 
     @property
     def mean_ms(self) -> float | None:
         """None before the first sample."""
         return fmean(self.samples_ms) if self.samples_ms else None
+
+    def between_ms(self, begin_s: float, end_s: float) -> float | None:
+        """The mean of what was begun in [begin_s, end_s); None where nothing was."""
+        begin, end = (bisect_left(self.began_s, each) for each in (begin_s, end_s))
+        return fmean(self.samples_ms[begin:end]) if begin < end else None
 
 
 @contextmanager
@@ -42,6 +50,7 @@ def gauged(core: int | None) -> Iterator[Gauge]:
             # Of a thread, in spite of its name.
             os.sched_setaffinity(0, {core})
         while not is_over.wait(PAUSE_S):
+            gauge.began_s.append(time.perf_counter())
             gauge.samples_ms.append(_work_ms())
 
     thread = threading.Thread(target=measure, name="gauge", daemon=True)

@@ -12,7 +12,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -47,6 +47,8 @@ class Measurement:
     """The samples of one run, from the start of the processes to the commit of the last event."""
 
     samples: tuple[Sample, ...]
+    began_s: float = 0.0
+    """When the processes were started, by `time.perf_counter`."""
 
     @property
     def last(self) -> Sample:
@@ -90,6 +92,15 @@ class Measurement:
         """(events, resident MiB) at about evenly spaced moments."""
         step = max(1, len(self.samples) // points)
         return [(s.events, round(s.rss_mib)) for s in (*self.samples[::step], self.last)]
+
+    def parts(self, count: int = 20) -> Iterator[tuple[Sample, Sample]]:
+        """The first and the last sample of about so many parts, of about as many events each."""
+        first = self.samples[0]
+        for sample in self.samples:
+            events = sample.events - max(first.events, 0)
+            if events * count >= self.last.events or (sample is self.last and events > 0):
+                yield first, sample
+                first = sample
 
 
 class Child:
@@ -196,7 +207,7 @@ def measure(
             child.terminate()
         for child in children:
             child.wait()
-    return Measurement(tuple(samples))
+    return Measurement(tuple(samples), watch.started)
 
 
 def bound() -> list[str]:

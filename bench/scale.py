@@ -121,13 +121,20 @@ def run(options: Options, emit: Callable[[list[Row]], None]) -> None:
 
 
 def remarks(rows: list[Row]) -> list[str]:
-    """The memory curve of every row of the series of events."""
+    """Memory and cost along every run of the series of events."""
     lines = []
     for row in rows:
-        curve = row.get("curve")
+        name = f"{row['system']}, {row['events']:,} events"
+        curve, costs = row.get("curve"), row.get("cost_curve")
         if row["series"] == "events" and isinstance(curve, list):
             points = ", ".join(f"{events / 1e6:.1f} M: {mib:,}" for events, mib in curve if events)
-            lines.append(f"{row['system']}, {row['events']:,} events, resident MiB after {points}")
+            lines.append(f"{name}, resident MiB after {points}")
+        if row["series"] == "events" and isinstance(costs, list):
+            parts = ", ".join(
+                f"{events / 1e6:.1f} M: {cost:.2f}" + (f" ({gauge:.2f})" if gauge else "")
+                for events, cost, gauge in costs
+            )
+            lines.append(f"{name}, CPU s per million (fixed work, ms) up to {parts}")
     return lines
 
 

@@ -7,6 +7,8 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+from bench.gauge import Gauge
+from bench.measure import Measurement
 from bench.options import Options
 from bench.report import Column, Row
 from bench.run import Source, failure, in_turns, run_system, say
@@ -35,6 +37,21 @@ SYSTEMS: tuple[System, ...] = (
 def run(options: Options, emit: Callable[[list[Row]], None]) -> None:
     """Calls ``emit`` with all runs of a system as soon as they are done."""
     in_turns(options.chosen(SYSTEMS), options, emit=emit, row=measured_row)
+
+
+def cost_curve(
+    measured: Measurement, gauge: Gauge, count: int = 20
+) -> list[tuple[int, float, float | None]]:
+    """Of parts of a run up to how many events each went, what a million of them cost, in CPU s, and
+    the fixed work meanwhile, in ms."""
+    return [
+        (
+            last.events,
+            round((last.cpu_s - first.cpu_s) / (last.events - max(first.events, 0)) * 1e6, 2),
+            gauge.between_ms(measured.began_s + first.wall_s, measured.began_s + last.wall_s),
+        )
+        for first, last in measured.parts(count)
+    ]
 
 
 def measured_row(
@@ -69,6 +86,7 @@ def measured_row(
         "machine_cores": measured.machine_cores,
         "gauge_ms": outcome.gauge.mean_ms,
         "curve": measured.curve(),
+        "cost_curve": cost_curve(measured, outcome.gauge),
     }
     warm = measured.warm()
     if warm is not None:

@@ -6,7 +6,7 @@ import time
 import pytest
 
 from bench import gauge as bench_gauge
-from bench.gauge import gauged
+from bench.gauge import Gauge, gauged
 
 
 def test_the_fixed_work_is_done_again_and_again_and_ends_with_the_block(
@@ -32,3 +32,9 @@ def test_without_a_sample_nothing_is_known() -> None:
     with gauged(None) as gauge:
         pass
     assert gauge.mean_ms is None
+
+
+def test_the_mean_of_a_part_of_the_time_is_known() -> None:
+    gauge = Gauge(samples_ms=[3.0, 5.0, 4.0], began_s=[10.0, 10.5, 11.0])
+    assert gauge.between_ms(10.0, 11.0) == 4.0
+    assert gauge.between_ms(10.6, 11.0) is None

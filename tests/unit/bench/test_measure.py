@@ -6,7 +6,9 @@ from pathlib import Path
 
 import pytest
 
+from bench.gauge import Gauge
 from bench.measure import Child, MeasureError, Measurement, Sample, measure
+from bench.throughput import cost_curve
 
 pytestmark = pytest.mark.skipif(
     not sys.platform.startswith("linux"), reason="the harness reads /proc: Linux only"
@@ -100,6 +102,19 @@ def test_a_run_of_too_few_commits_has_no_second_half() -> None:
     assert (
         Measurement((sample(1, 0, 1.0), sample(3, 900, 4.0), sample(4, 1_000, 5.0))).warm() is None
     )
+
+
+def test_the_parts_of_a_run_have_about_as_many_events_each() -> None:
+    run = (sample(1, -1, 1.0), sample(2, 300, 2.0), sample(3, 600, 4.0), sample(4, 1_000, 5.0))
+    parts = [(a.events, b.events) for a, b in Measurement(run).parts(3)]
+    assert parts == [(-1, 600), (600, 1_000)]
+
+
+def test_what_events_cost_is_told_along_the_run() -> None:
+    run = (sample(1, 0, 1.0), sample(3, 500_000, 4.0), sample(5, 1_000_000, 5.0))
+    gauge = Gauge(samples_ms=[3.0, 5.0], began_s=[101.5, 104.0])
+    curve = cost_curve(Measurement(run, began_s=100.0), gauge, 2)
+    assert curve == [(500_000, 6.0, 3.0), (1_000_000, 2.0, 5.0)]
 
 
 def test_a_curve_has_few_points_and_the_last_one() -> None:

@@ -82,3 +82,16 @@ def test_the_memory_curve_is_told_for_the_series_of_events() -> None:
     row = {"system": "one", "events": 2_000_000, "curve": [[0, 20], [1_000_000, 30]]}
     lines = scale.remarks([{**row, "series": "events"}, {**row, "series": "partitions"}])
     assert lines == ["one, 2,000,000 events, resident MiB after 1.0 M: 30"]
+
+
+def test_what_events_cost_along_a_run_is_told_for_the_series_of_events() -> None:
+    row = {
+        "system": "one",
+        "events": 2_000_000,
+        "cost_curve": [[1_000_000, 4.0, 3.21], [2_000_000, 4.2, None]],
+    }
+    lines = scale.remarks([{**row, "series": "events"}, {**row, "series": "partitions"}])
+    assert lines == [
+        "one, 2,000,000 events, CPU s per million (fixed work, ms) up to 1.0 M: 4.00 (3.21),"
+        " 2.0 M: 4.20"
+    ]
