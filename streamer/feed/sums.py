@@ -2,7 +2,7 @@
 committed together with the records, as positions of the feed's own group:
 
     source changelog, the task's partition     the next offset to feed     `2 <plan> <as of, ms>`
-    target changelog, each partition fed       the records fed             `1 <bytes> <fingerprint>`
+    target changelog, each partition fed       the records fed             `4 <bytes> <fingerprint>`
 
 While rows of a snapshot are fed first, the note is `3 <plan> <as of, ms> <rows fed>`. So what was
 fed since any moment is a difference of two totals, and a feed that is killed loses none of it. A
@@ -48,9 +48,10 @@ class Cell(NamedTuple):
 
 Sums = Mapping[Cell, Totals]
 
-_FORMAT = "1"
+# 1 had sums of another hash, which cannot be added to.
+_FORMAT = "4"
 _SOURCE = re.compile(r"2 ([0-9a-f]{16}) ([0-9]{1,19})|3 ([0-9a-f]{16}) ([0-9]{1,19}) ([0-9]{1,19})")
-_NOTE = re.compile(r"1 ([0-9]{1,19}) ([0-9a-f]{32})")
+_NOTE = re.compile(r"4 ([0-9]{1,19}) ([0-9a-f]{32})")
 
 
 @dataclass(frozen=True, slots=True)

@@ -73,7 +73,7 @@ def skeleton(tmp_path_factory: pytest.TempPathFactory) -> Path:
     for name, known in (
         ("kafka/known.py", "confluent_kafka"),
         ("store/known.py", "rocksdict"),
-        ("split/known.py", "numpy"),
+        ("split/known.py", "numpy, xxhash"),
         ("snapshot/remote/s3/known.py", "boto3, botocore"),
         ("snapshot/remote/ssh/known.py", "fabric, paramiko"),
     ):
@@ -92,7 +92,7 @@ def skeleton(tmp_path_factory: pytest.TempPathFactory) -> Path:
         ("surprise/__init__.py", "", "Imports go downward only"),
         ("http/server.py", "import confluent_kafka", "Only streamer.kafka knows confluent_kafka"),
         ("engine/fold.py", "from rocksdict import Rdict", "Only streamer.store knows rocksdict"),
-        ("store/keys.py", "import numpy", "Only streamer.split knows numpy"),
+        ("store/keys.py", "import numpy", "Only streamer.split knows numpy and xxhash"),
         ("snapshot/fetch.py", "import boto3", "Only streamer.snapshot.remote.s3 knows boto3"),
         ("snapshot/fetch.py", "import paramiko", "Only streamer.snapshot.remote.ssh knows fabric"),
         ("cli/dags.py", "import airflow.sdk", "Nothing in streamer knows airflow"),
