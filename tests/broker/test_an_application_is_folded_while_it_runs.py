@@ -19,6 +19,7 @@ from tests.broker.commands import run
 from tests.broker.feeder import Feeder
 from tests.broker.folds import Conductor, does, judge, own, running, told, where
 from tests.broker.workers import Application
+from tests.thorough import thorough
 
 pytestmark = pytest.mark.long
 
@@ -64,6 +65,7 @@ def check_settled(made: Application, admin: Admin, operation: str) -> None:
     assert settings["max.compaction.lag.ms"] != WHILE_FED["max.compaction.lag.ms"]
 
 
+@thorough
 def test_it_goes_there_and_back(made: Application, conductor: Conductor, wait_until: Any) -> None:
     config = Config(application_id=made.name, bootstrap_servers=made.kafka.bootstrap_servers)
     admin = Admin(config)

@@ -23,7 +23,7 @@ from tests.simulation.kafka import RECORDER
 from tests.simulation.process import WARM_LAG_MAX, Process, work_of
 from tests.simulation.world import World
 
-SEEDS = range(examples(20))
+SEEDS = range(examples(12))
 WORKERS = 4
 NUMBER = "the switch"
 Placed = dict[TaskId, tuple[str, frozenset[str]]]

@@ -201,7 +201,7 @@ def lifted_unseen(patch: pytest.MonkeyPatch) -> None:
         (holds_at_once, 8),
         (carried_once, 3),
         (ended_unasked, 3),
-        (ended_unfenced, 27),
+        (ended_unfenced, 57),
         (lifted_unseen, 1),
     ],
 )

@@ -4,7 +4,7 @@ The first cut is the begin of the topics, which this operation made: nothing fed
 the first proof reads all of the state back. What it has come to is committed as the positions of a
 group of its own, `<application>.feed.<operation>.cut`, and the next one goes on from there:
 
-    target changelog, each partition     where it ended     `1 <plan> <records> <bytes> <sum>`
+    target changelog, each partition     where it ended     `2 <plan> <records> <bytes> <sum>`
 
 Inside the pause only what came after the last cut is left to be read.
 """
@@ -26,7 +26,8 @@ from streamer.topology.stores import StoreSpec
 
 __all__ = ["check_same", "cut_group", "is_noted", "note", "noted", "unproven"]
 
-_NOTE = re.compile(r"1 ([0-9a-f]{16}) ([0-9]{1,19}) ([0-9]{1,19}) ([0-9a-f]{32})")
+# 1 had sums of another hash.
+_NOTE = re.compile(r"2 ([0-9a-f]{16}) ([0-9]{1,19}) ([0-9]{1,19}) ([0-9a-f]{32})")
 _SHOWN = 5
 
 
@@ -87,7 +88,8 @@ def noted(plan: FeedPlan, ports: Ports) -> FeedCut:
             raise OperationRefusedError(
                 f"group {cut_group(plan)} has position {one.position} for {place} with the note"
                 f" {one.metadata[:60]!r}, which operation {plan.operation} did not write",
-                hint="somebody has reset the group: cancel the operation and plan it anew",
+                hint="another version of Streamer has written it, or somebody has reset the group:"
+                " cancel the operation and plan it anew",
             )
         cell = Cell(plan.store(place.topic).name, place.partition)
         sums[cell] = Totals(int(said[2]), int(said[3]), said[4])
@@ -101,7 +103,7 @@ def note(plan: FeedPlan, ports: Ports, cut: FeedCut, *, guard: Callable[[], None
     entries = {}
     for place, at in cut.positions(plan).items():
         one = sums.get(Cell(plan.store(place.topic).name, place.partition), NOTHING)
-        entries[place] = Committed(at, f"1 {plan.id} {one.rows} {one.size} {one.sum}")
+        entries[place] = Committed(at, f"2 {plan.id} {one.rows} {one.size} {one.sum}")
     group = cut_group(plan)
     topics = [one.target for one in plan.stores]
     producer = ports.producer(group, topics, is_over=ports.stopping.is_set)
