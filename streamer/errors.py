@@ -3,6 +3,7 @@
     StreamerError                 1   `exit_code`: what the command line ends with
     ├── UsageError                2   refuse to start
     │   ├── ConfigError
+    │   │   └── MisuseError       2   user code asks its step for what that has not
     │   ├── TopologyError
     │   └── SerdeError
     ├── ProcessingError           1   user code or a record; the handler decides what follows
@@ -51,6 +52,7 @@ __all__ = [
     "InvariantError",
     "KafkaUnavailableError",
     "LayoutChangedError",
+    "MisuseError",
     "OperationRefusedError",
     "PartitionsChangedError",
     "PauseError",
@@ -112,6 +114,11 @@ class UsageError(StreamerError):
 
 class ConfigError(UsageError):
     """A setting is unknown, malformed, out of range or contradicts another."""
+
+
+class MisuseError(ConfigError):
+    """User code asks its step for what that does not have. While a record is processed it is that
+    record's failure, as whatever else the code raises."""
 
 
 class TopologyError(UsageError):

@@ -16,7 +16,7 @@ from streamer.engine.policy import Policy
 from streamer.engine.process import ProcessOperator
 from streamer.engine.sessions import SessionOperator, closed_sessions, session_fold
 from streamer.engine.sharing import checked, has_immutable_values, keeps_values
-from streamer.engine.sink import Output, SharedTopic, SinkOperator
+from streamer.engine.sink import Output, SharedTopic, SinkOperator, sent
 from streamer.engine.stateless import (
     BranchOperator,
     IdleOperator,
@@ -264,7 +264,7 @@ class Compiler:
     def _sink(self, node: Sink) -> SinkOperator:
         topic = resolve(self.application_id, node, node.topic)
         key = node.key.bind(topic, True, self.settings)
-        value = node.value.bind(topic, False, self.settings)
+        value = sent(node.value.bind(topic, False, self.settings), node, topic)
         return SinkOperator(
             node,
             self.policy,

@@ -14,7 +14,7 @@ from typing import Any, Literal
 from streamer.engine.sendable import check_headers, check_time
 from streamer.engine.sharing import copied
 from streamer.engine.stores import KeyValueStore, Moment, WindowedStore
-from streamer.errors import ConfigError
+from streamer.errors import ConfigError, MisuseError
 from streamer.record import Headers, Record
 from streamer.store.cache import KeyValueState
 from streamer.topology.calls import check_call
@@ -97,11 +97,11 @@ class ProcessContext:
         return self.moment.clock_ms()
 
     def store(self, name: str) -> Any:
-        """One of the stores that were named in `stores=[...]`. Raises ConfigError for others."""
+        """One of the stores that were named in `stores=[...]`. Raises MisuseError for others."""
         try:
             return self._stores[name]
         except KeyError:
-            raise ConfigError(
+            raise MisuseError(
                 f"this step has no store {name!r}; it has {sorted(self._stores)}",
                 hint="name it in process(..., stores=[...])",
             ) from None
@@ -146,7 +146,7 @@ class ProcessContext:
         """Call `function(now_ms)` whenever stream time (or wall-clock time) passes a multiple of
         `every`. To be called in `open`; the returned schedule can be cancelled."""
         if not self.may_schedule:
-            raise ConfigError(
+            raise MisuseError(
                 "schedule() was called outside open(context)",
                 hint="make the processor a class with open: only what is scheduled there is"
                 " scheduled again after a restart",

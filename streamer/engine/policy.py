@@ -12,7 +12,13 @@ from dataclasses import dataclass
 from typing import Any
 
 from streamer.engine.batch import Batch
-from streamer.errors import ConfigError, KafkaUnavailableError, ProcessingError, TopologyError
+from streamer.errors import (
+    ConfigError,
+    KafkaUnavailableError,
+    MisuseError,
+    ProcessingError,
+    TopologyError,
+)
 from streamer.kafka.api import AbortableError
 from streamer.record import Headers, RawBatch
 
@@ -117,7 +123,7 @@ class Policy:
     def _decide(
         self, stage: str, raw: RawBatch, row: int, *, error: BaseException, place: str
     ) -> None:
-        if isinstance(error, _NOT_OF_THE_RECORD):
+        if isinstance(error, _NOT_OF_THE_RECORD) and not isinstance(error, MisuseError):
             raise error
         action = self._actions[stage]
         self._count(Failure(stage, action))

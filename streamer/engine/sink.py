@@ -13,10 +13,10 @@ from streamer.engine.policy import Policy
 from streamer.record import Headers
 from streamer.topology.graph import Sink
 from streamer.topology.partitioner import murmur2
-from streamer.topology.serde import Serde
+from streamer.topology.serde import Serde, Typed
 from streamer.topology.windowed_serde import WindowedKey
 
-__all__ = ["Output", "SharedTopic", "SinkOperator"]
+__all__ = ["Output", "SharedTopic", "SinkOperator", "sent"]
 
 
 class Output(Protocol):
@@ -179,6 +179,14 @@ class SinkOperator(Operator):
     def abort(self) -> None:
         if self.shared is not None:
             self.shared.clear()
+
+
+def sent(value: Serde[Any], node: Sink, topic: str) -> Serde[Any]:
+    """The serde of a sink's values. Of what goes to the application itself nothing may be
+    unreadable there."""
+    if node.is_internal and isinstance(value, Typed):
+        return value.checked(f"repartition topic {topic!r}")
+    return value
 
 
 def _headers(batch: Batch) -> list[Headers] | None:

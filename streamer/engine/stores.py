@@ -15,7 +15,7 @@ from typing import Any
 from streamer.engine.sendable import check_time
 from streamer.engine.sharing import opener
 from streamer.engine.times import StreamTime
-from streamer.errors import RAISED_BY_USERS, ConfigError
+from streamer.errors import RAISED_BY_USERS, MisuseError
 from streamer.kafka.api import AbortableError
 from streamer.record import Record
 from streamer.store.cache import Found, KeyValueState, Saved, undecodable
@@ -92,7 +92,7 @@ class _Cells:
 
     def _check(self, call: int) -> None:
         if self.moment.call != call:
-            raise ConfigError(
+            raise MisuseError(
                 f"rows of store {self.state.spec.name!r} were read on after the call that began"
                 " to read them",
                 hint="begin anew with each record, or keep a list of the rows",
@@ -137,7 +137,7 @@ class KeyValueStore:
 
         The rows are those of the moment of the call: what is put or deleted while iterating is not
         seen, and does no harm. They are read as the iteration goes on, whatever their number. An
-        iterator serves the record it was made for; going on at a later one raises ConfigError.
+        iterator serves the record it was made for; going on at a later one raises MisuseError.
         """
         low = b"" if start is None else self._key.encode(start)
         return self._shown(low, None if end is None else self._key.encode(end))

@@ -35,7 +35,7 @@ from streamer.topology.aggregates import GoesOn
 from streamer.topology.declared import named
 from streamer.topology.graph import Aggregate, Sink, Source, Subtopology, Topology
 from streamer.topology.interval import Interval
-from streamer.topology.serde import Bytes, Json
+from streamer.topology.serde import Bytes, Typed
 from streamer.topology.stores import StoreKind, StoreSpec
 
 __all__ = ["Plan", "changelogs", "grown_topics", "input_partitions", "internal_layouts"]
@@ -226,7 +226,7 @@ class Plan:
             topic = changelog_topic(self.lead or self.topology.application_id, spec.name)
             key = spec.key.bind(topic, True, self.config.schema_registry)
             value = spec.value.bind(topic, False, self.config.schema_registry)
-            if isinstance(value, Json):
+            if isinstance(value, Typed):
                 value = value.stored(spec.name, fields=_computed(spec, subtopology))
             spec = replace(spec, key=key, value=value)
             kind = SessionState if spec.kind is StoreKind.SESSION else KeyValueState

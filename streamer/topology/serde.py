@@ -22,6 +22,7 @@ from msgspec import inspect
 from streamer.errors import SerdeError, TopologyError
 from streamer.topology.exact import exact
 from streamer.topology.shapes import parts
+from streamer.topology.typed import readable
 from streamer.topology.untyped import finder
 
 __all__ = [
@@ -33,6 +34,7 @@ __all__ = [
     "MessagePack",
     "Plain",
     "Serde",
+    "Typed",
     "Utf8",
     "serde_of",
 ]
@@ -116,7 +118,7 @@ Int64: Plain[int] = _fixed("int64", ">q", int)
 Float64: Plain[float] = _fixed("float64", ">d", float)
 
 
-class _Typed(Generic[Checked]):
+class Typed(Generic[Checked]):
     """What `Json` and `MessagePack` share: a type that msgspec checks while it decodes."""
 
     __slots__ = ("_has_other_keys", "decode", "encode", "name", "type")
@@ -149,7 +151,7 @@ class _Typed(Generic[Checked]):
     def __repr__(self) -> str:
         return f"{self.__class__.__name__}({_spell(self.type)})"
 
-    def bind(self, topic: str, is_key: bool, settings: Mapping[str, Any]) -> _Typed[Checked]:
+    def bind(self, topic: str, is_key: bool, settings: Mapping[str, Any]) -> Typed[Checked]:
         if is_key and self._has_other_keys:
             raise TopologyError(
                 f"{self.name} cannot be the key of {topic!r}: its dict keys are not all strings,"
@@ -158,6 +160,17 @@ class _Typed(Generic[Checked]):
             )
         bound = copy.copy(self)
         bound.encode = self._encoder(is_key)
+        return bound
+
+    def stored(self, store: str, *, fields: Container[str] | None = None) -> Typed[Checked]:
+        """This serde for the values of a store, whose `fields` alone are computed by functions that
+        nobody knows; None for all."""
+        return self.checked(f"store {store!r}") if fields is None else self
+
+    def checked(self, place: str) -> Typed[Checked]:
+        """This serde, which refuses what it would not read again; `place` is named by the error."""
+        bound = copy.copy(self)
+        bound.encode = readable(self.encode, self.decode, self.type, place=place, name=self.name)
         return bound
 
     def _encoder(self, is_key: bool) -> Callable[[Checked], bytes]:
@@ -169,7 +182,7 @@ class _Typed(Generic[Checked]):
         return encode
 
 
-class Json(_Typed[Checked]):
+class Json(Typed[Checked]):
     """JSON, typed by a dataclass, msgspec.Struct, TypedDict or anything else msgspec knows.
 
     `Json()` is untyped and gives back what JSON has: dict keys become str, tuples and sets become
@@ -181,20 +194,21 @@ class Json(_Typed[Checked]):
     label: ClassVar[str] = "json"
     format: ClassVar[Any] = msgspec.json
 
-    def stored(self, store: str, *, fields: Container[str] | None = None) -> Json[Checked]:
+    def stored(self, store: str, *, fields: Container[str] | None = None) -> Typed[Checked]:
         """This serde for the values of a store. It refuses what would come back as something else
         where the type does not say what it is; `fields` are those of a class where that counts."""
         bound = copy.copy(self)
         encode = super()._encoder(is_key=False)
         find = finder(self.type, fields=fields)
-        bound.encode = exact(encode, self.type, place=f"store {store!r}", find=find)
-        return bound
+        place = f"store {store!r}"
+        bound.encode = exact(encode, self.type, place=place, find=find)
+        return bound if fields is not None else bound.checked(place)
 
     def _encoder(self, is_key: bool) -> Callable[[Checked], bytes]:
         return exact(super()._encoder(is_key), self.type)
 
 
-class MessagePack(_Typed[Checked]):
+class MessagePack(Typed[Checked]):
     """MessagePack, typed like `Json`: smaller, and exact for bytes, NaN and infinities.
 
     Integers must fit 64 bits.
@@ -232,7 +246,7 @@ def serde_of(given: object) -> Serde[Any]:
             return serde
     if callable(getattr(given, "encode", None)) and callable(getattr(given, "decode", None)):
         return _complete(given)
-    if isinstance(given, type) and issubclass(given, _Typed):
+    if isinstance(given, type) and issubclass(given, Typed):
         raise TopologyError(
             f"{given.__name__} is a class of serdes, not a serde",
             hint=f"write {given.__name__}() or {given.__name__}(Type)",

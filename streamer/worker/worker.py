@@ -30,6 +30,7 @@ from streamer.errors import (
     StoppedError,
     StreamerError,
     TopologyChangedError,
+    UsageError,
 )
 from streamer.ids import transactional_id
 from streamer.kafka.admin import Admin
@@ -260,7 +261,7 @@ class Worker:
                 failed = bool(failures := tasks.failures)
                 if failures and len(failures) == len(tasks.owned):
                     # Nothing is left to do here: say why, rather than look alive.
-                    raise next(iter(failures.values()))
+                    raise _ended_by(next(iter(failures.values())))
                 if upkeep.failure is not None:
                     raise upkeep.failure
         except StreamerError as error:
@@ -337,6 +338,16 @@ class Worker:
 def _is_newer(config: Config, than: int, *, stopping: threading.Event) -> bool:
     recorded = current_layout(config, Admin(config, stopping=stopping))
     return recorded is not None and recorded.number > than
+
+
+def _ended_by(failure: StreamerError) -> StreamerError:
+    """What a worker ends with whose tasks have all stopped. It has run, so it does not end as one
+    that refuses to start: whoever runs several workers starts it again, and lets the others be."""
+    if not isinstance(failure, UsageError):
+        return failure
+    ended = StreamerError(str(failure), hint=failure.hint)
+    ended.__cause__ = failure
+    return ended
 
 
 def _leave(member: Member | Solo, *ended: object) -> None:

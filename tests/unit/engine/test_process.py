@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from streamer import App, ConfigError, ProcessingError, Record, Store, WindowStore
+from streamer import App, ProcessingError, Record, Store, WindowStore
 from streamer.testing import TopologyTestDriver
 
 
@@ -15,8 +15,8 @@ def ms(value: int) -> timedelta:
     return timedelta(milliseconds=value)
 
 
-def app_of(processor: Any, *stores: Any, value: Any = str) -> App:
-    app = App("process")
+def app_of(processor: Any, *stores: Any, value: Any = str, **settings: Any) -> App:
+    app = App("process", **settings)
     stream = app.stream("in", key=str, value=int)
     stream.process(processor, stores=stores, value=value).to("out")
     return app
@@ -162,9 +162,20 @@ def test_a_store_that_was_not_named_is_refused() -> None:
 
     with (
         TopologyTestDriver(app_of(use, Store("s", str, int))) as driver,
-        pytest.raises(ConfigError, match=r"no store 'other'; it has \['s'\]"),
+        pytest.raises(ProcessingError, match=r"no store 'other'; it has \['s'\]") as failed,
     ):
         driver.send("in", "k", 1)
+    assert failed.value.offset == 0
+
+
+def test_a_record_that_asks_for_a_store_that_there_is_not_is_left_out() -> None:
+    def use(record: Record, context: Any) -> None:
+        context.store("s" if record.key == "k" else "other").put(record.key, record.value)
+
+    app = app_of(use, Store("s", str, int), processing_error="skip")
+    with TopologyTestDriver(app) as driver:
+        driver.send_many("in", [("x", 1), ("k", 2)])
+        assert dict(driver.store("s")) == {"k": 2}
 
 
 def test_a_processor_is_made_for_each_task_opened_and_closed() -> None:

@@ -9,7 +9,8 @@ from typing import Any
 
 import pytest
 
-from streamer import ConfigError, Record, Store, WindowStore
+from streamer import ProcessingError, Record, Store, WindowStore
+from streamer.errors import MisuseError
 from streamer.ids import TopicPartition
 from streamer.kafka.api import AbortableError
 from streamer.testing import TopologyTestDriver
@@ -88,12 +89,13 @@ def test_rows_belong_to_the_call_that_asked_for_them(auto_commit: bool, is_begun
             return
         next(kept[0])
 
-    app = app_of(use, Store("s", str, int), processing_error="skip")
+    app = app_of(use, Store("s", str, int))
     with TopologyTestDriver(app, auto_commit=auto_commit) as driver:
         driver.send("in", "a", 1)
         driver.broker.append(TopicPartition("in", 0), b"b", b"2", timestamp_ms=2)
-        with pytest.raises(ConfigError, match="rows of store 's' were read on"):
+        with pytest.raises(ProcessingError, match="rows of store 's' were read on") as failed:
             driver.commit()
+    assert isinstance(failed.value.__cause__, MisuseError)
 
 
 def test_an_iterator_that_is_kept_is_harmless_after_an_abort_and_a_close() -> None:
@@ -114,5 +116,5 @@ def test_an_iterator_that_is_kept_is_harmless_after_an_abort_and_a_close() -> No
         assert len(driver.store("s")) == 51
     assert len(kept) == 52
     for rows in kept[:-1]:
-        with pytest.raises(ConfigError, match="were read on"):
+        with pytest.raises(MisuseError, match="were read on"):
             next(rows)

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from streamer import App, ConfigError, Record
+from streamer import App, ConfigError, ProcessingError, Record
 from streamer.kafka.api import AbortableError
 from streamer.testing import TopologyTestDriver
 from tests.unit.engine.rig import Rig
@@ -131,7 +131,7 @@ def test_schedules_belong_into_open() -> None:
 
     with (
         TopologyTestDriver(app_of(late)) as driver,
-        pytest.raises(ConfigError, match="outside open") as caught,
+        pytest.raises(ProcessingError, match="outside open") as caught,
     ):
         driver.send("in", "k", 1)
     assert "class with open" in caught.value.hint

@@ -13,7 +13,9 @@ import pytest
 
 from streamer import App, Store, Stream, TopologyError, TumblingWindows
 from streamer.errors import SerdeError
+from streamer.serdes import Json
 from streamer.testing import TopologyTestDriver
+from streamer.topology.serde import Plain
 
 SECOND = timedelta(seconds=1)
 
@@ -249,8 +251,10 @@ class New:
 
 def test_a_store_whose_values_have_another_type_is_named_with_the_key() -> None:
     app = App("a")
+    # As if the type had been changed between the two records.
+    changed: Plain[Any] = Plain("json:New", Json(Old).encode, Json(New).decode)
     _stream(app).group_by_key().aggregate(
-        lambda: Old(1), lambda _k, _v, a: a, store=Store("totals", value=New)
+        lambda: Old(1), lambda _k, _v, a: a, store=Store("totals", value=changed)
     )
     with TopologyTestDriver(app) as driver:
         driver.send("in", "ann", 1)
