@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Set
 from functools import partial
 
 from streamer.clock import Clock
@@ -58,6 +58,10 @@ class RestoreLoop:
     @property
     def is_idle(self) -> bool:
         return not self._restores
+
+    @property
+    def tasks(self) -> Set[TaskId]:
+        return self._restores.keys()
 
     def add(self, restore: TaskRestore) -> None:
         self._restores[restore.task] = restore

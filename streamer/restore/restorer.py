@@ -28,6 +28,7 @@ __all__ = ["Restorer"]
 _log = logging.getLogger(__name__)
 
 REST_S_MAX = 0.05
+_HELD_S = 0.02
 
 
 class Restorer:
@@ -51,6 +52,8 @@ class Restorer:
         so metrics and the log call them by their directories."""
         self._is_apart = is_apart
         self.beside_processing = False
+        self.held: frozenset[TaskId] = frozenset()
+        """Nothing is read for these, where they are all there is."""
         self._config = config
         self._clock = clock or SystemClock()
         self._delete_retention_ms = delete_retention_ms
@@ -241,6 +244,9 @@ class Restorer:
     def _turn(self, loop: RestoreLoop) -> None:
         self._commands_to(loop)
         if self._is_closing or loop.is_idle:
+            return
+        if loop.tasks <= self.held:
+            time.sleep(_HELD_S)
             return
         fetched = loop.fetch()
         began_s, worked_s = time.monotonic(), time.thread_time()

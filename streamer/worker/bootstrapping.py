@@ -3,7 +3,7 @@
     opened -> how much is to be read? -> little: it is read
                   | much, or it cannot be
                   v
-    a bootstrap looks beside the restore -> another way is sooner: the restore goes on
+    a bootstrap looks, while the restore rests -> another way is sooner: the restore goes on
                   | fetches: the restore is cut short, at a batch boundary
                   v
     fetched -> close the database, exchange its files, open it, restore the rest
@@ -19,8 +19,8 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 
@@ -57,6 +57,8 @@ RETRY_S = 30.0
 # How often in a row a state that was just brought may turn out to be behind a trim before it is an
 # error.
 RESCUES_MAX = 3
+# A repository that does not answer for so long is looked at beside the restore.
+HOLD_S = 10.0
 
 
 @dataclass(slots=True, eq=False)
@@ -68,11 +70,18 @@ class _Effort:
     cause: StreamerError | None = None
     rebuild: str = ""
     is_paused: bool = False
+    began_s: float = field(default_factory=time.monotonic)
 
     @property
     def is_decided(self) -> bool:
         """Whether it does not depend any more on how far the restore is."""
         return self.is_paused or self.cause is not None or bool(self.rebuild)
+
+    def holds(self, now_s: float) -> bool:
+        """Whether the restore is to rest: it would take the core from who looks, and what it reads
+        meanwhile is thrown away where a snapshot is found."""
+        is_looking = self.bootstrap.phase is Phase.LOOKING and not self.is_decided
+        return is_looking and now_s - self.began_s < HOLD_S
 
 
 class _Rescues:
@@ -207,6 +216,7 @@ class Bootstrapping:
             if now_s >= at_s and task not in self._efforts:
                 del self._retries[task]
                 self._rescue(task, cause)
+        self._restorer.held = _held(self._efforts, now_s)
         self._rescues.settle(self._roles.is_serving)
         self._remains.clean(
             self._pool,
@@ -234,8 +244,7 @@ class Bootstrapping:
         self, task: TaskId, effort: Callable[[Bootstrap], _Effort], *, local_offsets: int | None
     ) -> None:
         assert self._pool is not None
-        wanted = self._wants(task, local_offsets)
-        self._efforts[task] = effort(self._pool.begin(wanted))
+        self._efforts[task] = effort(self._pool.begin(self._wants(task, local_offsets)))
 
     def _rescue(self, task: TaskId, cause: StreamerError) -> None:
         _log.warning(
@@ -349,6 +358,10 @@ _ACTIVE = (
     "task {task} is processed by this worker, and only a copy can be rebuilt: move it, or name"
     " another worker"
 )
+
+
+def _held(efforts: Mapping[TaskId, _Effort], now_s: float) -> frozenset[TaskId]:
+    return frozenset(task for task, effort in efforts.items() if effort.holds(now_s))
 
 
 def _is_rescuable(error: StreamerError, config: Config) -> bool:

@@ -163,3 +163,20 @@ def test_the_database_is_the_callers_after_a_cancel(thread: Thread) -> None:
 def test_only_what_is_followed_is_promoted(thread: Thread) -> None:
     with pytest.raises(InvariantError, match="0_1 is promoted, but nobody follows it"):
         thread.restorer.promote(TASK)
+
+
+def test_what_is_held_is_not_read_until_it_is_not(thread: Thread) -> None:
+    thread.restorer.held = frozenset({TASK})
+    thread.follow(10)
+    thread.second.script.append(Fetched(records=[records(1, range(10))]))
+    time.sleep(0.2)
+    assert thread.restorer.lag(TASK) is None
+    thread.restorer.held = frozenset({TaskId(0, 7)})
+    until(lambda: thread.restorer.lag(TASK) == 0)
+
+
+def test_what_is_held_can_be_cancelled(thread: Thread) -> None:
+    thread.restorer.held = frozenset({TASK})
+    thread.follow(10)
+    thread.restorer.cancel(TASK)
+    assert thread.restorer.lag(TASK) is None

@@ -46,6 +46,7 @@ class Worker:
         self.whole: list[TaskId] = []
         self.lost: dict[TaskId, StreamerError] = {}
         self.removed: list[str] = []
+        self.held: frozenset[TaskId] = frozenset()
         self.begun: list[Bootstrap] = []
         self.over: list[Bootstrap] = []
         self.clock = ManualClock(1_000)

@@ -46,6 +46,29 @@ def test_the_restore_goes_on_until_something_is_fetched(worker: Worker) -> None:
     assert len(worker.begun) == 1
 
 
+def test_the_restore_rests_while_a_snapshot_is_looked_for(
+    worker: Worker, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    worker.open(TASK, 10**7)
+    worker.open(OTHER, 10)
+    assert worker.held == {TASK}
+    worker.begun[0].phase = Phase.WAITING
+    worker.glue.turn()
+    assert worker.held == frozenset(), "it is not its turn yet"
+    worker.begun[0].phase = Phase.LOOKING
+    worker.glue.turn()
+    assert worker.held == {TASK}
+    monkeypatch.setattr(module, "HOLD_S", 0.0)
+    worker.glue.turn()
+    assert worker.held == frozenset(), "the repository does not answer"
+
+
+def test_it_goes_on_where_there_is_none(worker: Worker) -> None:
+    worker.open(TASK, 10**7)
+    worker.end(worker.begun[0], error=SnapshotMissingError("there is none"))
+    assert worker.held == frozenset()
+
+
 def test_one_that_is_nearly_there_is_not_cut_short(worker: Worker) -> None:
     worker.open(TASK, 10**7)
     worker.left[TASK] = 10
