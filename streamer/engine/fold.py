@@ -9,6 +9,7 @@ at nothing: a row at which it fails goes through `Fields.fold`, which knows null
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, MutableMapping
+from keyword import iskeyword
 from typing import Any
 
 from streamer.engine.fields import Fields
@@ -120,17 +121,18 @@ def _reduce_loop(step: Callable[[Any, Any], Any], own: Callable[[Any], Any]) -> 
 
 
 def _next_value(aggregate: BuiltIn, name: str, read: str) -> str:
+    known = _attribute("a", name)
     match aggregate:
         case Count():
-            return f"a.{name} + 1"
+            return f"{known} + 1"
         case Sum():
-            return f"a.{name} + {read}"
+            return f"{known} + {read}"
         case Min():
-            return f"{read} if {read} < a.{name} else a.{name}"
+            return f"{read} if {read} < {known} else {known}"
         case Max():
-            return f"{read} if {read} > a.{name} else a.{name}"
+            return f"{read} if {read} > {known} else {known}"
         case First():
-            return f"a.{name}"
+            return known
         case Last():
             return read
 
@@ -144,8 +146,17 @@ def _first_value(aggregate: BuiltIn, read: str) -> str:
     return read
 
 
+def _attribute(of: str, name: str) -> str:
+    """An attribute as code reads it; one such as `from` cannot be written behind a dot."""
+    return f"getattr({of}, {name!r})" if iskeyword(name) else f"{of}.{name}"
+
+
+def _store(name: str, value: str) -> str:
+    return f"setattr(a, {name!r}, {value})" if iskeyword(name) else f"a.{name} = {value}"
+
+
 def _read(field: str, by_item: bool | None) -> str:
-    item, attribute = f"v[{field!r}]", f"v.{field}"
+    item, attribute = f"v[{field!r}]", _attribute("v", field)
     if by_item or not field.isidentifier():
         return item
     if by_item is None:
@@ -181,7 +192,7 @@ def _built_in_loop(
         f"n{number} = {_next_value(aggregate, name, read.get(aggregate.field or '', ''))}"
         for number, (name, aggregate) in enumerate(fields.items())
     ]
-    stores = [f"a.{name} = n{number}" for number, name in enumerate(fields)]
+    stores = [_store(name, f"n{number}") for number, name in enumerate(fields)]
     tries = [_try_first(each, read.get(each.field or "", "")) for each in fields.values()]
     first = ", ".join(
         _first_value(aggregate, read.get(aggregate.field or "", ""))

@@ -10,13 +10,25 @@ from typing import Any, TypedDict
 import pytest
 from msgspec import defstruct
 
-from streamer import App, Count, First, Last, Max, Min, SessionWindows, Sum, TopologyError
+from streamer import (
+    App,
+    Count,
+    First,
+    Last,
+    Max,
+    Min,
+    SessionWindows,
+    Sum,
+    TopologyError,
+    TumblingWindows,
+)
 from streamer.engine.fields import Fields
 from streamer.engine.fold import fold_loop
 from streamer.errors import ProcessingError
-from streamer.serdes import MessagePack
+from streamer.serdes import Json, MessagePack
 from streamer.testing import TopologyTestDriver
 
+MINUTE = timedelta(minutes=1)
 ALL = {
     "n": Count(),
     "sum": Sum("x"),
@@ -202,3 +214,30 @@ def test_what_the_type_does_not_forbid_is_accepted() -> None:
         assert driver.read("out")[-1][1].d == 10
         assert driver.read("out")[-1][1].least == "a"
     _app(dict[str, int], {"s": Sum("anything")}).topology()
+
+
+KEYWORDS = {
+    "class": Count(),
+    "is": Sum("from"),
+    "not": Min("from"),
+    "or": Max("from"),
+    "if": First("from"),
+    "for": Last("from"),
+}
+
+
+@pytest.mark.parametrize("windows", [None, TumblingWindows(MINUTE), SessionWindows(MINUTE)])
+@pytest.mark.parametrize("given", [Any, dict[str, int], defstruct("Way", [("from", int)])])
+def test_names_may_be_keywords_of_python(given: Any, windows: Any) -> None:
+    app = App("keywords")
+    grouped = app.stream("in", key=str, value=given).group_by_key()
+    grouped = grouped if windows is None else grouped.windowed_by(windows)
+    grouped.aggregate(KEYWORDS, store="s").to("out", value=Json(Any))
+    with TopologyTestDriver(app) as driver:
+        for amount in (3, 1, 2):
+            driver.send("in", "k", b'{"from":%d}' % amount)
+        [*_others, (_key, last)] = driver.read("out")
+        row = {"class": 3, "is": 6, "not": 1, "or": 3, "if": 3, "for": 2}
+        assert last == row
+        [found] = driver.store("s").values()
+        assert {name: getattr(found, name) for name in row} == row
