@@ -14,7 +14,15 @@ from streamer.topology.calls import check_call
 from streamer.topology.graph import Aggregate, Emit
 from streamer.topology.results import check_fields, result_type
 from streamer.topology.serde import Json, Serde, serde_of
-from streamer.topology.stores import Store, StoreKind, StoreSpec, given_store, milliseconds
+from streamer.topology.stores import (
+    Store,
+    StoreKind,
+    StoreSpec,
+    WindowStore,
+    check_size,
+    given_store,
+    milliseconds,
+)
 from streamer.topology.stream import Stream
 from streamer.topology.table import Table
 from streamer.topology.windows import HoppingWindows, SessionWindows, TumblingWindows, Windows
@@ -78,13 +86,16 @@ class GroupedStream:
         self,
         definition: Fold | Reduce | Mapping[str, BuiltIn],
         *,
-        store: str | Store,
+        store: str | Store | WindowStore,
         value: Any,
         emit: Emit,
         windows: Windows | None = None,
         retention: timedelta | None = None,
     ) -> Table:
-        given = given_store(store)
+        given = given_store(store, windows=isinstance(windows, TumblingWindows | HoppingWindows))
+        if isinstance(given, WindowStore):
+            retention = _retention(given, windows, retention)
+            given = given.without_times()
         _check_emit(emit, windows)
         if isinstance(definition, Reduce):
             check_call("reduce()", definition.step, "aggregate", "value")
@@ -134,7 +145,7 @@ class WindowedStream:
         initial: Callable[[], Any] | Mapping[str, BuiltIn],
         step: Callable[[Any, Any, Any], Any] | None = None,
         *,
-        store: str | Store,
+        store: str | Store | WindowStore,
         merge: Callable[[Any, Any, Any], Any] | None = None,
         value: Any = None,
         emit: Emit = "commit",
@@ -166,7 +177,7 @@ class WindowedStream:
         self,
         step: Callable[[Any, Any], Any],
         *,
-        store: str | Store,
+        store: str | Store | WindowStore,
         emit: Emit = "commit",
         retention: timedelta | None = None,
     ) -> Table:
@@ -180,7 +191,11 @@ class WindowedStream:
         )
 
     def count(
-        self, *, store: str | Store, emit: Emit = "commit", retention: timedelta | None = None
+        self,
+        *,
+        store: str | Store | WindowStore,
+        emit: Emit = "commit",
+        retention: timedelta | None = None,
     ) -> Table:
         return self._grouped._aggregate(
             Fold(int, _count, merge=_add),
@@ -263,6 +278,21 @@ def _check_emit(emit: str, windows: Windows | None) -> None:
         raise TopologyError(f"emit={emit!r} is not one of {', '.join(map(repr, _EMITS))}")
     if emit == "final" and windows is None:
         raise TopologyError('emit="final" needs windows', hint="call windowed_by(...) before")
+
+
+def _retention(
+    store: WindowStore, windows: Windows | None, given: timedelta | None
+) -> timedelta | None:
+    """That of the aggregation or of its store, which may not contradict each other."""
+    assert isinstance(windows, TumblingWindows | HoppingWindows)
+    check_size(store, windows.size_ms)
+    if given is not None and store.retention not in (None, given):
+        raise TopologyError(
+            f"store {store.name!r} has retention={store.retention!r}, and its aggregation"
+            f" {given!r}",
+            hint="give it once: retention= of the aggregation",
+        )
+    return store.retention if given is None else given
 
 
 def _windowed_spec(spec: StoreSpec, windows: Windows, retention: timedelta | None) -> StoreSpec:

@@ -21,6 +21,8 @@ __all__ = [
     "StoreKind",
     "StoreSpec",
     "WindowStore",
+    "check_known",
+    "check_size",
     "given_store",
     "given_stores",
     "milliseconds",
@@ -33,13 +35,16 @@ class StoreKind(Enum):
     SESSION = "session"
 
 
-def milliseconds(duration: timedelta, name: str) -> int:
-    """Whole milliseconds of a duration. Raises TopologyError below zero."""
+def milliseconds(duration: timedelta, name: str, *, least: int = 0) -> int:
+    """Whole milliseconds of a duration. Raises TopologyError below zero, or `least`, and for one
+    that would be cut to nothing."""
     if not isinstance(duration, timedelta):
         raise TopologyError(f"{name} must be a timedelta, not {duration!r}")
     value = duration // timedelta(milliseconds=1)
     if value < 0:
         raise TopologyError(f"{name} must not be negative, not {duration!r}")
+    if value < least or (value == 0 and duration):
+        raise TopologyError(f"{name} must be at least one millisecond, not {duration!r}")
     return value
 
 
@@ -68,6 +73,10 @@ class StoreSpec:
         if not isinstance(key, bytes):
             raise TypeError(f"the keys of the stream have no type, so {key!r} must be bytes")
         return key
+
+    @property
+    def is_windowed(self) -> bool:
+        return self.kind is not StoreKind.KEY_VALUE
 
     @property
     def is_indexed_by_time(self) -> bool:
@@ -106,19 +115,24 @@ class Store:
             kind=StoreKind.KEY_VALUE,
             key=_serde(self.name, "key", self.key, key),
             value=_serde(self.name, "value", self.value, value),
-            ttl_ms=None if self.ttl is None else milliseconds(self.ttl, f"ttl of {self.name}"),
+            ttl_ms=self._ttl_ms(),
             rocksdb=dict(self.rocksdb),
             partition_key=self.partition_key,
             record_key=None if self.partition_key is None else key,
         )
+
+    def _ttl_ms(self) -> int | None:
+        """With one of nothing, every row would be gone with the record that wrote it."""
+        return None if self.ttl is None else milliseconds(self.ttl, f"ttl of {self.name}", least=1)
 
 
 @dataclass(frozen=True, slots=True)
 class WindowStore:
     """A store of values per key and window start, for `process` or a windowed aggregation.
 
-    `retention` is how long a window stays after stream time passed its start; it defaults to what
-    the windows need (size and grace). `partition_key` is as that of a `Store`.
+    `retention` is how long a window stays after stream time has passed its end: by default twice
+    its `size`. A windowed aggregation knows the size, and takes a retention as its own `retention=`
+    (by default the size once). `partition_key` is as that of a `Store`.
     """
 
     name: str
@@ -133,28 +147,42 @@ class WindowStore:
         """The specification of a store used by `process`; aggregations fill in their windows."""
         if self.size is None:
             raise TopologyError(f"window store {self.name!r} needs size=timedelta(...)")
-        size_ms = milliseconds(self.size, f"size of {self.name}")
-        base = Store(
+        retention = self.retention if self.retention is not None else self.size * 2
+        return replace(
+            self.without_times().spec(key, value),
+            kind=StoreKind.WINDOW,
+            window_size_ms=self.size_ms,
+            window_advance_ms=None,
+            retention_ms=milliseconds(retention, f"retention of {self.name}"),
+        )
+
+    @property
+    def size_ms(self) -> int | None:
+        name = f"size of {self.name}"
+        return None if self.size is None else milliseconds(self.size, name, least=1)
+
+    def without_times(self) -> Store:
+        """What a windowed aggregation, which has times of its own, takes of it."""
+        return Store(
             self.name,
             self.key,
             self.value,
             rocksdb=self.rocksdb,
             partition_key=self.partition_key,
-        ).spec(key, value)
-        retention = self.retention if self.retention is not None else self.size * 2
-        return replace(
-            base,
-            kind=StoreKind.WINDOW,
-            window_size_ms=size_ms,
-            window_advance_ms=None,
-            retention_ms=milliseconds(retention, f"retention of {self.name}"),
         )
 
 
-def given_store(store: Any) -> Any:
-    """The store that is given as `store=`, a name or a Store. Raises TopologyError for others."""
+def given_store(store: Any, *, windows: bool = False) -> Any:
+    """The store that is given as `store=`, a name or a Store; of `windows` of one size it may be a
+    WindowStore. Raises TopologyError for others."""
     if isinstance(store, str):
         return Store(store)
+    if isinstance(store, WindowStore) and not windows:
+        raise TopologyError(
+            f"store {store.name!r} cannot be a WindowStore: this step has no windows of one size",
+            hint=f"write store={store.name!r} or Store({store.name!r}, ...); windows are made by"
+            " group_by_key().windowed_by(TumblingWindows(...))",
+        )
     if not isinstance(store, Store | WindowStore):
         raise TopologyError(
             f"store={store!r} is no store",
@@ -180,6 +208,33 @@ def given_stores(stores: Any) -> list[Any]:
                 " a table or an aggregation made the store",
             )
     return found
+
+
+def check_known(store: Store | WindowStore, known: StoreSpec) -> None:
+    """Raise TopologyError where `process` gives a store that is already there as another kind of
+    store, and for sessions."""
+    if known.kind is StoreKind.SESSION:
+        raise TopologyError(
+            f"store {store.name!r} holds sessions, which process() cannot read",
+            hint="process the table's changes instead: table.stream().process(...)",
+        )
+    if isinstance(store, WindowStore):
+        if known.kind is not StoreKind.WINDOW:
+            raise TopologyError(
+                f"store {store.name!r} has a value per key, so it is no WindowStore",
+                hint=f"write stores=[Store({store.name!r})]",
+            )
+        if store.key is None and store.value is None:
+            check_size(store, known.window_size_ms)
+
+
+def check_size(store: WindowStore, size_ms: int | None) -> None:
+    """Raise TopologyError for a size that is not that of the windows."""
+    if store.size_ms not in (None, size_ms):
+        raise TopologyError(
+            f"store {store.name!r} has size={store.size!r}, but its windows are of {size_ms} ms",
+            hint="leave size= out: it is that of the windows",
+        )
 
 
 def _serde(store: str, role: str, given: Any, known: Serde[Any] | None) -> Serde[Any]:

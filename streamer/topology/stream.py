@@ -26,7 +26,7 @@ from streamer.topology.graph import (
     Stateless,
 )
 from streamer.topology.serde import Bytes, Json, Serde, Utf8, serde_of
-from streamer.topology.stores import Store, StoreKind, StoreSpec, WindowStore, given_stores
+from streamer.topology.stores import Store, StoreSpec, WindowStore, check_known, given_stores
 
 if TYPE_CHECKING:
     from streamer.topology.grouped import GroupedStream
@@ -253,13 +253,10 @@ class Stream:
 
     def _process_store(self, store: Store | WindowStore) -> StoreSpec:
         known = self._graph.find_store(store.name)
-        if known is not None and known.kind is StoreKind.SESSION:
-            raise TopologyError(
-                f"store {store.name!r} holds sessions, which process() cannot read",
-                hint="process the table's changes instead: table.stream().process(...)",
-            )
-        if known is not None and store.key is None and store.value is None:
-            return known
+        if known is not None:
+            check_known(store, known)
+            if store.key is None and store.value is None:
+                return known
         return self._graph.share_store(store.spec(key=self._key))
 
     def _next(self, node: Node, *, key: Serde[Any] | None, value: Serde[Any] | None) -> Stream:
@@ -310,7 +307,7 @@ def _joined(
             "the stream's key was changed, so its records may not be where the table's are",
             hint='call .repartition("name") before the join',
         )
-    if table.spec.kind is not StoreKind.KEY_VALUE:
+    if table.spec.is_windowed:
         raise TopologyError(
             f"table {table.spec.name!r} has a value per key and window, so a record's key alone"
             " finds nothing in it",

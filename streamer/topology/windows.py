@@ -87,7 +87,4 @@ Windows = TumblingWindows | HoppingWindows | SessionWindows
 
 
 def _positive(duration: timedelta, name: str) -> int:
-    value = milliseconds(duration, name)
-    if value == 0:
-        raise TopologyError(f"{name} must be at least one millisecond, not {duration!r}")
-    return value
+    return milliseconds(duration, name, least=1)
