@@ -129,7 +129,11 @@ class GroupedStream:
             self._named = self._named or self._stream.repartition(self._name)
             return self._named
         if self._stream._key is None:
-            raise TopologyError(f"the key type of the stream before store {store!r} is not known")
+            raise TopologyError(
+                f"the key type of the stream before store {store!r} is not known",
+                hint="a merge of streams has one key type where theirs are alike: give it before,"
+                " as in select_key(function, key=str)",
+            )
         return self._stream
 
 

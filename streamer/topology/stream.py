@@ -27,6 +27,7 @@ from streamer.topology.graph import (
 )
 from streamer.topology.serde import Bytes, Json, Serde, Utf8, serde_of
 from streamer.topology.stores import Store, StoreSpec, WindowStore, check_known, given_stores
+from streamer.topology.windowed_serde import outgoing_key
 
 if TYPE_CHECKING:
     from streamer.topology.grouped import GroupedStream
@@ -160,7 +161,7 @@ class Stream:
     ) -> Stream:
         """Write to the application's topic `<application>-<name>-repartition` and read it back,
         so that records of one key meet in one task."""
-        key_serde = _explicit(key) or self._key or _untyped()
+        key_serde = outgoing_key(self._key, _explicit(key)) or _untyped()
         value_serde = _explicit(value) or self._value or _untyped()
         sink = Sink(
             number=self._graph.next_number(),
@@ -212,7 +213,7 @@ class Stream:
                 number=self._graph.next_number(),
                 parents=(self._node,),
                 topic=check_topic(topic),
-                key=_explicit(key) or self._key or _untyped(),
+                key=outgoing_key(self._key, _explicit(key)) or _untyped(),
                 value=_explicit(value) or self._value or _untyped(),
                 partition=partition,
             )

@@ -8,8 +8,9 @@ from typing import Any
 from streamer.topology.calls import check_call
 from streamer.topology.graph import Graph, Node, Stateless
 from streamer.topology.serde import Serde, serde_of
-from streamer.topology.stores import StoreKind, StoreSpec
+from streamer.topology.stores import StoreSpec
 from streamer.topology.stream import Stream, _result
+from streamer.topology.windowed_serde import WindowedKey
 
 __all__ = ["Table"]
 
@@ -76,9 +77,7 @@ class Table:
 
     @property
     def _key(self) -> Serde[Any]:
-        if self.spec.kind is not StoreKind.KEY_VALUE:
-            from streamer.topology.windowed_serde import WindowedKey
-
+        if self.spec.is_windowed:
             return WindowedKey(self.spec.key, self.spec)
         return self.spec.key
 

@@ -10,14 +10,16 @@ import struct
 from collections.abc import Mapping
 from typing import Any
 
+from streamer.errors import TopologyError
 from streamer.topology.serde import Serde
 from streamer.topology.stores import StoreKind, StoreSpec
 from streamer.topology.windows import Windowed
 
-__all__ = ["WindowedKey"]
+__all__ = ["WindowedKey", "outgoing_key"]
 
 _TIME = struct.Struct(">q")
 _TIMES = struct.Struct(">qq")
+_PLAIN = (str, bytes, int, float, bool)
 
 
 class WindowedKey:
@@ -50,3 +52,17 @@ class WindowedKey:
     def bind(self, topic: str, is_key: bool, settings: Mapping[str, str]) -> WindowedKey:
         bound = self.inner.bind(topic, is_key, settings)
         return self if bound is self.inner else WindowedKey(bound, self._spec)
+
+
+def outgoing_key(known: Serde[Any] | None, given: Serde[Any] | None) -> Serde[Any] | None:
+    """The serde of keys that are written: as given, else as known. Raises TopologyError for keys
+    of windows as text or numbers, which no result would have."""
+    kind = getattr(given, "type", None)
+    if isinstance(known, WindowedKey) and kind in _PLAIN:
+        name = kind.__name__
+        raise TopologyError(
+            f"the keys of windowed results are Windowed(key, start_ms, end_ms), not {name}",
+            hint="leave key= out, which writes the key's bytes and the window; or write the key"
+            f" alone: .stream().select_key(lambda windowed, _value: windowed.key, key={name})",
+        )
+    return given or known
