@@ -13,7 +13,6 @@ from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
-from streamer.changelog.format import Positions
 from streamer.closable import Closable
 from streamer.config import Config
 from streamer.engine.sendable import check_headers, check_time
@@ -127,6 +126,7 @@ class TopologyTestDriver(Closable):
         headers: Headers | None = None,
         partition: int | None = None,
     ) -> None:
+        _check_open(self._folder)
         serdes = self._topics.source(topic)
         timestamp_ms = self.now_ms if at is None else milliseconds_of(at)
         check_time("send(at=...)", timestamp_ms)
@@ -152,12 +152,13 @@ class TopologyTestDriver(Closable):
 
     def store(self, name: str) -> StoreView:
         """The committed values of a store, over all tasks."""
+        _check_open(self._folder)
         topology = self._stage.topology
         number = topology.subtopology_of_store(name).number
         spec = next(spec for spec in topology.stores if spec.name == name)
         serdes = self._topics.of_store(spec)
         parts = [
-            Part(active.database, Positions.decode(active.database.metadata()).stream_time_ms)
+            Part.of(active, spec)
             for task, active in self._life.tasks.items()
             if task.subtopology == number
         ]
@@ -252,9 +253,9 @@ class TopologyTestDriver(Closable):
 
     def _guarded(self, act: Any) -> int:
         """Act, and come to life again where the seed says that the process dies of it."""
+        _check_open(self._folder)
         try:
-            done: int = act()
-            return done
+            return int(act())
         except Killed as killed:
             self._life = self._reborn(lose_disk=killed.loses_disk)
             return 1
@@ -273,6 +274,7 @@ class TopologyTestDriver(Closable):
         return Life(self._stage, Path(self._folder.name) / f"life-{self._lives}")
 
     def _reborn(self, *, lose_disk: bool) -> Life:
+        _check_open(self._folder)
         old = self._life
         if not lose_disk:
             old.copy_files(Path(self._folder.name) / f"life-{self._lives + 1}")
@@ -283,6 +285,14 @@ class TopologyTestDriver(Closable):
         """Close the databases and remove them. Idempotent."""
         self._life.close()
         self._folder.cleanup()
+
+
+def _check_open(folder: tempfile.TemporaryDirectory[str]) -> None:
+    if not Path(folder.name).exists():
+        raise StreamerError(
+            "the driver is closed, so nothing is processed any more",
+            hint="send records, and look at stores, inside of its `with` block",
+        )
 
 
 def _encoded(serde: Serde[Any], item: Any, what: str) -> bytes | None:

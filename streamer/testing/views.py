@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from streamer.errors import TopologyError
-from streamer.store.expiry import is_past_ttl
+from streamer.store.expiry import Expiry, is_past_ttl
 from streamer.store.keys import (
     payload,
     session_key,
@@ -17,6 +17,7 @@ from streamer.store.keys import (
     window_parts,
 )
 from streamer.store.rocks import TaskDatabase
+from streamer.task.active import ActiveTask
 from streamer.testing.moments import Moment, milliseconds_of
 from streamer.topology.serde import Serde
 from streamer.topology.stores import StoreKind, StoreSpec
@@ -27,10 +28,19 @@ __all__ = ["Part", "StoreView", "shown_key"]
 
 @dataclass(frozen=True, slots=True)
 class Part:
-    """One task's share of a store, and the stream time of its last commit."""
+    """One task's share of a store, the stream time of its last commit, and before which time the
+    store's windows and sessions are past their retention."""
 
     database: TaskDatabase
     stream_time_ms: int
+    expired_before_ms: int
+
+    @classmethod
+    def of(cls, active: ActiveTask, spec: StoreSpec) -> Part:
+        """By what queries over HTTP go by: a database that was restored has yet to be told."""
+        now_ms = active.committed_time_ms
+        own_ms = active.committed_times.get(spec.name, now_ms)
+        return cls(active.database, now_ms, Expiry(spec, active.database).bound_ms(own_ms))
 
 
 def shown_key(spec: StoreSpec, key: Serde[Any], stored_key: bytes) -> Any:
@@ -64,7 +74,7 @@ class StoreView(Mapping[Any, Any]):
         stored_key = self._stored_key(key)
         for part in self._parts:
             row = part.database.get(self._spec.name, stored_key)
-            if row is not None and not self._is_past(row, part):
+            if row is not None and not self._is_past(stored_key, row, part):
                 return self._value.decode(payload(row))
         raise KeyError(key)
 
@@ -102,7 +112,7 @@ class StoreView(Mapping[Any, Any]):
         stored_key = self._stored_key(key)
         for part in self._parts:
             row = part.database.get(self._spec.name, stored_key)
-            if row is not None:
+            if row is not None and not self._is_past(stored_key, row, part):
                 return timestamp(row)
         raise KeyError(key)
 
@@ -126,13 +136,21 @@ class StoreView(Mapping[Any, Any]):
             (stored_key, row)
             for part in self._parts
             for stored_key, row in part.database.scan(self._spec.name, start, end)
-            if not self._is_past(row, part)
+            if not self._is_past(stored_key, row, part)
         ]
         for stored_key, row in sorted(found):
             yield shown_key(self._spec, self._key, stored_key), self._value.decode(payload(row))
 
-    def _is_past(self, row: bytes, part: Part) -> bool:
-        return is_past_ttl(self._spec, timestamp(row), part.stream_time_ms)
+    def _is_past(self, stored_key: bytes, row: bytes, part: Part) -> bool:
+        match self._spec.kind:
+            case StoreKind.KEY_VALUE:
+                return is_past_ttl(self._spec, timestamp(row), part.stream_time_ms)
+            case StoreKind.WINDOW:
+                start_ms, _key = window_parts(stored_key)
+                return start_ms < part.expired_before_ms
+            case StoreKind.SESSION:
+                _key, _start_ms, end_ms = session_parts(stored_key)
+                return end_ms < part.expired_before_ms
 
     def _require(self, kind: StoreKind, method: str) -> None:
         if self._spec.kind is not kind:

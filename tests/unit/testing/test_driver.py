@@ -314,6 +314,27 @@ def test_nothing_is_left_behind() -> None:
     assert not folder.exists()
 
 
+CALLS: dict[str, Any] = {
+    "send": lambda driver: driver.send("sales", "ann", Sale("x", 1)),
+    "send_many": lambda driver: driver.send_many("sales", [("ann", Sale("x", 1))]),
+    "commit": lambda driver: driver.commit(),
+    "process": lambda driver: driver.process(),
+    "advance": lambda driver: driver.advance(minutes=1),
+    "crash": lambda driver: driver.crash(),
+    "repartition": lambda driver: driver.repartition(1),
+    "store": lambda driver: driver.store("by-customer"),
+}
+
+
+@pytest.mark.parametrize("name", CALLS)
+def test_a_driver_that_was_closed_says_so(name: str) -> None:
+    with TopologyTestDriver(sales()) as driver:
+        driver.send("sales", "ann", Sale("x", 1))
+    with pytest.raises(StreamerError, match="the driver is closed"):
+        CALLS[name](driver)
+    assert driver.read("totals") == [("ann", 1)]
+
+
 def test_several_drivers_may_be_open_at_once() -> None:
     app = sales()
     with TopologyTestDriver(app) as one, TopologyTestDriver(app) as other:

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from streamer import App, Store
+from streamer import App, SessionWindows, Store, TumblingWindows
 from streamer.testing import TopologyTestDriver
 
 TTL = timedelta(seconds=10)
@@ -121,3 +121,35 @@ def test_a_process_step_may_delete_in_the_store_of_an_aggregation(commits: bool)
         driver.commit()
         assert driver.store("sums")["k"] == 11
         assert driver.failures == {}
+
+
+@pytest.mark.parametrize("lose_disk", [True, False])
+def test_a_row_past_its_ttl_is_not_back_after_a_crash(lose_disk: bool) -> None:
+    app = App("expired")
+    grouped = app.stream("in", key=str, value=int).group_by_key()
+    # Rows of a ttl are removed a part of it late.
+    grouped.count(store=Store("rows", ttl=timedelta(seconds=30)))
+    with TopologyTestDriver(app, auto_commit=False) as driver:
+        for key, second in (("old", 0), ("new", 30)):
+            driver.send("in", key, 1, at=START.format(second))
+            driver.commit()
+        assert dict(driver.store("rows")) == {"new": 1}
+        driver.crash(lose_disk=lose_disk)
+        assert dict(driver.store("rows")) == {"new": 1}
+        with pytest.raises(KeyError):
+            driver.store("rows").timestamp_ms("old")
+
+
+@pytest.mark.parametrize("windows", [TumblingWindows(TTL), SessionWindows(TTL)])
+def test_windows_past_their_retention_are_not_there(windows: Any) -> None:
+    app = App("retained")
+    app.stream("in", key=str, value=int).group_by_key().windowed_by(windows).count(store="w")
+    with TopologyTestDriver(app) as driver:
+        # More than one commit removes.
+        driver.send_many("in", [(f"k{number}", 1, START.format(0)) for number in range(1_100)])
+        [*_others, old] = driver.store("w")
+        driver.send("in", "new", 1, at=START.format(59))
+        view = driver.store("w")
+        assert [(key.key, count) for key, count in view.items()] == [("new", 1)]
+        assert old not in view
+        assert len(view) == 1
