@@ -16,6 +16,7 @@ from streamer.config.bootstrap import BootstrapSettings
 from streamer.config.cluster import ClusterSettings
 from streamer.config.repositories import check_repository
 from streamer.config.snapshots import SnapshotSettings
+from streamer.config.topics import check_topics
 from streamer.config.trim import TrimSettings
 from streamer.config.values import Setting, ms, parse, setting
 from streamer.errors import ConfigError
@@ -225,6 +226,7 @@ class Config(ClusterSettings, SnapshotSettings, BootstrapSettings, TrimSettings)
             object.__setattr__(self, declared.name, value)
         _check_names(self)
         _check_times(self)
+        check_topics(self.internal_topics, self.source)
         check_repository(self, self.source("snapshot_repository"))
 
     def source(self, name: str) -> str:
