@@ -9,7 +9,7 @@ from streamer.errors import TopologyError
 from streamer.ids import check_application_id, check_topic
 from streamer.topology.declared import Declared, name_of
 from streamer.topology.graph import Graph, Source, TableUpdate, Topology
-from streamer.topology.loops import check_loops
+from streamer.topology.loops import check_loops, check_own_topics
 from streamer.topology.serde import Bytes, serde_of
 from streamer.topology.stores import Store, WindowStore, given_store
 from streamer.topology.stream import Stream
@@ -106,10 +106,12 @@ class App:
         return decorate
 
     def topology(self) -> Topology:
-        """The topology described so far. Raises TopologyError when it reads nothing, or what
-        it writes without an end."""
+        """The topology described so far. Raises TopologyError when it reads nothing, what it
+        writes without an end, or a changelog of its own."""
         check_loops(self._graph.nodes)
-        return self._graph.build()
+        topology = self._graph.build()
+        check_own_topics(topology, self._graph.nodes)
+        return topology
 
     def _source(
         self,

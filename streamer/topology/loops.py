@@ -1,7 +1,8 @@
 """Refuses a stream that is written to the topic it is read from: each record would make another.
 
 A loop whose records may be dropped on the way, by a filter, a branch, an inner join or user code,
-as where records are tried again, is the user's own business.
+as where records are tried again, is the user's own business. So is not a changelog of the
+application as a topic of its own: its records are rows of a store, and trimmed as such.
 """
 
 from __future__ import annotations
@@ -9,9 +10,19 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from streamer.errors import TopologyError
-from streamer.topology.graph import Aggregate, Join, Merge, Node, Sink, Source, Stateless
+from streamer.ids import is_changelog_of
+from streamer.topology.graph import (
+    Aggregate,
+    Join,
+    Merge,
+    Node,
+    Sink,
+    Source,
+    Stateless,
+    Topology,
+)
 
-__all__ = ["check_loops"]
+__all__ = ["check_loops", "check_own_topics"]
 
 _MAY_DROP = ("filter", "flat_map", "flat_map_values", "table_view")
 
@@ -26,6 +37,22 @@ def check_loops(nodes: Sequence[Node]) -> None:
                         f"topic {sink.topic!r} is written with every record that is read from it:"
                         " a loop without an end",
                         hint="write to another topic, or filter what goes back",
+                    )
+
+
+def check_own_topics(topology: Topology, nodes: Sequence[Node]) -> None:
+    """Raise TopologyError for a step that reads or writes a changelog of the application."""
+    for node in nodes:
+        if not isinstance(node, Source | Sink) or node.is_internal:
+            continue
+        for topic in node.topics if isinstance(node, Source) else (node.topic,):
+            for spec in topology.stores:
+                if is_changelog_of(topic, topology.application_id, spec.name):
+                    raise TopologyError(
+                        f"topic {topic!r} is the changelog of this application's store"
+                        f" {spec.name!r}, and none of its streams'",
+                        hint="its changes are those of the table, table.stream(); to have them in"
+                        " a topic write them to one of your own: table.to(topic)",
                     )
 
 

@@ -224,6 +224,33 @@ def test_a_loop_that_may_end_is_taken(name: str) -> None:
     assert app.topology().subtopologies
 
 
+CHANGELOG = "a-n-changelog"
+READING_CHANGELOGS: dict[str, Callable[[App], Any]] = {
+    "read": lambda app: _stream(app, CHANGELOG).filter(lambda k, v: True),
+    "read among others": lambda app: app.stream(["x", CHANGELOG], key=str).peek(print),
+    "of a later layout": lambda app: _stream(app, f"{CHANGELOG}.layout-2"),
+    "as a table": lambda app: app.table(CHANGELOG, key=str, store="t"),
+    "written": lambda app: _stream(app, "x").to(CHANGELOG),
+}
+
+
+@pytest.mark.parametrize("name", READING_CHANGELOGS)
+def test_the_own_changelog_is_no_topic_of_a_stream(name: str) -> None:
+    app = App("a")
+    _stream(app).group_by_key().count(store="n")
+    READING_CHANGELOGS[name](app)
+    with pytest.raises(TopologyError, match=r"is the changelog of this .* store 'n'") as caught:
+        app.topology()
+    assert "table.stream()" in caught.value.hint
+
+
+def test_the_changelog_of_another_application_may_be_read() -> None:
+    app = App("b")
+    _stream(app).group_by_key().count(store="n")
+    _stream(app, CHANGELOG).to("copy")
+    app.topology()
+
+
 def test_a_retention_that_is_too_short_is_said(caplog: pytest.LogCaptureFixture) -> None:
     def retained(retention: timedelta | None) -> list[str]:
         caplog.clear()
