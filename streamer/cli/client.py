@@ -27,13 +27,21 @@ class NoAnswerError(StreamerError):
 
 def address_of(url: str) -> str:
     """host:port of `http://host:port`, which may also be written without http://."""
-    parts = urlsplit(url if "//" in url else f"//{url}")
-    if parts.scheme not in ("", "http") or not parts.hostname or parts.path not in ("", "/"):
-        raise ConfigError(
-            f"--url {url}: this is not the address of a worker",
-            hint="write http://host:port, which the worker logs when it starts",
-        )
+    try:
+        parts = urlsplit(url if "//" in url else f"//{url}")
+        is_address = parts.port != 0 and bool(parts.hostname) and parts.path in ("", "/")
+    except ValueError:  # the port, or the brackets of an IPv6 address
+        raise _no_address(url) from None
+    if parts.scheme not in ("", "http") or not is_address:
+        raise _no_address(url)
     return parts.netloc
+
+
+def _no_address(url: str) -> ConfigError:
+    return ConfigError(
+        f"--url {url}: this is not the address of a worker",
+        hint="write http://host:port, which the worker logs when it starts",
+    )
 
 
 def path(*parts: str | bytes) -> str:
@@ -55,7 +63,7 @@ def ask(address: str, target: str, parameters: Mapping[str, Any] | None = None) 
         connection.request("GET", f"{target}?{query}" if query else target)
         response = connection.getresponse()
         body = response.read()
-    except (OSError, http.client.HTTPException) as error:
+    except (OSError, UnicodeError, http.client.HTTPException) as error:
         raise NoAnswerError(
             f"worker {address} does not answer: {str(error) or type(error).__name__}",
             hint="`streamer show workers` tells which workers live, and their addresses",

@@ -236,6 +236,8 @@ def _default(setting: Setting) -> str:
 
 
 def _size(size_bytes: int) -> str:
+    if size_bytes < 2**10:
+        return "1 byte" if size_bytes == 1 else f"{size_bytes} bytes"
     mib = size_bytes / 2**20
     return f"{mib / 1024:g} GiB" if mib >= 1024 else f"{mib:g} MiB"
 

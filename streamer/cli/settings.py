@@ -43,8 +43,14 @@ def _execute(arguments: argparse.Namespace) -> int:
     if arguments.json:
         print_json(rows)
     else:
-        print_table(rows, ("setting", "value", "origin"))
+        print_table([_written(row) for row in rows], ("setting", "value", "origin"))
     return 0
+
+
+def _written(row: dict[str, Any]) -> dict[str, Any]:
+    """With numbers as one writes them in a setting: a port is no amount."""
+    value = row["value"]
+    return row | {"value": str(value)} if type(value) is int else row
 
 
 def _rows(found: Any) -> list[dict[str, Any]]:

@@ -61,10 +61,17 @@ class Queries:
         view = self._view(request)
         times = () if view.is_key_value else ("from", "to", *_PAGING)
         request.expect((*_FORM, "local", "max_lag", *times))
+        is_local = request.flag("local")
         key = view.key_bytes(request.parts[2], _form(request).key_encoding)
-        return self._patiently(request, view, lambda places: self._one(request, view, key, places))
 
-    def _one(self, request: Request, view: StoreView, key: bytes, places: Places) -> Answer:
+        def ask(places: Places) -> Answer:
+            return self._one(request, view, key, places, is_local=is_local)
+
+        return self._patiently(request, view, ask)
+
+    def _one(
+        self, request: Request, view: StoreView, key: bytes, places: Places, *, is_local: bool
+    ) -> Answer:
         (task,) = places.tasks_of([key])
         refusal: Answer | None = None
         here = places.here(task)
@@ -73,7 +80,7 @@ class Queries:
                 return self._read(request, view, key, here)
             except StreamerError as error:
                 refusal = refused(error)
-        others = places.others(task, is_local=request.flag("local"))
+        others = places.others(task, is_local=is_local)
         for number, place in enumerate(others, 1):
             if place.here is not None:
                 try:

@@ -64,10 +64,19 @@ def test_an_address_is_taken_with_or_without_its_scheme(url: str) -> None:
     assert address_of(url) == "host:80"
 
 
-@pytest.mark.parametrize("url", ["https://host:80", "http://host/stores", "", "ftp://x"])
+WRONG = ("http://foo:bar", "http://[::1", "foo:99999", "foo:0", "http://::1]:80")
+
+
+@pytest.mark.parametrize("url", [*("https://host:80", "http://host/stores", "", "ftp://x"), *WRONG])
 def test_what_is_no_address_is_refused(url: str) -> None:
-    with pytest.raises(ConfigError):
+    with pytest.raises(ConfigError) as caught:
         address_of(url)
+    assert caught.value.message == f"--url {url}: this is not the address of a worker"
+
+
+def test_a_name_that_no_host_can_have_does_not_answer() -> None:
+    with pytest.raises(NoAnswerError, match=r"worker a\.\.b:80 does not answer"):
+        ask("a..b:80", "/")
 
 
 @pytest.mark.parametrize(
@@ -78,6 +87,8 @@ def test_what_is_no_address_is_refused(url: str) -> None:
         (["query", "totals", "ann"], "it is not known which application to ask"),
         (["show", "tasks"], "it is not known which application to ask"),
         (["query", "totals", "ann", "--url", "https://x"], "not the address of a worker"),
+        (["query", "totals", "ann", "--url", "http://foo:bar"], "--url http://foo:bar: this is"),
+        (["query", "totals", "ann", "--url", "http://[::1"], "--url http://[::1: this is not"),
     ],
 )
 def test_what_cannot_be_asked_ends_with_2(

@@ -44,11 +44,12 @@ def test_settings_show_value_and_origin_and_hide_secrets(
 
 
 def test_settings_as_a_table_with_defaults(capsys: pytest.CaptureFixture[str]) -> None:
-    assert main(["settings", "main_module:app", "--all"]) == 0
+    assert main(["settings", "main_module:app", "--all", "--set", "http_port=8080"]) == 0
     lines = [line.split() for line in capsys.readouterr().out.splitlines()]
     assert lines[0] == ["setting", "value", "origin"]
     assert ["poll_ms", "50", "App(...)"] in lines
-    assert ["max_poll_records", "1,000", "default"] in lines
+    assert ["max_poll_records", "1000", "default"] in lines
+    assert [line[:2] for line in lines if line[0] == "http_port"] == [["http_port", "8080"]]
     assert ["zone", "-", "default"] in lines
 
 

@@ -145,6 +145,7 @@ def test_binary_keys(start: Start, text: str, query: str, shown: str) -> None:
         (str, "a?key_encoding=rot13", "key_encoding='rot13' is not possible"),
         (str, "a?key_encodin=hex", "unknown parameter 'key_encodin'"),
         (str, "a?local=1&local=1", "parameter 'local' is given twice"),
+        (str, "k?local=yes", "local='yes' is not possible"),
         (str, "a?from=1", "unknown parameter 'from'"),
         (Place, '{"shop":1}', "is not a key of store 'totals', which are json:Place"),
     ],
