@@ -12,7 +12,7 @@ from typing import Any, Literal
 
 from streamer.engine.batch import Batch, store_results
 from streamer.engine.fields import FieldError, Fields
-from streamer.engine.fold import Cells, Collect, Loop, careful, isolated
+from streamer.engine.fold import Cells, Collect, Loop, Told, careful, isolated
 from streamer.engine.node import Operator
 from streamer.engine.policy import Policy
 from streamer.engine.sharing import encoder
@@ -23,7 +23,7 @@ from streamer.store.expiry import is_past_ttl
 from streamer.store.keys import key_decoder
 from streamer.topology.graph import Emit
 
-__all__ = ["AggregateOperator", "Drop"]
+__all__ = ["AggregateOperator", "Drop", "without_nulls"]
 
 Drop = Callable[[str, int], None]
 
@@ -65,85 +65,61 @@ class AggregateOperator(Operator):
         state.on_unencodable = self._again
         self._needs_care = needs_care
         self._fields = fields
-        # Where a row may be too old, its time must be right behind an aggregate of None.
-        tells_absence = fields is None and state.spec.ttl_ms is not None
-        self._collected = encode if emit == "every" else _no_bytes if tells_absence else None
         self._has_all_checks = False
 
     def run(self, batch: Batch) -> None:
-        batch = self._without_nulls(batch)
+        batch = without_nulls(batch, self._drop)
         if len(batch):
             assert batch.raw_keys is not None
             self.fold(batch, batch.raw_keys)
 
-    def _without_nulls(self, batch: Batch) -> Batch:
-        """Records without a key or value are not folded: dropped and counted, as in Kafka
-        Streams."""
-        assert batch.raw_keys is not None
-        if batch.is_whole or (None not in batch.raw_keys and None not in batch.values):
-            return batch
-        kept = [
-            row
-            for row, key in enumerate(batch.raw_keys)
-            if key is not None and batch.values[row] is not None
-        ]
-        without_key = sum(key is None for key in batch.raw_keys)
-        self._drop("null_key", without_key)
-        self._drop("null_value", len(batch) - len(kept) - without_key)
-        return batch.take(kept)
-
     def fold(self, batch: Batch, row_keys: Sequence[bytes]) -> None:
         """Fold rows into the cells of these row keys."""
-        newest = self._newest_times(batch, row_keys)
+        newest = _newest_times(batch, row_keys)
         try:
-            self.state.load(newest, decode_key=self._checked_key)
+            absent = self.state.load(newest, decode_key=self._checked_key)
         except UnreadableKeysError as unreadable:
             left = self.refuse_keys(batch, row_keys, unreadable.errors)
             if left:
                 self.fold(batch.take(left), [row_keys[row] for row in left])
             return
-        if self.state.spec.ttl_ms is not None and self._may_expire(batch, row_keys):
+        if self.state.spec.ttl_ms is not None and _may_expire(self.state, batch, row_keys):
             for row, row_key in enumerate(row_keys):
                 _expire(self.state, row_key, batch.source.stream_times[batch.index[row]])
-                self._fold(batch.take([row]), [row_key], {row_key: batch.timestamps[row]})
+                newest = {row_key: batch.timestamps[row]}
+                self._fold(batch.take([row]), [row_key], newest, absent=0)
             return
-        self._fold(batch, row_keys, newest)
+        self._fold(batch, row_keys, newest, absent=absent)
 
-    def _newest_times(self, batch: Batch, row_keys: Sequence[bytes]) -> dict[bytes, int]:
-        # The source's stream times are its own timestamps where those are in order.
-        is_in_order = batch.timestamps is batch.source.stream_times
-        return newest_times(row_keys, batch.timestamps, is_in_order=is_in_order)
-
-    def _may_expire(self, batch: Batch, row_keys: Sequence[bytes]) -> bool:
-        state = self.state
-        end = batch.source.stream_times[batch.index[-1]]
-        oldest = min(
-            (state.timestamp_of(key) for key in set(row_keys) if state.values[key] is not None),
-            default=end,
-        )
-        return is_past_ttl(state.spec, min(oldest, min(batch.timestamps)), end)
-
-    def _fold(self, batch: Batch, row_keys: Sequence[bytes], newest: dict[bytes, int]) -> None:
-        keys: Sequence[Any] = batch.keys if self._needs_keys else row_keys
+    def _fold(
+        self, batch: Batch, row_keys: Sequence[bytes], newest: dict[bytes, int], *, absent: int
+    ) -> None:
+        """Fold rows whose cells are there; so many of the keys were just found to be absent."""
         payloads: list[bytes | None] = []
+        left: list[int] = []
         is_passed_on = self.emit == "every"
-        collect = None if self._collected is None else (self._collected, payloads.append)
-        failed = self._fold_rows(batch, row_keys, keys=keys, payloads=payloads, collect=collect)
+        collect = (self._encode, payloads.append) if is_passed_on else None
+        failed = self._fold_rows(batch, row_keys, collect, payloads=payloads, left=left)
+        # Where more began than were absent, some were removed and came back.
+        is_each = len(left) != absent if self._fields is None else self.state.has_removed
+        kept: Sequence[int] = range(len(batch))
+        begun = {len(batch) - 1 - behind for behind in left} if is_each or failed else set()
         if failed:
-            kept = [row for row in range(len(batch)) if row not in failed]
+            is_each = True
+            kept = [row for row in kept if row not in failed]
             batch = batch.take(kept)
             row_keys = [row_keys[row] for row in kept]
-            newest = self._newest_times(batch, row_keys)
+            newest = _newest_times(batch, row_keys)
         if not len(batch):
             return
         if self.owns == "batch":
             cells = self.state.values
             cells.update({key: self.own(cells[key]) for key in newest})
-        if self.state.has_removed or None in payloads:
-            told = payloads or [b""] * len(row_keys)  # nothing is told of rows that are present
-            times = _stamp_each(self.state, row_keys, batch.timestamps, payloads=told)
+        if is_each:
+            begins = [row in begun for row in kept]
+            times = _stamp_each(self.state, row_keys, batch.timestamps, begins)
         else:
-            times = self._result_times(batch, row_keys) if is_passed_on else batch.timestamps
+            times = _result_times(self.state, batch, row_keys) if is_passed_on else batch.timestamps
             self.state.touch(newest, *_bounds(batch))
         if is_passed_on:
             self._forward_each(batch, row_keys, payloads, timestamps=times)
@@ -152,33 +128,37 @@ class AggregateOperator(Operator):
         self,
         batch: Batch,
         row_keys: Sequence[bytes],
-        *,
-        keys: Sequence[Any],
-        payloads: list[bytes | None],
         collect: Collect | None,
+        *,
+        payloads: list[bytes | None],
+        left: list[int],
     ) -> set[int]:
-        """Run the loop over all rows, and again behind each record that failed and is skipped."""
+        """Run the loop over all rows, and again behind each record that failed and is skipped.
+        `left` gets how many rows were left where an aggregate began."""
         cells: Cells = self.state.values
         failed: set[int] = set()
         start = 0
         values = batch.values
+        keys: Sequence[Any] = batch.keys if self._needs_keys else row_keys
         loop = self._loop_now()
         while True:
+            names = iter(row_keys[start:] if start else row_keys)
             rows = (
-                zip(row_keys[start:], keys[start:], values[start:], strict=True)
+                zip(names, keys[start:], values[start:], strict=True)
                 if start
-                else (zip(row_keys, keys, values, strict=True))
+                else zip(names, keys, values, strict=True)
             )
+            # What is left in the iterator tells which record the loop is at.
+            rows_left: Callable[[], int] = names.__length_hint__  # type: ignore[attr-defined]
             try:
-                loop(cells, rows, collect)
+                loop(cells, rows, Told(left.append, rows_left, collect))
                 return failed
             except RAISED_BY_USERS as error:
                 if self._needs_care:
                     self.policy.take_care(error)
                 elif not isinstance(error, FieldError):
                     self._again(error)
-                # What is left in the iterator tells which record the loop was at.
-                row = len(values) - 1 - sum(1 for _ in rows)
+                row = len(values) - 1 - rows_left()
                 del payloads[row - len(failed) :]
                 self.policy.failed(batch, row, error=error, node=self.name)
                 start = self._behind(batch, row)
@@ -221,25 +201,6 @@ class AggregateOperator(Operator):
             )
         )
 
-    def _result_times(self, batch: Batch, row_keys: Sequence[bytes]) -> Sequence[int]:
-        """A result's time is the latest of its records' (as in Kafka Streams). To be called before
-        the rows are touched: then the state knows the time before this batch."""
-        source_times = batch.source.stream_times
-        timestamps = batch.timestamps
-        if timestamps is source_times or all(
-            map(eq, timestamps, map(source_times.__getitem__, batch.index))
-        ):
-            return timestamps
-        latest: dict[bytes, int] = {}
-        times = []
-        for key, stamp in zip(row_keys, timestamps, strict=True):
-            known = latest.get(key)
-            if known is None:
-                known = self.state.timestamp_of(key)
-            latest[key] = known if known > stamp else stamp
-            times.append(latest[key])
-        return times
-
     def result_keys(self, row_keys: Sequence[bytes]) -> Sequence[bytes]:
         """The result's key bytes for each row key."""
         return row_keys
@@ -280,6 +241,38 @@ class AggregateOperator(Operator):
         self.state.abort()
 
 
+def without_nulls(batch: Batch, drop: Drop) -> Batch:
+    """Records without a key or value are not folded: dropped and counted, as in Kafka
+    Streams."""
+    assert batch.raw_keys is not None
+    if batch.is_whole or (None not in batch.raw_keys and None not in batch.values):
+        return batch
+    kept = [
+        row
+        for row, key in enumerate(batch.raw_keys)
+        if key is not None and batch.values[row] is not None
+    ]
+    without_key = sum(key is None for key in batch.raw_keys)
+    drop("null_key", without_key)
+    drop("null_value", len(batch) - len(kept) - without_key)
+    return batch.take(kept)
+
+
+def _newest_times(batch: Batch, row_keys: Sequence[bytes]) -> dict[bytes, int]:
+    # The source's stream times are its own timestamps where those are in order.
+    is_in_order = batch.timestamps is batch.source.stream_times
+    return newest_times(row_keys, batch.timestamps, is_in_order=is_in_order)
+
+
+def _may_expire(state: KeyValueState, batch: Batch, row_keys: Sequence[bytes]) -> bool:
+    end = batch.source.stream_times[batch.index[-1]]
+    oldest = min(
+        (state.timestamp_of(key) for key in set(row_keys) if state.values[key] is not None),
+        default=end,
+    )
+    return is_past_ttl(state.spec, min(oldest, min(batch.timestamps)), end)
+
+
 def _expire(state: KeyValueState, row_key: bytes, stream_time_ms: int) -> None:
     if state.get(row_key) is None:
         return
@@ -295,21 +288,35 @@ def _bounds(batch: Batch) -> tuple[int, int]:
     return min(times), max(times)
 
 
+def _result_times(state: KeyValueState, batch: Batch, row_keys: Sequence[bytes]) -> Sequence[int]:
+    """A result's time is the latest of its records' (as in Kafka Streams). To be called before
+    the rows are touched: then the state knows the time before this batch."""
+    source_times = batch.source.stream_times
+    timestamps = batch.timestamps
+    if timestamps is source_times or all(
+        map(eq, timestamps, map(source_times.__getitem__, batch.index))
+    ):
+        return timestamps
+    latest: dict[bytes, int] = {}
+    times = []
+    for key, stamp in zip(row_keys, timestamps, strict=True):
+        known = latest.get(key)
+        if known is None:
+            known = state.timestamp_of(key)
+        latest[key] = known if known > stamp else stamp
+        times.append(latest[key])
+    return times
+
+
 def _stamp_each(
     state: KeyValueState,
     row_keys: Sequence[bytes],
     timestamps: Sequence[int],
-    *,
-    payloads: Sequence[bytes | None],
+    begins: Sequence[bool],
 ) -> Sequence[int]:
-    """Notes changes one by one, since some remove their row; returns the results' times."""
+    """Notes changes one by one, since some begin anew; returns the results' times."""
     times = []
-    for key, stamp, payload in zip(row_keys, timestamps, payloads, strict=True):
-        latest = max(stamp, state.timestamp_of(key))
-        state.stamp(key, stamp, is_absent=payload is None)
-        times.append(latest if payload is None else state.timestamp_of(key))
+    for key, stamp, is_begun in zip(row_keys, timestamps, begins, strict=True):
+        state.stamp(key, stamp, begins=is_begun)
+        times.append(state.timestamp_of(key))
     return times
-
-
-def _no_bytes(_value: Any) -> bytes:
-    return b""

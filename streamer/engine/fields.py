@@ -77,8 +77,9 @@ class Fields:
             setattr(before, name, after)
         return before
 
-    def loop(self, cells: MutableMapping[bytes, Any], rows: Any, collect: Any) -> None:
+    def loop(self, cells: MutableMapping[bytes, Any], rows: Any, told: Any) -> None:
         """As the generated loop, with every check for every row."""
+        collect = told.collect
         for row_key, _key, value in rows:
             after = self.fold(cells, row_key, value)
             if collect is not None:

@@ -10,21 +10,43 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, MutableMapping
 from keyword import iskeyword
-from typing import Any
+from typing import Any, NamedTuple
 
 from streamer.engine.fields import Fields
 from streamer.errors import RAISED_BY_USERS
 from streamer.topology.aggregates import BuiltIn, Count, First, Fold, Last, Max, Min, Reduce, Sum
 
-__all__ = ["Cells", "Collect", "Loop", "Rows", "careful", "fold_loop", "isolated", "needs_keys"]
+__all__ = [
+    "Cells",
+    "Collect",
+    "Loop",
+    "Rows",
+    "Told",
+    "careful",
+    "fold_loop",
+    "isolated",
+    "needs_keys",
+]
 
 Cells = MutableMapping[bytes, Any]
 Rows = Iterable[tuple[bytes, Any, Any]]
 # (encode, append): each new aggregate is encoded at once, since the next record may change the same
 # object in place. Two functions and not one of both: a call per record is what this saves.
 Collect = tuple[Callable[[Any], bytes], Callable[[bytes | None], None]]
-# (cells, rows of (row key, key, value), how to collect each new aggregate or None)
-Loop = Callable[[Cells, Rows, Collect | None], None]
+
+
+class Told(NamedTuple):
+    """Whom a loop tells: each new aggregate is collected, and where one begins, `left()` is noted,
+    the count of rows behind it. Nothing is asked for rows that find an aggregate; built-in ones
+    are never None once they began, so they note nothing."""
+
+    note: Callable[[int], None]
+    left: Callable[[], int]
+    collect: Collect | None = None
+
+
+# (cells, rows of (row key, key, value), whom to tell)
+Loop = Callable[[Cells, Rows, Told], None]
 
 
 def needs_keys(aggregate: Fold | Reduce | Mapping[str, BuiltIn]) -> bool:
@@ -53,16 +75,23 @@ def fold_loop(
 
 
 def _function_loop(initial: Callable[[], Any], step: Callable[[Any, Any, Any], Any]) -> Loop:
-    def loop(cells: Cells, rows: Rows, collect: Collect | None) -> None:
+    def loop(cells: Cells, rows: Rows, told: Told) -> None:
+        note, left, collect = told
         if collect is None:
             for row_key, key, value in rows:
                 before = cells[row_key]
-                cells[row_key] = step(key, value, initial() if before is None else before)
+                if before is None:
+                    note(left())
+                    before = initial()
+                cells[row_key] = step(key, value, before)
             return
         encode, append = collect
         for row_key, key, value in rows:
             before = cells[row_key]
-            after = step(key, value, initial() if before is None else before)
+            if before is None:
+                note(left())
+                before = initial()
+            after = step(key, value, before)
             append(None if after is None else encode(after))
             cells[row_key] = after
 
@@ -73,12 +102,12 @@ def careful(loop: Loop, encode: Callable[[Any], bytes], decode: Callable[[bytes]
     """The loop, so that a record which fails leaves its aggregate as it was, and a result that
     cannot be stored fails at its record."""
 
-    def each(cells: Cells, rows: Rows, collect: Collect | None) -> None:
+    def each(cells: Cells, rows: Rows, told: Told) -> None:
         for row in rows:
             before = cells[row[0]]
             saved = None if before is None else encode(before)
             try:
-                loop(cells, (row,), collect)
+                loop(cells, (row,), told)
                 after = cells[row[0]]
                 if after is not None:
                     encode(after)
@@ -93,9 +122,9 @@ def isolated(loop: Loop, own: Callable[[Any], Any]) -> Loop:
     """The loop, with each aggregate made an object of its own once it is computed: neither what
     another step does to a value, nor what is done to an aggregate, is seen by the other."""
 
-    def each(cells: Cells, rows: Rows, collect: Collect | None) -> None:
+    def each(cells: Cells, rows: Rows, told: Told) -> None:
         for row in rows:
-            loop(cells, (row,), collect)
+            loop(cells, (row,), told)
             after = cells[row[0]]
             if after is not None:
                 cells[row[0]] = own(after)
@@ -108,10 +137,15 @@ def _same(value: Any) -> Any:
 
 
 def _reduce_loop(step: Callable[[Any, Any], Any], own: Callable[[Any], Any]) -> Loop:
-    def loop(cells: Cells, rows: Rows, collect: Collect | None) -> None:
+    def loop(cells: Cells, rows: Rows, told: Told) -> None:
+        note, left, collect = told
         for row_key, _key, value in rows:
             before = cells[row_key]
-            after = own(value) if before is None else step(before, value)
+            if before is None:
+                note(left())
+                after = own(value)
+            else:
+                after = step(before, value)
             if collect is not None:
                 encode, append = collect
                 append(None if after is None else encode(after))
@@ -212,7 +246,7 @@ def _built_in_loop(
         return "\n".join(f"        {line}" for line in lines)
 
     text = (
-        "def loop(cells, rows, collect):\n"
+        "def loop(cells, rows, told):\n    collect = told.collect\n"
         f"    if collect is None:\n{body(emits=False)}\n"
         f"    else:\n        encode, append = collect\n{body(emits=True)}\n"
     )

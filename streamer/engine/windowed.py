@@ -5,7 +5,7 @@ from __future__ import annotations
 import struct
 from collections.abc import Iterator, Sequence
 
-from streamer.engine.aggregate import AggregateOperator
+from streamer.engine.aggregate import AggregateOperator, without_nulls
 from streamer.engine.batch import Batch, store_results
 from streamer.engine.closing import Closer, Room
 from streamer.engine.times import StreamTime, present
@@ -35,7 +35,7 @@ class WindowedOperator(AggregateOperator):
         if not len(batch):
             return
         times, came = self.time.advance(batch), batch
-        batch = self._without_nulls(batch)
+        batch = without_nulls(batch, self._drop)
         if not len(batch):
             return
         if len(batch) < len(came):

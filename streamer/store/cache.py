@@ -129,15 +129,16 @@ class KeyValueState:
 
     def load(
         self, keys: Iterable[bytes], *, decode_key: Callable[[bytes], Any] | None = None
-    ) -> None:
-        """Make sure that `values` has an entry for each of these keys.
+    ) -> int:
+        """Make sure that `values` has an entry for each of these keys. Returns how many of those
+        that it did not have are absent.
 
         Raises UnreadableKeysError for those at which `decode_key` fails; keys of rows that are at
         hand are not decoded again.
         """
         missing = set(keys).difference(self.values)
         if not missing:
-            return
+            return 0
         young, old = self._recent.generations
         unknown: list[bytes] = []
         found: list[tuple[bytes, bytes | None]] = []
@@ -155,6 +156,7 @@ class KeyValueState:
             rows = self._database.get_many(self.spec.name, unknown)
             found.extend(zip(unknown, rows, strict=True))
         values, loaded, decode = self.values, self._loaded, self._serde.decode
+        loaded_before = len(loaded)
         try:
             for key, stored in found:
                 if stored is None:
@@ -164,6 +166,7 @@ class KeyValueState:
                     values[key] = decode(stored[ROW_HEAD_BYTES:])
         except Exception as error:
             raise undecodable(self.spec, key, error) from error
+        return len(missing) - (len(loaded) - loaded_before)
 
     def get(self, key: bytes) -> Any:
         if key not in self.values:
@@ -171,7 +174,8 @@ class KeyValueState:
         return self.values[key]
 
     def timestamp_of(self, key: bytes) -> int:
-        """The timestamp of a present key's value, this transaction included."""
+        """The timestamp of a present key's value, this transaction included; of one that this
+        transaction removed, that of its removal."""
         stored = self._loaded.get(key)
         before = -1 if stored is None else timestamp(stored)
         return max(before, self._stamps.times.get(key, -1))
@@ -204,19 +208,23 @@ class KeyValueState:
         """Set one key; None removes it. The row keeps the greatest timestamp it has seen."""
         if key not in self.values:
             self.load((key,))
+        begins = self.values[key] is None
         self.values[key] = value
-        self.stamp(key, timestamp_ms, is_absent=value is None)
+        self.stamp(key, timestamp_ms, begins=begins, is_absent=value is None)
 
-    def stamp(self, key: bytes, timestamp_ms: int, *, is_absent: bool) -> None:
-        """Note one change of `values`, in order."""
+    def stamp(
+        self, key: bytes, timestamp_ms: int, *, begins: bool, is_absent: bool = False
+    ) -> None:
+        """Note one change of `values`, in order; `begins` where the key was absent before it."""
         self._dirty = None
-        self._stamps.note(key, timestamp_ms, is_absent=is_absent)
-        if is_absent:
+        begins = begins or key in self._stamps.removed
+        if begins:
             self._loaded.pop(key, None)
+        self._stamps.note(key, timestamp_ms, begins=begins, is_absent=is_absent)
 
     @property
     def has_removed(self) -> bool:
-        """Whether a key was removed since the last commit: times are then noted one by one."""
+        """Whether `put` removed a key since the last commit: who cannot tell asks this."""
         return bool(self._stamps.removed)
 
     def saved(self, key: bytes) -> Saved:

@@ -1,7 +1,7 @@
 """The keys that a transaction changed, each with the time that its row will have.
 
-A row has the greatest timestamp of its changes. A removal ends that: what is put behind it has its
-own time alone, as it would if a commit lay between the two.
+A row has the greatest timestamp of its changes, its removal included. What is done to an absent key
+begins anew: it has its own time alone, as it would if a commit lay behind the removal.
 """
 
 from __future__ import annotations
@@ -26,8 +26,9 @@ class Stamps:
         # The keys of `times` in order, once a scan asked for them.
         self._ordered: list[bytes] | None = None
 
-    def note(self, key: bytes, time_ms: int, *, is_absent: bool) -> None:
-        """One change, in order; `is_absent` where it removes the row."""
+    def note(self, key: bytes, time_ms: int, *, begins: bool = False, is_absent: bool) -> None:
+        """One change, in order; `begins` where the key was absent before it, `is_absent` where it
+        is absent behind it."""
         self._newest_ms = max(self._newest_ms, time_ms)
         self.oldest_ms = min(self.oldest_ms, time_ms)
         before = self.times.get(key)
@@ -35,10 +36,9 @@ class Stamps:
             insort(self._ordered, key)
         if is_absent:
             self.removed.add(key)
-        elif key in self.removed:
-            self.removed.remove(key)
-            before = None
-        if before is None or time_ms > before:
+        else:
+            self.removed.discard(key)
+        if before is None or begins or time_ms > before:
             self.times[key] = time_ms
 
     def note_all(self, newest: Mapping[bytes, int], oldest_ms: int, newest_ms: int) -> None:

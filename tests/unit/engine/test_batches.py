@@ -122,18 +122,14 @@ def test_batches_give_what_single_records_give(
 def test_batches_give_what_the_model_gives(case: Case, transactions: list[list[Input]]) -> None:
     run = Run(case, transactions, size=99)
     model = Model(case)
-    timeless = case.how == "remove" and case.kind != "session"
     for number, records in enumerate(transactions):
         for record in records:
             model.run(record)
-        wanted = [one[:2] if timeless else one for one in model.commit()]
-        got = [tuple(one[:2] if timeless else one[:3]) for one in run.per_commit[number]]
+        wanted = model.commit()
+        got = [tuple(one[:3]) for one in run.per_commit[number]]
         if case.emit == "every":
             assert got == wanted
         else:
             assert Counter(map(repr, got)) == Counter(map(repr, wanted))
-    state = {key: value for key, (value, _stamp) in run.state.items()}
-    assert state == {key: value for key, (value, _stamp) in model.state.items()}
-    if not timeless:
-        assert run.state == model.state
+    assert run.state == model.state
     assert {k: v for k, v in run.dropped.items() if v} == model.dropped

@@ -23,7 +23,7 @@ from streamer import (
     TumblingWindows,
 )
 from streamer.engine.fields import Fields
-from streamer.engine.fold import fold_loop
+from streamer.engine.fold import Told, fold_loop
 from streamer.errors import ProcessingError
 from streamer.serdes import Json, MessagePack
 from streamer.testing import TopologyTestDriver
@@ -182,7 +182,7 @@ def test_a_result_that_was_added_later_begins_with_what_comes() -> None:
     fields = Fields({"sum": Sum("amount")}, result=made, by_item=False)
     loop = fold_loop({"sum": Sum("amount")}, result=made, by_item=False, fields=fields)
     cells: dict[bytes, Any] = {b"k": made()}
-    loop(cells, [(b"k", None, Sale(7)), (b"k", None, Sale(1))], None)
+    loop(cells, [(b"k", None, Sale(7)), (b"k", None, Sale(1))], Told([].append, int))
     assert cells[b"k"].sum == 8
 
 
