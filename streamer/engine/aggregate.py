@@ -6,13 +6,15 @@ a row whose value may expire inside the batch makes the batch be folded record b
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Callable, Sequence
 from operator import eq
 from typing import Any, Literal
 
 from streamer.engine.batch import Batch, store_results
+from streamer.engine.care import Done, careful, isolated, take_back
 from streamer.engine.fields import FieldError, Fields
-from streamer.engine.fold import Cells, Collect, Loop, Told, careful, isolated
+from streamer.engine.fold import Cells, Collect, Loop, Told
 from streamer.engine.node import Operator
 from streamer.engine.policy import Policy
 from streamer.engine.sharing import encoder
@@ -66,6 +68,9 @@ class AggregateOperator(Operator):
         self._needs_care = needs_care
         self._fields = fields
         self._has_all_checks = False
+        # Whether built-in aggregates are folded so that a record can be taken back, as those of
+        # functions are with `Care`: from the first record on that left something.
+        self._takes_back = False
 
     def run(self, batch: Batch) -> None:
         batch = without_nulls(batch, self._drop)
@@ -140,7 +145,7 @@ class AggregateOperator(Operator):
         start = 0
         values = batch.values
         keys: Sequence[Any] = batch.keys if self._needs_keys else row_keys
-        loop = self._loop_now()
+        loop, done = self._loop_now()
         while True:
             names = iter(row_keys[start:] if start else row_keys)
             rows = (
@@ -154,26 +159,54 @@ class AggregateOperator(Operator):
                 loop(cells, rows, Told(left.append, rows_left, collect))
                 return failed
             except RAISED_BY_USERS as error:
-                if self._needs_care:
-                    self.policy.take_care(error)
-                elif not isinstance(error, FieldError):
-                    self._again(error)
                 row = len(values) - 1 - rows_left()
-                del payloads[row - len(failed) :]
+                record = self._rows_of(batch, row_keys, row)
+                self._mind(error, has_folded=record.start < row)
                 self.policy.failed(batch, row, error=error, node=self.name)
-                start = self._behind(batch, row)
-                failed.update(range(row, start))
+                take_back(cells, done, count=row - record.start, decode=self._decode)
+                del payloads[record.start - len(failed) :]
+                failed.update(record)
+                start = record.stop
 
-    def _loop_now(self) -> Loop:
+    def _mind(self, error: BaseException, *, has_folded: bool) -> None:
+        """Raise AbortableError for what has to be folded again with care: where the record may
+        have left something, or has folded rows before the one that failed."""
+        if self._needs_care:
+            self.policy.take_care(error)
+            return
+        if not isinstance(error, FieldError):
+            self._again(error)
+        if has_folded:
+            self._take_back(error)
+
+    def _take_back(self, error: BaseException) -> None:
+        """Fold again so that records can be taken back, where a failing one is not to stop."""
+        if self.policy.goes_on and not self._takes_back:
+            self._has_all_checks = self._takes_back = True
+            raise AbortableError(f"{self.name}: a record failed, {error}: again with care")
+
+    def _loop_now(self) -> tuple[Loop, Done]:
+        """The loop, and what it tells of the rows that it folded, if it is a careful one."""
+        done: Done = deque(maxlen=self._rows_max - 1)
+        loop, is_careful = self._loop, self._takes_back
         if self._fields is not None and self._has_all_checks:
-            return self._fields.loop
-        is_careful = self._needs_care and (self._has_all_checks or self.policy.care.is_taken)
-        loop = careful(self._loop, encoder(self.state), self._decode) if is_careful else self._loop
-        return isolated(loop, self.own) if self.owns == "each" else loop
+            loop = self._fields.loop
+        if self._needs_care:
+            is_careful = self._has_all_checks or self.policy.care.is_taken
+        if self.owns == "each":
+            loop = isolated(loop, self.own)
+        if is_careful:
+            loop = careful(loop, encoder(self.state), self._decode, done=done)
+        return loop, done
 
-    def _behind(self, batch: Batch, row: int) -> int:
-        """The row after a failed one and the rest of its record's."""
-        return row + 1
+    @property
+    def _rows_max(self) -> int:
+        """How many rows a record may have."""
+        return 1
+
+    def _rows_of(self, batch: Batch, row_keys: Sequence[bytes], row: int) -> range:
+        """All rows of the record that has this row."""
+        return range(row, row + 1)
 
     def _forward_each(
         self,
@@ -214,6 +247,8 @@ class AggregateOperator(Operator):
         if can_tell and not self._has_all_checks:
             self._has_all_checks = True
             raise AbortableError(f"a result of {self.name} cannot be stored: again one by one")
+        if self._fields is not None:
+            self._take_back(error)
 
     def forward(self, batch: Batch) -> None:
         if batch.source.raw is None and not self.shares_values:

@@ -13,20 +13,9 @@ from keyword import iskeyword
 from typing import Any, NamedTuple
 
 from streamer.engine.fields import Fields
-from streamer.errors import RAISED_BY_USERS
 from streamer.topology.aggregates import BuiltIn, Count, First, Fold, Last, Max, Min, Reduce, Sum
 
-__all__ = [
-    "Cells",
-    "Collect",
-    "Loop",
-    "Rows",
-    "Told",
-    "careful",
-    "fold_loop",
-    "isolated",
-    "needs_keys",
-]
+__all__ = ["Cells", "Collect", "Loop", "Rows", "Told", "fold_loop", "needs_keys"]
 
 Cells = MutableMapping[bytes, Any]
 Rows = Iterable[tuple[bytes, Any, Any]]
@@ -96,40 +85,6 @@ def _function_loop(initial: Callable[[], Any], step: Callable[[Any, Any, Any], A
             cells[row_key] = after
 
     return loop
-
-
-def careful(loop: Loop, encode: Callable[[Any], bytes], decode: Callable[[bytes], Any]) -> Loop:
-    """The loop, so that a record which fails leaves its aggregate as it was, and a result that
-    cannot be stored fails at its record."""
-
-    def each(cells: Cells, rows: Rows, told: Told) -> None:
-        for row in rows:
-            before = cells[row[0]]
-            saved = None if before is None else encode(before)
-            try:
-                loop(cells, (row,), told)
-                after = cells[row[0]]
-                if after is not None:
-                    encode(after)
-            except RAISED_BY_USERS:
-                cells[row[0]] = None if saved is None else decode(saved)
-                raise
-
-    return each
-
-
-def isolated(loop: Loop, own: Callable[[Any], Any]) -> Loop:
-    """The loop, with each aggregate made an object of its own once it is computed: neither what
-    another step does to a value, nor what is done to an aggregate, is seen by the other."""
-
-    def each(cells: Cells, rows: Rows, told: Told) -> None:
-        for row in rows:
-            loop(cells, (row,), told)
-            after = cells[row[0]]
-            if after is not None:
-                cells[row[0]] = own(after)
-
-    return each
 
 
 def _same(value: Any) -> Any:

@@ -92,13 +92,30 @@ class WindowedOperator(AggregateOperator):
         self._drop("late", len(starts) - len(rows))
         return batch.take(rows), [starts[row] for row in rows]
 
-    def _behind(self, batch: Batch, row: int) -> int:
-        """A record that failed in one of its windows is not tried in those that follow."""
-        value, index = batch.values[row], batch.index
-        end = row + 1
-        while end < len(batch) and index[end] == index[row] and batch.values[end] is value:
-            end += 1
-        return end
+    @property
+    def _rows_max(self) -> int:
+        windows = self.windows
+        if isinstance(windows, TumblingWindows):
+            return 1
+        return -(-windows.size_ms // windows.advance_ms)
+
+    def _rows_of(self, batch: Batch, row_keys: Sequence[bytes], row: int) -> range:
+        """A record that fails in one of its windows is left out of all of them. Its rows follow
+        each other; where the windows go back, another one begins that was made of the same."""
+
+        def is_next(row: int) -> bool:
+            return (
+                batch.index[row - 1] == batch.index[row]
+                and batch.timestamps[row - 1] == batch.timestamps[row]
+                and row_keys[row - 1][:8] < row_keys[row][:8]
+            )
+
+        start, stop = row, row + 1
+        while start > 0 and is_next(start):
+            start -= 1
+        while stop < len(batch) and is_next(stop):
+            stop += 1
+        return range(start, stop)
 
     def result_keys(self, row_keys: Sequence[bytes]) -> Sequence[bytes]:
         """Key, then window start, as Kafka Streams writes windowed keys."""
