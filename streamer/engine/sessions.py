@@ -140,8 +140,6 @@ class SessionOperator(Operator):
             for one in merged
             if (one.start_ms, one.end_ms) != (start, end)
         ]
-        if payload is None and len(removed) == len(merged):
-            return removed  # Nobody has seen a session of these bounds.
         return [*removed, _Result(row, raw_key, start, end, payload)]
 
     def _folded(self, key: Any, value: Any, merged: list[Session]) -> Any:

@@ -203,21 +203,3 @@ def test_windows_that_close_together_leave_in_pages(
     assert sorted(found) == [(key, *counts.get(key, (1, 5))) for key in "abcdefgh"]
     # What is at rest is read as it is needed, and not kept for the transaction.
     assert rig.pipeline.touched == 0
-
-
-def test_a_session_that_never_was_is_not_removed() -> None:
-    app = App("windows")
-    grouped = app.stream("in", key=str, value=int).group_by_key()
-    grouped.windowed_by(SessionWindows(ms(10))).aggregate(
-        int,
-        lambda _key, value, total: None if value < 0 else total + value,
-        merge=lambda _key, one, other: one + other,
-        store="w",
-        emit="every",
-    ).to("out")
-    rig = Rig(app)
-    records = [(-1, 0), (5, 50), (-1, 50), (-1, 50), (5, 100), (-1, 105)]
-    rig.run("in", [("k", value, stamp) for value, stamp in records])
-    rig.commit()
-    sent = [(key.start_ms, key.end_ms, value) for key, value, *_ in rig.sent("out")]
-    assert sent == [(50, 50, 5), (50, 50, None), (100, 100, 5), (100, 100, None)]
