@@ -19,6 +19,7 @@ from tests.broker.applications.spans import SPAN_MS
 from tests.broker.folds import Conductor, told
 from tests.broker.snapshots import Snapshots
 from tests.broker.workers import Application, Worker
+from tests.thorough import thorough
 
 pytestmark = pytest.mark.long
 
@@ -117,6 +118,7 @@ def check(worker: Worker, written: Written) -> None:
     assert sum(row["value"] for row in visits) == written.visits()
 
 
+@thorough
 def test_nothing_else_is_changed(made: Application, conductor: Conductor, wait_until: Any) -> None:
     repository = f"file://{made.directory / 'snapshots'}"
     named = ("--set", f"snapshot_repository={repository}")
