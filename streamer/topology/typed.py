@@ -33,7 +33,7 @@ def readable(
         data = encode(value)
         try:
             decode(data)
-        except msgspec.ValidationError as error:
+        except msgspec.DecodeError as error:
             raise SerdeError(
                 f"{place} is declared as {name}, and what was computed is something else: {error}",
                 hint="return what the type says, such as int(...) for an int, or declare what is"

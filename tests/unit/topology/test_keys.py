@@ -2,23 +2,12 @@
 
 from __future__ import annotations
 
-from datetime import timedelta
 from typing import Any
 
 import pytest
 
 from streamer import App, SessionWindows, TopologyError, TumblingWindows
-
-HOUR = timedelta(hours=1)
-
-
-def stream() -> Any:
-    return App("a").stream("in", key=str, value=int)
-
-
-def grouped() -> Any:
-    return stream().group_by_key()
-
+from tests.unit.topology.test_given_stores import HOUR, grouped
 
 REFUSED: dict[str, Any] = {
     "keys of windows as text": (
